@@ -1,0 +1,60 @@
+package admin
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"github.com/redoubt-dr/redoubt"
+)
+
+// Peer is who calls.
+type Peer struct {
+	Role string // role of the certificate: "source", "target", "operator", "admin", "viewer"; empty if Local
+	Name string // name of the certificate; empty if Local
+
+	Local bool // over the unix socket
+	UID   int  // of the calling process, if Local
+	PID   int  // of the calling process, if Local
+}
+
+// String returns "ROLE/NAME" or "uid N".
+func (p Peer) String() string {
+	if p.Local {
+		return "uid " + strconv.Itoa(p.UID)
+	}
+	return p.Role + "/" + p.Name
+}
+
+// Authorise says who may call what: the local socket (its mode 0600 is the
+// check), operator, admin and target (nodes forward to each other) everything,
+// viewer what changes nothing. A source may call nothing: whoever has broken
+// into a protected host must not reach its recovery points. It returns an
+// error that wraps redoubt.ErrDenied.
+func Authorise(p Peer, procedure string, readOnly bool) error {
+	switch {
+	case p.Local, p.Role == "operator", p.Role == "admin", p.Role == "target":
+		return nil
+	case p.Role == "viewer" && readOnly:
+		return nil
+	case p.Role == "viewer":
+		return &redoubt.Error{Op: "authorise", Object: p.String(), Err: fmt.Errorf("the role viewer changes nothing: %w", redoubt.ErrDenied),
+			Hint: "use a certificate of the role operator (redoubt ca issue --role operator NAME)"}
+	}
+	return &redoubt.Error{Op: "authorise", Object: p.String(), Err: fmt.Errorf("the role %q may not use the admin service: %w", p.Role, redoubt.ErrDenied),
+		Hint: "use a certificate of the role operator or viewer (redoubt ca issue --role operator NAME), or the local socket"}
+}
+
+type peerKey struct{}
+
+// WithPeer returns a context that carries p, for a listener whose connections
+// do not pass Server.
+func WithPeer(ctx context.Context, p Peer) context.Context {
+	return context.WithValue(ctx, peerKey{}, p)
+}
+
+// PeerFrom returns who calls, for a handler that logs or forwards it.
+func PeerFrom(ctx context.Context) (Peer, bool) {
+	p, ok := ctx.Value(peerKey{}).(Peer)
+	return p, ok
+}
