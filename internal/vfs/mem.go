@@ -153,7 +153,7 @@ func resize(b []byte, n int64) []byte {
 		clear(b[old:])
 		return b
 	}
-	out := make([]byte, n)
+	out := make([]byte, n, n+n/4) // what lies above the length is zero
 	copy(out, b)
 	return out
 }
