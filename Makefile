@@ -1,0 +1,58 @@
+# Redoubt. `make` or `make help` lists the targets.
+SHELL := /bin/bash
+GO ?= go
+PREFIX ?= /usr/local
+LDFLAGS := -s -w
+FUZZTIME ?= 10s
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+# Packages whose tests are about goroutines: they run under the race detector.
+RACE ?= ./internal/... ./journal/... ./blockdev/... ./ship/... ./cluster/... ./target/... ./source/... ./admin/...
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## bin/redoubtd and bin/redoubt
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/redoubtd ./cmd/redoubt
+
+.PHONY: deps
+deps: ## install or name the Debian packages that tests and demo need
+	@bash scripts/deps.sh
+
+.PHONY: demo
+demo: deps build ## the whole way on loopback: protect, fail over, come back (under 3 minutes)
+	bin/redoubt demo
+
+.PHONY: test
+test: deps ## all tests (under 10 minutes on two cores)
+	$(GO) test -timeout 9m ./...
+
+.PHONY: race
+race: deps ## tests of the concurrent packages under the race detector
+	$(GO) test -race -short -timeout 15m $(RACE)
+
+.PHONY: fuzz
+fuzz: ## each fuzz target for FUZZTIME (default 10s)
+	bash scripts/fuzz.sh $(FUZZTIME)
+
+.PHONY: lint
+lint: ## gofmt, vet, staticcheck, shell syntax, generated code
+	bash scripts/lint.sh $(STATICCHECK)
+
+.PHONY: bench
+bench: deps build ## fio against loop devices, nbdkit and qemu-nbd; table in bench/results
+	$(GO) run ./bench
+
+.PHONY: generate
+generate: ## the admin RPC's code from its schema
+	bash scripts/generate.sh
+
+.PHONY: install
+install: build ## programs and systemd unit under PREFIX (default /usr/local)
+	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin bin/redoubt bin/redoubtd
+	@if [ -f packaging/redoubtd.service ]; then install -D -m 0644 packaging/redoubtd.service $(DESTDIR)/etc/systemd/system/redoubtd.service; fi
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin

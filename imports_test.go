@@ -1,0 +1,176 @@
+package redoubt_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/redoubt-dr/redoubt"
+
+// room is one line of the import table: what the packages under path may
+// import of this module. "." is the root package.
+type room struct {
+	path string
+	may  []string
+}
+
+var plumbing = []string{".", "internal/vfs", "internal/wire", "internal/rpc", "internal/netmux", "internal/pki"}
+
+// importTable holds the direction in which data flows. The longest path that
+// fits decides. See docs/ARCHITECTURE.md.
+var importTable = []room{
+	{".", nil},
+	{"internal/vfs", []string{"."}},
+	{"internal/wire", []string{"."}},
+	{"internal/pki", []string{"."}},
+	{"internal/rpc", plumbing},
+	{"internal/netmux", plumbing},
+	{"internal/oracle", []string{"."}},
+	{"journal", plumbing},
+	{"blockdev", with(plumbing, "journal")},
+	{"ship", with(plumbing, "journal")},
+	{"cluster", plumbing},
+	{"target", with(plumbing, "journal", "blockdev", "ship", "cluster")},
+	{"source", with(plumbing, "journal", "blockdev", "ship")},
+	{"admin", plumbing},
+	{"internal/config", plumbing},
+	{"cmd", []string{"*"}},
+	{"demo", []string{".", "internal/oracle", "admin/v1"}},
+	{"bench", []string{".", "internal/oracle", "admin/v1", "demo/site"}},
+	{"systest", []string{".", "internal/oracle", "admin/v1", "demo"}},
+}
+
+// importers says who may import a module from elsewhere: its types stay inside.
+var importers = map[string][]string{
+	"github.com/dgraph-io/badger":      {"journal", "target"},
+	"github.com/hashicorp/raft":        {"cluster"},
+	"github.com/klauspost/reedsolomon": {"target"},
+	"connectrpc.com/connect":           {"admin", "cmd"},
+	"github.com/spf13/cobra":           {"cmd"},
+	"github.com/goccy/go-yaml":         {"internal/config", "cmd"},
+	"github.com/pojntfx/go-nbd":        {"blockdev", "internal/oracle"},
+	"github.com/mdlayher":              {"blockdev"},
+}
+
+type listed struct {
+	ImportPath string
+	Standard   bool
+	Imports    []string
+}
+
+func TestImportsFollowTheData(t *testing.T) {
+	for _, p := range list(t) {
+		rel := relative(p.ImportPath)
+		r, ok := find(rel)
+		if !ok {
+			t.Errorf("%s has no line in the import table: add one, and say in docs/ARCHITECTURE.md what it is for", rel)
+			continue
+		}
+		for _, bad := range []string{"util", "utils", "common", "types", "helpers"} {
+			if strings.HasSuffix("/"+rel, "/"+bad) {
+				t.Errorf("%s: a package is named after what it holds", rel)
+			}
+		}
+		for _, imp := range p.Imports {
+			checkImport(t, rel, r, imp)
+		}
+	}
+}
+
+func checkImport(t *testing.T, rel string, r room, imp string) {
+	t.Helper()
+	if imp != module && !strings.HasPrefix(imp, module+"/") {
+		if rel == "." && strings.Contains(strings.Split(imp, "/")[0], ".") {
+			t.Errorf("the root package imports %s; it uses the standard library only", imp)
+		}
+		for mod, allowed := range importers {
+			if under(imp, mod) && !anyUnder(rel, allowed) {
+				t.Errorf("%s imports %s, which belongs to %v", rel, imp, allowed)
+			}
+		}
+		return
+	}
+	to := relative(imp)
+	if (r.path != "." && under(to, r.path)) || anyUnder(to, r.may) {
+		return
+	}
+	t.Errorf("%s must not import %s (allowed: %v)", rel, to, r.may)
+}
+
+// TestImportTableNamesRealPackages fails for a line whose package is gone.
+func TestImportTableNamesRealPackages(t *testing.T) {
+	pkgs := list(t)
+	for _, r := range importTable {
+		found := false
+		for _, p := range pkgs {
+			found = found || under(relative(p.ImportPath), r.path)
+		}
+		if !found {
+			t.Errorf("the import table names %s, which has no package", r.path)
+		}
+	}
+}
+
+func with(base []string, more ...string) []string {
+	return append(append([]string(nil), base...), more...)
+}
+
+func relative(path string) string {
+	if path == module {
+		return "."
+	}
+	return strings.TrimPrefix(path, module+"/")
+}
+
+func find(rel string) (room, bool) {
+	var best room
+	ok := false
+	for _, r := range importTable {
+		if under(rel, r.path) && (!ok || len(r.path) > len(best.path)) {
+			best, ok = r, true
+		}
+	}
+	return best, ok
+}
+
+func under(path, prefix string) bool {
+	return path == prefix || prefix == "*" || prefix != "." && strings.HasPrefix(path, prefix+"/")
+}
+
+func anyUnder(path string, prefixes []string) bool {
+	for _, p := range prefixes {
+		if under(path, p) {
+			return true
+		}
+	}
+	return false
+}
+
+func list(t *testing.T) []listed {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-json=ImportPath,Standard,Imports", "./...")
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, stderr.String())
+	}
+	var pkgs []listed
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p listed
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		pkgs = append(pkgs, p)
+	}
+	if len(pkgs) == 0 {
+		t.Fatal("go list named no package")
+	}
+	return pkgs
+}

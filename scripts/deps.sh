@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that tests, demo and bench use; without root it
+# prints the command that would. Nothing is needed to build or run Redoubt.
+set -euo pipefail
+declare -A package=(
+	[fio]=fio [nbdinfo]=libnbd-bin [nbdcopy]=libnbd-bin [nbdfuse]=libnbd-bin
+	[nbdkit]=nbdkit [qemu-nbd]=qemu-utils [qemu-img]=qemu-utils
+	[mke2fs]=e2fsprogs [e2fsck]=e2fsprogs [debugfs]=e2fsprogs [losetup]=mount [mount]=mount
+)
+PATH=$PATH:/usr/sbin:/sbin
+missing=()
+for tool in "${!package[@]}"; do
+	command -v "$tool" >/dev/null || missing+=("${package[$tool]}")
+done
+[ ${#missing[@]} -eq 0 ] && exit 0
+mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
+install="apt-get install -y --no-install-recommends ${missing[*]}"
+if [ "$(id -u)" != 0 ]; then
+	echo "deps: missing packages; run: sudo $install" >&2
+	exit 1
+fi
+command -v apt-get >/dev/null || { echo "deps: missing ${missing[*]}, and no apt-get to install them" >&2; exit 1; }
+echo "deps: $install"
+export DEBIAN_FRONTEND=noninteractive
+log=$(mktemp)
+if ! { $install || { apt-get update && $install; }; } >"$log" 2>&1; then
+	cat "$log" >&2
+	exit 1
+fi
+rm -f "$log"
