@@ -1,0 +1,69 @@
+package source
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"time"
+
+	"github.com/redoubt-dr/redoubt"
+)
+
+// Config describes a source host.
+type Config struct {
+	Name      string   // the host's name, as in its certificate
+	DataDir   string   // groups live in DataDir/groups/NAME
+	RunDir    string   // NBD sockets: RunDir/GROUP.sock
+	Advertise string   // where the secondary reaches this host for the way back
+	Targets   []string // addresses of master targets; any one that answers will do
+	Groups    []GroupConfig
+
+	Dial   func(ctx context.Context, addr string) (net.Conn, error) // to a master target's shipping port
+	Logger *slog.Logger
+	Now    func() time.Time
+}
+
+// GroupConfig describes a protection group.
+type GroupConfig struct {
+	Name         redoubt.GroupID
+	JournalDir   string // default: DataDir/groups/NAME/journal
+	JournalMax   int64  // bytes; 0 is the journal's default
+	SegmentSize  int64  // bytes; 0 is the journal's default
+	FullWait     time.Duration
+	MemoryLimit  int64 // bytes of unapplied data; 0 is the default
+	K, M         int   // wanted redundancy: data and parity shards
+	ShipRate     int64 // bytes a second; 0 is unlimited
+	Disks        []DiskConfig
+	PollInterval time.Duration // how often a fenced source asks; default 1 s
+}
+
+// DiskConfig names a protected disk and the image file or block device behind it.
+type DiskConfig struct {
+	Name string
+	Path string
+}
+
+func (c *GroupConfig) validate() error {
+	if err := redoubt.ValidName("group name", string(c.Name)); err != nil {
+		return err
+	}
+	if len(c.Disks) == 0 {
+		return &redoubt.Error{Op: "check group", Object: string(c.Name), Hint: "give the group at least one disk", Err: redoubt.ErrInvalid}
+	}
+	seen := map[string]bool{}
+	for _, d := range c.Disks {
+		if err := redoubt.ValidName("disk name", d.Name); err != nil {
+			return err
+		}
+		if seen[d.Name] {
+			return &redoubt.Error{Op: "check group", Object: string(c.Name), Hint: "disk " + d.Name + " is listed twice", Err: redoubt.ErrInvalid}
+		}
+		seen[d.Name] = true
+	}
+	return nil
+}
+
+func (c *Config) groupDir(g redoubt.GroupID) string {
+	return filepath.Join(c.DataDir, "groups", string(g))
+}

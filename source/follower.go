@@ -1,0 +1,132 @@
+package source
+
+import (
+	"context"
+	"net"
+	"time"
+
+	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/ship"
+)
+
+// probeTimeout bounds one question to a master target.
+const probeTimeout = 5 * time.Second
+
+// runFollower asks the secondary, again and again, who the writer is, until
+// ctx is done or this side has become the writer. A replica's stream comes in
+// by itself, through Host.Hello.
+func (g *Group) runFollower(ctx context.Context) {
+	for ctx.Err() == nil {
+		if w, err := g.ask(ctx); err == nil {
+			g.keepWelcome(w)
+			if w.Writer == "source/"+g.host.Name && w.Epoch > g.Role().Epoch {
+				if err := g.takeOver(w); err == nil {
+					return
+				} else {
+					g.log.Warn("the catalog names this host as the writer, but it cannot take over", "err", err, "hint", redoubt.Hint(err))
+				}
+			}
+		}
+		pause(ctx, g.cfg.PollInterval)
+	}
+}
+
+// ask returns what the group's owner says of the group.
+func (g *Group) ask(ctx context.Context) (ship.Welcome, error) {
+	var last error
+	for _, addr := range g.host.Targets {
+		w, err := g.probe(ctx, addr)
+		if err == nil && w.Redirect != "" {
+			w, err = g.probe(ctx, w.Redirect)
+		}
+		if err == nil && w.Redirect == "" {
+			return w, nil
+		}
+		last = err
+	}
+	return ship.Welcome{}, &redoubt.Error{Op: "ask the secondary", Object: string(g.cfg.Name), Err: redoubt.ErrUnavailable, Hint: hintOf(last)}
+}
+
+func hintOf(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+func (g *Group) probe(ctx context.Context, addr string) (ship.Welcome, error) {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	conn, err := g.host.Dial(ctx, addr)
+	if err != nil {
+		return ship.Welcome{}, err
+	}
+	defer func(c net.Conn) { _ = c.Close() }(conn)
+	h := g.hello()
+	h.Probe = true
+	return ship.Probe(ctx, conn, h)
+}
+
+// fence turns the disks read-only, for good until a takeover, because the
+// lineage of w has a later epoch than this side. It holds the tail that the
+// secondary does not have and says so.
+func (g *Group) fence(w ship.Welcome) error {
+	g.step.Lock()
+	defer g.step.Unlock()
+	r := g.Role()
+	if r.Mode != ModeWriter || w.Epoch <= r.Epoch {
+		return nil
+	}
+	g.disks.SetReadOnly(redoubt.ErrFenced)
+	r.Mode, r.FencedBy, r.Reason = ModeFenced, w.Lineage, w.Reason
+	receipt, err := g.lossReceipt(w.Lineage)
+	if err != nil {
+		g.log.Error("the loss receipt could not be made", "err", err)
+	} else if err := g.keepReceipt(&receipt); err != nil {
+		return err
+	}
+	if err := g.setRole(r); err != nil {
+		return err
+	}
+	g.log.Warn("fenced: a later epoch has taken over; the disks are read-only",
+		"epoch", r.Epoch, "by", w.Lineage.Current(), "writer", w.Writer, "lost_records", receipt.Records, "lost_bytes", receipt.Bytes)
+	return nil
+}
+
+// takeOver makes this side the writer of w's epoch. The order matters: the
+// role is durable before the first client may write.
+func (g *Group) takeOver(w ship.Welcome) error {
+	g.step.Lock()
+	defer g.step.Unlock()
+	r := g.Role()
+	if err := r.takeover(w.Lineage, g.journal.Tail(), g.journal.Head().LSN); err != nil {
+		return err
+	}
+	g.swapReplica(nil)
+	head := g.journal.Head().LSN
+	if err := g.flush(head); err != nil {
+		return err
+	}
+	wasReplica := r.Mode == ModeReplica
+	r = Role{Mode: ModeWriter, Epoch: w.Epoch, Lineage: w.Lineage, Branch: r.Branch}
+	if wasReplica {
+		// The secondary has everything up to here: it sent it.
+		if err := g.cursor.Ack(head); err != nil {
+			return err
+		}
+	}
+	if err := g.setRole(r); err != nil {
+		return err
+	}
+	if err := g.journal.SetEpoch(w.Epoch); err != nil {
+		return err
+	}
+	if !wasReplica { // a cancelled failover: the tail goes on, nothing was lost
+		if err := g.keepReceipt(nil); err != nil {
+			return err
+		}
+	}
+	g.disks.SetReadOnly(nil)
+	g.log.Info("took over as the writer", "epoch", w.Epoch, "head", g.journal.Head())
+	return nil
+}

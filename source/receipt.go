@@ -1,0 +1,121 @@
+package source
+
+import (
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/journal"
+	"github.com/redoubt-dr/redoubt/ship"
+)
+
+// Receipt says exactly what this side had written above the point that the
+// secondary was failed over to.
+type Receipt struct {
+	Fork    redoubt.Position `json:"fork"` // the last write that both sides share
+	Head    redoubt.Position `json:"head"` // the last write of this side
+	Records uint64           `json:"records"`
+	Bytes   uint64           `json:"bytes"`
+	First   time.Time        `json:"first"`
+	Last    time.Time        `json:"last"`
+	// KeptElsewhere counts writes above the fork that this journal has trimmed,
+	// because the secondary holds them: as the branch of the old epoch.
+	KeptElsewhere uint64      `json:"kept_elsewhere"`
+	Writes        []LostWrite `json:"writes"`
+	Truncated     bool        `json:"truncated"` // Writes stops at MaxLostWrites
+	// Extents are the bytes of each disk that the lost writes touched, merged.
+	Extents map[redoubt.DiskID][]redoubt.Extent `json:"extents"`
+}
+
+// LostWrite is one write of the orphan tail.
+type LostWrite struct {
+	LSN    redoubt.LSN    `json:"lsn"`
+	Time   int64          `json:"time"`
+	Disk   redoubt.DiskID `json:"disk"`
+	Kind   redoubt.Kind   `json:"kind"`
+	Extent redoubt.Extent `json:"extent"`
+}
+
+// MaxLostWrites bounds the list of a receipt; counts and extents are always complete.
+const MaxLostWrites = 10_000
+
+const receiptKey = "receipt"
+
+// lossReceipt compares this side's journal with the lineage that fenced it.
+func (g *Group) lossReceipt(l redoubt.Lineage) (Receipt, error) {
+	role := g.Role()
+	fork, _ := l.ForkFrom(role.Epoch)
+	head := g.journal.Head()
+	fork = min(fork, head.LSN)
+	r := Receipt{Fork: redoubt.Position{Epoch: role.Epoch, LSN: fork}, Head: head}
+	from := fork + 1
+	if tail := g.journal.Tail(); tail > from {
+		r.KeptElsewhere, from = uint64(tail-from), tail
+	}
+	err := g.journal.Replay(from, func(w *redoubt.Write) error {
+		if w.Kind != redoubt.KindWrite && !w.Kind.Zeroes() {
+			return nil
+		}
+		if r.Records == 0 {
+			r.First = w.When()
+		}
+		r.Last = w.When()
+		r.Records++
+		r.Bytes += w.Extent.Len
+		if len(r.Writes) < MaxLostWrites {
+			r.Writes = append(r.Writes, LostWrite{w.LSN, w.Time, w.Disk, w.Kind, w.Extent})
+		} else {
+			r.Truncated = true
+		}
+		return nil
+	})
+	if err != nil {
+		return r, err
+	}
+	r.Extents, err = g.journal.Dirty(from - 1)
+	return r, err
+}
+
+// Receipt returns what was lost, if this side was fenced.
+func (g *Group) Receipt() (Receipt, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.receipt == nil {
+		return Receipt{}, false
+	}
+	r := *g.receipt
+	r.Writes = slices.Clone(r.Writes)
+	return r, true
+}
+
+// keepReceipt makes r durable, so that it outlives the journal's records.
+func (g *Group) keepReceipt(r *Receipt) error {
+	var b []byte
+	if r != nil {
+		var err error
+		if b, err = json.Marshal(r); err != nil {
+			return err
+		}
+	}
+	if err := g.journal.PutState(receiptKey, b); err != nil {
+		return err
+	}
+	g.mu.Lock()
+	g.receipt = r
+	g.mu.Unlock()
+	return nil
+}
+
+func loadReceipt(j *journal.Journal) (*Receipt, error) {
+	b, ok, err := j.State(receiptKey)
+	if err != nil || !ok || len(b) == 0 {
+		return nil, err
+	}
+	r := new(Receipt)
+	return r, json.Unmarshal(b, r)
+}
+
+func (r *Receipt) summary() *ship.LossSummary {
+	return &ship.LossSummary{Fork: r.Fork, Head: r.Head, Records: r.Records, Bytes: r.Bytes, FirstTime: r.First.UnixNano(), LastTime: r.Last.UnixNano()}
+}

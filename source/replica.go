@@ -1,0 +1,311 @@
+package source
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"sync"
+
+	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/pki"
+	"github.com/redoubt-dr/redoubt/ship"
+)
+
+// Hello implements ship.Sink for the way back: a master target whose epoch is
+// later than this side's asks to write to the group's disks.
+func (h *Host) Hello(_ context.Context, peer pki.Identity, hello ship.Hello) (ship.Welcome, ship.Stream, error) {
+	deny := func(err error, hint string) (ship.Welcome, ship.Stream, error) {
+		return ship.Welcome{}, nil, &redoubt.Error{Op: "reverse replicate", Object: string(hello.Group), Err: err, Hint: hint}
+	}
+	if !hello.Reverse || peer.Role != pki.RoleTarget {
+		return deny(redoubt.ErrDenied, "a source takes only the way back, and only from a master target")
+	}
+	g, err := h.Group(hello.Group)
+	if err != nil {
+		return ship.Welcome{}, nil, err
+	}
+	if hello.UUID != g.id.UUID {
+		return deny(redoubt.ErrInvalid, "the group here has the same name and another identity; nothing was changed")
+	}
+	if err := hello.Lineage.Validate(); err != nil {
+		return ship.Welcome{}, nil, err
+	}
+	if hello.Lineage.Current() != hello.Epoch {
+		return deny(redoubt.ErrInvalid, "the epoch is not the lineage's last one")
+	}
+	role := g.Role()
+	if hello.Epoch < role.Epoch || hello.Epoch == role.Epoch && role.Mode == ModeWriter {
+		return ship.Welcome{Fenced: true, Epoch: role.Epoch, Lineage: role.Lineage, Reason: "this side has a later epoch"}, nil, nil
+	}
+	if role.Mode == ModeWriter {
+		if err := g.fence(ship.Welcome{Epoch: hello.Epoch, Lineage: hello.Lineage, Writer: "target/" + peer.Name, Reason: "reverse replication"}); err != nil {
+			return ship.Welcome{}, nil, err
+		}
+	}
+	return g.openReplica(hello)
+}
+
+// openReplica begins a reverse stream: it goes on where an earlier one of the
+// same epoch stopped, or asks for a resynchronisation.
+func (g *Group) openReplica(hello ship.Hello) (ship.Welcome, ship.Stream, error) {
+	g.step.Lock()
+	defer g.step.Unlock()
+	role := g.Role()
+	r := &replica{group: g, epoch: hello.Epoch, lineage: hello.Lineage, acks: make(chan replicaAck, 64)}
+	w := ship.Welcome{Epoch: role.Epoch, Lineage: role.Lineage, Committed: g.journal.Head(), State: string(role.Mode)}
+	goesOn := role.Mode == ModeReplica && role.Epoch == hello.Epoch && g.journal.Epoch() == hello.Epoch
+	if !goesOn {
+		fork, ok := hello.Lineage.ForkFrom(role.Epoch)
+		if !ok {
+			return ship.Welcome{}, nil, &redoubt.Error{Op: "reverse replicate", Object: string(g.cfg.Name), Err: redoubt.ErrInvalid,
+				Hint: fmt.Sprintf("epoch %d of this side is not part of the history of epoch %d", role.Epoch, hello.Epoch)}
+		}
+		r.resync, r.fork = true, fork
+		w.Resync, w.DirtyAfter = true, max(min(fork, w.Committed.LSN), g.journal.Tail()-1)
+		r.dirtyAfter = w.DirtyAfter
+	}
+	g.swapReplica(r)
+	go r.acknowledge()
+	return w, r, nil
+}
+
+// replica is an open reverse stream. It implements ship.Stream.
+type replica struct {
+	group      *Group
+	epoch      redoubt.Epoch
+	lineage    redoubt.Lineage
+	resync     bool
+	fork       redoubt.LSN // last LSN that both sides share
+	dirtyAfter redoubt.LSN
+
+	mu    sync.Mutex
+	ended bool
+	acks  chan replicaAck
+}
+
+type replicaAck struct {
+	last redoubt.LSN
+	done func(redoubt.Position, error)
+}
+
+// Dirty lists what this side wrote above the fork and the secondary may not
+// know: it must be overwritten too.
+func (r *replica) Dirty(yield func(redoubt.DiskID, redoubt.Extent) bool) error {
+	dirty, err := r.group.journal.Dirty(r.dirtyAfter)
+	if err != nil {
+		return err
+	}
+	for d, extents := range dirty {
+		for _, e := range extents {
+			if !yield(d, e) {
+				return nil
+			}
+		}
+	}
+	return nil
+}
+
+// Begin prepares the disks for the stream's first write. On a resynchronisation
+// the orphan tail is saved as a branch first; then the role says that the disks
+// hold a mixture; then the journal begins anew. A crash between two steps ends
+// in the next resynchronisation.
+func (r *replica) Begin(start redoubt.LSN) error {
+	g := r.group
+	g.step.Lock()
+	defer g.step.Unlock()
+	if !g.holdsReplica(r) {
+		return &redoubt.Error{Op: "begin the way back", Object: string(g.cfg.Name), Err: redoubt.ErrFenced}
+	}
+	if !r.resync {
+		if want := g.journal.Head().LSN + 1; start != want {
+			return &redoubt.Error{Op: "begin the way back", Object: string(g.cfg.Name), Err: redoubt.ErrGap,
+				Hint: fmt.Sprintf("this side goes on at LSN %d, the stream at %d", want, start)}
+		}
+		return nil
+	}
+	role := g.Role()
+	if g.journal.Head().LSN > r.fork && g.journal.Epoch() == role.Epoch {
+		dir := filepath.Join(g.host.groupDir(g.cfg.Name), "branches", fmt.Sprintf("%d-after-%d", role.Epoch, r.fork))
+		if _, err := g.journal.SaveBranch(dir, r.fork); err != nil {
+			return err
+		}
+		role.Branch = dir
+	}
+	role = Role{Mode: ModeReplica, Epoch: r.epoch, Lineage: r.lineage, Branch: role.Branch}
+	if err := g.setRole(role); err != nil {
+		return err
+	}
+	if err := g.disks.Reset(redoubt.Position{Epoch: r.epoch, LSN: start - 1}); err != nil {
+		return err
+	}
+	if err := g.cursor.Ack(start - 1); err != nil {
+		return err
+	}
+	r.resync = false
+	return nil
+}
+
+// Append journals and applies the delta's writes; done follows the sync.
+func (r *replica) Append(d *ship.Delta, done func(redoubt.Position, error)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ended {
+		done(redoubt.Position{}, &redoubt.Error{Op: "take the way back", Object: string(d.Group), Err: redoubt.ErrFenced})
+		return
+	}
+	ws, err := replicaWrites(d)
+	if err == nil {
+		err = r.group.disks.Replicate(r.epoch, ws)
+	}
+	if err == nil && d.Baseline != 0 {
+		err = r.noteBaseline(d.Baseline)
+	}
+	if err != nil {
+		done(redoubt.Position{}, err)
+		return
+	}
+	r.acks <- replicaAck{d.Last, done}
+}
+
+// noteBaseline records from which LSN on the disks are whole.
+func (r *replica) noteBaseline(at redoubt.LSN) error {
+	g := r.group
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	role := g.role
+	if role.Mode != ModeReplica || role.Epoch != r.epoch {
+		return &redoubt.Error{Op: "take the way back", Object: string(g.cfg.Name), Err: redoubt.ErrFenced}
+	}
+	role.WholeAt = at
+	if err := role.save(g.journal); err != nil {
+		return err
+	}
+	g.role = role
+	return nil
+}
+
+// acknowledge syncs what was appended and answers, one sync for all that wait.
+func (r *replica) acknowledge() {
+	for a := range r.acks {
+		waiting := []replicaAck{a}
+		for more := true; more; {
+			select {
+			case b, ok := <-r.acks:
+				if more = ok; ok {
+					waiting = append(waiting, b)
+				}
+			default:
+				more = false
+			}
+		}
+		last := waiting[len(waiting)-1].last
+		err := r.group.flush(last)
+		if err == nil {
+			// The secondary sent it, so it is safe there: nothing holds the journal back.
+			err = r.group.cursor.Ack(last)
+		}
+		for _, b := range waiting {
+			b.done(redoubt.Position{Epoch: r.epoch, LSN: b.last}, err)
+		}
+	}
+}
+
+// swapReplica ends the stream that is open and puts r, which may be nil, in its
+// place. The caller holds g.step.
+func (g *Group) swapReplica(r *replica) {
+	g.mu.Lock()
+	old := g.replica
+	g.replica = r
+	g.mu.Unlock()
+	if old != nil {
+		old.end()
+	}
+}
+
+func (g *Group) holdsReplica(r *replica) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.replica == r
+}
+
+// Heartbeat is part of ship.Stream; the acknowledgements say all there is.
+func (r *replica) Heartbeat(redoubt.LSN, int64, int64) {}
+
+// Close ends the stream.
+func (r *replica) Close() { r.end() }
+
+func (r *replica) end() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.ended {
+		r.ended = true
+		close(r.acks)
+	}
+}
+
+// replicaWrites turns a delta back into one Write per LSN: the pieces of a copy
+// record, which share its LSN, become one write of its whole extent.
+func replicaWrites(d *ship.Delta) ([]redoubt.Write, error) {
+	var (
+		ws    []redoubt.Write
+		block = -1
+		raw   []byte
+		err   error
+	)
+	for _, e := range d.Entries {
+		w := redoubt.Write{LSN: e.LSN, Time: e.Time, Disk: e.Disk, Kind: e.Kind, Extent: e.Extent, CRC: e.CRC}
+		if e.Block != ship.NoBlock {
+			if int(e.Block) != block {
+				if raw, err = d.Block(int(e.Block)); err != nil {
+					return nil, err
+				}
+				block = int(e.Block)
+			}
+			n := dataLen(e)
+			if uint64(len(raw)) < uint64(e.BlockOff)+n {
+				return nil, &redoubt.Error{Op: "read delta", Object: string(d.Group), Err: redoubt.ErrCorrupt}
+			}
+			w.Data = raw[e.BlockOff : uint64(e.BlockOff)+n]
+			if redoubt.Checksum(w.Data) != e.CRC {
+				return nil, &redoubt.Error{Op: "check write", Object: e.LSN.String(), Err: redoubt.ErrCorrupt}
+			}
+		}
+		if n := len(ws); n > 0 && ws[n-1].LSN == w.LSN {
+			if err := mergeCopy(&ws[n-1], w); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		ws = append(ws, w)
+	}
+	return ws, nil
+}
+
+// dataLen returns how many bytes of its block belong to e.
+func dataLen(e ship.Entry) uint64 {
+	if e.Kind == redoubt.KindBaseline {
+		return baselineData
+	}
+	return e.Extent.Len
+}
+
+// baselineData is the size of a baseline record's payload: an LSN.
+const baselineData = 8
+
+// mergeCopy joins the next piece of a copy record to w. The pieces of a record
+// are adjacent and rise; those without data are zeros.
+func mergeCopy(w *redoubt.Write, next redoubt.Write) error {
+	if w.Disk != next.Disk || w.Extent.End() != next.Extent.Off || w.Extent.Len+next.Extent.Len > redoubt.MaxWriteData {
+		return &redoubt.Error{Op: "join copied pieces", Object: next.LSN.String(), Err: redoubt.ErrCorrupt}
+	}
+	if w.Kind.Zeroes() && next.Kind.Zeroes() {
+		w.Extent.Len += next.Extent.Len
+		return nil
+	}
+	data := make([]byte, w.Extent.Len+next.Extent.Len)
+	copy(data, w.Data)
+	copy(data[w.Extent.Len:], next.Data)
+	w.Kind, w.Data, w.CRC = redoubt.KindCopy, data, redoubt.Checksum(data)
+	w.Extent.Len += next.Extent.Len
+	return nil
+}

@@ -1,0 +1,104 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/ship"
+)
+
+// retryAfter is the pause after a failure that the sender could not mend itself.
+const retryAfter = 2 * time.Second
+
+// runWriter ships and copies until ctx is done or the group is fenced.
+func (g *Group) runWriter(ctx context.Context) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	wg.Go(func() {
+		if err := g.copy.run(ctx); err != nil && ctx.Err() == nil {
+			g.log.Error("the initial copy stopped", "err", err)
+		}
+	})
+	for ctx.Err() == nil {
+		s := ship.NewSender(ship.SenderOptions{
+			Journal: g.journal, Cursor: cursorName, Current: g.disks, Hello: g.hello,
+			Dial: g.host.Dial, Addrs: func() []string { return g.host.Targets },
+			OnWelcome: g.keepWelcome, RateLimit: g.cfg.ShipRate, Logger: g.log, Now: g.host.Now,
+		})
+		g.setSender(s)
+		err := s.Run(ctx)
+		g.setSender(nil)
+		var fenced *ship.FencedError
+		switch {
+		case ctx.Err() != nil:
+			return
+		case errors.As(err, &fenced):
+			if g.obey(fenced.Welcome) {
+				return
+			}
+		default:
+			g.log.Error("shipping stopped", "err", err, "hint", redoubt.Hint(err))
+		}
+		pause(ctx, retryAfter)
+	}
+}
+
+// obey acts on a Welcome that names a later epoch: it takes over if the
+// catalog made this source the writer again, and fences itself otherwise. It
+// reports whether the role changed.
+func (g *Group) obey(w ship.Welcome) bool {
+	g.keepWelcome(w)
+	if w.Writer == "source/"+g.host.Name {
+		err := g.takeOver(w)
+		if err == nil {
+			return true
+		}
+		g.log.Warn("the catalog names this host as the writer, but it cannot take over", "err", err, "hint", redoubt.Hint(err))
+	}
+	if err := g.fence(w); err != nil {
+		g.log.Error("could not record the fence; the disks are read-only until restart", "err", err)
+	}
+	return true
+}
+
+func (g *Group) hello() ship.Hello {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	head := g.journal.Head()
+	h := ship.Hello{
+		Group: g.cfg.Name, UUID: g.id.UUID, Source: g.host.Name, Advertise: g.host.Advertise,
+		Epoch: g.role.Epoch, Lineage: g.role.Lineage,
+		Head: head.LSN, HeadTime: g.journal.HeadTime(), Tail: g.journal.Tail(),
+		Disks: g.id.Disks, K: g.cfg.K, M: g.cfg.M,
+	}
+	if g.receipt != nil && g.role.Mode != ModeWriter {
+		h.Receipt = g.receipt.summary()
+	}
+	return h
+}
+
+func (g *Group) setSender(s *ship.Sender) {
+	g.mu.Lock()
+	g.sender = s
+	g.mu.Unlock()
+}
+
+func (g *Group) keepWelcome(w ship.Welcome) {
+	g.mu.Lock()
+	g.welcome = &w
+	g.mu.Unlock()
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
