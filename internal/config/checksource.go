@@ -1,0 +1,79 @@
+package config
+
+import (
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"time"
+)
+
+func (k *checker) source(c *Config) {
+	s := c.Source
+	if len(s.Targets) == 0 {
+		k.add("source.targets", "is missing", "list master targets: [t1:7700, t2:7700, t3:7700]")
+	}
+	for i, t := range s.Targets {
+		k.hostPort(fmt.Sprintf("source.targets[%d]", i), t, true)
+	}
+	if len(s.Groups) == 0 {
+		k.add("source.groups", "is missing", "a source protects at least one group of disks")
+	}
+	names, dirs, paths := map[string]string{}, map[string]string{}, map[string]string{}
+	for i, g := range s.Groups {
+		key := fmt.Sprintf("source.groups[%d]", i)
+		k.name(key+".name", "group", g.Name)
+		k.unique(names, g.Name, key+".name")
+		k.journal(key+".journal", g.Journal)
+		k.unique(dirs, clean(g.Journal.Dir), key+".journal.dir")
+		k.redundancy(key+".redundancy", g.Redundancy)
+		k.size(key+".memory", g.Memory, 16*MiB, TiB)
+		if g.NBD.Listen != "" {
+			k.add(key+".nbd.listen", "NBD over TCP is not served by this version", "leave it out: the disks are served on "+c.NBDSocket(g.Name))
+		}
+		k.disks(key+".disks", g.Disks, paths)
+	}
+}
+
+func (k *checker) journal(key string, j Journal) {
+	if j.Dir != "" { // empty only if the group has no valid name, which is said
+		k.path(key+".dir", j.Dir)
+	}
+	k.size(key+".segment", j.Segment, MiB, 4*GiB)
+	k.size(key+".max", j.Max, 4*MiB, 64*TiB)
+	if j.Max < 4*j.Segment {
+		k.add(key+".max", fmt.Sprintf("%s holds fewer than four segments of %s", j.Max, j.Segment), "raise max or lower segment")
+	}
+	k.oneOf(key+".on_full", j.OnFull, "block")
+	k.duration(key+".full_wait", j.FullWait, 0, Duration(time.Hour))
+}
+
+func (k *checker) redundancy(key string, r Redundancy) {
+	if r.Data < 1 || r.Data > 16 {
+		k.add(key+".data", strconv.Itoa(r.Data)+" is out of range", "1 to 16 data shards")
+	}
+	if r.Parity < 1 || r.Parity > 8 {
+		k.add(key+".parity", strconv.Itoa(r.Parity)+" is out of range", "1 to 8 parity shards: so many nodes may be lost")
+	}
+}
+
+func (k *checker) disks(key string, disks []Disk, paths map[string]string) {
+	if len(disks) == 0 {
+		k.add(key, "is missing", "a group has at least one disk: [{name: root, path: /srv/root.img}]")
+	}
+	names, ids := map[string]string{}, map[string]string{}
+	for i, d := range disks {
+		at := fmt.Sprintf("%s[%d]", key, i)
+		k.name(at+".name", "disk", d.Name)
+		k.unique(names, d.Name, at+".name")
+		k.unique(ids, d.ID.String(), at+".id")
+		k.path(at+".path", d.Path)
+		k.unique(paths, clean(d.Path), at+".path")
+	}
+}
+
+func clean(p string) string {
+	if p == "" {
+		return ""
+	}
+	return filepath.Clean(p)
+}

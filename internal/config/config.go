@@ -1,0 +1,117 @@
+package config
+
+import (
+	"path/filepath"
+
+	"github.com/redoubt-dr/redoubt"
+)
+
+// Config is the configuration of one redoubtd. A nil Source or Target means
+// that the daemon does not have that role.
+type Config struct {
+	Name      string  `yaml:"name"`      // node name; equals the name in the certificate
+	DataDir   string  `yaml:"data_dir"`  // journals, shard logs, catalog
+	RunDir    string  `yaml:"run_dir"`   // sockets
+	Listen    string  `yaml:"listen"`    // HOST:PORT of the one TLS port
+	Advertise string  `yaml:"advertise"` // HOST:PORT under which others reach it
+	Identity  string  `yaml:"identity"`  // folder with node.crt, node.key, ca.crt
+	Log       Log     `yaml:"log"`
+	Metrics   Metrics `yaml:"metrics"`
+	Source    *Source `yaml:"source"`
+	Target    *Target `yaml:"target"`
+}
+
+// Log says what is logged and how.
+type Log struct {
+	Level  string `yaml:"level"`  // debug, info, warn, error
+	Format string `yaml:"format"` // text, json
+}
+
+// Metrics says where Prometheus metrics, health and profiles are served.
+type Metrics struct {
+	Listen string `yaml:"listen"` // "unix:/PATH", "HOST:PORT" or "off"
+}
+
+// Source makes the daemon protect disks of its host.
+type Source struct {
+	Targets []string `yaml:"targets"` // HOST:PORT of master targets; any one that answers is enough
+	Groups  []Group  `yaml:"groups"`
+}
+
+// Group is a protection group.
+type Group struct {
+	Name       string     `yaml:"name"`
+	Journal    Journal    `yaml:"journal"`
+	Redundancy Redundancy `yaml:"redundancy"`
+	Memory     Size       `yaml:"memory"` // bound on writes held in memory until they are applied
+	NBD        NBD        `yaml:"nbd"`
+	Disks      []Disk     `yaml:"disks"`
+}
+
+// Journal says where a group's journal lies and what happens when it is full.
+type Journal struct {
+	Dir      string   `yaml:"dir"`
+	Max      Size     `yaml:"max"`       // bound on the segment files
+	Segment  Size     `yaml:"segment"`   // size of one segment file
+	OnFull   string   `yaml:"on_full"`   // block
+	FullWait Duration `yaml:"full_wait"` // how long a write waits for room before it fails
+}
+
+// Redundancy is the Reed-Solomon policy that the group asks for at its first
+// contact: any Parity nodes of the secondary may be lost.
+type Redundancy struct {
+	Data   int `yaml:"data"`
+	Parity int `yaml:"parity"`
+}
+
+// NBD is the group's NBD service beside its unix socket.
+type NBD struct {
+	Listen string `yaml:"listen"` // empty: the unix socket only
+}
+
+// Disk is one protected disk.
+type Disk struct {
+	ID   redoubt.DiskID `yaml:"id"`   // 0: its place in the list, from 1
+	Name string         `yaml:"name"` // also the NBD export's name
+	Path string         `yaml:"path"` // image file or block device
+}
+
+// Target makes the daemon a master target.
+type Target struct {
+	Bootstrap    []Node   `yaml:"bootstrap"`     // all nodes of the new cluster; the same list on each
+	OwnerTimeout Duration `yaml:"owner_timeout"` // a silent owner is replaced after it
+	Cache        Size     `yaml:"cache"`         // bound on the memory for shards and index
+}
+
+// Node is a master target in the bootstrap list.
+type Node struct {
+	Name    redoubt.NodeID `yaml:"name"`
+	Address string         `yaml:"address"`
+}
+
+// AdminSocket returns the path of the local admin socket.
+func (c *Config) AdminSocket() string { return filepath.Join(c.RunDir, "admin.sock") }
+
+// NBDSocket returns the path of the socket that serves group's disks at the
+// source.
+func (c *Config) NBDSocket(group string) string {
+	return filepath.Join(c.RunDir, "nbd", group+".sock")
+}
+
+// ExportSocket returns the path of the socket that serves the export id at a
+// target.
+func (c *Config) ExportSocket(id string) string {
+	return filepath.Join(c.RunDir, "export", id+".sock")
+}
+
+// Roles returns the daemon's roles: "source", "target" or both.
+func (c *Config) Roles() []string {
+	var out []string
+	if c.Source != nil {
+		out = append(out, "source")
+	}
+	if c.Target != nil {
+		out = append(out, "target")
+	}
+	return out
+}
