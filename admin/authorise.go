@@ -6,12 +6,13 @@ import (
 	"strconv"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/pki"
 )
 
 // Peer is who calls.
 type Peer struct {
-	Role string // role of the certificate: "source", "target", "operator", "admin", "viewer"; empty if Local
-	Name string // name of the certificate; empty if Local
+	Role pki.Role // of the certificate; empty if Local
+	Name string   // of the certificate; empty if Local
 
 	Local bool // over the unix socket
 	UID   int  // of the calling process, if Local
@@ -23,21 +24,21 @@ func (p Peer) String() string {
 	if p.Local {
 		return "uid " + strconv.Itoa(p.UID)
 	}
-	return p.Role + "/" + p.Name
+	return string(p.Role) + "/" + p.Name
 }
 
 // Authorise says who may call what: the local socket (its mode 0600 is the
-// check), operator, admin and target (nodes forward to each other) everything,
+// check), operator and target (nodes forward to each other) everything,
 // viewer what changes nothing. A source may call nothing: whoever has broken
 // into a protected host must not reach its recovery points. It returns an
 // error that wraps redoubt.ErrDenied.
 func Authorise(p Peer, procedure string, readOnly bool) error {
 	switch {
-	case p.Local, p.Role == "operator", p.Role == "admin", p.Role == "target":
+	case p.Local, p.Role == pki.RoleOperator, p.Role == pki.RoleTarget:
 		return nil
-	case p.Role == "viewer" && readOnly:
+	case p.Role == pki.RoleViewer && readOnly:
 		return nil
-	case p.Role == "viewer":
+	case p.Role == pki.RoleViewer:
 		return &redoubt.Error{Op: "authorise", Object: p.String(), Err: fmt.Errorf("the role viewer changes nothing: %w", redoubt.ErrDenied),
 			Hint: "use a certificate of the role operator (redoubt ca issue --role operator NAME)"}
 	}

@@ -2,7 +2,6 @@ package admin
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"net"
 	"net/http"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/admin/v1/adminv1connect"
+	"github.com/redoubt-dr/redoubt/internal/pki"
 )
 
 // Client calls one node. Its errors are those of the node (see FromConnect).
@@ -25,10 +25,10 @@ type Client struct {
 }
 
 // Dial returns a client of the node at target, "unix:/PATH" or
-// "https://HOST:PORT"; "HOST:PORT" is short for the latter. cfg carries the
-// client certificate and checks the server's; it is needed for https only. No
+// "https://HOST:PORT"; "HOST:PORT" is short for the latter. cred is needed
+// for https only: our certificate, and the authority that the node's must be of. No
 // connection is made before the first call. Close it after use.
-func Dial(target string, cfg *tls.Config) (*Client, error) {
+func Dial(target string, cred *pki.Credentials) (*Client, error) {
 	c := &Client{target: target}
 	base := ""
 	dialer := &net.Dialer{Timeout: 10 * time.Second}
@@ -45,11 +45,11 @@ func Dial(target string, cfg *tls.Config) (*Client, error) {
 		if err != nil {
 			return nil, err
 		}
-		if cfg == nil {
+		if cred == nil {
 			return nil, &redoubt.Error{Op: "connect to", Object: target, Err: fmt.Errorf("no client certificate: %w", redoubt.ErrDenied),
 				Hint: "name the folder with node.crt, node.key and ca.crt: --identity DIR or REDOUBT_IDENTITY"}
 		}
-		c.tr.TLSClientConfig = cfg.Clone()
+		c.tr.TLSClientConfig = cred.ClientTLS("", pki.RoleSource, pki.RoleTarget)
 		c.tr.ForceAttemptHTTP2 = true
 		base = "https://" + host
 	}

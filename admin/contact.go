@@ -1,8 +1,6 @@
 package admin
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"io/fs"
 	"path"
@@ -12,6 +10,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/pki"
 )
 
 // noContact explains a failure that no node reported: the operator needs to
@@ -22,9 +21,7 @@ func noContact(target, procedure string, ce *connect.Error) error {
 	if c, ok := conditionOfCode(ce.Code()); ok {
 		is = c.sentinel
 	}
-	var alert tls.AlertError
-	var verify *tls.CertificateVerificationError
-	var authority x509.UnknownAuthorityError
+	var said *redoubt.Error
 	unix := strings.HasPrefix(target, "unix:")
 	switch {
 	case errors.Is(ce, fs.ErrPermission):
@@ -34,9 +31,10 @@ func noContact(target, procedure string, ce *connect.Error) error {
 		out.Hint = "no such socket: is redoubtd running, and is this its run_dir? (--server, REDOUBT_SERVER)"
 	case errors.Is(ce, syscall.ECONNREFUSED):
 		out.Hint = "nothing listens there: is redoubtd running?"
-	case errors.As(ce, &alert), errors.As(ce, &verify), errors.As(ce, &authority), errors.Is(ce, redoubt.ErrDenied):
-		is = redoubt.ErrDenied
-		out.Hint = "the two certificates do not accept each other: same CA? role operator or viewer here, source or target there? (--identity)"
+	case errors.As(pki.Explain(ce), &said):
+		return &redoubt.Error{Op: out.Op, Object: out.Object, Err: said.Err, Hint: said.Hint}
+	case ce.Code() == connect.CodeDeadlineExceeded:
+		out.Hint = "the call may still be under way there: look at the status; --timeout sets how long to wait"
 	case is == redoubt.ErrUnavailable:
 		out.Hint = "check address and network; --timeout sets how long to wait"
 	}

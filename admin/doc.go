@@ -8,5 +8,5 @@
 // at the client, so that errors.Is works across the wire. What an RPC does is
 // decided by the rooms that implement adminv1connect.AdminServiceHandler.
 //
-// It imports the root package and its generated code only.
+// It imports the root package, its generated code and internal/pki only.
 package admin

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/admin/v1/adminv1connect"
+	"github.com/redoubt-dr/redoubt/internal/pki"
 )
 
 // ServerOptions configure NewServer.
@@ -17,15 +19,10 @@ type ServerOptions struct {
 	Service   adminv1connect.AdminServiceHandler
 	Authorise AuthoriseFunc // nil: Authorise
 	Logger    *slog.Logger
-
-	// Identify returns who is at the other end of a connection that is not a
-	// unix socket: the identity of its verified client certificate. A
-	// connection that it refuses is closed. Nil refuses all of them.
-	Identify func(net.Conn) (Peer, error)
 }
 
-// Server serves the admin service on any number of listeners, as HTTP/1.1 and
-// as HTTP/2 on each. Its methods may be called concurrently.
+// Server serves the admin service on any number of listeners, of ListenUnix and
+// of netmux.Mux.Listener(netmux.ProtoAdmin), as HTTP/1.1 and HTTP/2 on each. Its methods may be called concurrently.
 type Server struct {
 	http *http.Server
 	o    ServerOptions
@@ -33,13 +30,12 @@ type Server struct {
 
 // NewServer returns a server that serves nothing yet.
 //
-// The listener of the TLS port hands over connections whose handshake is done,
-// in a wrapper of its own, so net/http sees no TLS: HTTP/2 is recognised by
-// its preface instead of by ALPN.
+// On a unix socket there is no ALPN: HTTP/2 is recognised by its preface there.
 func NewServer(o ServerOptions) *Server {
 	s := &Server{o: o}
 	protos := new(http.Protocols)
 	protos.SetHTTP1(true)
+	protos.SetHTTP2(true)
 	protos.SetUnencryptedHTTP2(true)
 	s.http = &http.Server{
 		Handler:           requirePeer(NewHandler(o.Service, o.Authorise, o.Logger)),
@@ -73,7 +69,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 
 // connContext cannot refuse a connection; requirePeer refuses its requests.
 func (s *Server) connContext(ctx context.Context, c net.Conn) context.Context {
-	p, err := s.identify(c)
+	p, err := identify(c)
 	if err != nil {
 		s.o.Logger.Warn("admin connection refused", "peer", c.RemoteAddr().String(), "error", err)
 		return ctx
@@ -81,14 +77,17 @@ func (s *Server) connContext(ctx context.Context, c net.Conn) context.Context {
 	return WithPeer(ctx, p)
 }
 
-func (s *Server) identify(c net.Conn) (Peer, error) {
-	if u, ok := c.(*net.UnixConn); ok {
-		return unixPeer(u)
+// identify returns who is at the other end: by the kernel on a unix socket, by
+// the verified client certificate of a connection of package netmux.
+func identify(c net.Conn) (Peer, error) {
+	switch c := c.(type) {
+	case *net.UnixConn:
+		return unixPeer(c)
+	case *tls.Conn:
+		id, err := pki.PeerIdentity(c.ConnectionState())
+		return Peer{Role: id.Role, Name: id.Name}, err
 	}
-	if s.o.Identify == nil {
-		return Peer{}, redoubt.ErrDenied
-	}
-	return s.o.Identify(c)
+	return Peer{}, &redoubt.Error{Op: "identify", Object: c.RemoteAddr().String(), Err: redoubt.ErrDenied}
 }
 
 func requirePeer(h http.Handler) http.Handler {

@@ -24,7 +24,7 @@ if [ "${1:-}" = --check ]; then
 fi
 "$bin/protogen" -I "$out" \
 	-plugin "$bin/protoc-gen-go" \
-	-plugin "$bin/protoc-gen-connect-go" \
+	-plugin "$bin/protoc-gen-connect-go,simple" \
 	admin/v1/admin.proto
 if [ "$out" != "$root" ]; then
 	diff -r "$out/admin/v1" admin/v1 || { echo "generated code is out of date: run scripts/generate.sh" >&2; exit 1; }

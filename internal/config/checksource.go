@@ -23,6 +23,9 @@ func (k *checker) source(c *Config) {
 		key := fmt.Sprintf("source.groups[%d]", i)
 		k.name(key+".name", "group", g.Name)
 		k.unique(names, g.Name, key+".name")
+		if s := c.NBDSocket(g.Name); s == c.AdminSocket() || "unix:"+s == c.Metrics.Listen {
+			k.add(key+".name", strconv.Quote(g.Name)+" is the name of one of the daemon's own sockets", "choose another name")
+		}
 		k.journal(key+".journal", g.Journal)
 		k.unique(dirs, clean(g.Journal.Dir), key+".journal.dir")
 		k.redundancy(key+".redundancy", g.Redundancy)
@@ -60,12 +63,11 @@ func (k *checker) disks(key string, disks []Disk, paths map[string]string) {
 	if len(disks) == 0 {
 		k.add(key, "is missing", "a group has at least one disk: [{name: root, path: /srv/root.img}]")
 	}
-	names, ids := map[string]string{}, map[string]string{}
+	names := map[string]string{}
 	for i, d := range disks {
 		at := fmt.Sprintf("%s[%d]", key, i)
 		k.name(at+".name", "disk", d.Name)
 		k.unique(names, d.Name, at+".name")
-		k.unique(ids, d.ID.String(), at+".id")
 		k.path(at+".path", d.Path)
 		k.unique(paths, clean(d.Path), at+".path")
 	}

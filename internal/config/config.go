@@ -71,9 +71,8 @@ type NBD struct {
 
 // Disk is one protected disk.
 type Disk struct {
-	ID   redoubt.DiskID `yaml:"id"`   // 0: its place in the list, from 1
-	Name string         `yaml:"name"` // also the NBD export's name
-	Path string         `yaml:"path"` // image file or block device
+	Name string `yaml:"name"` // also the NBD export's name
+	Path string `yaml:"path"` // image file or block device
 }
 
 // Target makes the daemon a master target.
@@ -95,7 +94,7 @@ func (c *Config) AdminSocket() string { return filepath.Join(c.RunDir, "admin.so
 // NBDSocket returns the path of the socket that serves group's disks at the
 // source.
 func (c *Config) NBDSocket(group string) string {
-	return filepath.Join(c.RunDir, "nbd", group+".sock")
+	return filepath.Join(c.RunDir, group+".sock")
 }
 
 // ExportSocket returns the path of the socket that serves the export id at a

@@ -34,7 +34,7 @@ func TestDefaults(t *testing.T) {
 			Name:       "db",
 			Journal:    Journal{Dir: "/var/lib/redoubt/groups/db/journal", Max: 4 * GiB, Segment: 64 * MiB, OnFull: "block", FullWait: Duration(30 * time.Second)},
 			Redundancy: Redundancy{2, 1}, Memory: 256 * MiB,
-			Disks: []Disk{{1, "root", "/srv/root.img"}, {2, "007", "/dev/sdb"}},
+			Disks: []Disk{{"root", "/srv/root.img"}, {"007", "/dev/sdb"}},
 		}}},
 	}
 	if !reflect.DeepEqual(c, want) {
@@ -105,7 +105,7 @@ func TestFaults(t *testing.T) {
 		{"relative", edit("/srv/root.img", "root.img"), `source.groups[0].disks[0].path: "root.img" is relative`},
 		{"same path", edit("/dev/sdb", "/srv/./root.img"), `source.groups[0].disks[1].path: "/srv/root.img" is used twice (first at source.groups[0].disks[0].path)`},
 		{"same disk", edit(`"007"`, "root"), `source.groups[0].disks[1].name: "root" is used twice`},
-		{"same id", edit("name: root,", "name: root, id: 2,"), `disks[1].id: "2" is used twice`},
+		{"reserved name", edit("name: db", "name: admin"), `6:13: source.groups[0].name: "admin" is the name of one of the daemon's own sockets`},
 		{"no disks", edit(dbDisks, ""), `6:7: source.groups[0].disks: is missing`},
 		{"tiny journal", edit("name: db", "name: db\n      journal: {max: 128MiB}"), `7:22: source.groups[0].journal.max: 128MiB holds fewer than four segments of 64MiB`},
 		{"on_full", edit("name: db", "name: db\n      journal: {on_full: drop}"), `"drop" is not valid (one of block)`},

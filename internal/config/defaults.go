@@ -52,10 +52,5 @@ func (c *Config) derive() {
 		if g.Journal.Dir == "" && redoubt.ValidName("group", g.Name) == nil {
 			g.Journal.Dir = filepath.Join(c.DataDir, "groups", g.Name, "journal")
 		}
-		for j := range g.Disks {
-			if g.Disks[j].ID == 0 {
-				g.Disks[j].ID = redoubt.DiskID(j + 1)
-			}
-		}
 	}
 }

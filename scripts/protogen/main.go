@@ -2,7 +2,7 @@
 // stands in for protoc, which is no Go module and so cannot be pinned in a
 // go.mod.
 //
-//	protogen -I ROOT -plugin PATH [-plugin PATH]... FILE...
+//	protogen -I ROOT -plugin PATH[,PARAMETER]... FILE...
 //
 // Output goes below ROOT, next to each source (paths=source_relative).
 package main
@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 
 	"github.com/bufbuild/protocompile"
 	"github.com/bufbuild/protocompile/protoutil"
@@ -27,7 +28,7 @@ import (
 func main() {
 	root := flag.String("I", ".", "folder that import paths start from")
 	var plugins []string
-	flag.Func("plugin", "path of a plugin; may be repeated", func(s string) error {
+	flag.Func("plugin", "path of a plugin, with parameters after commas; may be repeated", func(s string) error {
 		plugins = append(plugins, s)
 		return nil
 	})
@@ -47,7 +48,7 @@ func run(root string, plugins, files []string) error {
 	if err != nil {
 		return err
 	}
-	req := &pluginpb.CodeGeneratorRequest{FileToGenerate: files, Parameter: proto.String("paths=source_relative")}
+	req := &pluginpb.CodeGeneratorRequest{FileToGenerate: files}
 	seen := map[string]bool{}
 	for _, f := range compiled {
 		req.ProtoFile = addFile(req.ProtoFile, f, seen)
@@ -72,7 +73,9 @@ func addFile(out []*descriptorpb.FileDescriptorProto, f protoreflect.FileDescrip
 	return append(out, protoutil.ProtoFromFileDescriptor(f))
 }
 
-func runPlugin(path string, req *pluginpb.CodeGeneratorRequest, root string) error {
+func runPlugin(plugin string, req *pluginpb.CodeGeneratorRequest, root string) error {
+	path, params, _ := strings.Cut(plugin, ",")
+	req.Parameter = proto.String(strings.TrimSuffix("paths=source_relative,"+params, ","))
 	in, err := proto.Marshal(req)
 	if err != nil {
 		return err

@@ -87,31 +87,31 @@ const (
 // AdminServiceClient is a client for the redoubt.admin.v1.AdminService service.
 type AdminServiceClient interface {
 	// GetStatus returns what the node knows: itself, its groups, the cluster.
-	GetStatus(context.Context, *connect.Request[v1.GetStatusRequest]) (*connect.Response[v1.GetStatusResponse], error)
+	GetStatus(context.Context, *v1.GetStatusRequest) (*v1.GetStatusResponse, error)
 	// ListPoints returns the retained recovery points of a group (target).
-	ListPoints(context.Context, *connect.Request[v1.ListPointsRequest]) (*connect.Response[v1.ListPointsResponse], error)
+	ListPoints(context.Context, *v1.ListPointsRequest) (*v1.ListPointsResponse, error)
 	// ListExports returns the disks that the node serves at present.
-	ListExports(context.Context, *connect.Request[v1.ListExportsRequest]) (*connect.Response[v1.ListExportsResponse], error)
+	ListExports(context.Context, *v1.ListExportsRequest) (*v1.ListExportsResponse, error)
 	// GetLossReceipt returns what an unplanned failover left behind (both roles).
-	GetLossReceipt(context.Context, *connect.Request[v1.GetLossReceiptRequest]) (*connect.Response[v1.GetLossReceiptResponse], error)
+	GetLossReceipt(context.Context, *v1.GetLossReceiptRequest) (*v1.GetLossReceiptResponse, error)
 	// AddBookmark names the present position (at the writer of the group).
-	AddBookmark(context.Context, *connect.Request[v1.AddBookmarkRequest]) (*connect.Response[v1.AddBookmarkResponse], error)
+	AddBookmark(context.Context, *v1.AddBookmarkRequest) (*v1.AddBookmarkResponse, error)
 	// TestFailover opens a point writable beside production (target).
-	TestFailover(context.Context, *connect.Request[v1.TestFailoverRequest]) (*connect.Response[v1.TestFailoverResponse], error)
+	TestFailover(context.Context, *v1.TestFailoverRequest) (*v1.TestFailoverResponse, error)
 	// CleanupTest closes a test failover and throws its writes away (target).
-	CleanupTest(context.Context, *connect.Request[v1.CleanupTestRequest]) (*connect.Response[v1.CleanupTestResponse], error)
+	CleanupTest(context.Context, *v1.CleanupTestRequest) (*v1.CleanupTestResponse, error)
 	// UnplannedFailover raises the epoch and opens a point as the new production (target).
-	UnplannedFailover(context.Context, *connect.Request[v1.UnplannedFailoverRequest]) (*connect.Response[v1.UnplannedFailoverResponse], error)
+	UnplannedFailover(context.Context, *v1.UnplannedFailoverRequest) (*v1.UnplannedFailoverResponse, error)
 	// ChangeRecoveryPoint opens another point instead, before the commit (target).
-	ChangeRecoveryPoint(context.Context, *connect.Request[v1.ChangeRecoveryPointRequest]) (*connect.Response[v1.ChangeRecoveryPointResponse], error)
+	ChangeRecoveryPoint(context.Context, *v1.ChangeRecoveryPointRequest) (*v1.ChangeRecoveryPointResponse, error)
 	// CommitFailover makes the chosen point final (target).
-	CommitFailover(context.Context, *connect.Request[v1.CommitFailoverRequest]) (*connect.Response[v1.CommitFailoverResponse], error)
+	CommitFailover(context.Context, *v1.CommitFailoverRequest) (*v1.CommitFailoverResponse, error)
 	// CancelFailover gives the group back to the source, before the commit (target).
-	CancelFailover(context.Context, *connect.Request[v1.CancelFailoverRequest]) (*connect.Response[v1.CancelFailoverResponse], error)
+	CancelFailover(context.Context, *v1.CancelFailoverRequest) (*v1.CancelFailoverResponse, error)
 	// ReverseReplicate ships to the old primary what differs, and follows (target).
-	ReverseReplicate(context.Context, *connect.Request[v1.ReverseReplicateRequest]) (*connect.Response[v1.ReverseReplicateResponse], error)
+	ReverseReplicate(context.Context, *v1.ReverseReplicateRequest) (*v1.ReverseReplicateResponse, error)
 	// Failback moves the writer back to the old primary without loss (target).
-	Failback(context.Context, *connect.Request[v1.FailbackRequest]) (*connect.Response[v1.FailbackResponse], error)
+	Failback(context.Context, *v1.FailbackRequest) (*v1.FailbackResponse, error)
 }
 
 // NewAdminServiceClient constructs a client for the redoubt.admin.v1.AdminService service. By
@@ -228,98 +228,150 @@ type adminServiceClient struct {
 }
 
 // GetStatus calls redoubt.admin.v1.AdminService.GetStatus.
-func (c *adminServiceClient) GetStatus(ctx context.Context, req *connect.Request[v1.GetStatusRequest]) (*connect.Response[v1.GetStatusResponse], error) {
-	return c.getStatus.CallUnary(ctx, req)
+func (c *adminServiceClient) GetStatus(ctx context.Context, req *v1.GetStatusRequest) (*v1.GetStatusResponse, error) {
+	response, err := c.getStatus.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
 }
 
 // ListPoints calls redoubt.admin.v1.AdminService.ListPoints.
-func (c *adminServiceClient) ListPoints(ctx context.Context, req *connect.Request[v1.ListPointsRequest]) (*connect.Response[v1.ListPointsResponse], error) {
-	return c.listPoints.CallUnary(ctx, req)
+func (c *adminServiceClient) ListPoints(ctx context.Context, req *v1.ListPointsRequest) (*v1.ListPointsResponse, error) {
+	response, err := c.listPoints.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
 }
 
 // ListExports calls redoubt.admin.v1.AdminService.ListExports.
-func (c *adminServiceClient) ListExports(ctx context.Context, req *connect.Request[v1.ListExportsRequest]) (*connect.Response[v1.ListExportsResponse], error) {
-	return c.listExports.CallUnary(ctx, req)
+func (c *adminServiceClient) ListExports(ctx context.Context, req *v1.ListExportsRequest) (*v1.ListExportsResponse, error) {
+	response, err := c.listExports.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
 }
 
 // GetLossReceipt calls redoubt.admin.v1.AdminService.GetLossReceipt.
-func (c *adminServiceClient) GetLossReceipt(ctx context.Context, req *connect.Request[v1.GetLossReceiptRequest]) (*connect.Response[v1.GetLossReceiptResponse], error) {
-	return c.getLossReceipt.CallUnary(ctx, req)
+func (c *adminServiceClient) GetLossReceipt(ctx context.Context, req *v1.GetLossReceiptRequest) (*v1.GetLossReceiptResponse, error) {
+	response, err := c.getLossReceipt.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
 }
 
 // AddBookmark calls redoubt.admin.v1.AdminService.AddBookmark.
-func (c *adminServiceClient) AddBookmark(ctx context.Context, req *connect.Request[v1.AddBookmarkRequest]) (*connect.Response[v1.AddBookmarkResponse], error) {
-	return c.addBookmark.CallUnary(ctx, req)
+func (c *adminServiceClient) AddBookmark(ctx context.Context, req *v1.AddBookmarkRequest) (*v1.AddBookmarkResponse, error) {
+	response, err := c.addBookmark.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
 }
 
 // TestFailover calls redoubt.admin.v1.AdminService.TestFailover.
-func (c *adminServiceClient) TestFailover(ctx context.Context, req *connect.Request[v1.TestFailoverRequest]) (*connect.Response[v1.TestFailoverResponse], error) {
-	return c.testFailover.CallUnary(ctx, req)
+func (c *adminServiceClient) TestFailover(ctx context.Context, req *v1.TestFailoverRequest) (*v1.TestFailoverResponse, error) {
+	response, err := c.testFailover.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
 }
 
 // CleanupTest calls redoubt.admin.v1.AdminService.CleanupTest.
-func (c *adminServiceClient) CleanupTest(ctx context.Context, req *connect.Request[v1.CleanupTestRequest]) (*connect.Response[v1.CleanupTestResponse], error) {
-	return c.cleanupTest.CallUnary(ctx, req)
+func (c *adminServiceClient) CleanupTest(ctx context.Context, req *v1.CleanupTestRequest) (*v1.CleanupTestResponse, error) {
+	response, err := c.cleanupTest.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
 }
 
 // UnplannedFailover calls redoubt.admin.v1.AdminService.UnplannedFailover.
-func (c *adminServiceClient) UnplannedFailover(ctx context.Context, req *connect.Request[v1.UnplannedFailoverRequest]) (*connect.Response[v1.UnplannedFailoverResponse], error) {
-	return c.unplannedFailover.CallUnary(ctx, req)
+func (c *adminServiceClient) UnplannedFailover(ctx context.Context, req *v1.UnplannedFailoverRequest) (*v1.UnplannedFailoverResponse, error) {
+	response, err := c.unplannedFailover.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
 }
 
 // ChangeRecoveryPoint calls redoubt.admin.v1.AdminService.ChangeRecoveryPoint.
-func (c *adminServiceClient) ChangeRecoveryPoint(ctx context.Context, req *connect.Request[v1.ChangeRecoveryPointRequest]) (*connect.Response[v1.ChangeRecoveryPointResponse], error) {
-	return c.changeRecoveryPoint.CallUnary(ctx, req)
+func (c *adminServiceClient) ChangeRecoveryPoint(ctx context.Context, req *v1.ChangeRecoveryPointRequest) (*v1.ChangeRecoveryPointResponse, error) {
+	response, err := c.changeRecoveryPoint.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
 }
 
 // CommitFailover calls redoubt.admin.v1.AdminService.CommitFailover.
-func (c *adminServiceClient) CommitFailover(ctx context.Context, req *connect.Request[v1.CommitFailoverRequest]) (*connect.Response[v1.CommitFailoverResponse], error) {
-	return c.commitFailover.CallUnary(ctx, req)
+func (c *adminServiceClient) CommitFailover(ctx context.Context, req *v1.CommitFailoverRequest) (*v1.CommitFailoverResponse, error) {
+	response, err := c.commitFailover.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
 }
 
 // CancelFailover calls redoubt.admin.v1.AdminService.CancelFailover.
-func (c *adminServiceClient) CancelFailover(ctx context.Context, req *connect.Request[v1.CancelFailoverRequest]) (*connect.Response[v1.CancelFailoverResponse], error) {
-	return c.cancelFailover.CallUnary(ctx, req)
+func (c *adminServiceClient) CancelFailover(ctx context.Context, req *v1.CancelFailoverRequest) (*v1.CancelFailoverResponse, error) {
+	response, err := c.cancelFailover.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
 }
 
 // ReverseReplicate calls redoubt.admin.v1.AdminService.ReverseReplicate.
-func (c *adminServiceClient) ReverseReplicate(ctx context.Context, req *connect.Request[v1.ReverseReplicateRequest]) (*connect.Response[v1.ReverseReplicateResponse], error) {
-	return c.reverseReplicate.CallUnary(ctx, req)
+func (c *adminServiceClient) ReverseReplicate(ctx context.Context, req *v1.ReverseReplicateRequest) (*v1.ReverseReplicateResponse, error) {
+	response, err := c.reverseReplicate.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
 }
 
 // Failback calls redoubt.admin.v1.AdminService.Failback.
-func (c *adminServiceClient) Failback(ctx context.Context, req *connect.Request[v1.FailbackRequest]) (*connect.Response[v1.FailbackResponse], error) {
-	return c.failback.CallUnary(ctx, req)
+func (c *adminServiceClient) Failback(ctx context.Context, req *v1.FailbackRequest) (*v1.FailbackResponse, error) {
+	response, err := c.failback.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
 }
 
 // AdminServiceHandler is an implementation of the redoubt.admin.v1.AdminService service.
 type AdminServiceHandler interface {
 	// GetStatus returns what the node knows: itself, its groups, the cluster.
-	GetStatus(context.Context, *connect.Request[v1.GetStatusRequest]) (*connect.Response[v1.GetStatusResponse], error)
+	GetStatus(context.Context, *v1.GetStatusRequest) (*v1.GetStatusResponse, error)
 	// ListPoints returns the retained recovery points of a group (target).
-	ListPoints(context.Context, *connect.Request[v1.ListPointsRequest]) (*connect.Response[v1.ListPointsResponse], error)
+	ListPoints(context.Context, *v1.ListPointsRequest) (*v1.ListPointsResponse, error)
 	// ListExports returns the disks that the node serves at present.
-	ListExports(context.Context, *connect.Request[v1.ListExportsRequest]) (*connect.Response[v1.ListExportsResponse], error)
+	ListExports(context.Context, *v1.ListExportsRequest) (*v1.ListExportsResponse, error)
 	// GetLossReceipt returns what an unplanned failover left behind (both roles).
-	GetLossReceipt(context.Context, *connect.Request[v1.GetLossReceiptRequest]) (*connect.Response[v1.GetLossReceiptResponse], error)
+	GetLossReceipt(context.Context, *v1.GetLossReceiptRequest) (*v1.GetLossReceiptResponse, error)
 	// AddBookmark names the present position (at the writer of the group).
-	AddBookmark(context.Context, *connect.Request[v1.AddBookmarkRequest]) (*connect.Response[v1.AddBookmarkResponse], error)
+	AddBookmark(context.Context, *v1.AddBookmarkRequest) (*v1.AddBookmarkResponse, error)
 	// TestFailover opens a point writable beside production (target).
-	TestFailover(context.Context, *connect.Request[v1.TestFailoverRequest]) (*connect.Response[v1.TestFailoverResponse], error)
+	TestFailover(context.Context, *v1.TestFailoverRequest) (*v1.TestFailoverResponse, error)
 	// CleanupTest closes a test failover and throws its writes away (target).
-	CleanupTest(context.Context, *connect.Request[v1.CleanupTestRequest]) (*connect.Response[v1.CleanupTestResponse], error)
+	CleanupTest(context.Context, *v1.CleanupTestRequest) (*v1.CleanupTestResponse, error)
 	// UnplannedFailover raises the epoch and opens a point as the new production (target).
-	UnplannedFailover(context.Context, *connect.Request[v1.UnplannedFailoverRequest]) (*connect.Response[v1.UnplannedFailoverResponse], error)
+	UnplannedFailover(context.Context, *v1.UnplannedFailoverRequest) (*v1.UnplannedFailoverResponse, error)
 	// ChangeRecoveryPoint opens another point instead, before the commit (target).
-	ChangeRecoveryPoint(context.Context, *connect.Request[v1.ChangeRecoveryPointRequest]) (*connect.Response[v1.ChangeRecoveryPointResponse], error)
+	ChangeRecoveryPoint(context.Context, *v1.ChangeRecoveryPointRequest) (*v1.ChangeRecoveryPointResponse, error)
 	// CommitFailover makes the chosen point final (target).
-	CommitFailover(context.Context, *connect.Request[v1.CommitFailoverRequest]) (*connect.Response[v1.CommitFailoverResponse], error)
+	CommitFailover(context.Context, *v1.CommitFailoverRequest) (*v1.CommitFailoverResponse, error)
 	// CancelFailover gives the group back to the source, before the commit (target).
-	CancelFailover(context.Context, *connect.Request[v1.CancelFailoverRequest]) (*connect.Response[v1.CancelFailoverResponse], error)
+	CancelFailover(context.Context, *v1.CancelFailoverRequest) (*v1.CancelFailoverResponse, error)
 	// ReverseReplicate ships to the old primary what differs, and follows (target).
-	ReverseReplicate(context.Context, *connect.Request[v1.ReverseReplicateRequest]) (*connect.Response[v1.ReverseReplicateResponse], error)
+	ReverseReplicate(context.Context, *v1.ReverseReplicateRequest) (*v1.ReverseReplicateResponse, error)
 	// Failback moves the writer back to the old primary without loss (target).
-	Failback(context.Context, *connect.Request[v1.FailbackRequest]) (*connect.Response[v1.FailbackResponse], error)
+	Failback(context.Context, *v1.FailbackRequest) (*v1.FailbackResponse, error)
 }
 
 // NewAdminServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -329,83 +381,83 @@ type AdminServiceHandler interface {
 // and JSON codecs. They also support gzip compression.
 func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOption) (string, http.Handler) {
 	adminServiceMethods := v1.File_admin_v1_admin_proto.Services().ByName("AdminService").Methods()
-	adminServiceGetStatusHandler := connect.NewUnaryHandler(
+	adminServiceGetStatusHandler := connect.NewUnaryHandlerSimple(
 		AdminServiceGetStatusProcedure,
 		svc.GetStatus,
 		connect.WithSchema(adminServiceMethods.ByName("GetStatus")),
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
-	adminServiceListPointsHandler := connect.NewUnaryHandler(
+	adminServiceListPointsHandler := connect.NewUnaryHandlerSimple(
 		AdminServiceListPointsProcedure,
 		svc.ListPoints,
 		connect.WithSchema(adminServiceMethods.ByName("ListPoints")),
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
-	adminServiceListExportsHandler := connect.NewUnaryHandler(
+	adminServiceListExportsHandler := connect.NewUnaryHandlerSimple(
 		AdminServiceListExportsProcedure,
 		svc.ListExports,
 		connect.WithSchema(adminServiceMethods.ByName("ListExports")),
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
-	adminServiceGetLossReceiptHandler := connect.NewUnaryHandler(
+	adminServiceGetLossReceiptHandler := connect.NewUnaryHandlerSimple(
 		AdminServiceGetLossReceiptProcedure,
 		svc.GetLossReceipt,
 		connect.WithSchema(adminServiceMethods.ByName("GetLossReceipt")),
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
-	adminServiceAddBookmarkHandler := connect.NewUnaryHandler(
+	adminServiceAddBookmarkHandler := connect.NewUnaryHandlerSimple(
 		AdminServiceAddBookmarkProcedure,
 		svc.AddBookmark,
 		connect.WithSchema(adminServiceMethods.ByName("AddBookmark")),
 		connect.WithHandlerOptions(opts...),
 	)
-	adminServiceTestFailoverHandler := connect.NewUnaryHandler(
+	adminServiceTestFailoverHandler := connect.NewUnaryHandlerSimple(
 		AdminServiceTestFailoverProcedure,
 		svc.TestFailover,
 		connect.WithSchema(adminServiceMethods.ByName("TestFailover")),
 		connect.WithHandlerOptions(opts...),
 	)
-	adminServiceCleanupTestHandler := connect.NewUnaryHandler(
+	adminServiceCleanupTestHandler := connect.NewUnaryHandlerSimple(
 		AdminServiceCleanupTestProcedure,
 		svc.CleanupTest,
 		connect.WithSchema(adminServiceMethods.ByName("CleanupTest")),
 		connect.WithHandlerOptions(opts...),
 	)
-	adminServiceUnplannedFailoverHandler := connect.NewUnaryHandler(
+	adminServiceUnplannedFailoverHandler := connect.NewUnaryHandlerSimple(
 		AdminServiceUnplannedFailoverProcedure,
 		svc.UnplannedFailover,
 		connect.WithSchema(adminServiceMethods.ByName("UnplannedFailover")),
 		connect.WithHandlerOptions(opts...),
 	)
-	adminServiceChangeRecoveryPointHandler := connect.NewUnaryHandler(
+	adminServiceChangeRecoveryPointHandler := connect.NewUnaryHandlerSimple(
 		AdminServiceChangeRecoveryPointProcedure,
 		svc.ChangeRecoveryPoint,
 		connect.WithSchema(adminServiceMethods.ByName("ChangeRecoveryPoint")),
 		connect.WithHandlerOptions(opts...),
 	)
-	adminServiceCommitFailoverHandler := connect.NewUnaryHandler(
+	adminServiceCommitFailoverHandler := connect.NewUnaryHandlerSimple(
 		AdminServiceCommitFailoverProcedure,
 		svc.CommitFailover,
 		connect.WithSchema(adminServiceMethods.ByName("CommitFailover")),
 		connect.WithHandlerOptions(opts...),
 	)
-	adminServiceCancelFailoverHandler := connect.NewUnaryHandler(
+	adminServiceCancelFailoverHandler := connect.NewUnaryHandlerSimple(
 		AdminServiceCancelFailoverProcedure,
 		svc.CancelFailover,
 		connect.WithSchema(adminServiceMethods.ByName("CancelFailover")),
 		connect.WithHandlerOptions(opts...),
 	)
-	adminServiceReverseReplicateHandler := connect.NewUnaryHandler(
+	adminServiceReverseReplicateHandler := connect.NewUnaryHandlerSimple(
 		AdminServiceReverseReplicateProcedure,
 		svc.ReverseReplicate,
 		connect.WithSchema(adminServiceMethods.ByName("ReverseReplicate")),
 		connect.WithHandlerOptions(opts...),
 	)
-	adminServiceFailbackHandler := connect.NewUnaryHandler(
+	adminServiceFailbackHandler := connect.NewUnaryHandlerSimple(
 		AdminServiceFailbackProcedure,
 		svc.Failback,
 		connect.WithSchema(adminServiceMethods.ByName("Failback")),
@@ -448,54 +500,54 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 // UnimplementedAdminServiceHandler returns CodeUnimplemented from all methods.
 type UnimplementedAdminServiceHandler struct{}
 
-func (UnimplementedAdminServiceHandler) GetStatus(context.Context, *connect.Request[v1.GetStatusRequest]) (*connect.Response[v1.GetStatusResponse], error) {
+func (UnimplementedAdminServiceHandler) GetStatus(context.Context, *v1.GetStatusRequest) (*v1.GetStatusResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.GetStatus is not implemented"))
 }
 
-func (UnimplementedAdminServiceHandler) ListPoints(context.Context, *connect.Request[v1.ListPointsRequest]) (*connect.Response[v1.ListPointsResponse], error) {
+func (UnimplementedAdminServiceHandler) ListPoints(context.Context, *v1.ListPointsRequest) (*v1.ListPointsResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.ListPoints is not implemented"))
 }
 
-func (UnimplementedAdminServiceHandler) ListExports(context.Context, *connect.Request[v1.ListExportsRequest]) (*connect.Response[v1.ListExportsResponse], error) {
+func (UnimplementedAdminServiceHandler) ListExports(context.Context, *v1.ListExportsRequest) (*v1.ListExportsResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.ListExports is not implemented"))
 }
 
-func (UnimplementedAdminServiceHandler) GetLossReceipt(context.Context, *connect.Request[v1.GetLossReceiptRequest]) (*connect.Response[v1.GetLossReceiptResponse], error) {
+func (UnimplementedAdminServiceHandler) GetLossReceipt(context.Context, *v1.GetLossReceiptRequest) (*v1.GetLossReceiptResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.GetLossReceipt is not implemented"))
 }
 
-func (UnimplementedAdminServiceHandler) AddBookmark(context.Context, *connect.Request[v1.AddBookmarkRequest]) (*connect.Response[v1.AddBookmarkResponse], error) {
+func (UnimplementedAdminServiceHandler) AddBookmark(context.Context, *v1.AddBookmarkRequest) (*v1.AddBookmarkResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.AddBookmark is not implemented"))
 }
 
-func (UnimplementedAdminServiceHandler) TestFailover(context.Context, *connect.Request[v1.TestFailoverRequest]) (*connect.Response[v1.TestFailoverResponse], error) {
+func (UnimplementedAdminServiceHandler) TestFailover(context.Context, *v1.TestFailoverRequest) (*v1.TestFailoverResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.TestFailover is not implemented"))
 }
 
-func (UnimplementedAdminServiceHandler) CleanupTest(context.Context, *connect.Request[v1.CleanupTestRequest]) (*connect.Response[v1.CleanupTestResponse], error) {
+func (UnimplementedAdminServiceHandler) CleanupTest(context.Context, *v1.CleanupTestRequest) (*v1.CleanupTestResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.CleanupTest is not implemented"))
 }
 
-func (UnimplementedAdminServiceHandler) UnplannedFailover(context.Context, *connect.Request[v1.UnplannedFailoverRequest]) (*connect.Response[v1.UnplannedFailoverResponse], error) {
+func (UnimplementedAdminServiceHandler) UnplannedFailover(context.Context, *v1.UnplannedFailoverRequest) (*v1.UnplannedFailoverResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.UnplannedFailover is not implemented"))
 }
 
-func (UnimplementedAdminServiceHandler) ChangeRecoveryPoint(context.Context, *connect.Request[v1.ChangeRecoveryPointRequest]) (*connect.Response[v1.ChangeRecoveryPointResponse], error) {
+func (UnimplementedAdminServiceHandler) ChangeRecoveryPoint(context.Context, *v1.ChangeRecoveryPointRequest) (*v1.ChangeRecoveryPointResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.ChangeRecoveryPoint is not implemented"))
 }
 
-func (UnimplementedAdminServiceHandler) CommitFailover(context.Context, *connect.Request[v1.CommitFailoverRequest]) (*connect.Response[v1.CommitFailoverResponse], error) {
+func (UnimplementedAdminServiceHandler) CommitFailover(context.Context, *v1.CommitFailoverRequest) (*v1.CommitFailoverResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.CommitFailover is not implemented"))
 }
 
-func (UnimplementedAdminServiceHandler) CancelFailover(context.Context, *connect.Request[v1.CancelFailoverRequest]) (*connect.Response[v1.CancelFailoverResponse], error) {
+func (UnimplementedAdminServiceHandler) CancelFailover(context.Context, *v1.CancelFailoverRequest) (*v1.CancelFailoverResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.CancelFailover is not implemented"))
 }
 
-func (UnimplementedAdminServiceHandler) ReverseReplicate(context.Context, *connect.Request[v1.ReverseReplicateRequest]) (*connect.Response[v1.ReverseReplicateResponse], error) {
+func (UnimplementedAdminServiceHandler) ReverseReplicate(context.Context, *v1.ReverseReplicateRequest) (*v1.ReverseReplicateResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.ReverseReplicate is not implemented"))
 }
 
-func (UnimplementedAdminServiceHandler) Failback(context.Context, *connect.Request[v1.FailbackRequest]) (*connect.Response[v1.FailbackResponse], error) {
+func (UnimplementedAdminServiceHandler) Failback(context.Context, *v1.FailbackRequest) (*v1.FailbackResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.Failback is not implemented"))
 }

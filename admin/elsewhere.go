@@ -1,0 +1,88 @@
+package admin
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/redoubt-dr/redoubt"
+	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
+	"github.com/redoubt-dr/redoubt/admin/v1/adminv1connect"
+)
+
+// Elsewhere refuses every RPC with redoubt.ErrState. A handler embeds it and
+// overrides what its role serves.
+type Elsewhere struct {
+	Why  string // such as "this node is a source"
+	Hint string // whom to ask instead
+}
+
+var _ adminv1connect.AdminServiceHandler = Elsewhere{}
+
+func (e Elsewhere) refuse(op, group string) error {
+	return &redoubt.Error{Op: op, Object: group, Err: fmt.Errorf("%s: %w", e.Why, redoubt.ErrState), Hint: e.Hint}
+}
+
+// GetStatus refuses.
+func (e Elsewhere) GetStatus(_ context.Context, r *adminv1.GetStatusRequest) (*adminv1.GetStatusResponse, error) {
+	return nil, e.refuse("status", r.GetGroup())
+}
+
+// ListPoints refuses.
+func (e Elsewhere) ListPoints(_ context.Context, r *adminv1.ListPointsRequest) (*adminv1.ListPointsResponse, error) {
+	return nil, e.refuse("list points", r.GetGroup())
+}
+
+// ListExports refuses.
+func (e Elsewhere) ListExports(_ context.Context, r *adminv1.ListExportsRequest) (*adminv1.ListExportsResponse, error) {
+	return nil, e.refuse("list exports", r.GetGroup())
+}
+
+// GetLossReceipt refuses.
+func (e Elsewhere) GetLossReceipt(_ context.Context, r *adminv1.GetLossReceiptRequest) (*adminv1.GetLossReceiptResponse, error) {
+	return nil, e.refuse("loss receipt", r.GetGroup())
+}
+
+// AddBookmark refuses.
+func (e Elsewhere) AddBookmark(_ context.Context, r *adminv1.AddBookmarkRequest) (*adminv1.AddBookmarkResponse, error) {
+	return nil, e.refuse("add bookmark", r.GetGroup())
+}
+
+// TestFailover refuses.
+func (e Elsewhere) TestFailover(_ context.Context, r *adminv1.TestFailoverRequest) (*adminv1.TestFailoverResponse, error) {
+	return nil, e.refuse("test failover", r.GetGroup())
+}
+
+// CleanupTest refuses.
+func (e Elsewhere) CleanupTest(_ context.Context, r *adminv1.CleanupTestRequest) (*adminv1.CleanupTestResponse, error) {
+	return nil, e.refuse("clean up test failover", r.GetGroup())
+}
+
+// UnplannedFailover refuses.
+func (e Elsewhere) UnplannedFailover(_ context.Context, r *adminv1.UnplannedFailoverRequest) (*adminv1.UnplannedFailoverResponse, error) {
+	return nil, e.refuse("unplanned failover", r.GetGroup())
+}
+
+// ChangeRecoveryPoint refuses.
+func (e Elsewhere) ChangeRecoveryPoint(_ context.Context, r *adminv1.ChangeRecoveryPointRequest) (*adminv1.ChangeRecoveryPointResponse, error) {
+	return nil, e.refuse("change recovery point", r.GetGroup())
+}
+
+// CommitFailover refuses.
+func (e Elsewhere) CommitFailover(_ context.Context, r *adminv1.CommitFailoverRequest) (*adminv1.CommitFailoverResponse, error) {
+	return nil, e.refuse("commit failover", r.GetGroup())
+}
+
+// CancelFailover refuses.
+func (e Elsewhere) CancelFailover(_ context.Context, r *adminv1.CancelFailoverRequest) (*adminv1.CancelFailoverResponse, error) {
+	return nil, e.refuse("cancel failover", r.GetGroup())
+}
+
+// ReverseReplicate refuses.
+func (e Elsewhere) ReverseReplicate(_ context.Context, r *adminv1.ReverseReplicateRequest) (*adminv1.ReverseReplicateResponse, error) {
+	return nil, e.refuse("reverse replicate", r.GetGroup())
+}
+
+// Failback refuses.
+func (e Elsewhere) Failback(_ context.Context, r *adminv1.FailbackRequest) (*adminv1.FailbackResponse, error) {
+	return nil, e.refuse("failback", r.GetGroup())
+}
