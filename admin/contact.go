@@ -3,6 +3,7 @@ package admin
 import (
 	"errors"
 	"io/fs"
+	"net/http"
 	"path"
 	"strings"
 	"syscall"
@@ -33,6 +34,8 @@ func noContact(target, procedure string, ce *connect.Error) error {
 		out.Hint = "nothing listens there: is redoubtd running?"
 	case errors.As(pki.Explain(ce), &said):
 		return &redoubt.Error{Op: out.Op, Object: out.Object, Err: said.Err, Hint: said.Hint}
+	case errors.Is(ce, http.ErrSchemeMismatch):
+		out.Hint = "a plain-text web server answers there, not redoubtd: check address and port"
 	case ce.Code() == connect.CodeDeadlineExceeded:
 		out.Hint = "the call may still be under way there: look at the status; --timeout sets how long to wait"
 	case is == redoubt.ErrUnavailable:
