@@ -1,0 +1,155 @@
+package export
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/target"
+)
+
+// Failover makes a point of the group the production of this node: the epoch
+// is raised in the catalog first, then the disks are opened writable. The old
+// writer is refused from that moment on.
+func (m *Manager) Failover(ctx context.Context, id redoubt.GroupID, at target.PointSpec) (*Instance, error) {
+	unlock, err := m.lock(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	g, err := m.group(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := cluster.Allowed(g.State, cluster.OpUnplannedFailover); !ok || g.State == cluster.StateReverseReplicating {
+		return nil, refused("unplanned failover", g)
+	}
+	return m.promote(ctx, g, cluster.PromoteUnplanned, at)
+}
+
+// Change opens another point instead of the one that was failed over to. What
+// was written since the failover stays in the history, as a branch.
+func (m *Manager) Change(ctx context.Context, id redoubt.GroupID, at target.PointSpec) (*Instance, error) {
+	unlock, err := m.lock(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	g, err := m.group(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := cluster.Allowed(g.State, cluster.OpChangeRecoveryPoint); !ok {
+		return nil, refused("change recovery point", g)
+	}
+	// The points to choose from are those of the history before the failover.
+	at.Before = g.Before
+	return m.promote(ctx, g, cluster.PromoteChange, at)
+}
+
+func (m *Manager) promote(ctx context.Context, g cluster.Group, kind cluster.PromoteKind, at target.PointSpec) (*Instance, error) {
+	point, when, err := m.o.Store.Resolve(ctx, g.ID, at)
+	if err != nil {
+		return nil, err
+	}
+	head, headTime, contact := m.o.Store.Head(g.ID)
+	after, err := m.propose(ctx, g, cluster.Promote{
+		Group: g.ID, Kind: kind, Point: point, NewEpoch: g.Epoch + 1, Writer: cluster.TargetWriter(m.o.ID),
+		KnownHead: head, KnownHeadTime: unixNano(headTime), LastContact: unixNano(contact), Now: m.o.Now().UnixNano(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := m.dropProduction(g.ID); err != nil {
+		m.o.Logger.Error("the export of the former point could not be removed", "group", string(g.ID), "err", err)
+	}
+	spec := Spec{
+		Version: specVersion, Kind: KindFailover, Group: g.ID, UUID: g.UUID, Disks: g.Disks,
+		ID: fmt.Sprintf("epoch-%d", after.Epoch), Point: point, Epoch: after.Epoch, Time: when, Created: m.o.Now(),
+	}
+	dir := m.dir(spec)
+	if err := writeSpec(dir, spec); err != nil {
+		return nil, err
+	}
+	in, err := m.open(ctx, spec, dir)
+	if err != nil {
+		// The promotion stands; the export is opened as soon as it can be.
+		m.wg.Go(func() { m.reopen(dir) })
+		return nil, err
+	}
+	m.o.Logger.Warn("failed over", "group", string(g.ID), "point", point.String(), "epoch", after.Epoch, "known_head", head)
+	return in, m.adopt(in, after)
+}
+
+// propose proposes cmd and returns the group as it is after it.
+func (m *Manager) propose(ctx context.Context, g cluster.Group, cmd cluster.Command) (cluster.Group, error) {
+	if _, err := m.o.Node.Propose(ctx, cmd); err != nil {
+		return cluster.Group{}, err
+	}
+	return m.group(ctx, g.ID)
+}
+
+// Commit makes the chosen point final: other points can no longer be chosen.
+func (m *Manager) Commit(ctx context.Context, id redoubt.GroupID) (cluster.Group, error) {
+	unlock, err := m.lock(ctx, id)
+	if err != nil {
+		return cluster.Group{}, err
+	}
+	defer unlock()
+	g, err := m.group(ctx, id)
+	if err != nil {
+		return g, err
+	}
+	return m.propose(ctx, g, cluster.CommitFailover{Group: id, Epoch: g.Epoch, Now: m.o.Now().UnixNano()})
+}
+
+// Cancel gives the group back to its source, which goes on where it was. What
+// was written at the secondary stays in the history, as a branch.
+func (m *Manager) Cancel(ctx context.Context, id redoubt.GroupID) (cluster.Group, error) {
+	unlock, err := m.lock(ctx, id)
+	if err != nil {
+		return cluster.Group{}, err
+	}
+	defer unlock()
+	g, err := m.group(ctx, id)
+	if err != nil {
+		return g, err
+	}
+	after, err := m.propose(ctx, g, cluster.CancelFailover{Group: id, NewEpoch: g.Epoch + 1, Now: m.o.Now().UnixNano()})
+	if err != nil {
+		return g, err
+	}
+	return after, m.dropProduction(id)
+}
+
+// dropProduction closes and deletes the group's production of this node, if any.
+func (m *Manager) dropProduction(id redoubt.GroupID) error {
+	m.mu.Lock()
+	p := m.prod[id]
+	delete(m.prod, id)
+	m.mu.Unlock()
+	if p == nil {
+		return nil
+	}
+	return p.discard()
+}
+
+func (m *Manager) production(id redoubt.GroupID) (*production, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	p := m.prod[id]
+	if p == nil {
+		return nil, &redoubt.Error{Op: "find the failed-over disks of", Object: string(id), Err: redoubt.ErrNotFound,
+			Hint: "they are exported by the group's writer; `redoubt group show` names it"}
+	}
+	return p, nil
+}
+
+func unixNano(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
+}

@@ -1,0 +1,210 @@
+package export
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/blockdev"
+	"github.com/redoubt-dr/redoubt/journal"
+	"github.com/redoubt-dr/redoubt/target"
+)
+
+// Kind says what an Instance is for.
+type Kind string
+
+// The kinds of an Instance.
+const (
+	// KindTest is beside production and is thrown away.
+	KindTest Kind = "test"
+	// KindFailover is the group's production at the secondary.
+	KindFailover Kind = "failover"
+)
+
+// Spec is what an Instance opens. It is kept in the instance's folder, so that
+// a restart of the node opens it again.
+type Spec struct {
+	Version int              `json:"version"`
+	ID      string           `json:"id"` // unique on the node
+	Kind    Kind             `json:"kind"`
+	Group   redoubt.GroupID  `json:"group"`
+	UUID    string           `json:"uuid"`
+	Disks   []redoubt.Disk   `json:"disks"`
+	Point   redoubt.Position `json:"point"` // what the overlay lies over
+	Epoch   redoubt.Epoch    `json:"epoch"` // of the writes made here
+	Time    time.Time        `json:"time"`  // of the last write at Point
+	Created time.Time        `json:"created"`
+}
+
+const specVersion = 1
+
+// Instance is an open point: writable disks on an NBD socket.
+type Instance struct {
+	Spec
+	Socket string
+
+	dir      string
+	view     *target.View
+	overlays []*Overlay
+	journal  *journal.Journal
+	disks    *blockdev.Group
+	server   *blockdev.Server
+}
+
+// viewDisk is one disk of a View.
+type viewDisk struct {
+	view *target.View
+	disk redoubt.DiskID
+}
+
+func (d viewDisk) ReadAt(p []byte, off uint64) error { return d.view.ReadAt(d.disk, p, off) }
+
+// openInstance opens spec in dir over view, which it owns from then on, and
+// serves its disks on socket.
+func openInstance(spec Spec, dir, socket string, view *target.View, journalMax int64, log *slog.Logger) (in *Instance, err error) {
+	in = &Instance{Spec: spec, Socket: socket, dir: dir, view: view}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, in.close())
+		}
+	}()
+	var members []blockdev.Member
+	for _, d := range spec.Disks {
+		o, err := OpenOverlay(filepath.Join(dir, "disk-"+d.ID.String()), viewDisk{view, d.ID}, d.Size)
+		if err != nil {
+			return nil, err
+		}
+		in.overlays = append(in.overlays, o)
+		members = append(members, blockdev.Member{Disk: d, Backing: o})
+	}
+	in.journal, err = journal.Open(filepath.Join(dir, "journal"), journal.Options{
+		Create: true, Start: redoubt.Position{Epoch: spec.Epoch, LSN: spec.Point.LSN}, Logger: log,
+		SegmentSize: 16 << 20, MaxBytes: journalMax,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if in.disks, err = blockdev.OpenGroup(in.journal, members, blockdev.GroupOptions{Logger: log}); err != nil {
+		return nil, err
+	}
+	return in, in.serve(log)
+}
+
+func (in *Instance) serve(log *slog.Logger) error {
+	l, err := blockdev.ListenUnix(in.Socket)
+	if err != nil {
+		return err
+	}
+	in.server = blockdev.NewServer(blockdev.ServerOptions{Logger: log})
+	for _, v := range in.disks.Volumes() {
+		desc := fmt.Sprintf("%s of %s at %s", in.Kind, in.Group, in.Point)
+		if err := in.server.Add(blockdev.Export{Name: v.Disk().Name, Volume: v, Description: desc}); err != nil {
+			return errors.Join(err, l.Close())
+		}
+	}
+	go func() {
+		if err := in.server.Serve(l); err != nil && !errors.Is(err, net.ErrClosed) && !errors.Is(err, redoubt.ErrClosed) {
+			log.Error("the NBD server stopped", "socket", in.Socket, "err", err)
+		}
+	}()
+	return nil
+}
+
+// Bytes returns how much the instance's overlays hold.
+func (in *Instance) Bytes() uint64 {
+	var n uint64
+	for _, o := range in.overlays {
+		n += o.Bytes()
+	}
+	return n
+}
+
+// Head returns the position of the last write made here.
+func (in *Instance) Head() redoubt.Position { return in.journal.Head() }
+
+// freeze stops new writes and returns the last one, durable in the journal.
+func (in *Instance) freeze(ctx context.Context, reason error) (redoubt.LSN, error) {
+	in.disks.SetReadOnly(reason)
+	head := in.journal.Head().LSN
+	return head, in.journal.Sync(ctx, head)
+}
+
+func (in *Instance) close() error {
+	var err error
+	if in.server != nil {
+		err = errors.Join(err, in.server.Close())
+	}
+	if in.disks != nil {
+		err = errors.Join(err, in.disks.Close())
+	} else {
+		for _, o := range in.overlays {
+			err = errors.Join(err, o.Close())
+		}
+	}
+	if in.journal != nil {
+		err = errors.Join(err, in.journal.Close())
+	}
+	return errors.Join(err, in.view.Close())
+}
+
+// remove closes the instance and deletes what it wrote.
+func (in *Instance) remove() error {
+	err := in.close()
+	return errors.Join(err, os.RemoveAll(in.dir))
+}
+
+const specFile = "export.json"
+
+// writeSpec makes dir and its spec durable: from then on the instance exists.
+func writeSpec(dir string, s Spec) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	b, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return err
+	}
+	tmp := filepath.Join(dir, specFile+".new")
+	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(append(b, '\n'))
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, filepath.Join(dir, specFile)); err != nil {
+		return err
+	}
+	return errors.Join(syncDir(dir), syncDir(filepath.Dir(dir)))
+}
+
+func readSpec(dir string) (Spec, error) {
+	b, err := os.ReadFile(filepath.Join(dir, specFile))
+	if err != nil {
+		return Spec{}, err
+	}
+	var s Spec
+	if err := json.Unmarshal(b, &s); err != nil {
+		return s, &redoubt.Error{Op: "open export", Object: dir, Err: fmt.Errorf("%w: %v", redoubt.ErrCorrupt, err)}
+	}
+	if s.Version > specVersion {
+		return s, &redoubt.Error{Op: "open export", Object: dir, Err: redoubt.ErrVersion, Hint: "install the newer redoubtd again"}
+	}
+	return s, nil
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

@@ -1,0 +1,190 @@
+package export
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/target"
+)
+
+// Options are what a Manager needs. All are required but Logger and Now.
+type Options struct {
+	ID         redoubt.NodeID
+	Node       *cluster.Node
+	Store      *target.Store
+	Dir        string // folders of the instances
+	RunDir     string // NBD sockets
+	JournalMax int64  // bytes of journal for each instance; default 4 GiB
+
+	// DialTarget connects to a master target's shipping port, DialSource to a source's.
+	DialTarget, DialSource func(ctx context.Context, addr string) (net.Conn, error)
+
+	Logger *slog.Logger
+	Now    func() time.Time
+}
+
+// Manager holds the instances of one node and runs failover, test failover,
+// reverse replication and failback on it. Methods may be called concurrently;
+// operations on one group run one after the other.
+type Manager struct {
+	o   Options
+	ctx context.Context // ends with Close
+	end context.CancelFunc
+	wg  sync.WaitGroup
+
+	mu    sync.Mutex
+	tests map[string]*Instance
+	prod  map[redoubt.GroupID]*production
+	busy  map[redoubt.GroupID]chan struct{} // held while an operation on the group runs
+}
+
+// Open returns a Manager that opens again, in the background, what was open
+// when the node stopped.
+func Open(o Options) (*Manager, error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if err := errors.Join(os.MkdirAll(o.Dir, 0o700), os.MkdirAll(o.RunDir, 0o700)); err != nil {
+		return nil, err
+	}
+	m := &Manager{o: o, tests: map[string]*Instance{}, prod: map[redoubt.GroupID]*production{}, busy: map[redoubt.GroupID]chan struct{}{}}
+	m.ctx, m.end = context.WithCancel(context.Background())
+	dirs, err := filepath.Glob(filepath.Join(o.Dir, "*", "*", specFile))
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range dirs {
+		m.wg.Go(func() { m.reopen(filepath.Dir(f)) })
+	}
+	return m, nil
+}
+
+// Close closes all instances; what was written in them is kept. Production
+// instances open again when the node starts.
+func (m *Manager) Close() error {
+	m.end()
+	m.wg.Wait()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var err error
+	for _, in := range m.tests {
+		err = errors.Join(err, in.close())
+	}
+	for _, p := range m.prod {
+		err = errors.Join(err, p.close())
+	}
+	return err
+}
+
+// lock waits until no other operation runs on the group.
+func (m *Manager) lock(ctx context.Context, id redoubt.GroupID) (unlock func(), err error) {
+	m.mu.Lock()
+	ch, ok := m.busy[id]
+	if !ok {
+		ch = make(chan struct{}, 1)
+		m.busy[id] = ch
+	}
+	m.mu.Unlock()
+	select {
+	case ch <- struct{}{}:
+		return func() { <-ch }, nil
+	case <-ctx.Done():
+		return nil, &redoubt.Error{Op: "wait for the running operation on", Object: string(id), Err: ctx.Err()}
+	}
+}
+
+// group reads the group from a catalog that is at least as new as the call.
+func (m *Manager) group(ctx context.Context, id redoubt.GroupID) (cluster.Group, error) {
+	if err := m.o.Node.Barrier(ctx); err != nil {
+		return cluster.Group{}, err
+	}
+	g, ok := m.o.Node.Catalog().Group(id)
+	if !ok {
+		return cluster.Group{}, &redoubt.Error{Op: "find group", Object: string(id), Err: redoubt.ErrNotFound, Hint: "`redoubt group list` names the groups"}
+	}
+	return g, nil
+}
+
+// reopen opens the instance in dir again after a restart, trying until the
+// catalog and the history are there, or removes it if it is over.
+func (m *Manager) reopen(dir string) {
+	spec, err := readSpec(dir)
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			m.o.Logger.Error("an export cannot be opened again", "dir", dir, "err", err)
+		}
+		return
+	}
+	log := m.o.Logger.With("group", string(spec.Group), "export", spec.ID)
+	for {
+		over, err := m.tryReopen(spec, dir)
+		switch {
+		case over:
+			log.Info("the export is over; its writes are dropped")
+			if err := os.RemoveAll(dir); err != nil {
+				log.Error("could not remove", "dir", dir, "err", err)
+			}
+			return
+		case err == nil:
+			log.Info("the export is open again", "kind", string(spec.Kind), "point", spec.Point.String())
+			return
+		}
+		log.Warn("the export cannot be opened yet", "err", err, "hint", redoubt.Hint(err))
+		select {
+		case <-m.ctx.Done():
+			return
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+func (m *Manager) tryReopen(spec Spec, dir string) (over bool, err error) {
+	g, err := m.group(m.ctx, spec.Group)
+	if errors.Is(err, redoubt.ErrNotFound) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if spec.Kind == KindFailover && (g.Writer != cluster.TargetWriter(m.o.ID) || g.Epoch != spec.Epoch) {
+		return true, nil
+	}
+	in, err := m.open(m.ctx, spec, dir)
+	if err != nil {
+		return false, err
+	}
+	if spec.Kind == KindFailover {
+		return false, m.adopt(in, g)
+	}
+	m.mu.Lock()
+	m.tests[spec.ID] = in
+	m.mu.Unlock()
+	return false, nil
+}
+
+// open opens an instance whose spec is durable in dir.
+func (m *Manager) open(ctx context.Context, spec Spec, dir string) (*Instance, error) {
+	view, err := m.o.Store.View(ctx, spec.Group, spec.Point)
+	if err != nil {
+		return nil, err
+	}
+	name := string(spec.Group) + ".sock"
+	if spec.Kind == KindTest {
+		name = string(spec.Group) + "." + spec.ID + ".sock"
+	}
+	return openInstance(spec, dir, filepath.Join(m.o.RunDir, name), view, m.o.JournalMax, m.o.Logger.With("group", string(spec.Group)))
+}
+
+func (m *Manager) dir(s Spec) string { return filepath.Join(m.o.Dir, string(s.Group), s.ID) }

@@ -1,0 +1,251 @@
+package export
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/journal"
+	"github.com/redoubt-dr/redoubt/ship"
+)
+
+// reverse ships a production instance's journal to the old primary. What
+// differs at the start is put into the same journal as copy records, which
+// only this stream sends.
+type reverse struct {
+	p      *production
+	addr   string
+	cursor *journal.Cursor
+	end    context.CancelFunc
+	wg     sync.WaitGroup
+	begun  chan struct{} // closed when the stream's start is known
+	once   sync.Once
+
+	mu      sync.Mutex
+	sender  *ship.Sender
+	plan    Resync
+	planned bool
+	err     error
+}
+
+// Resync says what a reverse replication has to ship before the old primary is
+// whole, and from where.
+type Resync struct {
+	Peer     string
+	Fork     redoubt.Position // the last write that both sides share
+	OldHead  redoubt.Position // the old primary's last write
+	Orphans  uint64           // writes of the old primary above the fork
+	Dirty    map[redoubt.DiskID][]redoubt.Extent
+	Bytes    uint64      // of Dirty
+	Baseline redoubt.LSN // the record after the last copy record
+}
+
+// Reverse begins reverse replication to the group's source and returns once
+// the old primary has answered and what differs is known.
+func (m *Manager) Reverse(ctx context.Context, id redoubt.GroupID) (Resync, error) {
+	unlock, err := m.lock(ctx, id)
+	if err != nil {
+		return Resync{}, err
+	}
+	defer unlock()
+	g, err := m.group(ctx, id)
+	if err != nil {
+		return Resync{}, err
+	}
+	p, err := m.production(id)
+	if err != nil {
+		return Resync{}, err
+	}
+	if g.State != cluster.StateReverseReplicating {
+		if _, ok := cluster.Allowed(g.State, cluster.OpReverseReplicate); !ok {
+			return Resync{}, refused("reverse replicate", g)
+		}
+		if g.SourceAddr == "" {
+			return Resync{}, &redoubt.Error{Op: "reverse replicate", Object: string(id), Err: redoubt.ErrInvalid,
+				Hint: "the source has not said where it listens: set listen and advertise in its redoubtd.yaml and restart it"}
+		}
+		if g, err = m.propose(ctx, g, cluster.ReverseReplicate{Group: id, Epoch: g.Epoch, Now: m.o.Now().UnixNano()}); err != nil {
+			return Resync{}, err
+		}
+	}
+	r, err := p.startReverse(g)
+	if err != nil {
+		return Resync{}, err
+	}
+	return r.await(ctx)
+}
+
+// startReverse starts the stream, if it is not running.
+func (p *production) startReverse(g cluster.Group) (*reverse, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.reverse != nil {
+		return p.reverse, nil
+	}
+	// The cursor must begin where the journal still is: below the store's.
+	cursor, err := p.journal.Cursor(reverseCursor, p.journal.Tail()-1)
+	if err != nil {
+		return nil, err
+	}
+	r := &reverse{p: p, addr: g.SourceAddr, cursor: cursor, begun: make(chan struct{}), plan: Resync{Peer: "source/" + g.Source}}
+	ctx, end := context.WithCancel(p.ctx)
+	r.end = end
+	r.wg.Go(func() { r.run(ctx) })
+	p.reverse = r
+	return r, nil
+}
+
+func (r *reverse) stop() {
+	r.end()
+	r.wg.Wait()
+}
+
+func (r *reverse) run(ctx context.Context) {
+	p := r.p
+	for ctx.Err() == nil {
+		s := ship.NewSender(ship.SenderOptions{
+			Journal: p.journal, Cursor: reverseCursor, Current: p.disks,
+			Hello: func() ship.Hello { return p.hello(true) },
+			Dial:  p.m.o.DialSource, Addrs: func() []string { return []string{r.addr} },
+			OnWelcome: r.onWelcome, OnResync: r.onResync, Logger: p.log, Now: p.m.o.Now,
+		})
+		r.mu.Lock()
+		r.sender = s
+		r.mu.Unlock()
+		err := s.Run(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		r.mu.Lock()
+		r.err = err
+		r.mu.Unlock()
+		p.log.Error("reverse replication stopped", "err", err, "hint", redoubt.Hint(err))
+		p.wait(senderRetry)
+	}
+}
+
+func (r *reverse) onWelcome(w ship.Welcome) {
+	if !w.Resync && !w.Fenced && w.Redirect == "" {
+		r.once.Do(func() { close(r.begun) })
+	}
+}
+
+// onResync turns what differs into copy records of the journal and returns the
+// LSN at which the stream begins. What differs is what the old primary wrote
+// above the fork, as far as it or this side's history knows it, and what was
+// written here since.
+func (r *reverse) onResync(ctx context.Context, w ship.Welcome, dirty map[redoubt.DiskID][]redoubt.Extent) (redoubt.LSN, error) {
+	p := r.p
+	plan, start, err := r.makePlan(ctx, w, dirty)
+	if err != nil {
+		return 0, err
+	}
+	var last redoubt.LSN
+	for _, d := range p.Disks {
+		for _, e := range plan.Dirty[d.ID] {
+			for !e.Empty() {
+				n := min(e.Len, redoubt.MaxWriteData-e.Off%redoubt.MaxWriteData)
+				ws := []redoubt.Write{{Disk: d.ID, Kind: redoubt.KindCopy, Extent: redoubt.Extent{Off: e.Off, Len: n}}}
+				if err := p.disks.AppendControl(ws); err != nil {
+					return 0, err
+				}
+				e.Off, e.Len = e.Off+n, e.Len-n
+			}
+		}
+	}
+	ws := []redoubt.Write{{Kind: redoubt.KindBaseline}}
+	if err := p.disks.AppendControl(ws); err != nil {
+		return 0, err
+	}
+	last = ws[0].LSN
+	plan.Baseline = last
+	r.mu.Lock()
+	r.plan, r.planned = plan, true
+	r.mu.Unlock()
+	r.once.Do(func() { close(r.begun) })
+	p.log.Info("reverse replication begins", "bytes", plan.Bytes, "fork", plan.Fork.String(), "orphans", plan.Orphans)
+	return start, nil
+}
+
+func (r *reverse) makePlan(ctx context.Context, w ship.Welcome, dirty map[redoubt.DiskID][]redoubt.Extent) (Resync, redoubt.LSN, error) {
+	p := r.p
+	old := w.Committed
+	p.mu.Lock()
+	lineage := p.lineage
+	p.mu.Unlock()
+	fork, ok := lineage.ForkFrom(old.Epoch)
+	if !ok {
+		return Resync{}, 0, &redoubt.Error{Op: "reverse replicate", Object: string(p.Group), Err: redoubt.ErrInvalid,
+			Hint: "the old primary's history is not part of this group's"}
+	}
+	fork = min(fork, old.LSN)
+	union := extentSet{}
+	union.add(dirty)
+	if w.DirtyAfter > fork { // trimmed there, because it is safe here
+		known, err := p.m.o.Store.Changed(ctx, p.Group, redoubt.Stretch{Epoch: old.Epoch, From: fork, To: w.DirtyAfter})
+		if err != nil {
+			return Resync{}, 0, err
+		}
+		union.add(known)
+	}
+	// Our own writes: what the history has, then what only the journal has.
+	// Everything up to head is in the union; later writes are in the stream.
+	head := p.journal.Head().LSN
+	stored := p.store.Acked()
+	for _, s := range lineage.Path(redoubt.Position{Epoch: p.Epoch, LSN: stored}) {
+		if s.Epoch == old.Epoch {
+			s.From = fork
+		}
+		if s.Epoch < old.Epoch || s.From >= s.To {
+			break
+		}
+		known, err := p.m.o.Store.Changed(ctx, p.Group, s)
+		if err != nil {
+			return Resync{}, 0, err
+		}
+		union.add(known)
+	}
+	mine, err := p.journal.Dirty(stored)
+	if err != nil {
+		return Resync{}, 0, err
+	}
+	union.add(mine)
+	if err := r.cursor.Ack(head); err != nil {
+		return Resync{}, 0, err
+	}
+	plan := Resync{Peer: r.plan.Peer, Fork: redoubt.Position{Epoch: old.Epoch, LSN: fork}, OldHead: old, Orphans: uint64(old.LSN - fork), Dirty: union.merged()}
+	for _, es := range plan.Dirty {
+		for _, e := range es {
+			plan.Bytes += e.Len
+		}
+	}
+	return plan, head + 1, nil
+}
+
+// await returns the plan once the old primary has answered.
+func (r *reverse) await(ctx context.Context) (Resync, error) {
+	for {
+		select {
+		case <-r.begun:
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			return r.plan, nil
+		case <-ctx.Done():
+			r.mu.Lock()
+			err := r.err
+			r.mu.Unlock()
+			return Resync{}, &redoubt.Error{Op: "reach the old primary at", Object: r.addr, Err: errors.Join(redoubt.ErrUnavailable, err),
+				Hint: "reverse replication begins by itself when the old primary answers; `redoubt status` shows it"}
+		case <-time.After(100 * time.Millisecond):
+			r.mu.Lock()
+			err := r.err
+			r.mu.Unlock()
+			if err != nil && !errors.Is(err, redoubt.ErrUnavailable) {
+				return Resync{}, err
+			}
+		}
+	}
+}

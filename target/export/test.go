@@ -1,0 +1,106 @@
+package export
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/target"
+)
+
+// Test opens a point of the group beside production: writable, with an overlay
+// of its own. It changes nothing of the group's production, replication or
+// history. The caller ends it with Cleanup.
+func (m *Manager) Test(ctx context.Context, id redoubt.GroupID, at target.PointSpec) (*Instance, error) {
+	g, err := m.group(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := cluster.Allowed(g.State, cluster.OpTestFailover); !ok && g.State != cluster.StateFailoverCommitPending && g.State != cluster.StateReverseReplicating {
+		return nil, refused("test failover", g)
+	}
+	point, when, err := m.o.Store.Resolve(ctx, id, at)
+	if err != nil {
+		return nil, err
+	}
+	spec := Spec{
+		Version: specVersion, Kind: KindTest, Group: id, UUID: g.UUID, Disks: g.Disks,
+		Point: point, Epoch: point.Epoch, Time: when, Created: m.o.Now(),
+	}
+	if err := m.reserve(&spec); err != nil {
+		return nil, err
+	}
+	dir := m.dir(spec)
+	in, err := m.open(ctx, spec, dir)
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	m.mu.Lock()
+	m.tests[spec.ID] = in
+	m.mu.Unlock()
+	m.o.Logger.Info("test failover", "group", string(id), "export", spec.ID, "point", point.String())
+	return in, nil
+}
+
+// reserve gives the spec the lowest free ID "test-NODE-N" and makes its folder,
+// which takes the ID.
+func (m *Manager) reserve(s *Spec) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for n := 1; ; n++ {
+		s.ID = fmt.Sprintf("test-%s-%d", m.o.ID, n)
+		taken, err := filepath.Glob(filepath.Join(m.o.Dir, "*", s.ID))
+		if err != nil {
+			return err
+		}
+		if len(taken) == 0 {
+			return writeSpec(m.dir(*s), *s)
+		}
+	}
+}
+
+// TestNode returns the node that a test failover's id names.
+func TestNode(id string) (redoubt.NodeID, bool) {
+	rest, ok := strings.CutPrefix(id, "test-")
+	i := strings.LastIndexByte(rest, '-')
+	if !ok || i < 1 {
+		return "", false
+	}
+	return redoubt.NodeID(rest[:i]), true
+}
+
+// Cleanup ends a test failover of the group, or all of this node if test is
+// empty, and deletes what was written in it. It returns what it ended and how
+// many bytes that gave back.
+func (m *Manager) Cleanup(id redoubt.GroupID, test string) (ids []string, freed uint64, err error) {
+	m.mu.Lock()
+	var ended []*Instance
+	for _, in := range m.tests {
+		if in.Group == id && (test == "" || in.ID == test) {
+			ended = append(ended, in)
+			delete(m.tests, in.ID)
+		}
+	}
+	m.mu.Unlock()
+	if len(ended) == 0 && test != "" {
+		return nil, 0, &redoubt.Error{Op: "clean up test failover", Object: test, Err: redoubt.ErrNotFound, Hint: "`redoubt export list` names what is open"}
+	}
+	for _, in := range ended {
+		freed += in.Bytes()
+		err = errors.Join(err, in.remove())
+		ids = append(ids, in.ID)
+	}
+	slices.Sort(ids)
+	return ids, freed, err
+}
+
+func refused(op string, g cluster.Group) error {
+	return &redoubt.Error{Op: op, Object: string(g.ID), Err: fmt.Errorf("the group is %s: %w", g.State, redoubt.ErrState),
+		Hint: fmt.Sprintf("allowed now: %v", g.AllowedOperations())}
+}

@@ -1,0 +1,229 @@
+package index
+
+import (
+	"encoding/binary"
+	"errors"
+	"os"
+	"sort"
+
+	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/vfs"
+)
+
+func frameLen(b []byte) (int, error) {
+	if len(b) < blockHeader {
+		return 0, corrupt("short block")
+	}
+	n := int(binary.LittleEndian.Uint32(b[4:]))
+	if n < blockHeader || n > maxBlock || n > len(b) {
+		return 0, corrupt("block length")
+	}
+	return n, nil
+}
+
+func (x *Index) readAt(file uint64, b []byte, off int64) error {
+	x.mu.Lock()
+	f := x.files[file]
+	x.mu.Unlock()
+	if f == nil {
+		return redoubt.ErrClosed
+	}
+	return readFull(f, b, off)
+}
+
+func readFull(f vfs.File, b []byte, off int64) error {
+	if n, err := f.ReadAt(b, off); n < len(b) {
+		if size, serr := f.Size(); serr == nil && off+int64(len(b)) > size {
+			return corrupt("run passes the end of the file")
+		}
+		return err
+	}
+	return nil
+}
+
+type blockKey struct {
+	file uint64
+	at   int64
+}
+
+// block returns the decoded block at place at of the run, from the cache or
+// the disk.
+func (x *Index) block(r *run, at uint64, n uint32) (*block, error) {
+	if n < blockHeader || n > maxBlock || at+uint64(n) > sector+r.bodyLen {
+		return nil, corrupt("pointer to a block")
+	}
+	place := r.off + int64(at)
+	return x.blocks.Load(blockKey{r.file, place}, func() (*block, int64, error) {
+		b := make([]byte, n)
+		if err := x.readAt(r.file, b, place); err != nil {
+			return nil, 0, err
+		}
+		d, err := decodeBlock(b, r.file, place)
+		if err != nil {
+			return nil, 0, err
+		}
+		return d, d.size(), nil
+	})
+}
+
+func listFiles(fs vfs.FS, dir string) ([]uint64, error) {
+	es, err := fs.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var ns []uint64
+	for _, e := range es {
+		if n, ok := parseFileName(e.Name()); ok {
+			ns = append(ns, n)
+		}
+	}
+	sort.Slice(ns, func(i, j int) bool { return ns[i] < ns[j] })
+	return ns, nil
+}
+
+// scanFile returns the runs that a file lists, or the valid run headers that
+// it holds if it was not sealed. A bad header ends the scan: the runs behind it
+// are built again.
+func scanFile(f vfs.File, n uint64) (rs []*run, end int64, sealed bool, err error) {
+	size, err := f.Size()
+	if err != nil {
+		return nil, 0, false, err
+	}
+	b := make([]byte, min(sector, size))
+	if err := readFull(f, b, 0); err != nil {
+		return nil, 0, false, err
+	}
+	if err := checkFileHeader(b, n); err != nil {
+		return nil, 0, false, err
+	}
+	if rs, ok, err := readFooter(f, size); ok || errors.Is(err, redoubt.ErrVersion) {
+		return rs, size, true, err
+	}
+	pos := int64(sector)
+	for pos+sector <= size {
+		h := make([]byte, sector)
+		if err := readFull(f, h, pos); err != nil {
+			return nil, 0, false, err
+		}
+		r, _, err := decodeRun(h)
+		if errors.Is(err, redoubt.ErrVersion) {
+			return nil, 0, false, err
+		}
+		if err != nil || r.file != n || r.off != pos || pos+sector+int64(r.bodyLen) > size {
+			break
+		}
+		rs = append(rs, r)
+		pos += r.total()
+	}
+	return rs, pos, false, nil
+}
+
+func readFooter(f vfs.File, size int64) ([]*run, bool, error) {
+	if size < sector+trailerLen {
+		return nil, false, nil
+	}
+	t := make([]byte, trailerLen)
+	if err := readFull(f, t, size-trailerLen); err != nil {
+		return nil, false, err
+	}
+	le := binary.LittleEndian
+	if string(t[:8]) != trailerMagic || le.Uint32(t[24:]) != redoubt.Checksum(t[:24]) {
+		return nil, false, nil
+	}
+	off, n := le.Uint64(t[8:]), le.Uint64(t[16:])
+	if n > maxFooter || off > uint64(size) || off+n+trailerLen != uint64(size) {
+		return nil, false, nil
+	}
+	b := make([]byte, n)
+	if err := readFull(f, b, int64(off)); err != nil {
+		return nil, false, err
+	}
+	rs, err := decodeFooter(b)
+	return rs, err == nil, err
+}
+
+// lane appends runs to files of its own. One goroutine uses it.
+type lane struct {
+	x     *Index
+	f     vfs.File
+	file  uint64
+	end   int64
+	dirty bool
+	runs  []*run
+}
+
+// add writes the run r of the entries of s and makes it known.
+func (l *lane) add(r *run, s stream) error {
+	if l.f == nil {
+		if err := l.begin(); err != nil {
+			return err
+		}
+	}
+	r.file, r.off = l.file, l.end
+	if err := writeRun(l.f, r, s); err != nil {
+		// What was written of it stays behind l.end and is overwritten.
+		return err
+	}
+	l.end += r.total()
+	l.runs = append(l.runs, r)
+	l.dirty = true
+	l.x.learn(r)
+	if l.end >= l.x.o.FileSize {
+		return l.seal()
+	}
+	return nil
+}
+
+func (l *lane) begin() error {
+	n := l.x.newNumber()
+	name := fileName(l.x.dir, n)
+	f, err := l.x.o.FS.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	if _, err := f.WriteAt(encodeFileHeader(n), 0); err == nil {
+		err = l.x.o.FS.SyncDir(l.x.dir)
+	}
+	if err != nil {
+		f.Close()
+		return err
+	}
+	l.f, l.file, l.end, l.runs = f, n, sector, nil
+	l.x.mu.Lock()
+	l.x.files[n] = f
+	l.x.mu.Unlock()
+	return nil
+}
+
+// sync makes the runs durable. It is not needed for safety, only so that a
+// crash does not cost the work.
+func (l *lane) sync() error {
+	if l.f == nil || !l.dirty {
+		return nil
+	}
+	l.dirty = false
+	return l.f.Sync()
+}
+
+func (l *lane) seal() error {
+	if l.f == nil {
+		return nil
+	}
+	f := l.f
+	l.f, l.dirty = nil, false
+	return sealFile(f, l.end, l.runs)
+}
+
+func sealFile(f vfs.File, end int64, rs []*run) error {
+	if err := f.Truncate(end); err != nil { // the zeros up to the sector
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	foot := encodeFooter(rs)
+	if _, err := f.WritevAt([][]byte{foot, encodeTrailer(end, len(foot))}, end); err != nil {
+		return err
+	}
+	return f.Sync()
+}

@@ -1,0 +1,173 @@
+package index
+
+import (
+	"encoding/binary"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/redoubt-dr/redoubt"
+)
+
+// An index file holds merged runs one after the other, each at a multiple of
+// 512 bytes; all numbers are little endian.
+//
+//	file header  magic "RDINDEX\n" 8 | version 2 | zero 6 | file number 8 | zeros | CRC32C in the last 4 of 512 bytes
+//	run          run header in 512 bytes, blocks, zeros up to a multiple of 512
+//	run header   magic "RDRU" 4 | version 2 | group length g 1 | UUID length u 1
+//	             epoch 8 | first ordinal 8 | number of ordinals 8
+//	             file number 8 | offset in the file 8 | length of the blocks 8
+//	             place of the root block in the run 8 | its length 4 | zero 4
+//	             entries 8 | group g | UUID u | CRC32C 4 | zeros
+//	footer       magic "RDIF" 4 | version 2 | zero 2 | count 4 | run headers without their zeros | CRC32C 4
+//	trailer      magic "RDISEAL\n" 8 | footer offset 8 | footer length 8 | CRC32C 4   (the last 28 bytes)
+//
+// A run's header is written after its blocks. Blocks that a crash lost are
+// found by their checksums, and the run is built again.
+const (
+	fileMagic    = "RDINDEX\n"
+	runMagic     = "RDRU"
+	footerMagic  = "RDIF"
+	trailerMagic = "RDISEAL\n"
+	version      = 1
+	sector       = 512
+	runFixed     = 80
+	trailerLen   = 28
+	maxFooter    = 256 << 20
+	suffix       = ".runs"
+)
+
+// run describes a stored run. It is never changed.
+type run struct {
+	Series
+	start, count uint64 // ordinals [start, start+count)
+	file         uint64
+	off          int64
+	bodyLen      uint64
+	rootAt       uint64
+	rootLen      uint32
+	entries      uint64
+}
+
+func (r *run) total() int64 { return roundUp(sector + int64(r.bodyLen)) }
+
+func roundUp(n int64) int64 { return (n + sector - 1) &^ (sector - 1) }
+
+func (r *run) encode() []byte {
+	le := binary.LittleEndian
+	b := append(make([]byte, 0, sector), runMagic...)
+	b = le.AppendUint16(b, version)
+	b = append(b, uint8(len(r.Group)), uint8(len(r.UUID)))
+	for _, v := range []uint64{uint64(r.Epoch), r.start, r.count, r.file, uint64(r.off), r.bodyLen, r.rootAt} {
+		b = le.AppendUint64(b, v)
+	}
+	b = le.AppendUint32(b, r.rootLen)
+	b = append(b, 0, 0, 0, 0)
+	b = le.AppendUint64(b, r.entries)
+	b = append(b, r.Group...)
+	b = append(b, r.UUID...)
+	return le.AppendUint32(b, redoubt.Checksum(b))
+}
+
+// decodeRun reads a run header and returns the bytes behind it.
+func decodeRun(b []byte) (*run, []byte, error) {
+	le := binary.LittleEndian
+	if len(b) < runFixed+4 || string(b[:4]) != runMagic {
+		return nil, nil, corrupt("no run")
+	}
+	g, u := int(b[6]), int(b[7])
+	n := runFixed + g + u
+	if len(b) < n+4 || le.Uint32(b[n:]) != redoubt.Checksum(b[:n]) {
+		return nil, nil, corrupt("run header")
+	}
+	if v := le.Uint16(b[4:]); v != version {
+		return nil, nil, fmt.Errorf("run version %d: %w", v, redoubt.ErrVersion)
+	}
+	r := &run{Series: Series{Group: redoubt.GroupID(b[runFixed : runFixed+g]), UUID: string(b[runFixed+g : n]), Epoch: redoubt.Epoch(le.Uint64(b[8:]))},
+		start: le.Uint64(b[16:]), count: le.Uint64(b[24:]), file: le.Uint64(b[32:]), off: int64(le.Uint64(b[40:])), bodyLen: le.Uint64(b[48:]),
+		rootAt: le.Uint64(b[56:]), rootLen: le.Uint32(b[64:]), entries: le.Uint64(b[72:])}
+	if r.bodyLen > 1<<50 || r.off < 0 || r.rootLen > maxBlock || r.rootAt > r.bodyLen+sector || r.count == 0 {
+		return nil, nil, corrupt("run lengths")
+	}
+	return r, b[n+4:], nil
+}
+
+func encodeFileHeader(n uint64) []byte {
+	b := make([]byte, sector)
+	copy(b, fileMagic)
+	binary.LittleEndian.PutUint16(b[8:], version)
+	binary.LittleEndian.PutUint64(b[16:], n)
+	binary.LittleEndian.PutUint32(b[sector-4:], redoubt.Checksum(b[:sector-4]))
+	return b
+}
+
+func checkFileHeader(b []byte, n uint64) error {
+	le := binary.LittleEndian
+	switch {
+	case len(b) < sector || string(b[:8]) != fileMagic || le.Uint32(b[sector-4:]) != redoubt.Checksum(b[:sector-4]):
+		return corrupt("not an index file")
+	case le.Uint16(b[8:]) != version:
+		return fmt.Errorf("index version %d: %w", le.Uint16(b[8:]), redoubt.ErrVersion)
+	case le.Uint64(b[16:]) != n:
+		return corrupt("file of another number")
+	}
+	return nil
+}
+
+func encodeFooter(rs []*run) []byte {
+	le := binary.LittleEndian
+	b := append([]byte{}, footerMagic...)
+	b = le.AppendUint16(b, version)
+	b = append(b, 0, 0)
+	b = le.AppendUint32(b, uint32(len(rs)))
+	for _, r := range rs {
+		b = append(b, r.encode()...)
+	}
+	return le.AppendUint32(b, redoubt.Checksum(b))
+}
+
+func decodeFooter(b []byte) ([]*run, error) {
+	le := binary.LittleEndian
+	if len(b) < 16 || string(b[:4]) != footerMagic || le.Uint32(b[len(b)-4:]) != redoubt.Checksum(b[:len(b)-4]) {
+		return nil, corrupt("footer")
+	}
+	if v := le.Uint16(b[4:]); v != version {
+		return nil, fmt.Errorf("footer version %d: %w", v, redoubt.ErrVersion)
+	}
+	count := int(le.Uint32(b[8:]))
+	b = b[12 : len(b)-4]
+	if count > len(b)/runFixed {
+		return nil, corrupt("footer count")
+	}
+	rs := make([]*run, 0, count)
+	for range count {
+		r, rest, err := decodeRun(b)
+		if err != nil {
+			return nil, err
+		}
+		rs, b = append(rs, r), rest
+	}
+	return rs, nil
+}
+
+func encodeTrailer(off int64, n int) []byte {
+	le := binary.LittleEndian
+	b := append([]byte{}, trailerMagic...)
+	b = le.AppendUint64(b, uint64(off))
+	b = le.AppendUint64(b, uint64(n))
+	return le.AppendUint32(b, redoubt.Checksum(b))
+}
+
+func fileName(dir string, n uint64) string {
+	return filepath.Join(dir, fmt.Sprintf("%016x%s", n, suffix))
+}
+
+func parseFileName(name string) (uint64, bool) {
+	hex, ok := strings.CutSuffix(name, suffix)
+	if !ok || len(hex) != 16 {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(hex, 16, 64)
+	return n, err == nil
+}

@@ -1,0 +1,284 @@
+package index
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/vfs"
+	"github.com/redoubt-dr/redoubt/target/cache"
+)
+
+// Heads gives the entries of a committed segment, in the order of its delta.
+// It is called concurrently. The result is not changed by either side.
+type Heads interface {
+	Entries(ctx context.Context, s Series, ordinal uint64) ([]Entry, error)
+}
+
+// Options of an Index.
+type Options struct {
+	FS         vfs.FS
+	Heads      Heads
+	Logger     *slog.Logger
+	FanBits    int           // runs of 2^FanBits segments are merged into one; default 2
+	FileSize   int64         // bytes at which an index file is sealed; default 256 MiB
+	CacheBytes int64         // bound on decoded blocks and flattened heads in memory; default 64 MiB
+	BigRun     uint64        // entries from which a merge runs on the lane for big ones; default 1 Mi
+	RetryAfter time.Duration // after a failed merge; default 2 s
+}
+
+// Index is the point-in-time index of one node over all groups. All methods may
+// be called concurrently.
+type Index struct {
+	o   Options
+	dir string
+
+	mu     sync.Mutex
+	files  map[uint64]vfs.File
+	number uint64
+	runs   map[runKey]*run
+	series map[Series]*state
+	gen    uint64 // rises with every run learnt or dropped
+	idle   *sync.Cond
+	busy   int
+	merges uint64
+	failed error
+
+	blocks *cache.Cache[blockKey, *block]
+	heads  *cache.Cache[headKey, []flat]
+
+	wake    [lanes]chan struct{}
+	ctx     context.Context
+	cancel  context.CancelFunc
+	stopped sync.WaitGroup
+}
+
+type runKey struct {
+	Series
+	start, count uint64
+}
+
+type headKey struct {
+	Series
+	ordinal uint64
+}
+
+// state is what is known about one series.
+type state struct {
+	count uint64            // ordinals below it are committed
+	next  map[uint64]uint64 // by size of run: where the next one begins
+	busy  map[uint64]bool   // by size: a lane is at work on it
+	retry map[uint64]time.Time
+}
+
+// The lanes: a merge of millions of entries must not hold up the small ones.
+const (
+	laneSmall = iota
+	laneBig
+	lanes
+)
+
+// Open opens the index in dir, creating it if there is none. Merged runs are
+// taken over as they are; a file that is no index file is removed, since all of
+// it can be built again.
+func Open(dir string, o Options) (*Index, error) {
+	if o.FanBits == 0 {
+		o.FanBits = 2
+	}
+	if o.FileSize == 0 {
+		o.FileSize = 256 << 20
+	}
+	if o.CacheBytes == 0 {
+		o.CacheBytes = 64 << 20
+	}
+	if o.BigRun == 0 {
+		o.BigRun = 1 << 20
+	}
+	if o.RetryAfter == 0 {
+		o.RetryAfter = 2 * time.Second
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	x := &Index{o: o, dir: dir, files: map[uint64]vfs.File{}, runs: map[runKey]*run{}, series: map[Series]*state{},
+		blocks: cache.New[blockKey, *block](o.CacheBytes * 3 / 4), heads: cache.New[headKey, []flat](o.CacheBytes / 4)}
+	x.idle = sync.NewCond(&x.mu)
+	x.ctx, x.cancel = context.WithCancel(context.Background())
+	fail := func(err error) (*Index, error) {
+		x.closeFiles()
+		return nil, &redoubt.Error{Op: "open index", Object: dir, Err: err}
+	}
+	if err := o.FS.MkdirAll(dir, 0o700); err != nil {
+		return fail(err)
+	}
+	if err := o.FS.SyncDir(filepath.Dir(dir)); err != nil {
+		return fail(err)
+	}
+	numbers, err := listFiles(o.FS, dir)
+	if err != nil {
+		return fail(err)
+	}
+	for _, n := range numbers {
+		if err := x.load(n); err != nil {
+			return fail(err)
+		}
+		x.number = n
+	}
+	for i := range x.wake {
+		x.wake[i] = make(chan struct{}, 1)
+		x.stopped.Add(1)
+		go x.merger(i)
+	}
+	return x, nil
+}
+
+func (x *Index) load(n uint64) error {
+	name := fileName(x.dir, n)
+	f, err := x.o.FS.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	rs, end, sealed, err := scanFile(f, n)
+	if err == nil && !sealed && len(rs) > 0 {
+		err = sealFile(f, end, rs)
+	}
+	if errors.Is(err, redoubt.ErrCorrupt) || err == nil && len(rs) == 0 {
+		x.o.Logger.Warn("index file holds no run; its runs are built again", "file", name, "err", err)
+		f.Close()
+		return x.o.FS.Remove(name)
+	}
+	if err != nil {
+		f.Close()
+		return err
+	}
+	x.files[n] = f
+	for _, r := range rs {
+		x.runs[runKey{r.Series, r.start, r.count}] = r
+	}
+	return nil
+}
+
+func (x *Index) newNumber() uint64 {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.number++
+	return x.number
+}
+
+func (x *Index) learn(r *run) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.runs[runKey{r.Series, r.start, r.count}] = r
+	x.gen++
+	x.merges++
+}
+
+// drop forgets a run that was found rotten, and has it built again.
+func (x *Index) drop(r *run, reason error) {
+	x.mu.Lock()
+	k := runKey{r.Series, r.start, r.count}
+	if x.runs[k] == r {
+		delete(x.runs, k)
+		x.gen++
+		if s := x.series[r.Series]; s != nil {
+			s.next[r.count] = min(s.next[r.count], r.start)
+		}
+		x.o.Logger.Error("index run is damaged; it is built again", "group", r.Group, "epoch", r.Epoch, "first", r.start, "count", r.count, "err", reason)
+	}
+	x.mu.Unlock()
+	x.poke()
+}
+
+// Add says that the ordinals below count are committed, so that their runs can
+// be merged in the background. Lookups do not depend on it.
+func (x *Index) Add(s Series, count uint64) {
+	x.mu.Lock()
+	st := x.series[s]
+	if st == nil {
+		st = &state{next: map[uint64]uint64{}, busy: map[uint64]bool{}, retry: map[uint64]time.Time{}}
+		x.series[s] = st
+	}
+	old := st.count
+	st.count = max(st.count, count)
+	fan := uint64(1) << x.o.FanBits
+	due := st.count/fan > old/fan
+	x.mu.Unlock()
+	if due {
+		x.poke()
+	}
+}
+
+// Count returns how many segments of s were added.
+func (x *Index) Count(s Series) uint64 {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if st := x.series[s]; st != nil {
+		return st.count
+	}
+	return 0
+}
+
+func (x *Index) poke() {
+	for _, c := range x.wake {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Stats are figures about an Index.
+type Stats struct {
+	Files   int
+	Runs    int
+	Entries uint64 // in all merged runs
+	Bytes   uint64 // of their blocks
+	Merges  uint64 // since it was opened
+	Pending int    // merges that are due
+	Cache   cache.Stats
+}
+
+// Stats returns the present figures. It visits every run.
+func (x *Index) Stats() Stats {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	st := Stats{Files: len(x.files), Runs: len(x.runs), Merges: x.merges, Cache: x.blocks.Stats()}
+	for _, r := range x.runs {
+		st.Entries += r.entries
+		st.Bytes += r.bodyLen
+	}
+	for _, s := range x.series {
+		for size := uint64(1) << x.o.FanBits; size <= s.count; size <<= x.o.FanBits {
+			st.Pending += int((s.count - s.next[size]) / size)
+		}
+	}
+	return st
+}
+
+// Close stops the merges and closes the files.
+func (x *Index) Close() error {
+	x.cancel()
+	x.mu.Lock()
+	x.idle.Broadcast()
+	x.mu.Unlock()
+	x.stopped.Wait()
+	return x.closeFiles()
+}
+
+func (x *Index) closeFiles() error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	var first error
+	for n, f := range x.files {
+		if err := f.Close(); err != nil && first == nil {
+			first = err
+		}
+		delete(x.files, n)
+	}
+	return first
+}

@@ -1,0 +1,126 @@
+package segment
+
+import (
+	"fmt"
+
+	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/vfs"
+)
+
+// ReadRange returns n bytes of the shard from off on. Every chunk that the
+// range touches is verified first; a mismatch is ErrCorrupt and returns no
+// data. ErrNotFound if the shard is not stored.
+func (l *Log) ReadRange(id ID, off, n uint32) ([]byte, error) {
+	p, ok := l.find(id)
+	if !ok {
+		return nil, notFound("read shard", id)
+	}
+	if uint64(off)+uint64(n) > uint64(p.shardLen) {
+		return nil, &redoubt.Error{Op: "read shard", Object: id.String(), Err: fmt.Errorf("range %d+%d of %d bytes: %w", off, n, p.shardLen, redoubt.ErrInvalid)}
+	}
+	if n == 0 {
+		return nil, nil
+	}
+	h, err := l.header(p)
+	if err != nil {
+		return nil, &redoubt.Error{Op: "read shard", Object: id.String(), Err: err}
+	}
+	if h.ID != id {
+		return nil, &redoubt.Error{Op: "read shard", Object: id.String(), Err: corrupt("record of another shard " + h.ID.String())}
+	}
+	cs := h.ChunkSize
+	first, last := off/cs, (off+n-1)/cs
+	from, to := first*cs, min((last+1)*cs, h.ShardLen)
+	b := make([]byte, to-from)
+	if err := l.readAt(p, b, p.off+int64(h.Len)+int64(h.HeadLen)+int64(from)); err != nil {
+		return nil, &redoubt.Error{Op: "read shard", Object: id.String(), Err: err}
+	}
+	bind := id.bind()
+	for c := first; c <= last; c++ {
+		part := b[c*cs-from : min((c+1)*cs, to)-from]
+		if chunkSum(bind, int(c), part) != h.Chunks[c] {
+			return nil, &redoubt.Error{Op: "read shard", Object: id.String(), Err: corrupt(fmt.Sprintf("chunk %d", c))}
+		}
+	}
+	return b[off-from : off-from+n], nil
+}
+
+// ReadHead returns the head of the delta that was stored beside the shard,
+// verified.
+func (l *Log) ReadHead(id ID) ([]byte, error) {
+	p, ok := l.find(id)
+	if !ok {
+		return nil, notFound("read head", id)
+	}
+	h, err := l.header(p)
+	if err == nil && h.ID != id {
+		err = corrupt("record of another shard " + h.ID.String())
+	}
+	var b []byte
+	if err == nil {
+		b = make([]byte, h.HeadLen)
+		err = l.readAt(p, b, p.off+int64(h.Len))
+	}
+	if err == nil && headSum(id.bind(), b) != h.HeadCRC {
+		err = corrupt("head")
+	}
+	if err != nil {
+		return nil, &redoubt.Error{Op: "read head", Object: id.String(), Err: err}
+	}
+	return b, nil
+}
+
+// Check reads the whole record and verifies it.
+func (l *Log) Check(id ID) error {
+	p, ok := l.find(id)
+	if !ok {
+		return notFound("check shard", id)
+	}
+	if _, err := l.ReadHead(id); err != nil {
+		return err
+	}
+	_, err := l.ReadRange(id, 0, p.shardLen)
+	return err
+}
+
+// header returns the verified header of the record at p.
+func (l *Log) header(p place) (*header, error) {
+	return l.headers.Load(p, func() (*header, int64, error) {
+		b := make([]byte, p.headerLen)
+		if err := l.readAt(p, b, p.off); err != nil {
+			return nil, 0, err
+		}
+		h, err := decodeHeader(b)
+		if err != nil {
+			return nil, 0, err
+		}
+		if h.File != p.file || h.Offset != p.off || h.ShardLen != p.shardLen || h.HeadLen != p.headLen {
+			return nil, 0, corrupt("record of another place")
+		}
+		return h, int64(200 + 4*len(h.Chunks)), nil
+	})
+}
+
+func (l *Log) readAt(p place, b []byte, off int64) error {
+	l.mu.RLock()
+	f, closed := l.files[p.file], l.closed
+	l.mu.RUnlock()
+	if closed || f == nil {
+		return redoubt.ErrClosed
+	}
+	return readFull(f, b, off)
+}
+
+func readFull(f vfs.File, b []byte, off int64) error {
+	if len(b) == 0 {
+		return nil
+	}
+	n, err := f.ReadAt(b, off)
+	if n == len(b) {
+		return nil
+	}
+	if size, serr := f.Size(); serr == nil && off+int64(len(b)) > size {
+		return corrupt("record passes the end of the file")
+	}
+	return err
+}

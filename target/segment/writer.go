@@ -1,0 +1,233 @@
+package segment
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync/atomic"
+
+	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/vfs"
+)
+
+// maxBatch bounds the bytes that one group fsync makes durable, so that a
+// single shard does not wait behind an endless queue.
+const maxBatch = 32 << 20
+
+type request struct {
+	h          *header
+	head, data []byte
+	err        chan error
+}
+
+type writerStats struct{ puts, syncs atomic.Uint64 }
+
+// writer owns the end of the log; it is the only one that appends.
+type writer struct {
+	l       *Log
+	f       vfs.File
+	number  uint64 // of f, or of the last file if f is nil
+	end     int64
+	durable int64
+	listed  []*header
+}
+
+func (l *Log) submit(ctx context.Context, r *request) error {
+	r.err = make(chan error, 1)
+	if err := l.Err(); err != nil {
+		return &redoubt.Error{Op: "put shard", Object: r.h.ID.String(), Err: fmt.Errorf("%w (%w)", redoubt.ErrFailed, err)}
+	}
+	select {
+	case l.queue <- r:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-l.done:
+		return redoubt.ErrClosed
+	}
+	// Once queued the writer may be reading the caller's slices, so there is no
+	// early return on ctx here; a write and a sync are bounded by the disk.
+	select {
+	case err := <-r.err:
+		return err
+	case <-l.done:
+		l.stopped.Wait()
+		select {
+		case err := <-r.err:
+			return err
+		default:
+			return redoubt.ErrClosed
+		}
+	}
+}
+
+func (w *writer) run() {
+	defer w.l.stopped.Done()
+	for {
+		select {
+		case <-w.l.done:
+			w.close()
+			return
+		case r := <-w.l.queue:
+			batch, bytes := []*request{r}, r.bytes()
+			for more := true; more && bytes < maxBatch; {
+				select {
+				case r := <-w.l.queue:
+					batch, bytes = append(batch, r), bytes+r.bytes()
+				default:
+					more = false
+				}
+			}
+			err := w.write(batch)
+			if err != nil {
+				w.l.fail(err)
+			}
+			for _, r := range batch {
+				r.err <- err
+			}
+		}
+	}
+}
+
+func (r *request) bytes() int { return len(r.head) + len(r.data) + int(r.h.Len) }
+
+// write appends the batch and makes it durable with one fsync.
+func (w *writer) write(batch []*request) error {
+	if err := w.l.Err(); err != nil {
+		return fmt.Errorf("%w (%w)", redoubt.ErrFailed, err)
+	}
+	if w.f != nil && w.end >= w.l.o.FileSize {
+		if err := w.seal(); err != nil {
+			return err
+		}
+	}
+	if w.f == nil {
+		if err := w.begin(); err != nil {
+			return err
+		}
+	}
+	var bufs [][]byte
+	var zeros [sector]byte
+	end := w.end
+	for _, r := range batch {
+		r.h.File, r.h.Offset, r.h.Durable = w.number, end, w.durable
+		bufs = append(bufs, r.h.encode(), r.head, r.data)
+		raw := int64(r.bytes())
+		if pad := roundUp(raw) - raw; pad > 0 {
+			bufs = append(bufs, zeros[:pad])
+		}
+		end += roundUp(raw)
+	}
+	if _, err := w.f.WritevAt(bufs, w.end); err != nil {
+		return err
+	}
+	if err := w.f.Sync(); err != nil {
+		return err
+	}
+	w.l.stats.puts.Add(uint64(len(batch)))
+	w.l.stats.syncs.Add(1)
+	w.l.mu.Lock()
+	w.l.bytes += end - w.end
+	for _, r := range batch {
+		w.l.apply(r.h)
+	}
+	w.l.mu.Unlock()
+	for _, r := range batch {
+		r.h.Chunks = nil // the footer does not list them
+		w.listed = append(w.listed, r.h)
+	}
+	w.end, w.durable = end, end
+	return nil
+}
+
+// apply enters a record into the map. The caller holds l.mu.
+func (l *Log) apply(h *header) {
+	k := l.intern(h.ID)
+	info := l.sums[h.File]
+	if h.Type == typeTombstone {
+		delete(l.at, k)
+		info.Deleted++
+	} else {
+		l.at[k] = place{file: h.File, off: h.Offset, headerLen: h.Len, headLen: h.HeadLen, shardLen: h.ShardLen, size: h.Size, k: h.K, m: h.M}
+		info.Shards++
+	}
+	l.sums[h.File] = info
+}
+
+// begin creates the next file, preallocated, and makes its name durable.
+func (w *writer) begin() error {
+	n := w.number + 1
+	name := fileName(w.l.dir, n)
+	f, err := w.l.o.FS.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	err = func() error {
+		if err := f.Allocate(0, w.l.o.FileSize); err != nil {
+			return err
+		}
+		if _, err := f.WriteAt(encodeFileHeader(n), 0); err != nil {
+			return err
+		}
+		if err := f.Sync(); err != nil {
+			return err
+		}
+		return w.l.o.FS.SyncDir(w.l.dir)
+	}()
+	if err != nil {
+		f.Close()
+		return err
+	}
+	w.f, w.number, w.end, w.durable, w.listed = f, n, sector, sector, nil
+	w.l.mu.Lock()
+	w.l.files[n] = f
+	w.l.sums[n] = FileInfo{Number: n}
+	w.l.mu.Unlock()
+	return nil
+}
+
+// seal writes the footer; the file is never written again.
+func (w *writer) seal() error {
+	if err := sealFile(w.f, w.end, w.listed); err != nil {
+		return err
+	}
+	w.f, w.listed = nil, nil
+	return nil
+}
+
+func sealFile(f vfs.File, end int64, hs []*header) error {
+	foot := encodeFooter(hs)
+	if _, err := f.WritevAt([][]byte{foot, encodeTrailer(end, len(foot))}, end); err != nil {
+		return err
+	}
+	if err := f.Truncate(end + int64(len(foot)) + trailerLen); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+// close answers what is still queued and seals the file, so that the next
+// open need not scan it.
+func (w *writer) close() {
+	for more := true; more; {
+		select {
+		case r := <-w.l.queue:
+			r.err <- redoubt.ErrClosed
+		default:
+			more = false
+		}
+	}
+	if w.f != nil && len(w.listed) > 0 && w.l.Err() == nil {
+		if err := w.seal(); err != nil {
+			w.l.fail(err)
+		}
+	}
+}
+
+func (l *Log) fail(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.failed == nil {
+		l.failed = err
+		l.o.Logger.Error("shard log failed; no shard is taken until it is reopened", "dir", l.dir, "err", err)
+	}
+}
