@@ -1,0 +1,174 @@
+package site
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Disk is a protected disk of the source.
+type Disk struct {
+	Name string
+	Path string // image file
+}
+
+// Options says what to build.
+type Options struct {
+	BinDir  string // folder of redoubt and redoubtd
+	Dir     string // new folder for everything; short, because of socket paths
+	Targets int    // nodes of the secondary site; 0: 3
+	Data    int    // k; 0: 2
+	Parity  int    // m; 0: 1
+	Group   string // name of the protection group
+	Disks   []Disk
+	// JournalMax and Segment bound the source's journal; empty: the defaults
+	// of the product.
+	JournalMax, Segment string
+}
+
+// Site is a source and the targets of its secondary site. It is for one
+// goroutine, but for Call, which may be used by many.
+type Site struct {
+	Options
+	Source  *Node
+	Targets []*Node
+}
+
+// Node is one host: a configuration and, while it runs, a process.
+type Node struct {
+	Name string
+	Dir  string
+	Addr string
+	proc *process
+	bin  string
+}
+
+// New makes folders, certificates and configurations. It starts nothing.
+func New(ctx context.Context, o Options) (*Site, error) {
+	if o.Targets == 0 {
+		o.Targets = 3
+	}
+	if o.Data == 0 {
+		o.Data, o.Parity = 2, 1
+	}
+	s := &Site{Options: o}
+	for _, p := range []string{"redoubt", "redoubtd"} {
+		if _, err := os.Stat(filepath.Join(o.BinDir, p)); err != nil {
+			return nil, fmt.Errorf("program missing (make build): %w", err)
+		}
+	}
+	ports, err := freePorts(o.Targets + 1)
+	if err != nil {
+		return nil, err
+	}
+	node := func(name string, port int) *Node {
+		return &Node{Name: name, Dir: filepath.Join(o.Dir, name), Addr: fmt.Sprintf("127.0.0.1:%d", port),
+			bin: filepath.Join(o.BinDir, "redoubtd")}
+	}
+	s.Source = node("s1", ports[0])
+	for i := range o.Targets {
+		s.Targets = append(s.Targets, node(fmt.Sprintf("t%d", i+1), ports[i+1]))
+	}
+	if err := s.certificates(ctx); err != nil {
+		return nil, err
+	}
+	return s, s.configs()
+}
+
+// Nodes returns the source and the targets.
+func (s *Site) Nodes() []*Node { return append([]*Node{s.Source}, s.Targets...) }
+
+func (s *Site) certificates(ctx context.Context) error {
+	ca := filepath.Join(s.Dir, "ca")
+	if err := s.run(ctx, "ca", "init", "--dir", ca, "--name", "demo"); err != nil {
+		return err
+	}
+	for _, n := range s.Nodes() {
+		role := "target"
+		if n == s.Source {
+			role = "source"
+		}
+		if err := os.MkdirAll(n.Dir, 0o700); err != nil {
+			return err
+		}
+		if err := s.run(ctx, "ca", "issue", "--ca", ca, "--out", filepath.Join(n.Dir, "id"), "--role", role, "--name", n.Name, "--host", "127.0.0.1"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Site) configs() error {
+	var boot, addrs []string
+	for _, t := range s.Targets {
+		boot = append(boot, fmt.Sprintf("{name: %s, address: %q}", t.Name, t.Addr))
+		addrs = append(addrs, fmt.Sprintf("%q", t.Addr))
+	}
+	for _, n := range s.Nodes() {
+		var b strings.Builder
+		fmt.Fprintf(&b, "name: %s\ndata_dir: %s/data\nrun_dir: %s/run\nlisten: %q\nadvertise: %q\nidentity: %s/id\n",
+			n.Name, n.Dir, n.Dir, n.Addr, n.Addr, n.Dir)
+		b.WriteString("log: {level: info, format: text}\n")
+		if n != s.Source {
+			fmt.Fprintf(&b, "target:\n  bootstrap: [%s]\n", strings.Join(boot, ", "))
+		} else {
+			fmt.Fprintf(&b, "source:\n  targets: [%s]\n  groups:\n    - name: %s\n", strings.Join(addrs, ", "), s.Group)
+			fmt.Fprintf(&b, "      redundancy: {data: %d, parity: %d}\n", s.Data, s.Parity)
+			s.journal(&b)
+			b.WriteString("      disks:\n")
+			for _, d := range s.Disks {
+				fmt.Fprintf(&b, "        - {name: %s, path: %s}\n", d.Name, d.Path)
+			}
+		}
+		if err := os.WriteFile(n.Config(), []byte(b.String()), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Site) journal(b *strings.Builder) {
+	var parts []string
+	if s.JournalMax != "" {
+		parts = append(parts, "max: "+s.JournalMax)
+	}
+	if s.Segment != "" {
+		parts = append(parts, "segment: "+s.Segment)
+	}
+	if parts != nil {
+		fmt.Fprintf(b, "      journal: {%s}\n", strings.Join(parts, ", "))
+	}
+}
+
+// Config returns the path of the node's configuration.
+func (n *Node) Config() string { return filepath.Join(n.Dir, "redoubtd.yaml") }
+
+// AdminSocket returns the path of the node's admin socket.
+func (n *Node) AdminSocket() string { return filepath.Join(n.Dir, "run", "admin.sock") }
+
+// LogPath returns the file that holds what the node said.
+func (n *Node) LogPath() string { return filepath.Join(n.Dir, "log") }
+
+// Close kills what still runs.
+func (s *Site) Close() {
+	for _, n := range s.Nodes() {
+		n.Kill()
+	}
+}
+
+// freePorts finds n loopback ports that nobody listens on at the moment.
+func freePorts(n int) ([]int, error) {
+	var ports []int
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		defer l.Close() // after the loop: so that they differ
+		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+	}
+	return ports, nil
+}
