@@ -1,0 +1,154 @@
+package ship
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/redoubt-dr/redoubt"
+)
+
+// blockTarget is the raw size in bytes at which a block is closed. Reading 4 KiB
+// at the secondary inflates one block, so smaller than MaxBlock; larger writes
+// still get a block to themselves. Numbers in DESIGN.md.
+const blockTarget = 64 << 10
+
+// Builder makes a Delta from writes. It is for one goroutine.
+type Builder struct {
+	d      Delta
+	comp   *Compressor
+	cur    []byte // raw bytes of the open block
+	stored [][]byte
+	rawLen int
+}
+
+// NewBuilder begins a delta of group in epoch.
+func NewBuilder(group redoubt.GroupID, epoch redoubt.Epoch, c *Compressor) *Builder {
+	return &Builder{d: Delta{Group: group, Epoch: epoch}, comp: c}
+}
+
+// RawLen returns the bytes of data so far.
+func (b *Builder) RawLen() int { return b.rawLen }
+
+// Entries returns the number of entries so far.
+func (b *Builder) Entries() int { return len(b.d.Entries) }
+
+// Next returns the LSN that Advance must be given next, 0 at the beginning.
+func (b *Builder) Next() redoubt.LSN {
+	if b.d.First == 0 {
+		return 0
+	}
+	return b.d.Last + 1
+}
+
+// Advance moves to the record lsn, whose entries follow; there may be none. A
+// time that falls is lifted, because times in a delta never fall.
+func (b *Builder) Advance(lsn redoubt.LSN, time int64) error {
+	if want := b.Next(); lsn == 0 || want != 0 && lsn != want {
+		return &redoubt.Error{Op: "build delta", Object: lsn.String(), Err: fmt.Errorf("after %d: %w", b.d.Last, redoubt.ErrGap)}
+	}
+	if b.d.First == 0 {
+		b.d.First, b.d.FirstTime, b.d.LastTime = lsn, time, time
+	}
+	b.d.Last, b.d.LastTime = lsn, max(b.d.LastTime, time)
+	return nil
+}
+
+// Add is Advance and one entry for w. It checks w's checksum, and turns a write
+// of zeros into KindZero. It copies the data.
+func (b *Builder) Add(w *redoubt.Write) error {
+	if err := b.Advance(w.LSN, w.Time); err != nil {
+		return err
+	}
+	if len(w.Data) > 0 && redoubt.Checksum(w.Data) != w.CRC {
+		return &redoubt.Error{Op: "build delta", Object: w.LSN.String(), Err: fmt.Errorf("checksum of the write: %w", redoubt.ErrCorrupt)}
+	}
+	if w.Kind == redoubt.KindWrite && isZero(w.Data) {
+		return b.Put(redoubt.KindZero, w.Disk, w.Extent, nil, 0)
+	}
+	return b.Put(w.Kind, w.Disk, w.Extent, w.Data, w.CRC)
+}
+
+// Put adds an entry at the present LSN. It copies data; crc is its checksum.
+func (b *Builder) Put(k redoubt.Kind, disk redoubt.DiskID, x redoubt.Extent, data []byte, crc uint32) error {
+	e := Entry{LSN: b.d.Last, Time: b.d.LastTime, Kind: k, Disk: disk, Extent: x, Block: NoBlock}
+	wrong := b.d.Last == 0 || !k.Valid() || len(data) > MaxBlock || len(b.d.Entries) >= MaxEntries
+	if onDisk(k) {
+		wrong = wrong || disk == 0 || x.Empty() || !x.Within(redoubt.MaxDiskSize) ||
+			k.Zeroes() && data != nil || k == redoubt.KindWrite && data == nil || data != nil && uint64(len(data)) != x.Len
+	} else {
+		e.Extent = redoubt.Extent{}
+	}
+	if wrong {
+		return &redoubt.Error{Op: "build delta", Object: b.d.Last.String(),
+			Err: fmt.Errorf("%s of disk %d at %s with %d bytes: %w", k, disk, x, len(data), redoubt.ErrInvalid)}
+	}
+	if len(data) > 0 {
+		if len(b.cur) > 0 && len(b.cur)+len(data) > blockTarget {
+			if err := b.closeBlock(); err != nil {
+				return err
+			}
+		}
+		e.Block, e.BlockOff, e.DataLen, e.CRC = uint32(len(b.stored)), uint32(len(b.cur)), uint32(len(data)), crc
+		b.cur = append(b.cur, data...)
+		b.rawLen += len(data)
+	}
+	b.d.Entries = append(b.d.Entries, e)
+	return nil
+}
+
+// Baseline adds a baseline entry: the disks are whole from the position whole on.
+func (b *Builder) Baseline(lsn redoubt.LSN, time int64, whole redoubt.LSN) error {
+	if err := b.Advance(lsn, time); err != nil {
+		return err
+	}
+	data := binary.BigEndian.AppendUint64(nil, uint64(whole))
+	b.d.Baseline = max(b.d.Baseline, whole)
+	return b.Put(redoubt.KindBaseline, 0, redoubt.Extent{}, data, redoubt.Checksum(data))
+}
+
+func (b *Builder) closeBlock() error {
+	if len(b.cur) == 0 {
+		return nil
+	}
+	out, codec, err := b.comp.compress(b.cur)
+	if err != nil {
+		return err
+	}
+	b.d.blocks = append(b.d.blocks, BlockRef{Len: uint32(len(out)), RawLen: uint32(len(b.cur)), CRC: redoubt.Checksum(out), Codec: codec})
+	b.stored = append(b.stored, out)
+	if codec == CodecNone {
+		b.cur = make([]byte, 0, blockTarget) // out is the old one
+	} else {
+		b.cur = b.cur[:0]
+	}
+	return nil
+}
+
+// Finish returns the delta; the builder must not be used again.
+func (b *Builder) Finish() (*Delta, error) {
+	if err := b.closeBlock(); err != nil {
+		return nil, err
+	}
+	d := &b.d
+	if err := redoubt.ValidName("group", string(d.Group)); err != nil {
+		return nil, err
+	}
+	if d.First == 0 || d.Epoch == 0 || len(d.blocks) > maxBlocks {
+		return nil, &redoubt.Error{Op: "build delta", Err: fmt.Errorf("epoch %d, first LSN %d, %d blocks: %w", d.Epoch, d.First, len(d.blocks), redoubt.ErrInvalid)}
+	}
+	d.headLen = headSize(len(d.Group), len(d.Entries), len(d.blocks))
+	d.size = d.headLen
+	for i := range d.blocks {
+		d.blocks[i].Off = uint32(d.size)
+		d.size += int(d.blocks[i].Len)
+	}
+	if d.size > MaxDeltaSize {
+		return nil, &redoubt.Error{Op: "build delta", Err: fmt.Errorf("%d bytes are over the limit of %d: %w", d.size, MaxDeltaSize, redoubt.ErrInvalid)}
+	}
+	d.raw = appendHead(make([]byte, 0, d.size), d)
+	for _, s := range b.stored {
+		d.raw = append(d.raw, s...)
+	}
+	b.stored = nil
+	return d, nil
+}
