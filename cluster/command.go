@@ -1,0 +1,174 @@
+package cluster
+
+import (
+	"fmt"
+
+	"github.com/redoubt-dr/redoubt"
+)
+
+// Command is a change of the catalog. A command that is refused changes
+// nothing; its verdict depends on the catalog and its own fields only, never
+// on a clock or a random number.
+type Command interface {
+	kind() kind
+	check() error                // what can be judged without the catalog
+	encode(e *encoder)           // the body
+	apply(s *state) (any, error) // all or nothing
+}
+
+// kind numbers the commands in the log. Numbers are never used again.
+type kind uint8
+
+const (
+	kindCheckpoint       kind = 1 // of the log verifier; changes nothing
+	kindPutNode          kind = 2
+	kindCreateGroup      kind = 3
+	kindUpdateGroup      kind = 4
+	kindCommitSegments   kind = 5
+	kindShardsStored     kind = 6
+	kindSetOwner         kind = 7
+	kindPromote          kind = 8
+	kindCommitFailover   kind = 9
+	kindCancelFailover   kind = 10
+	kindReverseReplicate kind = 11
+	kindSetState         kind = 12
+	kindRecordReceipt    kind = 13
+)
+
+func (k kind) String() string {
+	names := [...]string{kindCheckpoint: "Checkpoint", kindPutNode: "PutNode", kindCreateGroup: "CreateGroup",
+		kindUpdateGroup: "UpdateGroup", kindCommitSegments: "CommitSegments", kindShardsStored: "ShardsStored",
+		kindSetOwner: "SetOwner", kindPromote: "Promote", kindCommitFailover: "CommitFailover",
+		kindCancelFailover: "CancelFailover", kindReverseReplicate: "ReverseReplicate", kindSetState: "SetState",
+		kindRecordReceipt: "RecordReceipt"}
+	if int(k) < len(names) && names[k] != "" {
+		return names[k]
+	}
+	return fmt.Sprintf("Command-%d", uint8(k))
+}
+
+// clientID names one run of one node. Serials count its proposals from 1.
+type clientID [16]byte
+
+// envelope is a command as it stands in the Raft log:
+//
+//	 0      2    3    4        20        28       36          n-4   n
+//	+------+----+----+---------+---------+--------+-----------+-----+
+//	| "RC" | v1 |kind| client  | serial  | floor  | body      | CRC |
+//	+------+----+----+---------+---------+--------+-----------+-----+
+//
+// floor: the client has the answers of all serials below it. CRC: CRC32C of
+// everything before it. Numbers are big endian.
+type envelope struct {
+	client clientID
+	serial uint64
+	floor  uint64
+	cmd    Command // nil for a checkpoint
+}
+
+const (
+	commandVersion  = 1
+	envelopeHeadLen = 36
+	// maxCommand bounds an encoded command, in bytes.
+	maxCommand = 4 << 20
+)
+
+func encodeEnvelope(v envelope) []byte {
+	k := kindCheckpoint
+	if v.cmd != nil {
+		k = v.cmd.kind()
+	}
+	e := encoder{b: make([]byte, 0, 512)}
+	e.b = append(e.b, 'R', 'C', commandVersion, uint8(k))
+	e.b = append(e.b, v.client[:]...)
+	e.u64(v.serial)
+	e.u64(v.floor)
+	if v.cmd != nil {
+		v.cmd.encode(&e)
+	}
+	e.u32(redoubt.Checksum(e.b))
+	return e.b
+}
+
+// peekKind reads a log entry's kind without checking it.
+func peekKind(b []byte) kind {
+	if len(b) < 4 || b[0] != 'R' || b[1] != 'C' || b[2] != commandVersion {
+		return 0
+	}
+	return kind(b[3])
+}
+
+func decodeEnvelope(b []byte) (envelope, error) {
+	var v envelope
+	bad := func(cause error) (envelope, error) { return envelope{}, fail("decode command", "", cause, "") }
+	if len(b) < envelopeHeadLen+4 || len(b) > maxCommand || b[0] != 'R' || b[1] != 'C' {
+		return bad(fmt.Errorf("not a command: %w", redoubt.ErrCorrupt))
+	}
+	if b[2] > commandVersion {
+		return bad(fmt.Errorf("format %d: %w", b[2], redoubt.ErrVersion))
+	}
+	n := len(b) - 4
+	sum := decoder{b: b[n:]}
+	if sum.u32() != redoubt.Checksum(b[:n]) || b[2] != commandVersion {
+		return bad(fmt.Errorf("checksum: %w", redoubt.ErrCorrupt))
+	}
+	d := &decoder{b: b[4:n]}
+	copy(v.client[:], d.take(16))
+	v.serial, v.floor = d.u64(), d.u64()
+	known := true
+	v.cmd, known = decodeBody(kind(b[3]), d)
+	if !known {
+		return bad(fmt.Errorf("%v: %w", kind(b[3]), redoubt.ErrVersion))
+	}
+	if err := d.done(); err != nil {
+		return bad(err)
+	}
+	return v, nil
+}
+
+func decodeBody(k kind, d *decoder) (Command, bool) {
+	switch k {
+	case kindCheckpoint:
+		return nil, true
+	case kindPutNode:
+		return PutNode{Node: d.node()}, true
+	case kindCreateGroup:
+		return decodeCreateGroup(d), true
+	case kindUpdateGroup:
+		return decodeUpdateGroup(d), true
+	case kindCommitSegments:
+		return decodeCommitSegments(d), true
+	case kindShardsStored:
+		return decodeShardsStored(d), true
+	case kindSetOwner:
+		return decodeSetOwner(d), true
+	case kindPromote:
+		return decodePromote(d), true
+	case kindCommitFailover:
+		return CommitFailover{Group: d.groupID(), Epoch: d.epoch(), Now: d.i64()}, true
+	case kindCancelFailover:
+		return CancelFailover{Group: d.groupID(), NewEpoch: d.epoch(), Now: d.i64()}, true
+	case kindReverseReplicate:
+		return ReverseReplicate{Group: d.groupID(), Epoch: d.epoch(), Now: d.i64()}, true
+	case kindSetState:
+		return SetState{Group: d.groupID(), Epoch: d.epoch(), Op: Operation(d.u8()), Now: d.i64()}, true
+	case kindRecordReceipt:
+		return RecordReceipt{Group: d.groupID(), Receipt: d.receiptValue()}, true
+	}
+	return nil, false
+}
+
+func (d *decoder) groupID() redoubt.GroupID { return redoubt.GroupID(d.str(maxName, "group")) }
+func (d *decoder) epoch() redoubt.Epoch     { return redoubt.Epoch(d.uvar()) }
+
+func (d *decoder) receiptValue() Receipt {
+	if r := d.receipt(); r != nil {
+		return *r
+	}
+	d.bad("no receipt")
+	return Receipt{}
+}
+
+func invalid(op, object, why string) error {
+	return fail(op, object, fmt.Errorf("%s: %w", why, redoubt.ErrInvalid), "")
+}

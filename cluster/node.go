@@ -1,0 +1,216 @@
+package cluster
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/redoubt-dr/redoubt"
+)
+
+// Node is this program's membership in the cluster. Its methods may be called
+// concurrently.
+type Node struct {
+	o       Options
+	self    identity
+	catalog *Catalog
+	store   *store
+	trans   transport
+	raft    *raft.Raft
+	session *session
+	health  *health
+	leader  *leaderWatch
+
+	ctx       context.Context // ends with Close
+	cancel    context.CancelFunc
+	wg        sync.WaitGroup
+	fatalOnce sync.Once
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// Open starts the node: it recovers the catalog from its folder, joins the
+// others and registers itself as soon as there is a leader. It returns before
+// there is one.
+func Open(o Options) (_ *Node, err error) {
+	if err := o.defaults(); err != nil {
+		return nil, err
+	}
+	n := &Node{o: o, catalog: newCatalog(), health: newHealth(o.Now)}
+	n.ctx, n.cancel = context.WithCancel(context.Background())
+	defer func() {
+		if err != nil {
+			n.stop()
+		}
+	}()
+	dog := newWatchdog(o.Timeouts.Hang, o.Now, n.fatal)
+	if n.store, err = openStore(o.Dir, o.Logger, dog, n.fatal); err != nil {
+		return nil, err
+	}
+	if n.self, err = loadIdentity(o.Dir, o.ID); err != nil {
+		return nil, err
+	}
+	var client clientID
+	_, _ = rand.Read(client[:])
+	n.session = newSession(client)
+	n.run(func() { dog.run(n.ctx.Done()) })
+	if err := n.startRaft(); err != nil {
+		return nil, err
+	}
+	n.serve()
+	n.run(n.register)
+	n.run(n.pingAll)
+	n.run(n.duty)
+	return n, nil
+}
+
+func (n *Node) startRaft() error {
+	cfg := raft.DefaultConfig()
+	cfg.LocalID = raft.ServerID(n.o.ID)
+	cfg.Logger = newRaftLogger(n.o.Logger)
+	t := n.o.Timeouts
+	cfg.HeartbeatTimeout, cfg.ElectionTimeout, cfg.LeaderLeaseTimeout = t.Heartbeat, t.Heartbeat, t.Heartbeat
+	cfg.SnapshotThreshold, cfg.TrailingLogs = t.SnapshotEvery, t.SnapshotEvery
+	cfg.MaxAppendEntries = 256
+	cfg.BatchApplyCh = true
+	cfg.NoLegacyTelemetry = true
+
+	fresh, err := n.fresh()
+	if err != nil {
+		return err
+	}
+	n.trans = newTransport(&n.o)
+	f := &fsm{catalog: n.catalog, fatal: n.fatal}
+	if fresh {
+		if err := n.bootstrap(cfg); err != nil {
+			return err
+		}
+	}
+	r, err := raft.NewRaft(cfg, f, n.store.log, n.store.stable, n.store.snapshots, n.trans)
+	if err != nil {
+		return fail("start raft", string(n.o.ID), err, "")
+	}
+	n.raft = r
+	n.leader = watchLeader(r)
+	return nil
+}
+
+// fresh reports whether this node never ran. Then it must not be known to the
+// others either: it would vote a second time in terms in which it voted before.
+func (n *Node) fresh() (bool, error) {
+	has, err := raft.HasExistingState(n.store.log, n.store.stable, n.store.snapshots)
+	if err != nil {
+		return false, fail("read raft store", n.o.Dir, err, "")
+	}
+	if has {
+		return false, nil
+	}
+	return true, n.askIfKnown()
+}
+
+// bootstrap writes the founding members as the first log entry. All of them
+// write the same, so it does not matter who is first.
+func (n *Node) bootstrap(cfg *raft.Config) error {
+	var members raft.Configuration
+	found := false
+	for _, p := range n.o.Bootstrap {
+		members.Servers = append(members.Servers, raft.Server{ID: raft.ServerID(p.ID), Address: raft.ServerAddress(p.Addr)})
+		if p.ID == n.o.ID {
+			found = true
+			if p.Addr != n.o.Advertise {
+				return invalid("found cluster", string(n.o.ID), fmt.Sprintf("it is listed at %s but says %s", p.Addr, n.o.Advertise))
+			}
+		}
+	}
+	if !found {
+		return nil // waits to be added by the others
+	}
+	if err := raft.BootstrapCluster(cfg, n.store.log, n.store.stable, n.store.snapshots, n.trans, members); err != nil {
+		return fail("found cluster", string(n.o.ID), errors.Join(err, redoubt.ErrInvalid), "check the list of founding members")
+	}
+	return nil
+}
+
+func (n *Node) run(f func()) {
+	n.wg.Add(1)
+	go func() {
+		defer n.wg.Done()
+		f()
+	}()
+}
+
+// fatal tells the program once that this node must end.
+func (n *Node) fatal(err error) {
+	n.fatalOnce.Do(func() {
+		n.o.Logger.Error("the node must end", "error", err, "hint", redoubt.Hint(err))
+		go n.o.OnFatal(err)
+	})
+}
+
+// ID is the node's own ID.
+func (n *Node) ID() redoubt.NodeID { return n.o.ID }
+
+// Catalog is the node's own copy of what the cluster agreed on.
+func (n *Node) Catalog() *Catalog { return n.catalog }
+
+// Changed returns a channel that is closed at the catalog's next change.
+func (n *Node) Changed() <-chan struct{} { return n.catalog.Changed() }
+
+// IsLeader reports whether this node believes to lead.
+func (n *Node) IsLeader() bool { return n.raft.State() == raft.Leader }
+
+// Leader returns the present leader, as far as this node knows; false if it knows none.
+func (n *Node) Leader() (Peer, bool) {
+	addr, id := n.raft.LeaderWithID()
+	return Peer{ID: redoubt.NodeID(id), Addr: string(addr)}, id != ""
+}
+
+// Snapshot writes a snapshot of the catalog now, so that a restart reads less log.
+func (n *Node) Snapshot() error {
+	err := n.raft.Snapshot().Error()
+	if err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) {
+		return fail("snapshot catalog", string(n.o.ID), err, "")
+	}
+	return nil
+}
+
+// Close leaves the cluster's conversation and closes the store. A leader
+// hands over first, so that the others need not wait for an election. RPC
+// server, pool and the port stay open; their methods answer ErrClosed.
+func (n *Node) Close() error {
+	n.closeOnce.Do(func() {
+		if n.raft.State() == raft.Leader {
+			_ = n.raft.LeadershipTransfer().Error() // the others elect one in any case
+		}
+		n.closeErr = n.stop()
+	})
+	return n.closeErr
+}
+
+// stop ends everything that was started, in the reverse order.
+func (n *Node) stop() error {
+	n.cancel()
+	var err error
+	if n.raft != nil {
+		err = n.raft.Shutdown().Error()
+		n.leader.close()
+	}
+	if n.trans.NetworkTransport != nil {
+		n.trans.CloseStreams()
+		_ = n.trans.Close()
+	} else {
+		_ = n.o.RaftListener.Close()
+	}
+	n.wg.Wait()
+	if n.store != nil {
+		n.store.close()
+	}
+	if err != nil {
+		return fail("close cluster node", string(n.o.ID), err, "")
+	}
+	return nil
+}

@@ -1,0 +1,175 @@
+package cluster
+
+import (
+	"bufio"
+	"io"
+	"maps"
+	"slices"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/redoubt-dr/redoubt"
+)
+
+// A snapshot is a stream of records, written and read one at a time:
+//
+//	+------------+---------+-----------+--------+--------+-----+-------+
+//	| "RDBTCAT1" | version | header    | nodes  | places | ... | end   |
+//	| 8 bytes    | 4 bytes | record    | records         |     | record|
+//	+------------+---------+-----------+--------+--------+-----+-------+
+//
+//	record:  | type 1 | length 4 | body | CRC 4 |
+//
+// The CRC32C of a record covers every byte of the stream before it, so records
+// that are dropped, swapped or repeated are found. Numbers are big endian.
+const (
+	snapshotMagic   = "RDBTCAT1"
+	snapshotVersion = 1
+
+	recHeader  = 1 // index of the last applied entry
+	recNode    = 2
+	recPlace   = 3 // in the order of their numbers
+	recGroup   = 4
+	recSegs    = 5 // up to chunkLen segments of one epoch, in order
+	recClient  = 6
+	recEnd     = 7 // how many records came before
+	maxRecord  = 64 << 20
+	recordHead = 5
+)
+
+// freeze captures the state for a snapshot. What it shares with the live
+// state is never changed in place: groups and answers by habit, histories by
+// the new generation.
+func (s *state) freeze() *state {
+	f := &state{index: s.index, nodes: maps.Clone(s.nodes), groups: maps.Clone(s.groups),
+		places: places{list: slices.Clip(s.places.list)},
+		epochs: make(map[epochKey]*history, len(s.epochs)), clients: make(map[clientID]*client, len(s.clients))}
+	for k, h := range s.epochs {
+		frozen := h.freeze()
+		f.epochs[k] = &frozen
+	}
+	for k, c := range s.clients {
+		f.clients[k] = &client{floor: c.floor, last: c.last, answers: maps.Clone(c.answers)}
+	}
+	s.gen++
+	return f
+}
+
+// snapshot is a frozen state on its way to a file.
+type snapshot struct{ s *state }
+
+var _ raft.FSMSnapshot = (*snapshot)(nil)
+
+// Persist streams the snapshot to the sink.
+func (p *snapshot) Persist(sink raft.SnapshotSink) error {
+	if err := writeSnapshot(sink, p.s); err != nil {
+		_ = sink.Cancel()
+		return fail("write catalog snapshot", sink.ID(), err, "")
+	}
+	return sink.Close()
+}
+
+// Release lets the frozen state go.
+func (p *snapshot) Release() { p.s = nil }
+
+// snapshotWriter writes records and keeps the running checksum.
+type snapshotWriter struct {
+	w   *bufio.Writer
+	crc uint32
+	n   uint64
+	err error
+}
+
+func (w *snapshotWriter) raw(b []byte) {
+	if w.err == nil {
+		_, w.err = w.w.Write(b)
+	}
+}
+
+func (w *snapshotWriter) record(typ uint8, fill func(e *encoder)) {
+	e := encoder{b: make([]byte, recordHead, 256)}
+	fill(&e)
+	head := encoder{}
+	head.u8(typ)
+	head.u32(uint32(len(e.b) - recordHead))
+	copy(e.b, head.b)
+	w.crc = redoubt.ChecksumUpdate(w.crc, e.b)
+	e.u32(w.crc)
+	w.raw(e.b)
+	w.n++
+}
+
+func writeSnapshot(out io.Writer, s *state) error {
+	w := &snapshotWriter{w: bufio.NewWriterSize(out, 256<<10)}
+	e := encoder{b: []byte(snapshotMagic)}
+	e.u32(snapshotVersion)
+	w.crc = redoubt.Checksum(e.b)
+	w.raw(e.b)
+	w.record(recHeader, func(e *encoder) { e.u64(s.index) })
+	for _, id := range s.nodeIDs() {
+		w.record(recNode, func(e *encoder) { e.node(s.nodes[id]) })
+	}
+	for _, p := range s.places.list {
+		w.record(recPlace, func(e *encoder) { e.u8(p.k); e.u8(p.m); e.nodeIDs(p.nodes) })
+	}
+	for _, id := range slices.Sorted(maps.Keys(s.groups)) {
+		g := s.groups[id]
+		w.record(recGroup, func(e *encoder) { e.group(g) })
+		for _, f := range g.Lineage {
+			w.segments(epochKey{id, f.Epoch}, s.history(id, f.Epoch))
+		}
+	}
+	ids := slices.SortedFunc(maps.Keys(s.clients), func(a, b clientID) int { return slices.Compare(a[:], b[:]) })
+	for _, id := range ids {
+		w.client(id, s.clients[id])
+	}
+	n := w.n
+	w.record(recEnd, func(e *encoder) { e.u64(n) })
+	if w.err != nil {
+		return w.err
+	}
+	return w.w.Flush()
+}
+
+func (w *snapshotWriter) segments(k epochKey, h *history) {
+	for i := range h.chunks {
+		recs := h.chunks[i].recs
+		w.record(recSegs, func(e *encoder) {
+			e.str(string(k.group))
+			e.uvar(uint64(k.epoch))
+			e.uvar(uint64(len(recs)))
+			for j := range recs {
+				e.record(&recs[j])
+			}
+		})
+	}
+}
+
+func (w *snapshotWriter) client(id clientID, c *client) {
+	w.record(recClient, func(e *encoder) {
+		e.b = append(e.b, id[:]...)
+		e.u64(c.floor)
+		e.u64(c.last)
+		e.uvar(uint64(len(c.answers)))
+		for _, n := range slices.Sorted(maps.Keys(c.answers)) {
+			e.u64(n)
+			e.bytes(c.answers[n])
+		}
+	})
+}
+
+func (e *encoder) record(r *record) {
+	e.lsn(r.first)
+	e.lsn(r.last)
+	e.i64(r.firstTime)
+	e.i64(r.lastTime)
+	e.lsn(r.baseline)
+	for _, v := range [...]uint32{r.size, r.headLen, r.shardSize, r.crc, r.stored, r.place} {
+		e.u32(v)
+	}
+}
+
+func (d *decoder) record() record {
+	return record{first: d.lsn(), last: d.lsn(), firstTime: d.i64(), lastTime: d.i64(), baseline: d.lsn(),
+		size: d.u32(), headLen: d.u32(), shardSize: d.u32(), crc: d.u32(), stored: d.u32(), place: d.u32()}
+}
