@@ -1,0 +1,86 @@
+package blockdev
+
+import (
+	"sync"
+
+	"github.com/redoubt-dr/redoubt"
+)
+
+// A connection reads requests into a chunk, and the payload of a WRITE stays
+// there until it is applied: it is copied into the journal's file and into the
+// image, and nowhere else. A connection begins with a small chunk and goes on
+// with large ones when it turns out to write.
+const (
+	smallChunk = 64 << 10
+	largeChunk = 1 << 20
+)
+
+// chunk is memory that a connection reads into.
+type chunk struct {
+	b    []byte
+	last redoubt.LSN // last write whose data lies here; 0 if none
+}
+
+// chunkPool reuses large chunks once all writes in them are applied.
+type chunkPool struct {
+	mu      sync.Mutex
+	free    []*chunk
+	retired []*chunk // waiting for last to be applied
+	applied redoubt.LSN
+}
+
+// maxFreeChunks bounds what an idle group keeps.
+const maxFreeChunks = 32
+
+// get returns a large chunk with undefined content.
+func (p *chunkPool) get() *chunk {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if n := len(p.free); n > 0 {
+		c := p.free[n-1]
+		p.free = p.free[:n-1]
+		return c
+	}
+	return &chunk{b: make([]byte, largeChunk)}
+}
+
+// retire gives c back; nobody reads into it any more.
+func (p *chunkPool) retire(c *chunk) {
+	if len(c.b) != largeChunk {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if c.last > p.applied {
+		p.retired = append(p.retired, c)
+	} else if len(p.free) < maxFreeChunks {
+		c.last = 0
+		p.free = append(p.free, c)
+	}
+}
+
+// reusable reports whether nothing refers to c's content any more.
+func (p *chunkPool) reusable(c *chunk) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return c.last <= p.applied
+}
+
+// release frees what only held writes up to l, which no layer refers to any more.
+func (p *chunkPool) release(l redoubt.LSN) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.applied = l
+	keep := p.retired[:0]
+	for _, c := range p.retired {
+		switch {
+		case c.last > l:
+			keep = append(keep, c)
+		case len(p.free) < maxFreeChunks:
+			c.last = 0
+			p.free = append(p.free, c)
+		}
+	}
+	clear(p.retired[len(keep):])
+	p.retired = keep
+}

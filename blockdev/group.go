@@ -1,0 +1,303 @@
+package blockdev
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/journal"
+)
+
+// Member is a disk of a group and where its content lies.
+type Member struct {
+	Disk    redoubt.Disk
+	Backing Backing
+}
+
+// GroupOptions says how a group behaves. The zero value is usable.
+type GroupOptions struct {
+	Logger *slog.Logger
+	Now    func() time.Time
+	// MemoryLimit bounds the bytes that unapplied writes hold; writers wait
+	// when it is reached. Default 256 MiB, at least 4 MiB.
+	MemoryLimit int64
+	// ApplyInterval is the longest time that a write stays unapplied while the
+	// backing keeps up. Default 500 ms.
+	ApplyInterval time.Duration
+	// FullWait is how long a write waits for room in the journal before it
+	// fails with redoubt.ErrJournalFull. Default 0: it fails at once.
+	FullWait time.Duration
+	// ReadOnly, if not nil, is what clients' writes fail with from the start.
+	ReadOnly error
+}
+
+func (o *GroupOptions) setDefaults() {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.MemoryLimit == 0 {
+		o.MemoryLimit = 256 << 20
+	}
+	o.MemoryLimit = max(o.MemoryLimit, 4<<20)
+	if o.ApplyInterval <= 0 {
+		o.ApplyInterval = 500 * time.Millisecond
+	}
+}
+
+// Group is all disks of one protection group over one journal: one order of
+// writes for all of them. All methods may be called concurrently.
+type Group struct {
+	j       *journal.Journal
+	log     *slog.Logger
+	o       GroupOptions
+	volumes []*Volume
+	byID    map[redoubt.DiskID]*disk
+	chunks  chunkPool
+	kick    chan struct{} // asks the applier for a round now
+	stop    chan struct{} // closed when the applier shall end
+	done    chan struct{} // closed when it has
+
+	// mu is the order of the group: an LSN is given and its write laid over
+	// the disk without letting mu go in between.
+	mu       sync.Mutex
+	head     redoubt.LSN // last record that is in the journal and in memory
+	applied  redoubt.LSN // last record that is in the backings, synced
+	active   int64       // bytes held by writes after the last freeze
+	used     int64       // bytes held by all unapplied writes
+	rounds   uint64
+	waiting  int
+	readOnly error
+	failed   error // latched
+	closed   bool
+	changed  chan struct{} // closed and replaced when any of the above lets a waiter go on
+}
+
+// OpenGroup opens the disks over j, brings what is in the journal but not in
+// the backings into memory, and starts the applier. The group owns the
+// backings from now on, also when it fails; the journal stays the caller's.
+func OpenGroup(j *journal.Journal, members []Member, o GroupOptions) (*Group, error) {
+	o.setDefaults()
+	g := &Group{
+		j: j, log: o.Logger, o: o, byID: make(map[redoubt.DiskID]*disk),
+		kick: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
+		changed: make(chan struct{}), readOnly: asReadOnly(o.ReadOnly),
+	}
+	for _, m := range members {
+		d := newDisk(m)
+		g.volumes = append(g.volumes, &Volume{g: g, disk: d})
+		if err := checkMember(m, g.byID); err != nil {
+			g.closeBackings()
+			return nil, err
+		}
+		g.byID[m.Disk.ID] = d
+	}
+	if err := g.replay(); err != nil {
+		g.closeBackings()
+		return nil, err
+	}
+	go g.applier()
+	return g, nil
+}
+
+func checkMember(m Member, known map[redoubt.DiskID]*disk) error {
+	fail := func(err error, hint string) error {
+		return &redoubt.Error{Op: "open group", Object: m.Disk.Name, Hint: hint, Err: err}
+	}
+	if err := redoubt.ValidName("disk", m.Disk.Name); err != nil {
+		return err
+	}
+	switch size := m.Backing.Size(); {
+	case m.Disk.ID == 0 || known[m.Disk.ID] != nil:
+		return fail(fmt.Errorf("disk id %d is 0 or used twice: %w", m.Disk.ID, redoubt.ErrInvalid), "")
+	case size != m.Disk.Size || size%redoubt.SectorSize != 0 || size > redoubt.MaxDiskSize:
+		return fail(fmt.Errorf("its backing has %d bytes, the disk %d: %w", size, m.Disk.Size, redoubt.ErrState),
+			"a protected disk cannot be resized behind Redoubt's back")
+	}
+	for _, d := range known {
+		if d.info.Name == m.Disk.Name {
+			return fail(fmt.Errorf("name used twice: %w", redoubt.ErrInvalid), "")
+		}
+	}
+	return nil
+}
+
+// errPause ends a pass of replay when memory is full.
+var errPause = errors.New("pause")
+
+// replay lays the journal's unapplied records over the disks. Nobody else uses
+// the group yet.
+func (g *Group) replay() error {
+	g.applied = g.j.Applied()
+	g.chunks.release(g.applied)
+	head := g.j.Head().LSN
+	g.head = g.applied
+	for g.head < head {
+		err := g.j.Replay(g.head+1, func(w *redoubt.Write) error {
+			if w.LSN != g.head+1 {
+				return &redoubt.Error{Op: "replay journal", Object: w.LSN.String(), Err: fmt.Errorf("expected %d: %w", g.head+1, redoubt.ErrGap)}
+			}
+			if err := g.check(w); err != nil {
+				return err
+			}
+			own := *w
+			own.Data = slices.Clone(w.Data)
+			g.insert(&own)
+			if g.used >= g.o.MemoryLimit/2 {
+				return errPause
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, errPause) {
+			return err
+		}
+		if err == nil && g.head < head {
+			return &redoubt.Error{Op: "replay journal", Object: g.head.String(), Err: fmt.Errorf("ends before its head %d: %w", head, redoubt.ErrCorrupt)}
+		}
+		if g.used >= g.o.MemoryLimit/2 {
+			if err := g.round(); err != nil {
+				return err
+			}
+		}
+	}
+	if g.head > g.applied {
+		g.log.Info("journal replayed", "applied", g.applied, "head", g.head, "bytes", g.used)
+	}
+	return nil
+}
+
+// Volume returns the disk with that name.
+func (g *Group) Volume(name string) (*Volume, bool) {
+	for _, v := range g.volumes {
+		if v.disk.info.Name == name {
+			return v, true
+		}
+	}
+	return nil, false
+}
+
+// Volumes returns all disks, in the order in which they were given.
+func (g *Group) Volumes() []*Volume { return slices.Clone(g.volumes) }
+
+// Journal returns the group's journal.
+func (g *Group) Journal() *journal.Journal { return g.j }
+
+// SetReadOnly makes clients' writes fail with err from now on, or lets them
+// pass again if err is nil. When it returns, no write of a client is on its way
+// into the journal, and none that failed will get there.
+func (g *Group) SetReadOnly(err error) {
+	g.mu.Lock()
+	g.readOnly = asReadOnly(err)
+	g.wake()
+	g.mu.Unlock()
+}
+
+// asReadOnly lets callers test for redoubt.ErrReadOnly whatever the reason is.
+func asReadOnly(err error) error {
+	if err == nil || errors.Is(err, redoubt.ErrReadOnly) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", redoubt.ErrReadOnly, err)
+}
+
+// ReadOnly returns what clients' writes fail with, or nil.
+func (g *Group) ReadOnly() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.readOnly
+}
+
+// Err returns the latched failure, or nil. After a failure of a backing or of
+// the journal no write and no flush succeeds until the group is opened again.
+func (g *Group) Err() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.failed
+}
+
+// wake lets everybody who waits look again. The caller holds g.mu.
+func (g *Group) wake() {
+	close(g.changed)
+	g.changed = make(chan struct{})
+}
+
+// fail latches the first failure. The caller does not hold g.mu.
+func (g *Group) fail(op string, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.failed != nil {
+		return
+	}
+	g.failed = &redoubt.Error{Op: op, Err: fmt.Errorf("%w: %w", redoubt.ErrFailed, err),
+		Hint: "repair the disk or the file system, then restart redoubtd: the journal has every acknowledged write"}
+	g.log.Error("group failed; no write succeeds until it is opened again", "op", op, "err", err)
+	g.wake()
+}
+
+// ReadCurrent fills p with the newest content of disk d at off.
+func (g *Group) ReadCurrent(d redoubt.DiskID, p []byte, off uint64) error {
+	dk, err := g.disk("read disk", d, redoubt.Extent{Off: off, Len: uint64(len(p))})
+	if err != nil {
+		return err
+	}
+	return dk.read(p, off)
+}
+
+// NextData returns the next range of disk d, at or after from, that may hold
+// anything but zeros, or false if there is none.
+func (g *Group) NextData(d redoubt.DiskID, from uint64) (redoubt.Extent, bool) {
+	dk := g.byID[d]
+	if dk == nil {
+		return redoubt.Extent{}, false
+	}
+	return dk.nextData(from)
+}
+
+func (g *Group) disk(op string, id redoubt.DiskID, e redoubt.Extent) (*disk, error) {
+	d := g.byID[id]
+	if d == nil {
+		return nil, &redoubt.Error{Op: op, Object: id.String(), Err: redoubt.ErrNotFound}
+	}
+	if !e.Within(d.info.Size) {
+		return nil, &redoubt.Error{Op: op, Object: d.info.Name + " " + e.String(), Err: redoubt.ErrOutOfRange}
+	}
+	return d, nil
+}
+
+// Close refuses new writes, applies what is left unless the group has failed,
+// and closes the backings. Servers that export its volumes are closed first.
+// The journal stays open; whatever was not applied is replayed at the next open.
+func (g *Group) Close() error {
+	g.mu.Lock()
+	if g.closed {
+		g.mu.Unlock()
+		<-g.done
+		return nil
+	}
+	g.closed = true
+	g.wake()
+	failed := g.failed
+	g.mu.Unlock()
+	var err error
+	if failed == nil {
+		err = g.Drain(context.Background())
+	}
+	close(g.stop)
+	<-g.done
+	return errors.Join(err, g.closeBackings())
+}
+
+func (g *Group) closeBackings() error {
+	var errs []error
+	for _, v := range g.volumes {
+		errs = append(errs, v.disk.backing.Close())
+	}
+	return errors.Join(errs...)
+}

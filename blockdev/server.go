@@ -1,0 +1,236 @@
+package blockdev
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redoubt-dr/redoubt"
+)
+
+// Export is a volume that clients reach by name.
+type Export struct {
+	Name        string
+	Volume      *Volume
+	ReadOnly    bool
+	Description string
+}
+
+// ServerOptions bounds what clients can do. The zero value is usable.
+type ServerOptions struct {
+	Logger *slog.Logger
+	// HandshakeTimeout is the time from connecting to the first request. Default 10 s.
+	HandshakeTimeout time.Duration
+	// MaxConns is the number of connections at a time. Default 256. One may
+	// hold 3 MiB and SlowBytes.
+	MaxConns int
+	// SlowReads is how many reads of one connection may wait for the backing at
+	// a time. Default 16.
+	SlowReads int
+	// SlowBytes bounds the bytes of these reads, at least MaxPayload, the default.
+	SlowBytes int
+}
+
+func (o *ServerOptions) setDefaults() {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.HandshakeTimeout <= 0 {
+		o.HandshakeTimeout = 10 * time.Second
+	}
+	if o.MaxConns <= 0 {
+		o.MaxConns = 256
+	}
+	if o.SlowReads <= 0 {
+		o.SlowReads = 16
+	}
+	o.SlowBytes = max(o.SlowBytes, MaxPayload)
+}
+
+// Server speaks NBD. Exports may be added and removed while it runs. All
+// methods may be called concurrently.
+type Server struct {
+	o   ServerOptions
+	log *slog.Logger
+
+	mu        sync.Mutex
+	exports   map[string]Export
+	listeners map[net.Listener]bool
+	conns     map[*conn]bool
+	closed    bool
+	wg        sync.WaitGroup // connections
+}
+
+// NewServer returns a server without exports.
+func NewServer(o ServerOptions) *Server {
+	o.setDefaults()
+	return &Server{o: o, log: o.Logger, exports: make(map[string]Export),
+		listeners: make(map[net.Listener]bool), conns: make(map[*conn]bool)}
+}
+
+// Add makes an export known. redoubt.ErrExists if its name is taken.
+func (s *Server) Add(e Export) error {
+	if err := redoubt.ValidName("export", e.Name); err != nil {
+		return err
+	}
+	if e.Volume == nil || len(e.Description) > maxString {
+		return &redoubt.Error{Op: "add export", Object: e.Name, Err: redoubt.ErrInvalid}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return &redoubt.Error{Op: "add export", Object: e.Name, Err: redoubt.ErrClosed}
+	}
+	if _, ok := s.exports[e.Name]; ok {
+		return &redoubt.Error{Op: "add export", Object: e.Name, Err: redoubt.ErrExists}
+	}
+	s.exports[e.Name] = e
+	return nil
+}
+
+// Remove forgets an export and closes its connections; when it returns none of
+// them uses the volume. redoubt.ErrNotFound if there is no such export.
+func (s *Server) Remove(name string) error {
+	s.mu.Lock()
+	if _, ok := s.exports[name]; !ok {
+		s.mu.Unlock()
+		return &redoubt.Error{Op: "remove export", Object: name, Err: redoubt.ErrNotFound}
+	}
+	delete(s.exports, name)
+	var gone []*conn
+	for c := range s.conns {
+		if c.export.Name == name {
+			gone = append(gone, c)
+			c.giveUp()
+		}
+	}
+	s.mu.Unlock()
+	for _, c := range gone {
+		<-c.done
+	}
+	return nil
+}
+
+// Exports returns all exports, sorted by name.
+func (s *Server) Exports() []Export {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []Export
+	for _, e := range s.exports {
+		out = append(out, e)
+	}
+	slices.SortFunc(out, func(a, b Export) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}
+
+// choose makes the connection use the export with that name; the empty name
+// means the only one. It reports false if there is none.
+func (s *Server) choose(c *conn, name string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e, ok := s.exports[name]
+	if !ok && name == "" && len(s.exports) == 1 {
+		for _, e = range s.exports {
+			ok = true
+		}
+	}
+	if ok {
+		c.export = e
+	}
+	return ok
+}
+
+// Serve accepts connections on l until Close, or until l is closed; it returns
+// nil then. It may be called with several listeners.
+func (s *Server) Serve(l net.Listener) error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		l.Close()
+		return nil
+	}
+	s.listeners[l] = true
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		delete(s.listeners, l)
+		s.mu.Unlock()
+	}()
+	for {
+		nc, err := l.Accept()
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) {
+				return nil
+			}
+			var ne net.Error
+			if errors.As(err, &ne) && ne.Timeout() || isResource(err) {
+				s.log.Warn("cannot accept NBD connections at present", "err", err)
+				time.Sleep(50 * time.Millisecond) // out of descriptors: nothing tells when there are some again
+				continue
+			}
+			return &redoubt.Error{Op: "accept NBD connection", Object: l.Addr().String(), Err: err}
+		}
+		s.start(nc)
+	}
+}
+
+func (s *Server) start(nc net.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || len(s.conns) >= s.o.MaxConns {
+		if !s.closed {
+			s.log.Warn("NBD connection refused: too many", "limit", s.o.MaxConns, "peer", peerName(nc))
+		}
+		nc.Close()
+		return
+	}
+	c := &conn{srv: s, nc: nc, log: s.log.With("peer", peerName(nc)), done: make(chan struct{})}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	s.conns[c] = true
+	s.wg.Add(1)
+	go func() {
+		defer s.wg.Done()
+		defer close(c.done)
+		c.run()
+		c.giveUp()
+		s.mu.Lock()
+		delete(s.conns, c)
+		s.mu.Unlock()
+	}()
+}
+
+// Conns returns the number of connections.
+func (s *Server) Conns() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.conns)
+}
+
+// Close closes the listeners and all connections, and returns when no request
+// is being served. Requests that were not answered may or may not be carried out.
+func (s *Server) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	for l := range s.listeners {
+		l.Close()
+	}
+	for c := range s.conns {
+		c.giveUp()
+	}
+	s.mu.Unlock()
+	s.wg.Wait()
+	return nil
+}
+
+func peerName(nc net.Conn) string {
+	if a := nc.RemoteAddr(); a != nil && a.String() != "" && a.String() != "@" {
+		return a.String()
+	}
+	return fmt.Sprintf("%s client", nc.LocalAddr().Network())
+}
