@@ -87,9 +87,10 @@ type Stream interface {
 	// means: forget what you have and begin here.
 	Begin(start redoubt.LSN) error
 	// Append takes the next delta: contiguous, of the right group and epoch,
-	// its checksums verified. It may block for back-pressure. done is called
-	// from any goroutine, once, when everything up to the position is durable
-	// and committed, or with the error that ends the stream.
+	// its checksums verified. It may block for back-pressure, until the context
+	// given to Hello ends. done is called from any goroutine, once, when
+	// everything up to the position (of the delta's epoch) is durable and
+	// committed, or with the error that ends the stream.
 	Append(d *Delta, done func(redoubt.Position, error))
 	// Heartbeat tells how far the sender's journal is, and its clock, about
 	// every second.

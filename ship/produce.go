@@ -1,0 +1,178 @@
+package ship
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redoubt-dr/redoubt"
+)
+
+// parcel is a delta and how far the journal must be durable before it may leave.
+type parcel struct {
+	delta  *Delta
+	syncTo redoubt.LSN
+}
+
+// settle is how long produce lets small writes gather before it looks again.
+const settle = 2 * time.Millisecond
+
+// produce makes deltas from start on, as the window allows.
+func (x *session) produce(start redoubt.LSN, made chan<- parcel) error {
+	p := &producer{x: x, next: start}
+	for {
+		select {
+		case <-x.free:
+		case <-x.ctx.Done():
+			return context.Cause(x.ctx)
+		}
+		out, err := p.delta()
+		if err != nil {
+			if x.ctx.Err() != nil {
+				return context.Cause(x.ctx)
+			}
+			return err
+		}
+		select {
+		case made <- out:
+		case <-x.ctx.Done():
+			return context.Cause(x.ctx)
+		}
+	}
+}
+
+// producer reads the journal in order.
+type producer struct {
+	x       *session
+	next    redoubt.LSN
+	pending []redoubt.Write // read and not yet in a delta
+	last    time.Time       // when the last delta was made
+}
+
+// delta waits for a record and returns a delta that begins with it. It is closed
+// when it is full, or when MaxDelay has passed since the delta before: so an
+// idle group's write leaves at once, and a busy group's writes leave together.
+func (p *producer) delta() (parcel, error) {
+	s := p.x.s
+	codec, _ := s.meter.state()
+	s.comp.SetCodec(codec)
+	b := NewBuilder(p.x.hello.Group, p.x.hello.Epoch, s.comp)
+	var syncTo redoubt.LSN
+	due := p.last.Add(s.o.MaxDelay)
+	for {
+		if err := p.fill(b); err != nil {
+			return parcel{}, err
+		}
+		for len(p.pending) > 0 && !full(b, &p.pending[0], s.o.MaxDelta) {
+			w := &p.pending[0]
+			if w.LSN != p.next {
+				return parcel{}, &redoubt.Error{Op: "read journal", Object: w.LSN.String(), Err: fmt.Errorf("want LSN %d: %w", p.next, redoubt.ErrGap)}
+			}
+			to, err := s.add(b, w, p.x.hello.Reverse)
+			if err != nil {
+				return parcel{}, err
+			}
+			syncTo = max(syncTo, to, w.LSN)
+			p.next++
+			p.pending[0] = redoubt.Write{} // lets its data go
+			p.pending = p.pending[1:]
+		}
+		if len(p.pending) > 0 || b.RawLen() >= s.o.MaxDelta || !time.Now().Before(due) {
+			break
+		}
+		if err := p.gather(due); err != nil {
+			return parcel{}, err
+		}
+	}
+	// Records that were read before this check belong to the session's epoch.
+	if e := s.o.Journal.Epoch(); e != p.x.hello.Epoch {
+		return parcel{}, &redoubt.Error{Op: "ship", Err: fmt.Errorf("the epoch changed to %d: %w", e, redoubt.ErrUnavailable)}
+	}
+	p.last = time.Now()
+	d, err := b.Finish()
+	return parcel{d, syncTo}, err
+}
+
+// full reports whether w must wait for the next delta. The first record always fits.
+func full(b *Builder, w *redoubt.Write, most int) bool {
+	if b.Next() == 0 {
+		return false
+	}
+	n := len(w.Data)
+	if w.Kind == redoubt.KindCopy && n == 0 {
+		n = int(min(w.Extent.Len, maxCopy))
+	}
+	return b.RawLen()+n > most || b.Entries() >= maxEntriesPerDelta
+}
+
+// fill reads records if none are pending. It waits for one only as long as b is
+// empty.
+func (p *producer) fill(b *Builder) error {
+	if len(p.pending) > 0 {
+		return nil
+	}
+	s := p.x.s
+	if b.Next() == 0 {
+		if err := s.o.Journal.Wait(p.x.ctx, p.next-1); err != nil {
+			return fmt.Errorf("%w: %w", errJournal, err)
+		}
+	} else if s.o.Journal.Head().LSN < p.next {
+		return nil
+	}
+	ws, err := p.x.cur.Read(p.next, max(64<<10, s.o.MaxDelta-b.RawLen()))
+	if err != nil {
+		return fmt.Errorf("%w: %w", errJournal, err)
+	}
+	p.pending = ws
+	return nil
+}
+
+// gather waits for more records, until due.
+func (p *producer) gather(due time.Time) error {
+	wait := min(settle, time.Until(due))
+	if wait > 0 {
+		t := time.NewTimer(wait)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-p.x.ctx.Done():
+			return context.Cause(p.x.ctx)
+		}
+	}
+	ctx, cancel := context.WithDeadline(p.x.ctx, due)
+	defer cancel()
+	err := p.x.s.o.Journal.Wait(ctx, p.next-1)
+	if err != nil && (p.x.ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded)) {
+		return fmt.Errorf("%w: %w", errJournal, err)
+	}
+	return nil
+}
+
+// ship sends what produce has made, never anything that the journal could lose.
+func (x *session) ship(made <-chan parcel) error {
+	s := x.s
+	for {
+		var p parcel
+		select {
+		case p = <-made:
+		case <-x.ctx.Done():
+			return context.Cause(x.ctx)
+		}
+		if err := s.o.Journal.Sync(x.ctx, p.syncTo); err != nil {
+			return fmt.Errorf("%w: %w", errJournal, err)
+		}
+		d := p.delta
+		s.mu.Lock()
+		s.inflight = append(s.inflight, shipped{d.Last, d.FirstTime, d.LastTime})
+		s.st.Deltas++
+		s.st.BytesWire += uint64(d.Size())
+		s.st.BytesRaw += uint64(d.RawLen())
+		s.mu.Unlock()
+		begin := time.Now()
+		if err := x.write(frameDelta, d.Encoded()); err != nil {
+			return err
+		}
+		s.meter.wrote(d.Size(), time.Since(begin))
+	}
+}
