@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-
 	"github.com/redoubt-dr/redoubt"
 )
 
@@ -210,4 +209,3 @@ func (n *Node) known(_ context.Context, id []byte) ([]byte, error) {
 	}
 	return []byte{0}, nil
 }
-

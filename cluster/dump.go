@@ -1,0 +1,192 @@
+package cluster
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/hashicorp/raft"
+	wal "github.com/hashicorp/raft-wal"
+	walfs "github.com/hashicorp/raft-wal/fs"
+	"github.com/hashicorp/raft-wal/segment"
+	"github.com/hashicorp/raft-wal/types"
+
+	"github.com/redoubt-dr/redoubt"
+)
+
+// DumpEntry is one line of a dump: an entry of the Raft log.
+type DumpEntry struct {
+	Index   uint64 `json:"index"`
+	Term    uint64 `json:"term"`
+	Type    string `json:"type"`              // Raft's type, such as LogCommand
+	Command string `json:"command,omitempty"` // such as CommitSegments
+	Client  string `json:"client,omitempty"`
+	Serial  uint64 `json:"serial,omitempty"`
+	Body    any    `json:"body,omitempty"`
+	Error   string `json:"error,omitempty"` // why the entry cannot be read
+}
+
+// Dump writes the snapshots and the Raft log of a node's folder to w, one JSON
+// object per line. It reads only and may run beside the node. Entries behind
+// the end of the log that a later leader overwrote may be shown.
+func Dump(dir string, w io.Writer) error {
+	out := json.NewEncoder(w)
+	snaps, err := listSnapshots(dir)
+	if err != nil {
+		return err
+	}
+	for _, path := range snaps {
+		s, err := openSnapshot(path)
+		if err != nil {
+			return err
+		}
+		if err := dumpState(out, path, s); err != nil {
+			return err
+		}
+	}
+	return eachEntry(dir, func(l *raft.Log) error {
+		return out.Encode(describe(l))
+	})
+}
+
+func describe(l *raft.Log) DumpEntry {
+	e := DumpEntry{Index: l.Index, Term: l.Term, Type: l.Type.String()}
+	switch l.Type {
+	case raft.LogCommand:
+		v, err := decodeEnvelope(l.Data)
+		if err != nil {
+			e.Error = err.Error()
+			break
+		}
+		e.Command, e.Client, e.Serial = kindCheckpoint.String(), hex.EncodeToString(v.client[:]), v.serial
+		if v.cmd != nil {
+			e.Command, e.Body = v.cmd.kind().String(), v.cmd
+		}
+	case raft.LogConfiguration:
+		e.Body = raft.DecodeConfiguration(l.Data)
+	}
+	return e
+}
+
+// dumpState writes a snapshot's catalog.
+func dumpState(out *json.Encoder, path string, s *state) error {
+	err := out.Encode(map[string]any{"snapshot": path, "index": s.index, "nodes": len(s.nodes), "groups": len(s.groups), "clients": len(s.clients)})
+	for _, id := range s.nodeIDs() {
+		err = errors.Join(err, out.Encode(map[string]any{"node": s.nodes[id]}))
+	}
+	c := &Catalog{s: s, changed: make(chan struct{})}
+	for _, g := range c.Groups() {
+		err = errors.Join(err, out.Encode(map[string]any{"group": g}))
+		for _, f := range g.Lineage {
+			for i := uint64(0); i < c.SegmentCount(g.ID, f.Epoch) && err == nil; i++ {
+				err = out.Encode(map[string]any{"group_id": g.ID, "segment": c.Segments(g.ID, f.Epoch, i, 1)[0]})
+			}
+		}
+	}
+	return err
+}
+
+// Report is what Verify found to be whole.
+type Report struct {
+	Snapshots  int    `json:"snapshots"`
+	Entries    int    `json:"entries"`
+	FirstIndex uint64 `json:"first_index"`
+	LastIndex  uint64 `json:"last_index"`
+}
+
+// Verify reads every snapshot and every log entry of a node's folder and
+// checks formats and checksums. The error says what the first fault is; the report
+// counts what was whole until then. It reads only.
+func Verify(dir string) (Report, error) {
+	var r Report
+	snaps, err := listSnapshots(dir)
+	if err != nil {
+		return r, err
+	}
+	for _, path := range snaps {
+		if _, err := openSnapshot(path); err != nil {
+			return r, err
+		}
+		r.Snapshots++
+	}
+	err = eachEntry(dir, func(l *raft.Log) error {
+		if r.Entries > 0 && l.Index != r.LastIndex+1 {
+			return fail("verify raft log", dir, fmt.Errorf("entry %d after %d: %w", l.Index, r.LastIndex, redoubt.ErrCorrupt), "")
+		}
+		if e := describe(l); e.Error != "" {
+			return fail("verify raft log", dir, fmt.Errorf("entry %d: %s: %w", l.Index, e.Error, redoubt.ErrCorrupt), "")
+		}
+		if r.Entries == 0 {
+			r.FirstIndex = l.Index
+		}
+		r.Entries++
+		r.LastIndex = l.Index
+		return nil
+	})
+	return r, err
+}
+
+// eachEntry calls fn with every entry in the log files.
+func eachEntry(dir string, fn func(*raft.Log) error) error {
+	path := filepath.Join(dir, walDir)
+	if _, err := os.Stat(path); err != nil {
+		return fail("read raft log", path, err, "is this the cluster folder of a target node?")
+	}
+	codec := &wal.BinaryCodec{}
+	err := segment.NewFiler(path, walfs.New()).DumpLogs(0, 0, func(info types.SegmentInfo, e types.LogEntry) (bool, error) {
+		if info.Codec != wal.CodecBinaryV1 {
+			return false, fail("read raft log", path, redoubt.ErrVersion, "")
+		}
+		var l raft.Log
+		if err := codec.Decode(e.Data, &l); err != nil {
+			return false, fail("read raft log", path, fmt.Errorf("entry %d: %w: %w", e.Index, err, redoubt.ErrCorrupt), "")
+		}
+		if err := fn(&l); err != nil {
+			return false, err
+		}
+		return true, nil
+	})
+	var ours *redoubt.Error
+	if err != nil && !errors.As(err, &ours) {
+		err = fail("read raft log", path, fmt.Errorf("%w: %w", err, redoubt.ErrCorrupt), "")
+	}
+	return err
+}
+
+// listSnapshots returns the folders of whole snapshots, oldest first by name.
+func listSnapshots(dir string) ([]string, error) {
+	found, err := os.ReadDir(filepath.Join(dir, snapshotDir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fail("list snapshots", dir, err, "")
+	}
+	var out []string
+	for _, e := range found {
+		if e.IsDir() && filepath.Ext(e.Name()) != ".tmp" {
+			out = append(out, filepath.Join(dir, snapshotDir, e.Name()))
+		}
+	}
+	slices.Sort(out)
+	return out, nil
+}
+
+func openSnapshot(path string) (*state, error) {
+	f, err := os.Open(filepath.Join(path, "state.bin"))
+	if err != nil {
+		return nil, fail("read snapshot", path, err, "")
+	}
+	defer func() { _ = f.Close() }()
+	s, err := readSnapshot(f)
+	if err != nil {
+		return nil, fail("read snapshot", path, err, "")
+	}
+	return s, nil
+}

@@ -1,0 +1,246 @@
+package cluster
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"testing"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/redoubt-dr/redoubt"
+)
+
+func apply(t *testing.T, s *state, id clientID, serial, floor uint64, c Command) (any, error) {
+	t.Helper()
+	o, err := decodeOutcome(s.apply(s.index+1, envelope{client: id, serial: serial, floor: floor, cmd: c}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o.value, o.err
+}
+
+func TestRetryGetsTheFirstAnswer(t *testing.T) {
+	m := newMachine(t, 3)
+	m.protected("g")
+	id := clientID{9}
+	c := Promote{Group: "g", Kind: PromoteUnplanned, Point: redoubt.Position{Epoch: 1, LSN: 8}, NewEpoch: 2, Writer: "target/n1"}
+	first, err := apply(t, m.s, id, 1, 1, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.commit("g", 4)
+	again, err := apply(t, m.s, id, 1, 1, c)
+	if err != nil || again.(Group).Committed != first.(Group).Committed {
+		t.Fatalf("the retry got %+v, %v", again, err)
+	}
+	// Answers survive a snapshot, errors too.
+	_, bad := apply(t, m.s, id, 2, 1, c)
+	if !errors.Is(bad, redoubt.ErrFenced) || redoubt.Hint(bad) == "" {
+		t.Fatal(bad)
+	}
+	s := reload(t, m.s)
+	if _, err := apply(t, s, id, 1, 1, c); err != nil {
+		t.Errorf("after a restart: %v", err)
+	}
+	if _, err := apply(t, s, id, 2, 1, c); err == nil || err.Error() != bad.Error() {
+		t.Errorf("after a restart: %v, want %v", err, bad)
+	}
+	// Below the floor nothing is remembered, and nothing done.
+	if _, err := apply(t, s, id, 3, 3, SetState{Group: "g", Epoch: 2, Op: OpPause}); !errors.Is(err, redoubt.ErrState) {
+		t.Error(err)
+	}
+	if _, err := apply(t, s, id, 2, 2, CommitFailover{Group: "g", Epoch: 2}); !errors.Is(err, redoubt.ErrInvalid) {
+		t.Errorf("stale serial: %v", err)
+	}
+	if g := s.groups["g"]; g.State != StateFailoverCommitPending {
+		t.Errorf("a stale command was carried out: %s", g.State)
+	}
+}
+
+func TestDedupeTableIsBounded(t *testing.T) {
+	s := newState()
+	put := PutNode{Node: NodeInfo{ID: "n1", Addr: "a:1", Instance: "i"}}
+	for i := range maxClients + 50 {
+		id := clientID{byte(i), byte(i >> 8), 1}
+		if _, err := apply(t, s, id, 1, 1, put); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(s.clients) != maxClients {
+		t.Errorf("%d clients", len(s.clients))
+	}
+	if _, ok := s.clients[clientID{0, 0, 1}]; ok {
+		t.Error("the client that was silent longest is still there")
+	}
+	id := clientID{7, 7, 7}
+	for i := uint64(1); i <= 3*window; i++ {
+		if _, err := apply(t, s, id, i, max(i, 100)-99, put); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(s.clients[id].answers); n != 100 {
+		t.Errorf("%d answers kept for 100 open proposals", n)
+	}
+	if _, err := apply(t, s, id, 10*window, 3*window, put); !errors.Is(err, redoubt.ErrInvalid) {
+		t.Errorf("far ahead of the floor: %v", err)
+	}
+}
+
+// reload passes the state through a snapshot.
+func reload(t testing.TB, s *state) *state {
+	t.Helper()
+	var b bytes.Buffer
+	if err := writeSnapshot(&b, s.freeze()); err != nil {
+		t.Fatal(err)
+	}
+	out, err := readSnapshot(&b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func TestUnreadableEntryStopsTheNode(t *testing.T) {
+	var told error
+	f := &fsm{catalog: newCatalog(), fatal: func(err error) { told = err }}
+	good := encodeEnvelope(envelope{client: clientID{1}, serial: 1, floor: 1, cmd: PutNode{Node: NodeInfo{ID: "n1", Addr: "a:1", Instance: "i"}}})
+	newer := bytes.Clone(good)
+	newer[2] = commandVersion + 1
+	if r := f.Apply(&raft.Log{Index: 1, Data: newer}); !errors.Is(r.(error), redoubt.ErrVersion) || !errors.Is(told, redoubt.ErrVersion) {
+		t.Fatalf("got %v, told %v", r, told)
+	}
+	if r, ok := f.Apply(&raft.Log{Index: 2, Data: good}).(error); !ok || len(f.catalog.Nodes()) != 0 {
+		t.Fatalf("went on after a skipped entry: %v", r)
+	}
+	if _, err := f.Snapshot(); err == nil {
+		t.Error("a snapshot without the entry was made")
+	}
+}
+
+func TestEnvelopeDamageIsFound(t *testing.T) {
+	m := newMachine(t, 3)
+	g := m.protected("g")
+	raw := encodeEnvelope(envelope{client: clientID{1}, serial: 5, floor: 4, cmd: batch(g, seg(g, 2, 11, 12))})
+	for i := range raw {
+		for _, bit := range []byte{1, 0x80} {
+			b := bytes.Clone(raw)
+			b[i] ^= bit
+			if _, err := decodeEnvelope(b); !errors.Is(err, redoubt.ErrCorrupt) && !errors.Is(err, redoubt.ErrVersion) {
+				t.Fatalf("byte %d: %v", i, err)
+			}
+		}
+		if _, err := decodeEnvelope(raw[:i]); !errors.Is(err, redoubt.ErrCorrupt) {
+			t.Fatalf("cut at %d: %v", i, err)
+		}
+	}
+}
+
+func TestSnapshotDamageIsFound(t *testing.T) {
+	m := newMachine(t, 4)
+	inState(m, StateReverseReplicating)
+	m.protected("h")
+	var b bytes.Buffer
+	if err := writeSnapshot(&b, m.s.freeze()); err != nil {
+		t.Fatal(err)
+	}
+	raw := b.Bytes()
+	for i := range raw {
+		c := bytes.Clone(raw)
+		c[i] ^= 1
+		if _, err := readSnapshot(bytes.NewReader(c)); !errors.Is(err, redoubt.ErrCorrupt) && !errors.Is(err, redoubt.ErrVersion) {
+			t.Fatalf("byte %d: %v", i, err)
+		}
+		if _, err := readSnapshot(bytes.NewReader(raw[:i])); !errors.Is(err, redoubt.ErrCorrupt) {
+			t.Fatalf("cut at %d: %v", i, err)
+		}
+	}
+	f := &fsm{catalog: newCatalog(), fatal: func(error) {}}
+	if err := f.Restore(io.NopCloser(bytes.NewReader(append(raw, 0)))); !errors.Is(err, redoubt.ErrCorrupt) {
+		t.Errorf("bytes after the end: %v", err)
+	}
+}
+
+func FuzzDecodeCommand(f *testing.F) {
+	m := newMachine(f, 3)
+	g := m.protected("g")
+	for _, c := range []Command{PutNode{Node: NodeInfo{ID: "n", Addr: "a:1", Instance: "i"}}, createG("g"), UpdateGroup{Group: "g"},
+		batch(g, seg(g, 2, 11, 12)), ShardsStored{Node: "n1", Shards: []ShardRef{{Group: "g"}}}, SetOwner{Group: "g", Node: "n1"},
+		carryOut(g, OpUnplannedFailover), carryOut(g, OpCommit), carryOut(g, OpCancel), carryOut(g, OpReverseReplicate),
+		carryOut(g, OpPause), RecordReceipt{Group: "g"}, nil} {
+		f.Add(encodeEnvelope(envelope{serial: 1, floor: 1, cmd: c}))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) > 4 { // a right checksum lets the fuzzer in
+			n := len(b) - 4
+			e := encoder{b: bytes.Clone(b[:n])}
+			e.u32(redoubt.Checksum(e.b))
+			b = e.b
+		}
+		v, err := decodeEnvelope(b)
+		if err != nil {
+			return
+		}
+		if again := encodeEnvelope(v); !bytes.Equal(again, b) {
+			t.Fatalf("decoded %x, encodes to %x", b, again)
+		}
+		s := reload(t, m.s)
+		if _, err := decodeOutcome(s.apply(s.index+1, v)); err != nil {
+			t.Fatal(err)
+		}
+		reload(t, s) // whatever was accepted can be stored
+	})
+}
+
+func FuzzReadSnapshot(f *testing.F) {
+	m := newMachine(f, 3)
+	inState(m, StateReverseReplicating)
+	var b bytes.Buffer
+	if err := writeSnapshot(&b, m.s.freeze()); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b.Bytes())
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s, err := readSnapshot(bytes.NewReader(fixSums(b)))
+		if err == nil {
+			reload(t, s)
+		}
+	})
+}
+
+// fixSums gives every record of a would-be snapshot its right checksum.
+func fixSums(b []byte) []byte {
+	b = bytes.Clone(b)
+	pre := len(snapshotMagic) + 4
+	if len(b) < pre {
+		return b
+	}
+	crc := redoubt.Checksum(b[:pre])
+	for at := pre; at+recordHead+4 <= len(b); {
+		d := decoder{b: b[at+1:]}
+		n := int(d.u32())
+		if n > len(b)-at-recordHead-4 {
+			break
+		}
+		end := at + recordHead + n
+		crc = redoubt.ChecksumUpdate(crc, b[at:end])
+		e := encoder{b: b[:end]}
+		e.u32(crc)
+		at = end + 4
+	}
+	return b
+}
+
+func FuzzDecodeOutcome(f *testing.F) {
+	m := newMachine(f, 3)
+	f.Add(outcome{value: m.protected("g")}.encode())
+	f.Add(outcome{err: fail("a", "b", redoubt.ErrGap, "c")}.encode())
+	f.Add(outcome{value: []CommitResult{{Group: "g"}, {Group: "h", Err: redoubt.ErrFenced}}}.encode())
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if o, err := decodeOutcome(b); err == nil {
+			if _, err := decodeOutcome(o.encode()); err != nil {
+				t.Fatalf("%x: %v", b, err)
+			}
+		}
+	})
+}
