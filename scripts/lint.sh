@@ -10,5 +10,6 @@ unformatted=$(git ls-files '*.go' | xargs -r gofmt -l)
 go vet ./...
 go run "$staticcheck" ./...
 for f in $(git ls-files '*.sh' .ci/run); do bash -n "$f"; done
+bash scripts/formats.sh --check
 bash scripts/generate.sh --check
 echo "lint: clean"
