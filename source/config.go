@@ -31,9 +31,10 @@ type GroupConfig struct {
 	JournalMax   int64  // bytes; 0 is the journal's default
 	SegmentSize  int64  // bytes; 0 is the journal's default
 	FullWait     time.Duration
-	MemoryLimit  int64 // bytes of unapplied data; 0 is the default
-	K, M         int   // wanted redundancy: data and parity shards
-	ShipRate     int64 // bytes a second; 0 is unlimited
+	MemoryLimit  int64  // bytes of unapplied data; 0 is the default
+	K, M         int    // wanted redundancy: data and parity shards
+	Listen       string // HOST:PORT for NBD over TCP beside the unix socket; loopback only; empty: none
+	ShipRate     int64  // bytes a second; 0 is unlimited
 	Disks        []DiskConfig
 	PollInterval time.Duration // how often a fenced source asks; default 1 s
 }

@@ -117,5 +117,5 @@ func loadReceipt(j *journal.Journal) (*Receipt, error) {
 }
 
 func (r *Receipt) summary() *ship.LossSummary {
-	return &ship.LossSummary{Fork: r.Fork, Head: r.Head, Records: r.Records, Bytes: r.Bytes, FirstTime: r.First.UnixNano(), LastTime: r.Last.UnixNano()}
+	return &ship.LossSummary{Fork: r.Fork, Head: r.Head, Writes: r.Records, Bytes: r.Bytes, FirstTime: r.First.UnixNano(), LastTime: r.Last.UnixNano()}
 }

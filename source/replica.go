@@ -37,28 +37,36 @@ func (h *Host) Hello(_ context.Context, peer pki.Identity, hello ship.Hello) (sh
 	if hello.Epoch < role.Epoch || hello.Epoch == role.Epoch && role.Mode == ModeWriter {
 		return ship.Welcome{Fenced: true, Epoch: role.Epoch, Lineage: role.Lineage, Reason: "this side has a later epoch"}, nil, nil
 	}
+	if hello.Probe {
+		return ship.Welcome{Epoch: role.Epoch, Lineage: role.Lineage, Committed: g.journal.Head(), State: string(role.Mode)}, nil, nil
+	}
 	if role.Mode == ModeWriter {
 		if err := g.fence(ship.Welcome{Epoch: hello.Epoch, Lineage: hello.Lineage, Writer: "target/" + peer.Name, Reason: "reverse replication"}); err != nil {
 			return ship.Welcome{}, nil, err
 		}
 	}
-	return g.openReplica(hello)
+	return g.openReplica(peer, hello)
 }
 
 // openReplica begins a reverse stream: it goes on where an earlier one of the
 // same epoch stopped, or asks for a resynchronisation.
-func (g *Group) openReplica(hello ship.Hello) (ship.Welcome, ship.Stream, error) {
+func (g *Group) openReplica(peer pki.Identity, hello ship.Hello) (ship.Welcome, ship.Stream, error) {
 	g.step.Lock()
 	defer g.step.Unlock()
 	role := g.Role()
 	r := &replica{group: g, epoch: hello.Epoch, lineage: hello.Lineage, acks: make(chan replicaAck, 64)}
-	w := ship.Welcome{Epoch: role.Epoch, Lineage: role.Lineage, Committed: g.journal.Head(), State: string(role.Mode)}
-	goesOn := role.Mode == ModeReplica && role.Epoch == hello.Epoch && g.journal.Epoch() == hello.Epoch
+	w := ship.Welcome{Epoch: role.Epoch, Lineage: role.Lineage, Committed: g.journal.Head(), State: string(role.Mode), Writer: "target/" + peer.Name}
+	mine := w.Committed.Epoch // the journal's: the role is ahead of it if an earlier Begin was cut short
+	goesOn := role.Mode == ModeReplica && role.Epoch == hello.Epoch && mine == hello.Epoch
 	if !goesOn {
-		fork, ok := hello.Lineage.ForkFrom(role.Epoch)
+		if role.Mode == ModeReplica && mine == role.Epoch && !role.Whole(w.Committed.LSN) {
+			return ship.Welcome{}, nil, &redoubt.Error{Op: "reverse replicate", Object: string(g.cfg.Name), Err: redoubt.ErrState,
+				Hint: fmt.Sprintf("the disks hold an unfinished copy of epoch %d; a full resynchronisation is needed", mine)}
+		}
+		fork, ok := hello.Lineage.ForkFrom(mine)
 		if !ok {
 			return ship.Welcome{}, nil, &redoubt.Error{Op: "reverse replicate", Object: string(g.cfg.Name), Err: redoubt.ErrInvalid,
-				Hint: fmt.Sprintf("epoch %d of this side is not part of the history of epoch %d", role.Epoch, hello.Epoch)}
+				Hint: fmt.Sprintf("epoch %d of this side is not part of the history of epoch %d", mine, hello.Epoch)}
 		}
 		r.resync, r.fork = true, fork
 		w.Resync, w.DirtyAfter = true, max(min(fork, w.Committed.LSN), g.journal.Tail()-1)
@@ -135,7 +143,7 @@ func (r *replica) Begin(start redoubt.LSN) error {
 	if err := g.setRole(role); err != nil {
 		return err
 	}
-	if err := g.disks.Reset(redoubt.Position{Epoch: r.epoch, LSN: start - 1}); err != nil {
+	if err := g.disks.Reset(context.Background(), redoubt.Position{Epoch: r.epoch, LSN: start - 1}); err != nil {
 		return err
 	}
 	if err := g.cursor.Ack(start - 1); err != nil {
@@ -153,7 +161,7 @@ func (r *replica) Append(d *ship.Delta, done func(redoubt.Position, error)) {
 		done(redoubt.Position{}, &redoubt.Error{Op: "take the way back", Object: string(d.Group), Err: redoubt.ErrFenced})
 		return
 	}
-	ws, err := replicaWrites(d)
+	ws, err := d.Writes()
 	if err == nil {
 		err = r.group.disks.Replicate(r.epoch, ws)
 	}
@@ -241,71 +249,4 @@ func (r *replica) end() {
 		r.ended = true
 		close(r.acks)
 	}
-}
-
-// replicaWrites turns a delta back into one Write per LSN: the pieces of a copy
-// record, which share its LSN, become one write of its whole extent.
-func replicaWrites(d *ship.Delta) ([]redoubt.Write, error) {
-	var (
-		ws    []redoubt.Write
-		block = -1
-		raw   []byte
-		err   error
-	)
-	for _, e := range d.Entries {
-		w := redoubt.Write{LSN: e.LSN, Time: e.Time, Disk: e.Disk, Kind: e.Kind, Extent: e.Extent, CRC: e.CRC}
-		if e.Block != ship.NoBlock {
-			if int(e.Block) != block {
-				if raw, err = d.Block(int(e.Block)); err != nil {
-					return nil, err
-				}
-				block = int(e.Block)
-			}
-			n := dataLen(e)
-			if uint64(len(raw)) < uint64(e.BlockOff)+n {
-				return nil, &redoubt.Error{Op: "read delta", Object: string(d.Group), Err: redoubt.ErrCorrupt}
-			}
-			w.Data = raw[e.BlockOff : uint64(e.BlockOff)+n]
-			if redoubt.Checksum(w.Data) != e.CRC {
-				return nil, &redoubt.Error{Op: "check write", Object: e.LSN.String(), Err: redoubt.ErrCorrupt}
-			}
-		}
-		if n := len(ws); n > 0 && ws[n-1].LSN == w.LSN {
-			if err := mergeCopy(&ws[n-1], w); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		ws = append(ws, w)
-	}
-	return ws, nil
-}
-
-// dataLen returns how many bytes of its block belong to e.
-func dataLen(e ship.Entry) uint64 {
-	if e.Kind == redoubt.KindBaseline {
-		return baselineData
-	}
-	return e.Extent.Len
-}
-
-// baselineData is the size of a baseline record's payload: an LSN.
-const baselineData = 8
-
-// mergeCopy joins the next piece of a copy record to w. The pieces of a record
-// are adjacent and rise; those without data are zeros.
-func mergeCopy(w *redoubt.Write, next redoubt.Write) error {
-	if w.Disk != next.Disk || w.Extent.End() != next.Extent.Off || w.Extent.Len+next.Extent.Len > redoubt.MaxWriteData {
-		return &redoubt.Error{Op: "join copied pieces", Object: next.LSN.String(), Err: redoubt.ErrCorrupt}
-	}
-	if w.Kind.Zeroes() && next.Kind.Zeroes() {
-		w.Extent.Len += next.Extent.Len
-		return nil
-	}
-	data := make([]byte, w.Extent.Len+next.Extent.Len)
-	copy(data, w.Data)
-	copy(data[w.Extent.Len:], next.Data)
-	w.Kind, w.Data, w.CRC = redoubt.KindCopy, data, redoubt.Checksum(data)
-	w.Extent.Len += next.Extent.Len
-	return nil
 }

@@ -53,6 +53,7 @@ type Instance struct {
 	dir      string
 	view     *target.View
 	overlays []*Overlay
+	loose    []*Overlay // those that no blockdev.Group owns yet
 	journal  *journal.Journal
 	disks    *blockdev.Group
 	server   *blockdev.Server
@@ -81,7 +82,7 @@ func openInstance(spec Spec, dir, socket string, view *target.View, journalMax i
 		if err != nil {
 			return nil, err
 		}
-		in.overlays = append(in.overlays, o)
+		in.overlays, in.loose = append(in.overlays, o), append(in.loose, o)
 		members = append(members, blockdev.Member{Disk: d, Backing: o})
 	}
 	in.journal, err = journal.Open(filepath.Join(dir, "journal"), journal.Options{
@@ -91,6 +92,7 @@ func openInstance(spec Spec, dir, socket string, view *target.View, journalMax i
 	if err != nil {
 		return nil, err
 	}
+	in.loose = nil // OpenGroup owns them, also when it fails
 	if in.disks, err = blockdev.OpenGroup(in.journal, members, blockdev.GroupOptions{Logger: log}); err != nil {
 		return nil, err
 	}
@@ -143,10 +145,9 @@ func (in *Instance) close() error {
 	}
 	if in.disks != nil {
 		err = errors.Join(err, in.disks.Close())
-	} else {
-		for _, o := range in.overlays {
-			err = errors.Join(err, o.Close())
-		}
+	}
+	for _, o := range in.loose {
+		err = errors.Join(err, o.Close())
 	}
 	if in.journal != nil {
 		err = errors.Join(err, in.journal.Close())

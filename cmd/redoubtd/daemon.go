@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/admin"
+	"github.com/redoubt-dr/redoubt/internal/config"
+	"github.com/redoubt-dr/redoubt/internal/netmux"
+	"github.com/redoubt-dr/redoubt/internal/pki"
+	"github.com/redoubt-dr/redoubt/ship"
+)
+
+// shutdownTimeout bounds the wait for admin calls in flight.
+const shutdownTimeout = 5 * time.Second
+
+// node is what both roles share: who this daemon is and its one port.
+type node struct {
+	cfg     *config.Config
+	cred    *pki.Credentials
+	mux     *netmux.Mux
+	log     *slog.Logger
+	started time.Time
+	fatal   chan error // an error that ends the daemon
+}
+
+// serve runs the daemon until ctx is done or something that it cannot go on
+// without has failed.
+func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) (err error) {
+	cred, err := pki.Load(cfg.Identity)
+	if err != nil {
+		return err
+	}
+	if err := checkIdentity(cfg, cred); err != nil {
+		return err
+	}
+	if err := errors.Join(os.MkdirAll(cfg.DataDir, 0o700), os.MkdirAll(cfg.RunDir, 0o700)); err != nil {
+		return err
+	}
+	n := &node{cfg: cfg, cred: cred, log: log, started: time.Now(), fatal: make(chan error, 1)}
+	if n.mux, err = netmux.Listen(cfg.Listen, cred, log); err != nil {
+		return err
+	}
+	var undo cleanup
+	defer func() { err = errors.Join(err, undo.run()) }()
+	undo.add(n.mux.Close)
+
+	svc := &service{node: n, started: n.started}
+	sinks := &sinks{}
+	if cfg.Target != nil {
+		t, err := openTarget(n)
+		if err != nil {
+			return err
+		}
+		undo.add(t.close)
+		svc.target, sinks.forward = t, t.store.Sink()
+	}
+	if cfg.Source != nil {
+		s, err := openSource(n)
+		if err != nil {
+			return err
+		}
+		undo.add(s.close)
+		svc.source, sinks.reverse = s.host, s.host
+		s.start()
+	}
+	undo.add(serveShipping(n, sinks))
+	stopAdmin, err := serveAdmin(n, svc)
+	if err != nil {
+		return err
+	}
+	undo.add(stopAdmin)
+	stopMetrics, err := serveMetrics(n, svc)
+	if err != nil {
+		return err
+	}
+	undo.add(stopMetrics)
+
+	log.Info("redoubtd is ready", "name", cfg.Name, "roles", cfg.Roles(), "listen", n.mux.Addr().String())
+	if _, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil {
+		log.Warn("systemd was not told that the daemon is ready", "err", err)
+	}
+	select {
+	case <-ctx.Done():
+	case err = <-n.fatal:
+	}
+	_, _ = daemon.SdNotify(false, daemon.SdNotifyStopping) // it learns it from the exit anyway
+	return err
+}
+
+// checkIdentity refuses a certificate that was made for somebody else.
+func checkIdentity(cfg *config.Config, cred *pki.Credentials) error {
+	id := cred.Identity()
+	want := pki.RoleSource
+	if cfg.Target != nil {
+		want = pki.RoleTarget
+	}
+	if id.Name != cfg.Name || id.Role != want {
+		return &redoubt.Error{Op: "use certificate", Object: cfg.Identity, Err: redoubt.ErrDenied,
+			Hint: "it is for " + id.String() + "; issue one with: redoubt ca issue --role " + string(want) + " " + cfg.Name}
+	}
+	return nil
+}
+
+// dial returns a dialer for a protocol of nodes of the given roles.
+func (n *node) dial(proto string, roles ...pki.Role) func(ctx context.Context, addr string) (net.Conn, error) {
+	return func(ctx context.Context, addr string) (net.Conn, error) {
+		return netmux.Dial(ctx, addr, proto, n.cred, roles...)
+	}
+}
+
+// sinks sends a stream to the role that takes it.
+type sinks struct {
+	forward ship.Sink // nil without the role target
+	reverse ship.Sink // nil without the role source
+}
+
+// Hello implements ship.Sink.
+func (s *sinks) Hello(ctx context.Context, peer pki.Identity, h ship.Hello) (ship.Welcome, ship.Stream, error) {
+	sink := s.forward
+	if h.Reverse {
+		sink = s.reverse
+	}
+	if sink == nil {
+		return ship.Welcome{}, nil, &redoubt.Error{Op: "ship to this node", Object: string(h.Group), Err: redoubt.ErrState,
+			Hint: "the node does not have the role for it; check the addresses in redoubtd.yaml"}
+	}
+	return sink.Hello(ctx, peer, h)
+}
+
+func serveShipping(n *node, s *sinks) (stop func() error) {
+	r := ship.NewReceiver(ship.ReceiverOptions{Sink: s, Logger: n.log})
+	l := n.mux.Listener(netmux.ProtoShip, pki.RoleSource, pki.RoleTarget)
+	go n.report("shipping", func() error { return r.Serve(l) })
+	return r.Close
+}
+
+func serveAdmin(n *node, svc *service) (stop func() error, err error) {
+	local, err := admin.ListenUnix(n.cfg.AdminSocket())
+	if err != nil {
+		return nil, err
+	}
+	srv := admin.NewServer(admin.ServerOptions{Service: svc, Logger: n.log})
+	go n.report("admin", func() error { return srv.Serve(local) })
+	remote := n.mux.Listener(netmux.ProtoAdmin)
+	go n.report("admin", func() error { return srv.Serve(remote) })
+	return func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+		defer cancel()
+		return srv.Shutdown(ctx)
+	}, nil
+}
+
+// report logs how a server ended, unless it was stopped.
+func (n *node) report(what string, serve func() error) {
+	if err := serve(); err != nil && !errors.Is(err, net.ErrClosed) && !errors.Is(err, redoubt.ErrClosed) {
+		n.log.Error("a server stopped", "server", what, "err", err)
+	}
+}
+
+// cleanup runs what was added, the last first.
+type cleanup struct{ steps []func() error }
+
+func (c *cleanup) add(f func() error) { c.steps = append(c.steps, f) }
+
+func (c *cleanup) run() error {
+	var err error
+	for i := len(c.steps) - 1; i >= 0; i-- {
+		err = errors.Join(err, c.steps[i]())
+	}
+	return err
+}

@@ -1,0 +1,236 @@
+package main
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/admin"
+	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
+	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/internal/pki"
+	"github.com/redoubt-dr/redoubt/source"
+	"github.com/redoubt-dr/redoubt/target"
+	"github.com/redoubt-dr/redoubt/target/export"
+)
+
+// ListPoints lists the stretches of writes that can be opened.
+func (s *service) ListPoints(ctx context.Context, r *adminv1.ListPointsRequest) (*adminv1.ListPointsResponse, error) {
+	if s.target == nil {
+		return s.Elsewhere.ListPoints(ctx, r)
+	}
+	return s.listPoints(ctx, r)
+}
+
+// TestFailover opens a point beside production.
+func (s *service) TestFailover(ctx context.Context, r *adminv1.TestFailoverRequest) (*adminv1.TestFailoverResponse, error) {
+	if s.target == nil {
+		return s.Elsewhere.TestFailover(ctx, r)
+	}
+	if c, err := s.elsewhere(ctx, redoubt.NodeID(r.GetNode())); err != nil {
+		return nil, err
+	} else if c != nil {
+		defer c.Close()
+		return c.TestFailover(ctx, r)
+	}
+	start := time.Now()
+	in, err := s.target.exports.Test(ctx, redoubt.GroupID(r.GetGroup()), pointSpec(r.GetPoint()))
+	if err != nil {
+		return nil, err
+	}
+	return &adminv1.TestFailoverResponse{Export: s.exportInfo(in), TookMs: millis(start)}, nil
+}
+
+// CleanupTest ends a test failover.
+func (s *service) CleanupTest(ctx context.Context, r *adminv1.CleanupTestRequest) (*adminv1.CleanupTestResponse, error) {
+	if s.target == nil {
+		return s.Elsewhere.CleanupTest(ctx, r)
+	}
+	if at, ok := export.TestNode(r.GetId()); ok {
+		if c, err := s.elsewhere(ctx, at); err != nil {
+			return nil, err
+		} else if c != nil {
+			defer c.Close()
+			return c.CleanupTest(ctx, r)
+		}
+	}
+	ids, freed, err := s.target.exports.Cleanup(redoubt.GroupID(r.GetGroup()), r.GetId())
+	if err != nil {
+		return nil, err
+	}
+	return &adminv1.CleanupTestResponse{Ids: ids, FreedBytes: freed}, nil
+}
+
+// UnplannedFailover makes a point the production of the node that is asked.
+func (s *service) UnplannedFailover(ctx context.Context, r *adminv1.UnplannedFailoverRequest) (*adminv1.UnplannedFailoverResponse, error) {
+	if s.target == nil {
+		return s.Elsewhere.UnplannedFailover(ctx, r)
+	}
+	if c, err := s.elsewhere(ctx, redoubt.NodeID(r.GetNode())); err != nil {
+		return nil, err
+	} else if c != nil {
+		defer c.Close()
+		return c.UnplannedFailover(ctx, r)
+	}
+	start := time.Now()
+	id := redoubt.GroupID(r.GetGroup())
+	in, err := s.target.exports.Failover(ctx, id, pointSpec(r.GetPoint()))
+	if err != nil {
+		return nil, err
+	}
+	return &adminv1.UnplannedFailoverResponse{Promotion: s.promotionOf(in), Export: s.exportInfo(in), TookMs: millis(start)}, nil
+}
+
+// ChangeRecoveryPoint opens another point instead.
+func (s *service) ChangeRecoveryPoint(ctx context.Context, r *adminv1.ChangeRecoveryPointRequest) (*adminv1.ChangeRecoveryPointResponse, error) {
+	if s.target == nil {
+		return s.Elsewhere.ChangeRecoveryPoint(ctx, r)
+	}
+	if c, err := s.atWriter(ctx, r.GetGroup()); err != nil {
+		return nil, err
+	} else if c != nil {
+		defer c.Close()
+		return c.ChangeRecoveryPoint(ctx, r)
+	}
+	start := time.Now()
+	id := redoubt.GroupID(r.GetGroup())
+	in, err := s.target.exports.Change(ctx, id, pointSpec(r.GetPoint()))
+	if err != nil {
+		return nil, err
+	}
+	return &adminv1.ChangeRecoveryPointResponse{Promotion: s.promotionOf(in), Export: s.exportInfo(in), TookMs: millis(start)}, nil
+}
+
+// CommitFailover makes the chosen point final.
+func (s *service) CommitFailover(ctx context.Context, r *adminv1.CommitFailoverRequest) (*adminv1.CommitFailoverResponse, error) {
+	if s.target == nil {
+		return s.Elsewhere.CommitFailover(ctx, r)
+	}
+	g, err := s.target.exports.Commit(ctx, redoubt.GroupID(r.GetGroup()))
+	if err != nil {
+		return nil, err
+	}
+	return &adminv1.CommitFailoverResponse{Position: admin.FromPosition(g.Promoted), Epoch: uint64(g.Epoch)}, nil
+}
+
+// CancelFailover gives the group back to its source.
+func (s *service) CancelFailover(ctx context.Context, r *adminv1.CancelFailoverRequest) (*adminv1.CancelFailoverResponse, error) {
+	if s.target == nil {
+		return s.Elsewhere.CancelFailover(ctx, r)
+	}
+	if c, err := s.atWriter(ctx, r.GetGroup()); err != nil {
+		return nil, err
+	} else if c != nil {
+		defer c.Close()
+		return c.CancelFailover(ctx, r)
+	}
+	g, err := s.target.exports.Cancel(ctx, redoubt.GroupID(r.GetGroup()))
+	if err != nil {
+		return nil, err
+	}
+	return &adminv1.CancelFailoverResponse{State: g.State.String(), Epoch: uint64(g.Epoch), Writer: g.Writer}, nil
+}
+
+// ReverseReplicate ships to the old primary what differs, and follows.
+func (s *service) ReverseReplicate(ctx context.Context, r *adminv1.ReverseReplicateRequest) (*adminv1.ReverseReplicateResponse, error) {
+	if s.target == nil {
+		return s.Elsewhere.ReverseReplicate(ctx, r)
+	}
+	if c, err := s.atWriter(ctx, r.GetGroup()); err != nil {
+		return nil, err
+	} else if c != nil {
+		defer c.Close()
+		return c.ReverseReplicate(ctx, r)
+	}
+	id := redoubt.GroupID(r.GetGroup())
+	p, err := s.target.exports.Reverse(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	g, _ := s.target.node.Catalog().Group(id)
+	return &adminv1.ReverseReplicateResponse{DirtyBytes: p.Bytes, Fork: admin.FromPosition(p.Fork), OrphanRecords: p.Orphans,
+		Disks: diskExtents(g.Disks, p.Dirty), Peer: p.Peer}, nil
+}
+
+// Failback moves the writer back to the old primary.
+func (s *service) Failback(ctx context.Context, r *adminv1.FailbackRequest) (*adminv1.FailbackResponse, error) {
+	if s.target == nil {
+		return s.Elsewhere.Failback(ctx, r)
+	}
+	if c, err := s.atWriter(ctx, r.GetGroup()); err != nil {
+		return nil, err
+	} else if c != nil {
+		defer c.Close()
+		return c.Failback(ctx, r)
+	}
+	f, err := s.target.exports.Failback(ctx, redoubt.GroupID(r.GetGroup()))
+	if err != nil {
+		return nil, err
+	}
+	return &adminv1.FailbackResponse{Position: admin.FromPosition(f.Position), Epoch: uint64(f.Epoch), PausedMs: uint64(f.Paused.Milliseconds()), Writer: f.Writer}, nil
+}
+
+// elsewhere returns a client of the node that must answer, or nil if it is this one.
+func (s *service) elsewhere(_ context.Context, at redoubt.NodeID) (*admin.Client, error) {
+	if at == "" || at == redoubt.NodeID(s.node.cfg.Name) {
+		return nil, nil
+	}
+	n, ok := s.target.node.Catalog().Node(at)
+	if !ok {
+		return nil, &redoubt.Error{Op: "find node", Object: string(at), Err: redoubt.ErrNotFound, Hint: "`redoubt node list` names the nodes"}
+	}
+	return admin.Dial("https://"+n.Addr, s.node.cred)
+}
+
+// atWriter returns a client of the node that exports the group, or nil if this
+// node has to answer: it exports the group itself, no node does, or the one
+// that does is gone.
+func (s *service) atWriter(ctx context.Context, group string) (*admin.Client, error) {
+	if p, ok := admin.PeerFrom(ctx); ok && p.Name != "" && p.Role == pki.RoleTarget {
+		return nil, nil // forwarded already
+	}
+	g, ok := s.target.node.Catalog().Group(redoubt.GroupID(group))
+	if !ok {
+		return nil, nil
+	}
+	at, ok := strings.CutPrefix(g.Writer, cluster.TargetWriter(""))
+	if !ok || !s.alive(redoubt.NodeID(at)) {
+		return nil, nil
+	}
+	return s.elsewhere(ctx, redoubt.NodeID(at))
+}
+
+func (s *service) alive(id redoubt.NodeID) bool {
+	for _, n := range s.target.node.Status() {
+		if n.ID == id {
+			return n.Alive
+		}
+	}
+	return false
+}
+
+func (s *service) promotionOf(in *export.Instance) *adminv1.Promotion {
+	g, _ := s.target.node.Catalog().Group(in.Group)
+	p := promotion(g)
+	p.PointTime = stamp(in.Time)
+	return p
+}
+
+func pointSpec(p *adminv1.PointSpec) target.PointSpec {
+	switch at := p.GetAt().(type) {
+	case *adminv1.PointSpec_Time:
+		return target.PointSpec{Time: at.Time.AsTime()}
+	case *adminv1.PointSpec_Lsn:
+		return target.PointSpec{LSN: redoubt.LSN(at.Lsn)}
+	case *adminv1.PointSpec_Position:
+		return target.PointSpec{Position: admin.ToPosition(at.Position)}
+	case *adminv1.PointSpec_Bookmark:
+		return target.PointSpec{Bookmark: at.Bookmark}
+	}
+	return target.PointSpec{}
+}
+
+func millis(start time.Time) uint64 { return uint64(time.Since(start).Milliseconds()) }
+
+var _ sourceHost = (*source.Host)(nil)

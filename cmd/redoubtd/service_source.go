@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/admin"
+	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
+	"github.com/redoubt-dr/redoubt/source"
+	"google.golang.org/protobuf/types/known/timestamppb"
+)
+
+// sourceHost is what the service asks of the source role.
+type sourceHost interface {
+	Group(redoubt.GroupID) (*source.Group, error)
+	Groups() []*source.Group
+}
+
+func (s *service) sourceGroups(want redoubt.GroupID) []*adminv1.Group {
+	var out []*adminv1.Group
+	for _, g := range s.source.Groups() {
+		if st := g.Status(); want == "" || st.ID == want {
+			out = append(out, s.sourceGroup(st))
+		}
+	}
+	return out
+}
+
+func (s *service) sourceGroup(st source.Status) *adminv1.Group {
+	out := &adminv1.Group{
+		Id: string(st.ID), Uuid: st.UUID, Role: "source", State: sourceState(st), Epoch: uint64(st.Role.Epoch),
+		Lineage: admin.FromLineage(st.Role.Lineage), Source: s.node.cfg.Name, SourceAddress: s.node.cfg.Advertise,
+		Head: admin.FromPosition(st.Head), HeadTime: stamp(st.HeadAt), DurableLsn: uint64(st.Durable), AppliedLsn: uint64(st.Applied),
+		Committed:      admin.FromPosition(redoubt.Position{Epoch: st.Role.Epoch, LSN: st.Acked}),
+		Journal:        &adminv1.Journal{UsedBytes: uint64(st.Journal.UsedBytes), MaxBytes: uint64(st.Journal.MaxBytes), TailLsn: uint64(st.Tail)},
+		Copy:           &adminv1.CopyProgress{DoneBytes: st.CopyDone, TotalBytes: st.CopyTotal, Complete: st.CopyComplete},
+		HasLossReceipt: st.HasReceipt, LagSeconds: lag(st.AckedAt), Link: &adminv1.Link{},
+	}
+	if st.Role.Mode != source.ModeWriter {
+		out.ReadOnly, out.ReadOnlyReason = true, readOnlyReason(st)
+		out.LagSeconds = nil
+	}
+	if w := st.Welcome; w != nil {
+		out.Writer, out.Owner, out.BaselineLsn = w.Writer, w.Owner, uint64(w.Baseline)
+	}
+	if sd := st.Sender; sd != nil {
+		out.Link = link(*sd)
+	}
+	if st.Err != nil {
+		out.Error, out.Hint = st.Err.Error(), redoubt.Hint(st.Err)
+	}
+	out.Disks = sourceDisks(st)
+	return out
+}
+
+// sourceState names the state as far as the source knows it.
+func sourceState(st source.Status) string {
+	switch {
+	case st.Role.Mode == source.ModeFenced:
+		return "Fenced"
+	case st.Role.Mode == source.ModeReplica && st.Whole:
+		return "Replica"
+	case st.Role.Mode == source.ModeReplica:
+		return "Resyncing"
+	case !st.CopyComplete:
+		return "InitialSync"
+	}
+	return "Protected"
+}
+
+func readOnlyReason(st source.Status) string {
+	if st.Role.Mode == source.ModeReplica {
+		return "the disks follow the secondary's writes; fail back to make them writable"
+	}
+	return "fenced: epoch " + st.Role.FencedBy.Current().String() + " has taken over"
+}
+
+func sourceDisks(st source.Status) []*adminv1.Disk {
+	var out []*adminv1.Disk
+	for _, d := range st.Disks {
+		a := &adminv1.Disk{Id: uint32(d.ID), Name: d.Name, Size: d.Size, Path: st.Paths[d.Name], Socket: st.Socket, Export: d.Name, Uri: nbdURI(d.Name, st.Socket)}
+		if st.Role.Mode != source.ModeWriter {
+			a.ReadOnly, a.ReadOnlyReason = true, readOnlyReason(st)
+		}
+		out = append(out, a)
+	}
+	return out
+}
+
+func (s *service) sourceExports(want redoubt.GroupID) []*adminv1.Export {
+	var out []*adminv1.Export
+	for _, g := range s.source.Groups() {
+		st := g.Status()
+		if want != "" && st.ID != want {
+			continue
+		}
+		out = append(out, &adminv1.Export{Id: string(st.ID), Group: string(st.ID), Kind: "production", Socket: st.Socket,
+			Disks: sourceDisks(st), Node: s.node.cfg.Name, Created: timestamppb.New(s.started)})
+	}
+	return out
+}
+
+// AddBookmark names the present position of a group whose writer is here.
+func (s *service) AddBookmark(ctx context.Context, r *adminv1.AddBookmarkRequest) (*adminv1.AddBookmarkResponse, error) {
+	if s.source == nil {
+		return s.Elsewhere.AddBookmark(ctx, r)
+	}
+	g, err := s.source.Group(redoubt.GroupID(r.GetGroup()))
+	if err != nil {
+		return nil, err
+	}
+	p, t, err := g.Bookmark(r.GetName())
+	if err != nil {
+		return nil, err
+	}
+	return &adminv1.AddBookmarkResponse{Position: admin.FromPosition(p), Time: stamp(t)}, nil
+}
+
+// defaultLostWrites is how many writes a receipt lists unless more are asked for.
+const defaultLostWrites = 1000
+
+func sourceReceipt(g *source.Group, limit int) (*adminv1.GetLossReceiptResponse, error) {
+	if limit == 0 {
+		limit = defaultLostWrites
+	}
+	r, ok := g.Receipt()
+	st := g.Status()
+	if !ok {
+		return nil, &redoubt.Error{Op: "loss receipt", Object: string(st.ID), Err: redoubt.ErrNotFound, Hint: "this source was not fenced: nothing was lost"}
+	}
+	out := &adminv1.LossReceipt{
+		Group: string(st.ID), Complete: true, Fork: admin.FromPosition(r.Fork), OldHead: admin.FromPosition(r.Head),
+		Records: r.Records, Bytes: r.Bytes, Branch: st.Role.Branch, Truncated: r.Truncated || len(r.Writes) > limit,
+		KeptElsewhere: r.KeptElsewhere,
+	}
+	if r.Records > 0 {
+		out.FirstTime, out.LastTime, out.OldHeadTime = stamp(r.First), stamp(r.Last), stamp(r.Last)
+	}
+	for _, w := range r.Writes[:min(limit, len(r.Writes))] {
+		out.Writes = append(out.Writes, &adminv1.LostWrite{Lsn: uint64(w.LSN), Time: stamp(time.Unix(0, w.Time)), Disk: uint32(w.Disk), Kind: w.Kind.String(), Extent: admin.FromExtent(w.Extent)})
+	}
+	out.Disks = diskExtents(st.Disks, r.Extents)
+	return &adminv1.GetLossReceiptResponse{Receipt: out}, nil
+}
+
+// maxListedExtents bounds the extents of one disk in an answer.
+const maxListedExtents = 10_000
+
+func diskExtents(disks []redoubt.Disk, extents map[redoubt.DiskID][]redoubt.Extent) []*adminv1.DiskExtents {
+	var out []*adminv1.DiskExtents
+	for _, d := range disks {
+		es := extents[d.ID]
+		if len(es) == 0 {
+			continue
+		}
+		a := &adminv1.DiskExtents{Disk: uint32(d.ID), Name: d.Name, Truncated: len(es) > maxListedExtents}
+		for _, e := range es {
+			a.Bytes += e.Len
+		}
+		a.Extents = admin.FromExtents(es[:min(len(es), maxListedExtents)])
+		out = append(out, a)
+	}
+	return out
+}

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"time"
+
+	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/admin"
+	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
+	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/ship"
+	"github.com/redoubt-dr/redoubt/target/export"
+	"google.golang.org/protobuf/types/known/timestamppb"
+)
+
+func (s *service) targetGroups(want redoubt.GroupID) []*adminv1.Group {
+	var out []*adminv1.Group
+	for _, g := range s.target.node.Catalog().Groups() {
+		if want == "" || g.ID == want {
+			out = append(out, s.targetGroup(g))
+		}
+	}
+	return out
+}
+
+func (s *service) targetGroup(g cluster.Group) *adminv1.Group {
+	out := &adminv1.Group{
+		Id: string(g.ID), Uuid: g.UUID, Role: "target", State: g.State.String(), Epoch: uint64(g.Epoch), Lineage: admin.FromLineage(g.Lineage),
+		Writer: g.Writer, Owner: string(g.Owner), Source: g.Source, SourceAddress: g.SourceAddr,
+		Committed: admin.FromPosition(g.Committed), CommittedTime: admin.FromNanos(g.CommittedTime), BaselineLsn: uint64(g.Baseline),
+		Redundancy: s.redundancy(g), HasLossReceipt: g.Receipt != nil,
+	}
+	for _, op := range g.AllowedOperations() {
+		out.AllowedOperations = append(out.AllowedOperations, op.String())
+	}
+	if head, at, contact := s.target.store.Head(g.ID); head > 0 {
+		out.Head, out.HeadTime = &adminv1.Position{Epoch: uint64(g.Epoch), Lsn: uint64(head)}, stamp(at)
+		out.Link = &adminv1.Link{Connected: time.Since(contact) < contactFresh, Peer: g.Writer, LastContact: stamp(contact)}
+		out.LagSeconds = targetLag(g, head, at, contact)
+	}
+	if g.PromotedAt != 0 {
+		out.Promotion = promotion(g)
+	}
+	for _, d := range g.Disks {
+		out.Disks = append(out.Disks, &adminv1.Disk{Id: uint32(d.ID), Name: d.Name, Size: d.Size})
+	}
+	if p, ok := s.target.exports.Production(g.ID); ok {
+		out.Disks = exportDisks(p.Instance)
+		out.Head, out.HeadTime = admin.FromPosition(p.Head), admin.FromNanos(p.HeadTime)
+		out.Link = link(p.Sender)
+		out.Reverse = reverseStatus(p.Reverse, g)
+	}
+	return out
+}
+
+// contactFresh is how old the last heartbeat of a connected writer may be.
+const contactFresh = 5 * time.Second
+
+// targetLag is the RPO as the secondary knows it: how much older the newest
+// safe write is than what the writer was last known to have, plus the silence
+// since. Nothing is lost while both are equal and heartbeats come.
+func targetLag(g cluster.Group, head redoubt.LSN, at, contact time.Time) *float64 {
+	v := 0.0
+	if head > g.Committed.LSN {
+		v = max(0, at.Sub(time.Unix(0, g.CommittedTime)).Seconds())
+	}
+	if silent := time.Since(contact); silent > contactFresh {
+		v += silent.Seconds()
+	}
+	return &v
+}
+
+func promotion(g cluster.Group) *adminv1.Promotion {
+	return &adminv1.Promotion{
+		Position: admin.FromPosition(g.Promoted), Epoch: uint64(g.Epoch), Promoted: admin.FromNanos(g.PromotedAt),
+		Node: g.Writer, Committed: g.State != cluster.StateFailoverCommitPending,
+		KnownHeadLsn: uint64(g.KnownHead), KnownHeadTime: admin.FromNanos(g.KnownHeadTime), UnknownSince: admin.FromNanos(g.LastContact),
+	}
+}
+
+// segmentPage is how many manifests are counted at a time.
+const segmentPage = 4096
+
+func (s *service) redundancy(g cluster.Group) *adminv1.Redundancy {
+	out := &adminv1.Redundancy{Data: uint32(g.K), Parity: uint32(g.M)}
+	c := s.target.node.Catalog()
+	for _, f := range g.Lineage {
+		for from := uint64(0); ; from += segmentPage {
+			segs := c.Segments(g.ID, f.Epoch, from, segmentPage)
+			for _, sg := range segs {
+				out.Segments++
+				n := uint(sg.K) + uint(sg.M)
+				if sg.Stored != 1<<n-1 {
+					out.DegradedSegments++
+				}
+				out.StoredBytes += uint64(n) * uint64(sg.ShardSize)
+			}
+			if len(segs) < segmentPage {
+				break
+			}
+		}
+	}
+	return out
+}
+
+func (s *service) clusterNodes() []*adminv1.ClusterNode {
+	owned := map[redoubt.NodeID][]string{}
+	for _, g := range s.target.node.Catalog().Groups() {
+		owned[g.Owner] = append(owned[g.Owner], string(g.ID))
+	}
+	var out []*adminv1.ClusterNode
+	for _, n := range s.target.node.Status() {
+		out = append(out, &adminv1.ClusterNode{
+			Id: string(n.ID), Address: n.Addr, Alive: n.Alive, Leader: n.Leader, LastContact: stamp(n.LastContact),
+			RaftIndex: n.Index, Groups: owned[n.ID], Self: n.ID == redoubt.NodeID(s.node.cfg.Name), Role: n.Role,
+		})
+	}
+	return out
+}
+
+func (s *service) targetExports(want redoubt.GroupID) []*adminv1.Export {
+	var out []*adminv1.Export
+	for _, in := range s.target.exports.Instances() {
+		if want == "" || in.Group == want {
+			out = append(out, s.exportInfo(in))
+		}
+	}
+	return out
+}
+
+func (s *service) exportInfo(in *export.Instance) *adminv1.Export {
+	return &adminv1.Export{
+		Id: in.ID, Group: string(in.Group), Kind: string(in.Kind), Position: admin.FromPosition(in.Point), Time: stamp(in.Time),
+		Socket: in.Socket, Disks: exportDisks(in), Node: s.node.cfg.Name, Created: timestamppb.New(in.Created), OverlayBytes: in.Bytes(),
+	}
+}
+
+func exportDisks(in *export.Instance) []*adminv1.Disk {
+	var out []*adminv1.Disk
+	for _, d := range in.Disks {
+		out = append(out, &adminv1.Disk{Id: uint32(d.ID), Name: d.Name, Size: d.Size, Socket: in.Socket, Export: d.Name, Uri: nbdURI(d.Name, in.Socket)})
+	}
+	return out
+}
+
+func link(s ship.SenderStatus) *adminv1.Link {
+	l := &adminv1.Link{Connected: s.Connected, Peer: s.Peer, RawBytes: s.BytesRaw, WireBytes: s.BytesWire}
+	if s.LastError != nil {
+		l.LastError = s.LastError.Error()
+	}
+	return l
+}
+
+func reverseStatus(r *export.ReverseStatus, g cluster.Group) *adminv1.Reverse {
+	if r == nil {
+		return nil
+	}
+	out := &adminv1.Reverse{
+		Connected: r.Connected, Peer: "source/" + g.Source, BytesToCopy: r.Plan.Bytes, BytesCopied: r.Copied, WireBytes: r.BytesWire,
+		InSync: r.InSync, Committed: admin.FromPosition(redoubt.Position{Epoch: g.Epoch, LSN: r.Acked}),
+	}
+	if r.LastError != nil {
+		out.LastError = r.LastError.Error()
+	}
+	return out
+}

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/netmux"
+	"github.com/redoubt-dr/redoubt/internal/pki"
+	"github.com/redoubt-dr/redoubt/source"
+)
+
+// sourceRole runs a source.Host.
+type sourceRole struct {
+	host *source.Host
+	end  context.CancelFunc
+	done chan struct{}
+	ctx  context.Context
+}
+
+func openSource(n *node) (*sourceRole, error) {
+	c := n.cfg.Source
+	sc := source.Config{
+		Name: n.cfg.Name, DataDir: n.cfg.DataDir, RunDir: n.cfg.RunDir, Advertise: n.cfg.Advertise, Targets: c.Targets,
+		Dial: n.dial(netmux.ProtoShip, pki.RoleTarget), Logger: n.log,
+	}
+	for _, g := range c.Groups {
+		gc := source.GroupConfig{
+			Name: redoubt.GroupID(g.Name), JournalDir: g.Journal.Dir, JournalMax: int64(g.Journal.Max), SegmentSize: int64(g.Journal.Segment),
+			FullWait: time.Duration(g.Journal.FullWait), MemoryLimit: int64(g.Memory), K: g.Redundancy.Data, M: g.Redundancy.Parity, Listen: g.NBD.Listen,
+		}
+		for _, d := range g.Disks {
+			gc.Disks = append(gc.Disks, source.DiskConfig{Name: d.Name, Path: d.Path})
+		}
+		sc.Groups = append(sc.Groups, gc)
+	}
+	h, err := source.Open(sc)
+	if err != nil {
+		return nil, err
+	}
+	s := &sourceRole{host: h, done: make(chan struct{})}
+	s.ctx, s.end = context.WithCancel(context.Background())
+	return s, nil
+}
+
+func (s *sourceRole) start() {
+	go func() {
+		s.host.Run(s.ctx)
+		close(s.done)
+	}()
+}
+
+func (s *sourceRole) close() error {
+	s.end()
+	<-s.done
+	return s.host.Close()
+}

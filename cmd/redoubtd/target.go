@@ -1,0 +1,82 @@
+package main
+
+import (
+	"errors"
+	"path/filepath"
+	"time"
+
+	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/internal/netmux"
+	"github.com/redoubt-dr/redoubt/internal/pki"
+	"github.com/redoubt-dr/redoubt/internal/rpc"
+	"github.com/redoubt-dr/redoubt/internal/vfs"
+	"github.com/redoubt-dr/redoubt/target"
+	"github.com/redoubt-dr/redoubt/target/export"
+)
+
+// targetRole is a master target: its part of the cluster, its store and what it exports.
+type targetRole struct {
+	node    *cluster.Node
+	store   *target.Store
+	exports *export.Manager
+	undo    cleanup
+}
+
+func (t *targetRole) close() error { return t.undo.run() }
+
+func openTarget(n *node) (t *targetRole, err error) {
+	t = &targetRole{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, t.close())
+			t = nil
+		}
+	}()
+	c := n.cfg.Target
+	id := redoubt.NodeID(n.cfg.Name)
+	calls := rpc.NewServer(n.log)
+	pool := rpc.NewPool(n.dial(netmux.ProtoPeer, pki.RoleTarget))
+	t.undo.add(pool.Close)
+	t.undo.add(calls.Close)
+
+	var peers []cluster.Peer
+	for _, b := range c.Bootstrap {
+		peers = append(peers, cluster.Peer{ID: b.Name, Addr: b.Address})
+	}
+	t.node, err = cluster.Open(cluster.Options{
+		ID: id, Advertise: n.cfg.Advertise, Dir: filepath.Join(n.cfg.DataDir, "cluster"), Bootstrap: peers,
+		Dial: n.dial(netmux.ProtoRaft, pki.RoleTarget), RaftListener: n.mux.Listener(netmux.ProtoRaft, pki.RoleTarget),
+		RPC: calls, Pool: pool, Logger: n.log, OwnerTimeout: time.Duration(c.OwnerTimeout),
+		OnFatal: func(err error) {
+			select {
+			case n.fatal <- err:
+			default:
+			}
+		},
+	})
+	if err != nil {
+		return t, err
+	}
+	t.undo.add(t.node.Close)
+	t.store, err = target.Open(target.Options{
+		Node: t.node, ID: id, Dir: filepath.Join(n.cfg.DataDir, "target"), FS: vfs.OS{}, RPC: calls, Pool: pool,
+		Logger: n.log, CacheBytes: int64(c.Cache),
+	})
+	if err != nil {
+		return t, err
+	}
+	t.undo.add(t.store.Close)
+	t.exports, err = export.Open(export.Options{
+		ID: id, Node: t.node, Store: t.store, RPC: calls, Pool: pool,
+		Dir: filepath.Join(n.cfg.DataDir, "exports"), RunDir: filepath.Join(n.cfg.RunDir, "export"),
+		DialTarget: n.dial(netmux.ProtoShip, pki.RoleTarget), DialSource: n.dial(netmux.ProtoShip, pki.RoleSource),
+		Logger: n.log,
+	})
+	if err != nil {
+		return t, err
+	}
+	t.undo.add(t.exports.Close)
+	go n.report("peer calls", func() error { return calls.Serve(n.mux.Listener(netmux.ProtoPeer, pki.RoleTarget)) })
+	return t, nil
+}
