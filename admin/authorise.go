@@ -40,10 +40,10 @@ func Authorise(p Peer, procedure string, readOnly bool) error {
 		return nil
 	case p.Role == pki.RoleViewer:
 		return &redoubt.Error{Op: "authorise", Object: p.String(), Err: fmt.Errorf("the role viewer changes nothing: %w", redoubt.ErrDenied),
-			Hint: "use a certificate of the role operator (redoubt ca issue --role operator NAME)"}
+			Hint: "use a certificate of the role operator (redoubt ca issue --role operator --name NAME)"}
 	}
 	return &redoubt.Error{Op: "authorise", Object: p.String(), Err: fmt.Errorf("the role %q may not use the admin service: %w", p.Role, redoubt.ErrDenied),
-		Hint: "use a certificate of the role operator or viewer (redoubt ca issue --role operator NAME), or the local socket"}
+		Hint: "use a certificate of the role operator or viewer (redoubt ca issue --role operator --name NAME), or the local socket"}
 }
 
 type peerKey struct{}

@@ -16,7 +16,7 @@ const pointHint = "latest | an RFC 3339 time such as 2026-11-22T22:15:03.25Z | u
 
 // ParsePoint reads a recovery point as an operator writes it: "latest" (or
 // nothing), an RFC 3339 time with up to nine digits of a second, "unix:NANOS",
-// "lsn:N", "EPOCH:LSN" or "bookmark:NAME".
+// "lsn:N" or just N, "EPOCH:LSN" or "bookmark:NAME".
 func ParsePoint(s string) (*adminv1.PointSpec, error) {
 	fail := func(why string) (*adminv1.PointSpec, error) {
 		return nil, &redoubt.Error{Op: "parse recovery point", Object: strconv.Quote(s), Hint: pointHint, Err: fmt.Errorf("%s: %w", why, redoubt.ErrInvalid)}
@@ -49,8 +49,8 @@ func ParsePoint(s string) (*adminv1.PointSpec, error) {
 	if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
 		return timePoint(t), nil
 	}
-	if _, err := strconv.ParseUint(s, 10, 64); err == nil {
-		return fail("a bare number may be an LSN or a time")
+	if l, err := redoubt.ParseLSN(s); err == nil {
+		return &adminv1.PointSpec{At: &adminv1.PointSpec_Lsn{Lsn: uint64(l)}}, nil
 	}
 	return fail("no known form")
 }

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/admin"
+	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
+	"github.com/redoubt-dr/redoubt/blockdev"
+)
+
+type attached struct {
+	Device string `json:"device"`
+	Group  string `json:"group"`
+	Disk   string `json:"disk"`
+	Export string `json:"export"`
+	Socket string `json:"socket"`
+	Size   uint64 `json:"size"`
+}
+
+func attachCommand(a *app) *cobra.Command {
+	var o blockdev.AttachOptions
+	var export string
+	c := &cobra.Command{
+		Use: "attach GROUP DISK", Short: "make a disk a block device of this host, /dev/nbdN", Args: args("GROUP", "DISK"),
+		Long: "Attaches a disk through the kernel's NBD client. It must run on the host whose redoubtd serves the disk, as root.",
+		RunE: a.runE(func(c *cobra.Command, args []string) error {
+			x, d, err := a.findDisk(c.Context(), args[0], args[1], export)
+			if err != nil {
+				return err
+			}
+			o.Socket, o.Export = d.Socket, d.Export
+			dev, err := blockdev.Attach(c.Context(), o)
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.printJSON(attached{dev, x.Group, d.Name, x.Id, d.Socket, d.Size})
+			}
+			fmt.Fprintln(a.out, dev)
+			return nil
+		}),
+	}
+	c.Flags().StringVar(&export, "export", "", "id of the export, if the disk is open at several points (redoubt export list)")
+	c.Flags().StringVar(&o.Device, "device", "", "such as /dev/nbd0; default: a free one")
+	c.Flags().IntVar(&o.Connections, "connections", 1, "connections to the daemon")
+	return c
+}
+
+func detachCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "detach DEVICE", Short: "give an attached block device back", Args: args("DEVICE"),
+		RunE: a.runE(func(_ *cobra.Command, args []string) error {
+			if err := blockdev.Detach(args[0]); err != nil {
+				return err
+			}
+			if a.json {
+				return a.printJSON(map[string]string{"detached": args[0]})
+			}
+			return nil
+		}),
+	}
+}
+
+// findDisk returns the one export of group that serves disk; with several, the
+// operator has to say which.
+func (a *app) findDisk(ctx context.Context, group, disk, export string) (*adminv1.Export, *adminv1.Disk, error) {
+	fail := func(err error, hint string) (*adminv1.Export, *adminv1.Disk, error) {
+		return nil, nil, &redoubt.Error{Op: "find disk", Object: group + "/" + disk, Err: err, Hint: hint}
+	}
+	r, err := ask(ctx, a, (*admin.Client).ListExports, &adminv1.ListExportsRequest{Group: group})
+	if err != nil {
+		return nil, nil, err
+	}
+	var x *adminv1.Export
+	var d *adminv1.Disk
+	var ids []string
+	for _, e := range r.Exports {
+		for _, ed := range e.Disks {
+			if e.Group == group && ed.Name == disk && (export == "" || export == e.Id) {
+				x, d, ids = e, ed, append(ids, e.Id)
+			}
+		}
+	}
+	switch {
+	case len(ids) == 0:
+		return fail(redoubt.ErrNotFound, "redoubt disk list names the disks that this node serves")
+	case len(ids) > 1:
+		return fail(fmt.Errorf("open at several points: %w", redoubt.ErrInvalid), "choose one with --export "+strings.Join(ids, "|"))
+	}
+	return x, d, nil
+}

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/pki"
+)
+
+const day = 24 * time.Hour
+
+func caCommand(a *app) *cobra.Command {
+	return parent("ca", "make the certificates by which nodes and operators know each other", caInit(a), caIssue(a))
+}
+
+type caFiles struct {
+	Identity string   `json:"identity"`
+	Dir      string   `json:"dir"`
+	Files    []string `json:"files"`
+}
+
+func (a *app) showFiles(f caFiles) error {
+	for i := range f.Files {
+		f.Files[i] = filepath.Join(f.Dir, f.Files[i])
+	}
+	if a.json {
+		return a.printJSON(f)
+	}
+	for _, p := range f.Files {
+		fmt.Fprintln(a.out, p)
+	}
+	return nil
+}
+
+func caInit(a *app) *cobra.Command {
+	var dir, name string
+	var days int
+	c := &cobra.Command{
+		Use: "init", Short: "make a new certificate authority", Args: args(),
+		Long: "Makes ca.crt and ca.key. Keep ca.key off the nodes: whoever has it can make operators.",
+		RunE: a.runE(func(*cobra.Command, []string) error {
+			if err := pki.InitCA(dir, name, time.Duration(days)*day); err != nil {
+				return err
+			}
+			return a.showFiles(caFiles{"ca/" + name, dir, []string{pki.CACertFile, pki.CAKeyFile}})
+		}),
+	}
+	c.Flags().StringVar(&dir, "dir", "/etc/redoubt/ca", "folder of the authority")
+	c.Flags().StringVar(&name, "name", "redoubt", "name of the authority")
+	c.Flags().IntVar(&days, "days", 3650, "validity")
+	return c
+}
+
+func caIssue(a *app) *cobra.Command {
+	var ca, out, role, name string
+	var hosts []string
+	var days int
+	c := &cobra.Command{
+		Use: "issue --role ROLE --name NAME", Short: "make a certificate for a node or an operator", Args: args(),
+		Long: "Makes node.crt, node.key and a copy of ca.crt in a folder that becomes the node's identity (redoubtd) or the operator's (--identity).",
+		RunE: a.runE(func(*cobra.Command, []string) error {
+			if role == "" || name == "" {
+				return &redoubt.Error{Op: "issue certificate", Err: fmt.Errorf("--role and --name are needed: %w", redoubt.ErrInvalid), Hint: "roles are source, target, operator, viewer; the name is the node's"}
+			}
+			r, err := pki.ParseRole(role)
+			if err != nil {
+				return err
+			}
+			id := pki.Identity{Role: r, Name: name}
+			if err := id.Validate(); err != nil {
+				return err
+			}
+			if out == "" {
+				out = name
+			}
+			if err := pki.Issue(ca, out, id, hosts, time.Duration(days)*day); err != nil {
+				return err
+			}
+			return a.showFiles(caFiles{id.String(), out, []string{pki.NodeCertFile, pki.NodeKeyFile, pki.CACertFile}})
+		}),
+	}
+	c.Flags().StringVar(&ca, "ca", "/etc/redoubt/ca", "folder of the authority")
+	c.Flags().StringVar(&out, "out", "", "folder for the files; default: ./NAME")
+	c.Flags().StringVar(&role, "role", "", "source, target, operator or viewer")
+	c.Flags().StringVar(&name, "name", "", "name of the node or person")
+	c.Flags().StringSliceVar(&hosts, "host", nil, "host name or IP address for clients that check it, such as curl; may be repeated")
+	c.Flags().IntVar(&days, "days", 730, "validity")
+	return c
+}

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"io"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/redoubt-dr/redoubt/admin"
+	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
+)
+
+func diskCommand(a *app) *cobra.Command {
+	list := &cobra.Command{
+		Use: "list [GROUP]", Short: "disks that the node serves, with their NBD addresses", Args: args("[GROUP]"),
+		RunE: a.runE(func(c *cobra.Command, args []string) error {
+			r, err := ask(c.Context(), a, (*admin.Client).ListExports, &adminv1.ListExportsRequest{Group: optional(args, 0)})
+			if err != nil {
+				return err
+			}
+			return a.show(r, func(w io.Writer) { printExportedDisks(w, r.Exports) })
+		}),
+	}
+	return parent("disk", "protected and exported disks", list, attachCommand(a), detachCommand(a))
+}
+
+func printExportedDisks(w io.Writer, xs []*adminv1.Export) {
+	t := newTable(w, "GROUP", "DISK", "SIZE", "KIND", "EXPORT", "CLIENTS", "ACCESS", "URI")
+	for _, x := range xs {
+		for _, d := range x.Disks {
+			t.row(x.Group, d.Name, iec(d.Size), x.Kind, x.Id, strconv.FormatUint(uint64(d.Clients), 10), access(d), d.Uri)
+		}
+	}
+	t.flush()
+}
+
+func printDisks(w io.Writer, ds []*adminv1.Disk) {
+	t := newTable(w, "DISK", "ID", "SIZE", "ACCESS", "PATH", "URI")
+	for _, d := range ds {
+		t.row(d.Name, number(uint64(d.Id)), iec(d.Size), access(d), d.Path, d.Uri)
+	}
+	t.flush()
+}
+
+func access(d *adminv1.Disk) string {
+	if d.ReadOnly {
+		return "read-only"
+	}
+	return "read-write"
+}

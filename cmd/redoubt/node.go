@@ -1,0 +1,42 @@
+package main
+
+import (
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/redoubt-dr/redoubt/admin"
+	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
+)
+
+func nodeCommand(a *app) *cobra.Command {
+	list := &cobra.Command{
+		Use: "list", Short: "master targets of the cluster", Args: args(),
+		RunE: a.runE(func(c *cobra.Command, _ []string) error {
+			st, err := ask(c.Context(), a, (*admin.Client).GetStatus, &adminv1.GetStatusRequest{})
+			if err != nil {
+				return err
+			}
+			only := &adminv1.GetStatusResponse{Node: st.Node, Cluster: st.Cluster}
+			return a.show(only, func(w io.Writer) { printNodes(w, only) })
+		}),
+	}
+	return parent("node", "master targets", list)
+}
+
+func printNodes(w io.Writer, st *adminv1.GetStatusResponse) {
+	t := newTable(w, "NODE", "ADDRESS", "ALIVE", "ROLE", "CONTACT", "RAFT INDEX", "OWNS")
+	for _, n := range st.Cluster {
+		alive := "NO"
+		if n.Alive {
+			alive = "yes"
+		}
+		name, contact := n.Id, age(st.GetNode().GetNow(), n.LastContact)
+		if n.Self {
+			name, contact = name+" *", ""
+		}
+		t.row(name, n.Address, alive, n.Role, contact, number(n.RaftIndex), strings.Join(n.Groups, ", "))
+	}
+	t.flush()
+}

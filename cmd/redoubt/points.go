@@ -1,0 +1,57 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/admin"
+	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
+)
+
+func pointsCommand(a *app) *cobra.Command {
+	var limit uint32
+	var around string
+	c := &cobra.Command{
+		Use: "points GROUP", Short: "recovery points of a group", Args: args("GROUP"),
+		Long: "Lists stretches of writes that were made safe together, the newest first. Every write of a stretch can be opened: --at EPOCH:LSN, or any time.",
+		RunE: a.runE(func(c *cobra.Command, args []string) error {
+			req := &adminv1.ListPointsRequest{Group: args[0], Limit: limit}
+			if around != "" {
+				t, err := time.Parse(time.RFC3339Nano, around)
+				if err != nil {
+					return &redoubt.Error{Op: "parse time", Object: around, Err: redoubt.ErrInvalid, Hint: "an RFC 3339 time such as 2026-11-22T22:15:03Z"}
+				}
+				req.Around = timestamppb.New(t)
+			}
+			r, err := ask(c.Context(), a, (*admin.Client).ListPoints, req)
+			if err != nil {
+				return err
+			}
+			return a.show(r, func(w io.Writer) { printPoints(w, r) })
+		}),
+	}
+	c.Flags().Uint32VarP(&limit, "limit", "n", 20, "how many")
+	c.Flags().StringVar(&around, "around", "", "nearest to this time instead of the newest")
+	return c
+}
+
+func printPoints(w io.Writer, r *adminv1.ListPointsResponse) {
+	if r.Latest == nil {
+		fmt.Fprintln(w, "no recovery point yet")
+		return
+	}
+	fmt.Fprintf(w, "any write from %s (%s) to %s (%s)\n\n", position(r.Earliest.GetPosition()), stamp(r.Earliest.GetTime()), position(r.Latest.Position), stamp(r.Latest.Time))
+	t := newTable(w, "POINT", "TIME", "FROM LSN", "SPAN", "STORED", "DEGRADED", "BOOKMARK")
+	for _, p := range r.Points {
+		t.row(position(p.Position), stamp(p.Time), number(p.FirstLsn), age(p.Time, p.FirstTime), iec(p.StoredBytes), yes(p.Degraded), p.Bookmark)
+	}
+	t.flush()
+	if r.Truncated {
+		fmt.Fprintln(w, "… and more: --limit, --around")
+	}
+}
