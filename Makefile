@@ -49,9 +49,11 @@ generate: ## the admin RPC's code from its schema
 	bash scripts/generate.sh
 
 .PHONY: install
-install: build ## programs and systemd unit under PREFIX (default /usr/local)
+install: build ## programs, systemd unit and examples under PREFIX (default /usr/local)
 	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin bin/redoubt bin/redoubtd
-	@if [ -f packaging/redoubtd.service ]; then install -D -m 0644 packaging/redoubtd.service $(DESTDIR)/etc/systemd/system/redoubtd.service; fi
+	install -d $(DESTDIR)/etc/systemd/system $(DESTDIR)$(PREFIX)/share/doc/redoubt
+	sed 's|/usr/bin/|$(PREFIX)/bin/|' packaging/redoubtd.service > $(DESTDIR)/etc/systemd/system/redoubtd.service
+	cp -R packaging/examples $(DESTDIR)$(PREFIX)/share/doc/redoubt/
 
 .PHONY: clean
 clean: ## remove what was built

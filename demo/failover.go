@@ -87,7 +87,7 @@ func (t *tour) testFailover(ctx context.Context) error {
 		return err
 	}
 	x := &adminv1.ListExportsResponse{}
-	if err := t.site.Call(ctx, t.prod, x, "disk", "list", group); err != nil {
+	if err := t.site.Call(ctx, t.prod, x, "export", "list", group); err != nil {
 		return err
 	}
 	for _, e := range x.Exports {
