@@ -1,0 +1,275 @@
+package systest
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/redoubt-dr/redoubt"
+	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
+	"github.com/redoubt-dr/redoubt/demo/site"
+	"github.com/redoubt-dr/redoubt/internal/oracle"
+)
+
+var binDir string // set once by TestMain, read-only afterwards
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "redoubt-bin")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(dir)
+		out, err := exec.Command("go", "build", "-o", dir, "../cmd/redoubt", "../cmd/redoubtd").CombinedOutput()
+		if err != nil {
+			fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
+			return 1
+		}
+		binDir = dir
+		return m.Run()
+	}())
+}
+
+const (
+	groupName = "g"
+	patience  = 45 * time.Second
+)
+
+// bed is two running sites with a protected group under a recording relay.
+type bed struct {
+	*testing.T
+	ctx   context.Context
+	dir   string
+	seed  uint64
+	rng   *rand.Rand
+	site  *site.Site
+	disks []redoubt.Disk
+	model *oracle.Model
+	state *oracle.State
+	relay *oracle.Relay
+	work  *oracle.Workload
+}
+
+// newBed starts two sites with two small disks that hold data and waits for
+// the end of the initial copy.
+func newBed(t *testing.T) *bed {
+	t.Helper()
+	b := &bed{T: t, ctx: t.Context(), seed: uint64(time.Now().UnixNano())}
+	t.Logf("seed %d", b.seed)
+	b.rng = rand.New(rand.NewPCG(b.seed, 0))
+	b.disks = []redoubt.Disk{{ID: 1, Name: "a", Size: 24 << 20}, {ID: 2, Name: "b", Size: 8<<20 + 512}}
+	b.work = oracle.NewWorkload(b.seed, b.disks, oracle.DefaultMix())
+	var err error
+	if b.dir, err = os.MkdirTemp("", "st"); err != nil { // t.TempDir is too long for socket paths
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(b.dir) })
+	var md []oracle.Disk
+	var sd []site.Disk
+	for _, d := range b.disks {
+		img, base := filepath.Join(b.dir, d.Name), filepath.Join(b.dir, d.Name+".base")
+		b.must(site.MakeRaw(img, int64(d.Size), b.seed))
+		b.must(site.CopyFile(b.ctx, img, base))
+		md, sd = append(md, oracle.Disk{Disk: d, Base: base}), append(sd, site.Disk{Name: d.Name, Path: img})
+	}
+	b.site, err = site.New(b.ctx, site.Options{BinDir: binDir, Dir: b.dir, Group: groupName, Disks: sd, JournalMax: "512MiB", Segment: "4MiB"})
+	b.must(err)
+	t.Cleanup(b.end)
+	b.model, err = oracle.New(filepath.Join(b.dir, "model"), md)
+	b.must(err)
+	t.Cleanup(func() { b.model.Close() })
+	b.state, err = b.model.State()
+	b.must(err)
+	for _, n := range b.site.Nodes() {
+		b.must(n.Start())
+	}
+	g := b.wait(b.site.Source, "the initial copy", func(_ *adminv1.GetStatusResponse, g *adminv1.Group) error {
+		if !g.GetCopy().GetComplete() || g.State != "Protected" || len(g.Disks) != len(b.disks) {
+			return fmt.Errorf("state %s, copy %v", g.GetState(), g.GetCopy())
+		}
+		return nil
+	})
+	var ups []oracle.Upstream
+	for _, d := range b.disks {
+		x := disk(t, g.Disks, d.Name)
+		ups = append(ups, oracle.Upstream{Disk: d, Socket: x.Socket, Export: x.Export})
+	}
+	b.relay, err = oracle.NewRelay(b.model, 1, filepath.Join(b.dir, "r"), ups)
+	b.must(err)
+	t.Cleanup(func() { b.relay.Close() })
+	b.anchor()
+	return b
+}
+
+// end stops the sites and shows the logs of a test that failed.
+func (b *bed) end() {
+	if b.Failed() {
+		for _, n := range b.site.Nodes() {
+			b.Logf("---- %s\n%s", n.Name, n.LogTail(25))
+		}
+	}
+	b.site.Close()
+}
+
+func (b *bed) must(err error) {
+	b.Helper()
+	if err != nil {
+		b.Fatal(err)
+	}
+}
+
+func (b *bed) wait(n *site.Node, what string, ok func(*adminv1.GetStatusResponse, *adminv1.Group) error) *adminv1.Group {
+	b.Helper()
+	g, err := b.site.Wait(b.ctx, n, patience, what, ok)
+	b.must(err)
+	return g
+}
+
+// anchor holds the source's head against the model: one change, one LSN, and
+// none lost.
+func (b *bed) anchor() {
+	b.Helper()
+	drift, err := b.relay.Anchor(func() (redoubt.LSN, error) {
+		_, g, err := b.site.Status(b.ctx, b.site.Source)
+		return redoubt.LSN(g.GetHead().GetLsn()), err
+	})
+	b.must(err)
+	if drift != 0 {
+		b.Fatalf("the source's head is %+d LSNs from what was answered", drift)
+	}
+}
+
+func (b *bed) clients() map[redoubt.DiskID]*oracle.Client {
+	b.Helper()
+	cs := map[redoubt.DiskID]*oracle.Client{}
+	for _, d := range b.disks {
+		c, err := oracle.Dial(b.ctx, b.relay.Socket(d.Name), d.Name)
+		b.must(err)
+		b.Cleanup(func() { c.Close() })
+		cs[d.ID] = c
+	}
+	return cs
+}
+
+// change makes n changes.
+func (b *bed) change(n int) {
+	b.Helper()
+	cs := b.clients()
+	for range n {
+		op := b.work.Next()
+		b.must(op.Do(cs[op.Disk.ID]))
+	}
+}
+
+// background changes until stop is called, or a change fails. stop returns
+// that failure.
+func (b *bed) background() (stop func() error) {
+	cs := b.clients()
+	ctx, cancel := context.WithCancel(b.ctx)
+	done := make(chan error, 1)
+	go func() {
+		for ctx.Err() == nil {
+			op := b.work.Next()
+			if err := op.Do(cs[op.Disk.ID]); err != nil {
+				done <- err
+				return
+			}
+		}
+		done <- nil
+	}()
+	return func() error { cancel(); return <-done }
+}
+
+// committed waits until everything up to lsn is safe at the secondary.
+func (b *bed) committed(lsn redoubt.LSN) {
+	b.Helper()
+	b.wait(b.site.Source, fmt.Sprintf("LSN %d at the secondary", lsn), func(_ *adminv1.GetStatusResponse, g *adminv1.Group) error {
+		if got := redoubt.LSN(g.GetCommitted().GetLsn()); got < lsn {
+			return fmt.Errorf("committed is %d; link %v", got, g.GetLink())
+		}
+		return nil
+	})
+}
+
+// head is the last position that the model knows of the first epoch.
+func (b *bed) head() redoubt.Position { return redoubt.Position{Epoch: 1, LSN: b.model.Head(1)} }
+
+// judge compares exported disks, whole, with the model at p.
+func (b *bed) judge(exported []*adminv1.Disk, p redoubt.Position) {
+	b.Helper()
+	b.must(b.state.Seek(p))
+	for _, d := range b.disks {
+		x := disk(b.T, exported, d.Name)
+		c, err := oracle.Dial(b.ctx, x.Socket, x.Export)
+		b.must(err)
+		path := filepath.Join(b.dir, "got")
+		f, err := os.Create(path)
+		b.must(err)
+		h := sha256.New()
+		b.must(errors.Join(f.Truncate(int64(d.Size)), c.CopyTo(writers{h.Write, (&oracle.SparseWriter{F: f}).Write}), f.Close(), c.Close()))
+		want, err := b.state.Hash(d.ID)
+		b.must(err)
+		if oracle.Hash(h.Sum(nil)) != want {
+			b.Fatalf("disk %s at %s: %v", d.Name, p, b.state.Judge(d.ID, path))
+		}
+	}
+}
+
+// writers passes each write on to all.
+type writers []func([]byte) (int, error)
+
+func (ws writers) Write(p []byte) (int, error) {
+	for _, w := range ws {
+		if n, err := w(p); err != nil {
+			return n, err
+		}
+	}
+	return len(p), nil
+}
+
+// judgeSource compares the source's own exports with the model's head.
+func (b *bed) judgeSource() {
+	b.Helper()
+	_, g, err := b.site.Status(b.ctx, b.site.Source)
+	b.must(err)
+	b.judge(g.Disks, b.head())
+}
+
+// judgePoint opens p on a target, judges it and closes it again.
+func (b *bed) judgePoint(n *site.Node, p redoubt.Position) {
+	b.Helper()
+	r := &adminv1.TestFailoverResponse{}
+	b.must(b.site.Call(b.ctx, n, r, "failover", "test", groupName, "--at", p.String()))
+	if got := r.Export.GetPosition(); got.GetEpoch() != uint64(p.Epoch) || got.GetLsn() != uint64(p.LSN) {
+		b.Fatalf("asked for %s, got %v", p, got)
+	}
+	b.judge(r.Export.Disks, p)
+	b.must(b.site.Call(b.ctx, n, nil, "failover", "cleanup", groupName, r.Export.Id))
+}
+
+func disk(t *testing.T, ds []*adminv1.Disk, name string) *adminv1.Disk {
+	t.Helper()
+	for _, d := range ds {
+		if d.Name == name && d.Socket != "" {
+			return d
+		}
+	}
+	t.Fatalf("disk %s is not exported: %v", name, ds)
+	return nil
+}
+
+// sized returns big, or small with -short.
+func sized(big, small int) int {
+	if testing.Short() {
+		return small
+	}
+	return big
+}

@@ -1,0 +1,138 @@
+package systest
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/redoubt-dr/redoubt"
+	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
+	"github.com/redoubt-dr/redoubt/demo/site"
+)
+
+// S1 and the promise that kill -9 costs no resynchronisation.
+func TestSourceKilledAgainAndAgain(t *testing.T) {
+	b := newBed(t)
+	_, before, err := b.site.Status(b.ctx, b.site.Source)
+	b.must(err)
+	var lives []redoubt.Position
+	for i := range sized(20, 4) {
+		stop := b.background()
+		after := b.head().LSN + redoubt.LSN(50+b.rng.IntN(400))
+		b.until(func() bool { return b.head().LSN >= after })
+		b.site.Source.Kill()
+		if err := stop(); err == nil {
+			t.Fatal("the load did not notice the kill")
+		}
+		b.must(b.site.Source.Start())
+		g := b.wait(b.site.Source, "the source to serve again", func(_ *adminv1.GetStatusResponse, g *adminv1.Group) error {
+			if len(g.GetDisks()) == 0 || g.Disks[0].Socket == "" {
+				return errors.New("no disk yet")
+			}
+			return nil
+		})
+		if g.Epoch != before.Epoch || g.BaselineLsn != before.BaselineLsn || !g.GetCopy().GetComplete() {
+			t.Fatalf("life %d: epoch %d, baseline %d, copy %v: something was done again", i, g.Epoch, g.BaselineLsn, g.Copy)
+		}
+		b.anchor()
+		b.relay.Resume()
+		b.judgeSource()
+		lives = append(lives, b.head())
+	}
+	b.change(50)
+	b.anchor()
+	b.committed(b.head().LSN)
+	for _, p := range append(lives, b.head()) {
+		b.judgePoint(b.site.Targets[0], p)
+	}
+}
+
+// R1: any one target may die, the leader and the owner too.
+func TestAnyTargetKilled(t *testing.T) {
+	b := newBed(t)
+	b.change(200)
+	early := b.head()
+	b.committed(early.LSN)
+	for _, victim := range []struct {
+		what string
+		pick func(*adminv1.GetStatusResponse, *adminv1.Group) string
+	}{
+		{"the owner", func(_ *adminv1.GetStatusResponse, g *adminv1.Group) string { return g.Owner }},
+		{"the leader", func(st *adminv1.GetStatusResponse, _ *adminv1.Group) string { return leader(st) }},
+		{"neither", func(st *adminv1.GetStatusResponse, g *adminv1.Group) string {
+			for _, n := range st.Cluster {
+				if n.Id != g.Owner && n.Id != leader(st) {
+					return n.Id
+				}
+			}
+			return st.Cluster[0].Id
+		}},
+	} {
+		any, err := b.site.AnyTarget()
+		b.must(err)
+		st, g, err := b.site.Status(b.ctx, any)
+		b.must(err)
+		n, err := b.site.Node(victim.pick(st, g))
+		b.must(err)
+		stop := b.background()
+		n.Kill()
+		at, began := b.head().LSN, time.Now()
+		b.committed(at + 1)
+		t.Logf("%s (%s) killed: replication went on after %.1f s", victim.what, n.Name, time.Since(began).Seconds())
+		b.must(stop())
+		p := b.head()
+		b.committed(p.LSN)
+		other := b.other(n)
+		b.judgePoint(other, early)
+		b.judgePoint(other, p)
+		b.must(n.Start())
+		b.whole(n)
+	}
+}
+
+// whole waits until a returned target has caught up and no segment lacks a shard.
+func (b *bed) whole(n *site.Node) {
+	b.Helper()
+	b.wait(n, n.Name+" to catch up", func(st *adminv1.GetStatusResponse, g *adminv1.Group) error {
+		if d := g.GetRedundancy().GetDegradedSegments(); d != 0 {
+			return fmt.Errorf("%d segments lack a shard", d)
+		}
+		for _, c := range st.Cluster {
+			if !c.Alive {
+				return fmt.Errorf("%s is not seen alive", c.Id)
+			}
+		}
+		return nil
+	})
+}
+
+func (b *bed) other(not *site.Node) *site.Node {
+	for _, n := range b.site.Targets {
+		if n != not {
+			return n
+		}
+	}
+	return nil
+}
+
+// until polls a condition of this process; the test's deadline bounds it.
+func (b *bed) until(ok func() bool) {
+	b.Helper()
+	deadline := time.Now().Add(patience)
+	for !ok() {
+		if time.Now().After(deadline) {
+			b.Fatal("the load does not get on")
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func leader(st *adminv1.GetStatusResponse) string {
+	for _, n := range st.Cluster {
+		if n.Leader {
+			return n.Id
+		}
+	}
+	return ""
+}
