@@ -50,7 +50,7 @@ type facts struct {
 	SegmentSize int64            `json:"segment_size"`
 	Base        redoubt.Position `json:"base"` // position before the first record since the creation or the last reset
 	Resets      uint64           `json:"resets"`
-	MinSeq      uint64           `json:"min_seq"` // segments of lower seq were forgotten by a reset
+	MinSeq      uint64           `json:"min_seq"`  // segments of lower seq were forgotten by a reset
 	NextSeq     uint64           `json:"next_seq"` // seqs below may have been used
 	Epoch       redoubt.Epoch    `json:"epoch"`
 	Incarnation uint64           `json:"incarnation"` // of the last open

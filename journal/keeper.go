@@ -295,6 +295,9 @@ func (j *Journal) updateFacts(op string, fn func(*facts) error) error {
 	if err := j.Err(); err != nil {
 		return err
 	}
+	if j.ff == nil {
+		return &redoubt.Error{Op: op, Object: j.dir, Err: redoubt.ErrReadOnly}
+	}
 	f := j.facts.clone()
 	j.mu.Lock()
 	f.Watermark, f.Applied = max(f.Watermark, j.Durable()), j.applied

@@ -36,6 +36,7 @@ type reader struct {
 	seen   bool        // last and more are known
 	last   redoubt.LSN // of the batch before
 	more   bool
+	inside bool // the batch last returned goes on with the LSN of the one before
 }
 
 // seek returns a reader at a batch that is not after LSN from, or nil when
@@ -103,6 +104,10 @@ func (r *reader) advance() (bool, error) {
 	return true, nil
 }
 
+// goesOn reports whether the batch last returned goes on with the LSN that the
+// one before it began.
+func (r *reader) goesOn() bool { return r.inside }
+
 // load makes n bytes from r.off on available, in fresh memory.
 func (r *reader) load(n int64) ([]byte, error) {
 	if at := r.off - r.bufOff; r.buf != nil && at >= 0 && at+n <= int64(len(r.buf)) {
@@ -149,6 +154,7 @@ func (r *reader) next(withData bool) (h batchHead, payload []byte, ok bool, err 
 		h.page, payload = p[:pageSize], p[pageSize:pageSize+h.payload]
 	}
 	r.off += h.length
+	r.inside = r.more && r.seen
 	r.seen, r.last, r.more = true, h.last(), h.more
 	return h, payload, true, nil
 }
