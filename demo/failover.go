@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
@@ -70,7 +69,7 @@ func (t *tour) changeToSecond(ctx context.Context) error {
 
 func (t *tour) changeToLSN(ctx context.Context) error {
 	t.fact("chosen", "LSN %d", t.marks.middle)
-	_, p, err := t.change(ctx, t.marks.middle.String())
+	_, p, err := t.change(ctx, "lsn:"+t.marks.middle.String())
 	if err != nil {
 		return err
 	}
@@ -142,7 +141,7 @@ func (t *tour) commit(ctx context.Context) error {
 	if err := t.site.Call(ctx, t.prod, nil, "failover", "commit", group); err != nil {
 		return err
 	}
-	if err := t.site.Call(ctx, t.prod, nil, "failover", "change", group, "--at", strconv.FormatUint(uint64(t.marks.middle), 10)); err == nil {
+	if err := t.site.Call(ctx, t.prod, nil, "failover", "change", group, "--at", "lsn:"+t.marks.middle.String()); err == nil {
 		return errors.New("the point could be changed after the commit")
 	}
 	e := redoubt.Epoch(r.Promotion.GetEpoch())

@@ -30,6 +30,12 @@ func (e *CommandError) Error() string {
 // Unwrap returns the cause: an *exec.ExitError as a rule.
 func (e *CommandError) Unwrap() error { return e.Err }
 
+// Run runs redoubt with these arguments and returns what it prints.
+func (s *Site) Run(ctx context.Context, args ...string) (string, error) {
+	b, err := s.output(ctx, args...)
+	return string(b), err
+}
+
 // run runs redoubt and drops what it prints.
 func (s *Site) run(ctx context.Context, args ...string) error {
 	_, err := s.output(ctx, args...)

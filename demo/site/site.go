@@ -27,6 +27,7 @@ type Options struct {
 	// JournalMax and Segment bound the source's journal; empty: the defaults
 	// of the product.
 	JournalMax, Segment string
+	JournalDir          string // empty: below the source's folder
 }
 
 // Site is a source and the targets of its secondary site. It is for one
@@ -94,11 +95,16 @@ func (s *Site) certificates(ctx context.Context) error {
 		if err := os.MkdirAll(n.Dir, 0o700); err != nil {
 			return err
 		}
-		if err := s.run(ctx, "ca", "issue", "--ca", ca, "--out", filepath.Join(n.Dir, "id"), "--role", role, "--name", n.Name, "--host", "127.0.0.1"); err != nil {
+		if err := s.Issue(ctx, role, n.Name, filepath.Join(n.Dir, "id")); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// Issue makes a certificate of the site's authority for a role and a name.
+func (s *Site) Issue(ctx context.Context, role, name, dir string) error {
+	return s.run(ctx, "ca", "issue", "--ca", filepath.Join(s.Dir, "ca"), "--out", dir, "--role", role, "--name", name, "--host", "127.0.0.1")
 }
 
 func (s *Site) configs() error {
@@ -134,6 +140,9 @@ func (s *Site) journal(b *strings.Builder) {
 	var parts []string
 	if s.JournalMax != "" {
 		parts = append(parts, "max: "+s.JournalMax)
+	}
+	if s.JournalDir != "" {
+		parts = append(parts, "dir: "+s.JournalDir)
 	}
 	if s.Segment != "" {
 		parts = append(parts, "segment: "+s.Segment)
