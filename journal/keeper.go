@@ -41,6 +41,9 @@ func (j *Journal) keep() {
 
 // tend does one piece of work and reports whether there was one.
 func (j *Journal) tend() bool {
+	if j.o.readOnly {
+		return false
+	}
 	return j.prepareOne() || j.sealOne() || j.trim()
 }
 
