@@ -1,0 +1,96 @@
+package target
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/ship"
+	"github.com/redoubt-dr/redoubt/target/index"
+)
+
+// rawBlock is an inflated block and which of its entries were checked.
+type rawBlock struct {
+	data    []byte
+	mu      sync.Mutex
+	checked map[uint64]bool
+}
+
+// entry returns the data of an entry after checking it against the checksum
+// that was made where the data entered Redoubt.
+func (b *rawBlock) entry(r index.Ref) ([]byte, error) {
+	if uint64(r.BlockOff)+uint64(r.Len) > uint64(len(b.data)) {
+		return nil, fmt.Errorf("entry %d+%d of a block of %d: %w", r.BlockOff, r.Len, len(b.data), redoubt.ErrCorrupt)
+	}
+	data := b.data[r.BlockOff : r.BlockOff+r.Len]
+	key := uint64(r.BlockOff)<<32 | uint64(r.Len)
+	b.mu.Lock()
+	ok := b.checked[key]
+	b.mu.Unlock()
+	if ok {
+		return data, nil
+	}
+	if redoubt.Checksum(data) != r.CRC {
+		return nil, fmt.Errorf("checksum of the write: %w", redoubt.ErrCorrupt)
+	}
+	b.mu.Lock()
+	b.checked[key] = true
+	b.mu.Unlock()
+	return data, nil
+}
+
+// block returns an inflated block of a segment, shared with all Views.
+func (s *Store) block(ctx context.Context, sr index.Series, ordinal uint64, block uint32) (*rawBlock, error) {
+	k := blockKey{segmentKey{sr, ordinal}, block}
+	return s.blocks.Load(k, func() (*rawBlock, int64, error) {
+		raw, err := s.loadBlock(ctx, sr, ordinal, block)
+		if err != nil {
+			return nil, 0, err
+		}
+		return &rawBlock{data: raw, checked: map[uint64]bool{}}, int64(len(raw)) + 256, nil
+	})
+}
+
+func (s *Store) loadBlock(ctx context.Context, sr index.Series, ordinal uint64, block uint32) ([]byte, error) {
+	sg, err := s.segmentAt(sr, ordinal)
+	if err != nil {
+		return nil, err
+	}
+	d, err := s.head(ctx, sr, &sg)
+	if err != nil {
+		return nil, err
+	}
+	if int(block) >= len(d.Blocks()) {
+		return nil, &redoubt.Error{Op: "read block", Object: segmentName(sr, ordinal), Err: fmt.Errorf("block %d of %d: %w", block, len(d.Blocks()), redoubt.ErrCorrupt)}
+	}
+	ref := d.Blocks()[block]
+	b, err := s.readRange(ctx, sr, &sg, ref.Off, ref.Len, nil)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := ship.InflateBlock(ref, b, nil)
+	if errors.Is(err, redoubt.ErrCorrupt) {
+		return s.blockWithout(ctx, sr, &sg, ref, err)
+	}
+	return raw, err
+}
+
+// blockWithout computes a block that does not match its checksum although every
+// shard's chunks did: a shard is wrong as a whole. It tries without each of the
+// shards that the block was read from.
+func (s *Store) blockWithout(ctx context.Context, sr index.Series, sg *cluster.Segment, ref ship.BlockRef, cause error) ([]byte, error) {
+	s.o.Logger.Error("block does not match its checksum; trying other shards", "segment", segmentName(sr, sg.Ordinal), "err", cause)
+	for i := range int(sg.K) + int(sg.M) {
+		b, err := s.readRange(ctx, sr, sg, ref.Off, ref.Len, func(j int) bool { return j == i })
+		if err != nil {
+			continue
+		}
+		if raw, err := ship.InflateBlock(ref, b, nil); err == nil {
+			return raw, nil
+		}
+	}
+	return nil, &redoubt.Error{Op: "read block", Object: segmentName(sr, sg.Ordinal), Err: cause}
+}

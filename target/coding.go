@@ -1,0 +1,82 @@
+package target
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/klauspost/reedsolomon"
+
+	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/cluster"
+)
+
+// coders keeps a Reed-Solomon coder per (k, m).
+type coders struct {
+	mu sync.Mutex
+	m  map[[2]int]reedsolomon.Encoder
+}
+
+func newCoders() *coders { return &coders{m: map[[2]int]reedsolomon.Encoder{}} }
+
+func (c *coders) get(k, m int) (reedsolomon.Encoder, error) {
+	if k < 1 || m < 0 || k+m > cluster.MaxShards {
+		return nil, &redoubt.Error{Op: "erasure code", Err: fmt.Errorf("%d+%d shards: %w", k, m, redoubt.ErrInvalid)}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e, ok := c.m[[2]int{k, m}]; ok {
+		return e, nil
+	}
+	// One goroutine: a core codes 10 GB/s, which is never the bottleneck.
+	e, err := reedsolomon.New(k, m, reedsolomon.WithMaxGoroutines(1))
+	if err != nil {
+		return nil, err
+	}
+	c.m[[2]int{k, m}] = e
+	return e, nil
+}
+
+// split cuts an encoded delta into k data shards, which are plain ranges of it,
+// and computes m parity shards. Only the last data shards are copies, padded
+// with zeros.
+func (c *coders) split(enc []byte, k, m int) ([][]byte, error) {
+	e, err := c.get(k, m)
+	if err != nil {
+		return nil, err
+	}
+	size := shardSize(len(enc), k)
+	shards := make([][]byte, k+m)
+	for i := range k {
+		from, to := min(i*size, len(enc)), min((i+1)*size, len(enc))
+		if to-from == size {
+			shards[i] = enc[from:to:to]
+		} else {
+			shards[i] = make([]byte, size)
+			copy(shards[i], enc[from:to])
+		}
+	}
+	for i := k; i < k+m; i++ {
+		shards[i] = make([]byte, size)
+	}
+	if m > 0 {
+		err = e.Encode(shards)
+	}
+	return shards, err
+}
+
+func shardSize(n, k int) int { return (n + k - 1) / k }
+
+// reconstruct fills in the wanted shard; shards that are not there are nil. The
+// ones that are there must have been verified: the code accepts anything.
+func (c *coders) reconstruct(shards [][]byte, k, m, want int) error {
+	e, err := c.get(k, m)
+	if err != nil {
+		return err
+	}
+	if shards[want] != nil {
+		return nil
+	}
+	required := make([]bool, k+m)
+	required[want] = true
+	return e.ReconstructSome(shards, required)
+}

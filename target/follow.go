@@ -1,0 +1,156 @@
+package target
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/target/index"
+)
+
+// follow takes over what the catalog says: new segments into the index, and
+// new epochs and owners to the streams.
+func (s *Store) follow() {
+	for {
+		changed := s.catalog.Changed()
+		for _, g := range s.catalog.Groups() {
+			s.checkStream(&g)
+			for _, f := range g.Lineage {
+				s.idx.Add(seriesOf(&g, f.Epoch), s.catalog.SegmentCount(g.ID, f.Epoch))
+			}
+		}
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-changed:
+		}
+	}
+}
+
+// checkStream ends the group's stream if it is no longer allowed.
+func (s *Store) checkStream(g *cluster.Group) {
+	s.mu.Lock()
+	st := s.streams[g.ID]
+	s.mu.Unlock()
+	if st == nil {
+		return
+	}
+	switch {
+	case g.Epoch != st.series.Epoch || g.Writer != st.writer || g.UUID != st.series.UUID:
+		st.fail(&redoubt.Error{Op: "store delta", Object: string(g.ID), Err: fmt.Errorf("epoch %d of %s: %w", g.Epoch, g.Writer, redoubt.ErrFenced)})
+	case g.Owner != s.o.ID || g.OwnerTerm != st.term:
+		st.fail(&redoubt.Error{Op: "store delta", Object: string(g.ID), Err: fmt.Errorf("node %s owns the group now: %w", g.Owner, redoubt.ErrUnavailable)})
+	}
+}
+
+// Entries gives the index the entries of a segment: from the node's own copy of
+// its head, or a peer's.
+func (s *Store) Entries(ctx context.Context, sr index.Series, ordinal uint64) ([]index.Entry, error) {
+	sg, err := s.segmentAt(sr, ordinal)
+	if err != nil {
+		return nil, err
+	}
+	d, err := s.head(ctx, sr, &sg)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]index.Entry, 0, len(d.Entries))
+	for i := range d.Entries {
+		e := &d.Entries[i]
+		// A copy entry without data, a baseline or a bookmark changes nothing.
+		if e.Extent.Len == 0 || !e.Kind.Zeroes() && !e.HasData() {
+			continue
+		}
+		out = append(out, index.Entry{LSN: e.LSN, Disk: e.Disk, Extent: e.Extent, Zero: e.Kind.Zeroes(), Block: e.Block, BlockOff: e.BlockOff, CRC: e.CRC})
+	}
+	return out, nil
+}
+
+// Contact is what is known of a group's writer.
+type Contact struct {
+	Epoch    redoubt.Epoch `json:"epoch"`
+	Head     redoubt.LSN   `json:"head"`      // last LSN in its journal
+	HeadTime int64         `json:"head_time"` // time of that write, Unix nanoseconds
+	Last     int64         `json:"last"`      // when the writer was last heard of, by the owner's clock
+}
+
+// Head returns how far the group's writer was last known to be, and when it
+// was last heard of. Nodes that do not own the group know it within a second or
+// so. Zero values: never heard of.
+func (s *Store) Head(id redoubt.GroupID) (head redoubt.LSN, headTime, lastContact time.Time) {
+	s.mu.Lock()
+	c := s.contacts[id]
+	s.mu.Unlock()
+	if c.Last == 0 {
+		return 0, time.Time{}, time.Time{}
+	}
+	return c.Head, time.Unix(0, c.HeadTime), time.Unix(0, c.Last)
+}
+
+func (s *Store) contact(id redoubt.GroupID, e redoubt.Epoch, head redoubt.LSN, headTime int64) {
+	s.learnContact(id, Contact{Epoch: e, Head: head, HeadTime: headTime, Last: s.o.Now().UnixNano()})
+}
+
+func (s *Store) learnContact(id redoubt.GroupID, c Contact) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := s.contacts[id]
+	if c.Epoch < old.Epoch || c.Epoch == old.Epoch && c.Last < old.Last {
+		return
+	}
+	// A delta may be heard of after a heartbeat that was sent later.
+	if c.Epoch == old.Epoch && c.Head < old.Head {
+		c.Head, c.HeadTime = old.Head, old.HeadTime
+	}
+	s.contacts[id] = c
+}
+
+// exchangeContacts tells the other nodes about the writers of this node's
+// groups, so that it is known how far they were when this node dies.
+func (s *Store) exchangeContacts() {
+	t := time.NewTicker(s.o.Tick)
+	defer t.Stop()
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-t.C:
+		}
+		mine := map[redoubt.GroupID]Contact{}
+		s.mu.Lock()
+		for id := range s.streams {
+			mine[id] = s.contacts[id]
+		}
+		s.mu.Unlock()
+		if len(mine) == 0 {
+			continue
+		}
+		body := encodeMeta(mine)
+		for _, n := range s.catalog.Nodes() {
+			if n.ID == s.o.ID || !s.peers.up(n.ID) {
+				continue
+			}
+			ctx, cancel := context.WithTimeout(s.ctx, s.o.PutTimeout)
+			_, err := s.peers.call(ctx, n.ID, methodContact, body)
+			cancel()
+			if err != nil && s.ctx.Err() == nil {
+				s.o.Logger.Debug("contacts not told", "node", n.ID, "err", err)
+			}
+		}
+	}
+}
+
+func (s *Store) serveContact(_ context.Context, body []byte) ([]byte, error) {
+	var m map[redoubt.GroupID]Contact
+	if _, err := decodeMeta(body, &m); err != nil {
+		return nil, err
+	}
+	for id, c := range m {
+		if _, ok := s.catalog.Group(id); ok {
+			s.learnContact(id, c)
+		}
+	}
+	return nil, nil
+}

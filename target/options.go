@@ -1,0 +1,71 @@
+package target
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/internal/rpc"
+	"github.com/redoubt-dr/redoubt/internal/vfs"
+)
+
+// Options of a Store. Node, Dir, FS, RPC and Pool are required.
+type Options struct {
+	Node *cluster.Node
+	ID   redoubt.NodeID // this node; default Node.ID()
+	Dir  string         // holds the shard log and the index
+	FS   vfs.FS
+	RPC  *rpc.Server // Open registers the methods target.*
+	Pool *rpc.Pool
+	// Logger may be nil: no logging.
+	Logger *slog.Logger
+	Now    func() time.Time // default time.Now
+
+	K, M int // shards of a group whose source asks for no number; default 2+1
+
+	CacheBytes   int64         // bound on inflated blocks in memory; default 128 MiB
+	IndexBytes   int64         // bound on index blocks in memory; default 64 MiB
+	HeadBytes    int64         // bound on parsed heads in memory; default 32 MiB
+	PendingBytes int64         // bound on deltas that are not committed yet, over all groups; default 256 MiB
+	LogFileSize  int64         // of a shard log file; default 256 MiB
+	PutTimeout   time.Duration // after which a node that is needed for redundancy only is given up; default 1 s
+	RepairBytes  int64         // bytes a second that repair writes at most; default 64 MiB
+	Tick         time.Duration // of repair, contact exchange and probing of nodes that are down; default 500 ms
+}
+
+func (o *Options) defaults() error {
+	if o.Node == nil || o.Dir == "" || o.FS == nil || o.RPC == nil || o.Pool == nil {
+		return &redoubt.Error{Op: "open store", Object: o.Dir, Err: redoubt.ErrInvalid, Hint: "an option is missing"}
+	}
+	if o.ID == "" {
+		o.ID = o.Node.ID()
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.K == 0 {
+		o.K, o.M = 2, 1
+	}
+	set := func(v *int64, n int64) {
+		if *v <= 0 {
+			*v = n
+		}
+	}
+	set(&o.CacheBytes, 128<<20)
+	set(&o.IndexBytes, 64<<20)
+	set(&o.HeadBytes, 32<<20)
+	set(&o.PendingBytes, 256<<20)
+	set(&o.LogFileSize, 256<<20)
+	set(&o.RepairBytes, 64<<20)
+	if o.PutTimeout <= 0 {
+		o.PutTimeout = time.Second
+	}
+	if o.Tick <= 0 {
+		o.Tick = 500 * time.Millisecond
+	}
+	return nil
+}

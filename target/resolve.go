@@ -1,0 +1,200 @@
+package target
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/cluster"
+)
+
+// PointSpec says which recovery point is meant. The zero value is the latest.
+type PointSpec struct {
+	Time     time.Time        // the state after the last write that is not later
+	LSN      redoubt.LSN      // on the history that leads to the current state
+	Position redoubt.Position // on any branch
+}
+
+// ParsePoint reads "latest", a position EPOCH:LSN, an LSN, or a time in RFC 3339.
+func ParsePoint(t string) (PointSpec, error) {
+	t = strings.TrimSpace(t)
+	if t == "" || t == "latest" {
+		return PointSpec{}, nil
+	}
+	if p, err := redoubt.ParsePosition(t); err == nil {
+		return PointSpec{Position: p}, nil
+	}
+	if l, err := redoubt.ParseLSN(t); err == nil {
+		return PointSpec{LSN: l}, nil
+	}
+	if w, err := time.Parse(time.RFC3339Nano, t); err == nil {
+		return PointSpec{Time: w}, nil
+	}
+	return PointSpec{}, &redoubt.Error{Op: "parse point", Object: t, Err: redoubt.ErrInvalid,
+		Hint: "a point is latest, a time such as 2026-01-02T15:04:05Z, an LSN such as 4711, or a position such as 1:4711"}
+}
+
+// String returns the form that ParsePoint reads.
+func (p PointSpec) String() string {
+	switch {
+	case !p.Position.IsZero():
+		return p.Position.String()
+	case p.LSN != 0:
+		return p.LSN.String()
+	case !p.Time.IsZero():
+		return p.Time.UTC().Format(time.RFC3339Nano)
+	}
+	return "latest"
+}
+
+// Resolve finds the position that spec means and the time of its write. It
+// answers for everything committed before the call; without a majority of the
+// nodes only positions that this node knows already.
+func (s *Store) Resolve(ctx context.Context, id redoubt.GroupID, spec PointSpec) (redoubt.Position, time.Time, error) {
+	none := func(err error) (redoubt.Position, time.Time, error) { return redoubt.Position{}, time.Time{}, err }
+	if err := s.node.Barrier(ctx); err != nil && spec.Position.IsZero() && spec.LSN == 0 {
+		return none(err)
+	}
+	g, err := s.group(id)
+	if err != nil {
+		return none(err)
+	}
+	var p redoubt.Position
+	switch {
+	case !spec.Position.IsZero():
+		p = spec.Position
+	case spec.LSN != 0:
+		p, err = s.positionOfLSN(&g, spec.LSN)
+	case !spec.Time.IsZero():
+		p, err = s.positionOfTime(ctx, &g, spec.Time)
+	default:
+		p = g.Committed
+	}
+	if err != nil {
+		return none(err)
+	}
+	if err := s.checkPosition(&g, p); err != nil {
+		return none(err)
+	}
+	t, err := s.timeOf(ctx, &g, p)
+	if err != nil {
+		return none(err)
+	}
+	return p, t, nil
+}
+
+func noPoint(g *cluster.Group, what string, cause error, hint string) error {
+	return &redoubt.Error{Op: "find point " + what + " of group", Object: string(g.ID), Err: cause, Hint: hint}
+}
+
+// checkPosition refuses what is no recovery point.
+func (s *Store) checkPosition(g *cluster.Group, p redoubt.Position) error {
+	head, ok := s.catalog.Head(g.ID, p.Epoch)
+	switch {
+	case !ok:
+		return noPoint(g, p.String(), fmt.Errorf("no epoch %d: %w", p.Epoch, redoubt.ErrNotFound), fmt.Sprintf("the current epoch is %d", g.Epoch))
+	case p.LSN > head:
+		return noPoint(g, p.String(), fmt.Errorf("nothing is committed after %d:%d: %w", p.Epoch, head, redoubt.ErrNotFound), "")
+	case g.Lineage.Path(p) == nil:
+		f, _ := g.Lineage.Find(p.Epoch)
+		return noPoint(g, p.String(), fmt.Errorf("epoch %d begins after LSN %d: %w", p.Epoch, f.At, redoubt.ErrNotFound), fmt.Sprintf("it may be %d:%d", f.Parent, p.LSN))
+	case g.Baseline == 0:
+		return noPoint(g, p.String(), fmt.Errorf("the first copy is not complete: %w", redoubt.ErrState), "there is no recovery point yet")
+	case p.LSN < g.Baseline:
+		return noPoint(g, p.String(), fmt.Errorf("the first point is at LSN %d: %w", g.Baseline, redoubt.ErrNotFound), "the first copy was not complete before")
+	}
+	return nil
+}
+
+// positionOfLSN finds the epoch that wrote lsn on the current history.
+func (s *Store) positionOfLSN(g *cluster.Group, lsn redoubt.LSN) (redoubt.Position, error) {
+	if lsn > g.Committed.LSN {
+		return redoubt.Position{}, noPoint(g, lsn.String(), fmt.Errorf("nothing is committed after %s: %w", g.Committed, redoubt.ErrNotFound), "")
+	}
+	for _, st := range g.Lineage.Path(g.Committed) {
+		if lsn > st.From && lsn <= st.To {
+			return redoubt.Position{Epoch: st.Epoch, LSN: lsn}, nil
+		}
+	}
+	return redoubt.Position{}, noPoint(g, lsn.String(), redoubt.ErrNotFound, "")
+}
+
+// positionOfTime finds the last write that is not later than t on the current
+// history.
+func (s *Store) positionOfTime(ctx context.Context, g *cluster.Group, t time.Time) (redoubt.Position, error) {
+	what := t.UTC().Format(time.RFC3339Nano)
+	if now := s.o.Now(); t.After(now) {
+		return redoubt.Position{}, noPoint(g, what, fmt.Errorf("it is in the future: %w", redoubt.ErrInvalid), "now it is "+now.UTC().Format(time.RFC3339))
+	}
+	ns := t.UnixNano()
+	for _, st := range g.Lineage.Path(g.Committed) {
+		if st.To == st.From {
+			continue
+		}
+		sg, ok := s.catalog.FindTime(g.ID, st.Epoch, ns)
+		if !ok {
+			continue // all of this epoch is later
+		}
+		if sg.First > st.To {
+			return redoubt.Position{Epoch: st.Epoch, LSN: st.To}, nil
+		}
+		lsn, err := s.lastBefore(ctx, g, &sg, ns)
+		if err != nil {
+			return redoubt.Position{}, err
+		}
+		return redoubt.Position{Epoch: st.Epoch, LSN: min(lsn, st.To)}, nil
+	}
+	return redoubt.Position{}, noPoint(g, what, fmt.Errorf("it lies before the first write that is kept: %w", redoubt.ErrNotFound), "redoubt points shows the timeline")
+}
+
+// lastBefore returns the last LSN of the segment whose time is not later than ns.
+func (s *Store) lastBefore(ctx context.Context, g *cluster.Group, sg *cluster.Segment, ns int64) (redoubt.LSN, error) {
+	if sg.LastTime <= ns {
+		return sg.Last, nil
+	}
+	d, err := s.head(ctx, seriesOf(g, sg.Epoch), sg)
+	if err != nil {
+		return 0, err
+	}
+	// An LSN without an entry changed nothing; it goes with the one before it.
+	lsn := sg.First
+	for i := range d.Entries {
+		e := &d.Entries[i]
+		if e.Time > ns {
+			return max(e.LSN-1, sg.First), nil
+		}
+		lsn = e.LSN
+	}
+	return lsn, nil
+}
+
+// timeOf returns the time of the write at p.
+func (s *Store) timeOf(ctx context.Context, g *cluster.Group, p redoubt.Position) (time.Time, error) {
+	for _, st := range g.Lineage.Path(p) {
+		if st.To == st.From {
+			continue
+		}
+		sg, ok := s.catalog.FindSegment(g.ID, st.Epoch, st.To)
+		if !ok {
+			break
+		}
+		if sg.Last == st.To {
+			return time.Unix(0, sg.LastTime), nil
+		}
+		d, err := s.head(ctx, seriesOf(g, st.Epoch), &sg)
+		if err != nil {
+			return time.Time{}, err
+		}
+		at := sg.FirstTime
+		for i := range d.Entries {
+			if d.Entries[i].LSN > st.To {
+				break
+			}
+			at = d.Entries[i].Time
+		}
+		return time.Unix(0, at), nil
+	}
+	return time.Unix(0, g.CreatedAt), nil
+}

@@ -1,0 +1,90 @@
+package target
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/pki"
+	"github.com/redoubt-dr/redoubt/internal/rpc"
+	"github.com/redoubt-dr/redoubt/target/index"
+	"github.com/redoubt-dr/redoubt/target/segment"
+)
+
+// serve registers what other nodes may call.
+func (s *Store) serve() {
+	for method, h := range map[string]func(context.Context, []byte) ([]byte, error){
+		methodPing:    func(context.Context, []byte) ([]byte, error) { return nil, nil },
+		methodPut:     s.servePut,
+		methodRead:    s.serveRead,
+		methodHead:    s.serveHead,
+		methodContact: s.serveContact,
+	} {
+		s.o.RPC.Handle(method, targetsOnly(method, s.open(h)))
+	}
+}
+
+func targetsOnly(method string, h func(context.Context, []byte) ([]byte, error)) rpc.Handler {
+	return func(ctx context.Context, peer pki.Identity, body []byte) ([]byte, error) {
+		if peer.Role != pki.RoleTarget {
+			return nil, &redoubt.Error{Op: "call " + method, Object: peer.String(), Err: redoubt.ErrDenied, Hint: "only nodes of the secondary site may call it"}
+		}
+		return h(ctx, body)
+	}
+}
+
+// open refuses calls while the store is closed, so that a node that shares its
+// port with other services does not seem alive.
+func (s *Store) open(h func(context.Context, []byte) ([]byte, error)) func(context.Context, []byte) ([]byte, error) {
+	return func(ctx context.Context, body []byte) ([]byte, error) {
+		if s.ctx.Err() != nil {
+			return nil, &redoubt.Error{Op: "call store", Object: string(s.o.ID), Err: errors.Join(redoubt.ErrClosed, redoubt.ErrUnavailable)}
+		}
+		return h(ctx, body)
+	}
+}
+
+func (s *Store) servePut(ctx context.Context, body []byte) ([]byte, error) {
+	var r putRequest
+	rest, err := decodeMeta(body, &r)
+	if err != nil {
+		return nil, err
+	}
+	if uint64(r.HeadLen) > uint64(len(rest)) {
+		return nil, fmt.Errorf("head of %d bytes in %d: %w", r.HeadLen, len(rest), redoubt.ErrCorrupt)
+	}
+	return nil, s.log.Put(ctx, &segment.Shard{ID: r.ID, K: r.K, M: r.M, Size: r.Size, Head: rest[:r.HeadLen], Data: rest[r.HeadLen:]})
+}
+
+func (s *Store) serveRead(_ context.Context, body []byte) ([]byte, error) {
+	var r readRequest
+	if _, err := decodeMeta(body, &r); err != nil {
+		return nil, err
+	}
+	b, err := s.log.ReadRange(r.ID, r.Off, r.N)
+	s.noticeRot(r.ID, err)
+	return b, err
+}
+
+func (s *Store) serveHead(_ context.Context, body []byte) ([]byte, error) {
+	var r readRequest
+	if _, err := decodeMeta(body, &r); err != nil {
+		return nil, err
+	}
+	b, err := s.log.ReadHead(r.ID)
+	s.noticeRot(r.ID, err)
+	return b, err
+}
+
+// noticeRot has a shard that was found rotten built again. It is forgotten at
+// once: a rotten shard is as good as none.
+func (s *Store) noticeRot(id segment.ID, err error) {
+	if !errors.Is(err, redoubt.ErrCorrupt) {
+		return
+	}
+	s.o.Logger.Error("stored shard is rotten; it is rebuilt from the others", "shard", id.String(), "err", err)
+	s.counter.rotten.Add(1)
+	s.log.Forget(id)
+	s.repair.again(index.Series{Group: id.Group, UUID: id.UUID, Epoch: id.Epoch}, id.Ordinal)
+}

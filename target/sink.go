@@ -1,0 +1,200 @@
+package target
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/internal/pki"
+	"github.com/redoubt-dr/redoubt/ship"
+)
+
+const helloTimeout = 10 * time.Second
+
+type sink struct{ s *Store }
+
+// Hello answers a sender: it creates an unknown group, redirects to the owner,
+// fences what is not the current writer, and opens a stream otherwise.
+func (k sink) Hello(ctx context.Context, peer pki.Identity, h ship.Hello) (ship.Welcome, ship.Stream, error) {
+	s := k.s
+	ctx, cancel := context.WithTimeout(ctx, helloTimeout)
+	defer cancel()
+	fail := func(err error, hint string) (ship.Welcome, ship.Stream, error) {
+		return ship.Welcome{}, nil, &redoubt.Error{Op: "accept stream of group", Object: string(h.Group), Err: err, Hint: hint}
+	}
+	if err := redoubt.ValidName("group", string(h.Group)); err != nil {
+		return ship.Welcome{}, nil, err
+	}
+	if h.Reverse {
+		return fail(fmt.Errorf("a reverse stream goes to a source: %w", redoubt.ErrInvalid), "")
+	}
+	if peer.Role != pki.RoleSource && peer.Role != pki.RoleTarget {
+		return fail(fmt.Errorf("certificate of %s: %w", peer, redoubt.ErrDenied), "a stream needs the certificate of a source or a target")
+	}
+	defer s.lockGroup(h.Group)()
+	if err := s.node.Barrier(ctx); err != nil {
+		return ship.Welcome{}, nil, err
+	}
+	g, known := s.catalog.Group(h.Group)
+	if !known {
+		if h.Probe || peer.Role != pki.RoleSource || peer.Name != h.Source {
+			return fail(redoubt.ErrNotFound, "the source creates the group when it first connects")
+		}
+		var err error
+		if g, err = s.create(ctx, h); err != nil {
+			return ship.Welcome{}, nil, err
+		}
+	}
+	if g.UUID != h.UUID {
+		return fail(fmt.Errorf("the group there belongs to another source or an earlier journal: %w", redoubt.ErrExists),
+			"choose another group name; a journal that was made anew counts as another source")
+	}
+	w := s.welcome(&g)
+	if h.Probe {
+		w.Fenced = h.Epoch != g.Epoch || peer.String() != g.Writer
+		return w, nil, nil
+	}
+	if g.Owner != s.o.ID {
+		info, ok := s.catalog.Node(g.Owner)
+		if !ok {
+			return fail(fmt.Errorf("owner %s has no address: %w", g.Owner, redoubt.ErrUnavailable), "")
+		}
+		w.Redirect = info.Addr
+		w.Reason = "node " + string(g.Owner) + " owns the group"
+		return w, nil, nil
+	}
+	if h.Receipt != nil && peer == (pki.Identity{Role: pki.RoleSource, Name: g.Source}) {
+		if err := s.receipt(ctx, &g, h.Receipt); err != nil {
+			return ship.Welcome{}, nil, err
+		}
+	}
+	switch {
+	case h.Epoch > g.Epoch:
+		return fail(fmt.Errorf("epoch %d, the cluster knows %d: %w", h.Epoch, g.Epoch, redoubt.ErrState), "the source belongs to another cluster, or the cluster was restored from an old copy")
+	case peer.String() != g.Writer:
+		w.Fenced, w.Reason = true, fmt.Sprintf("%s writes the group since epoch %d", g.Writer, g.Epoch)
+		return w, nil, nil
+	case h.Epoch < g.Epoch:
+		f, _ := g.Lineage.Find(g.Epoch)
+		if f.Parent != h.Epoch || f.At != h.Head {
+			w.Fenced = true
+			w.Reason = fmt.Sprintf("epoch %d continues %d:%d, the journal ends at %d:%d", g.Epoch, f.Parent, f.At, h.Epoch, h.Head)
+			return w, nil, nil
+		}
+		w.Reason = fmt.Sprintf("take over as the writer of epoch %d", g.Epoch)
+		return w, nil, nil
+	}
+	if peer.Role == pki.RoleSource {
+		g2, err := s.update(ctx, &g, h)
+		if err != nil {
+			return ship.Welcome{}, nil, err
+		}
+		g = g2
+	}
+	st, g, err := s.openStream(ctx, g.ID)
+	if err != nil {
+		return ship.Welcome{}, nil, err
+	}
+	if st.writer != peer.String() || st.series.Epoch != h.Epoch || g.Owner != s.o.ID {
+		st.Close()
+		return fail(redoubt.ErrUnavailable, "the group changed meanwhile; connect again")
+	}
+	s.contact(g.ID, g.Epoch, h.Head, h.HeadTime)
+	return s.welcome(&g), st, nil
+}
+
+// lockGroup lets one Hello of the group at a time pass, and returns the unlock.
+func (s *Store) lockGroup(id redoubt.GroupID) func() {
+	s.mu.Lock()
+	m := s.joining[id]
+	if m == nil {
+		m = &sync.Mutex{}
+		s.joining[id] = m
+	}
+	s.mu.Unlock()
+	m.Lock()
+	return m.Unlock
+}
+
+func (s *Store) welcome(g *cluster.Group) ship.Welcome {
+	return ship.Welcome{Epoch: g.Epoch, Lineage: g.Lineage, Writer: g.Writer, Committed: g.Committed, Baseline: g.Baseline,
+		State: g.State.String(), Owner: string(g.Owner)}
+}
+
+func (s *Store) create(ctx context.Context, h ship.Hello) (cluster.Group, error) {
+	k, m := h.K, h.M
+	if k == 0 {
+		k, m = s.o.K, s.o.M
+	}
+	v, err := s.node.Propose(ctx, cluster.CreateGroup{ID: h.Group, UUID: h.UUID, Source: h.Source, SourceAddr: h.Advertise,
+		Disks: h.Disks, K: k, M: m, Now: s.o.Now().UnixNano()})
+	if err != nil {
+		return cluster.Group{}, err
+	}
+	g, ok := v.(cluster.Group)
+	if !ok {
+		return cluster.Group{}, &redoubt.Error{Op: "create group", Object: string(h.Group), Err: redoubt.ErrUnavailable}
+	}
+	s.o.Logger.Info("group created", "group", g.ID, "source", g.Source, "owner", g.Owner, "k", g.K, "m", g.M)
+	return g, nil
+}
+
+// update tells the cluster a changed address, and refuses changed disks.
+func (s *Store) update(ctx context.Context, g *cluster.Group, h ship.Hello) (cluster.Group, error) {
+	if h.Advertise == g.SourceAddr && (len(h.Disks) == 0 || slices.Equal(h.Disks, g.Disks)) {
+		return *g, nil
+	}
+	v, err := s.node.Propose(ctx, cluster.UpdateGroup{Group: g.ID, SourceAddr: h.Advertise, Disks: h.Disks})
+	if err != nil {
+		return cluster.Group{}, err
+	}
+	if n, ok := v.(cluster.Group); ok {
+		return n, nil
+	}
+	return *g, nil
+}
+
+// receipt records which writes the returned source has lost.
+func (s *Store) receipt(ctx context.Context, g *cluster.Group, l *ship.LossSummary) error {
+	r := cluster.Receipt{Epoch: l.Head.Epoch, Writes: l.Writes, Bytes: l.Bytes, FirstTime: l.FirstTime, LastTime: l.LastTime}
+	if l.Head.LSN > l.Fork.LSN {
+		r.First, r.Last = l.Fork.LSN+1, l.Head.LSN
+	}
+	if old := g.Receipt; old != nil && old.Epoch == r.Epoch && old.First == r.First && old.Last == r.Last && old.Writes == r.Writes {
+		return nil // told before
+	}
+	r.Time = s.o.Now().UnixNano()
+	_, err := s.node.Propose(ctx, cluster.RecordReceipt{Group: g.ID, Receipt: r})
+	return err
+}
+
+// openStream replaces the group's stream. The old one may have a proposal under
+// way, whose outcome decides where the new one begins.
+func (s *Store) openStream(ctx context.Context, id redoubt.GroupID) (*stream, cluster.Group, error) {
+	s.mu.Lock()
+	old := s.streams[id]
+	s.mu.Unlock()
+	if old != nil {
+		old.stop(&redoubt.Error{Op: "store delta", Object: string(id), Err: redoubt.ErrClosed, Hint: "the sender has connected again"})
+		if err := s.node.Barrier(ctx); err != nil {
+			return nil, cluster.Group{}, err
+		}
+	}
+	g, err := s.group(id)
+	if err != nil {
+		return nil, g, err
+	}
+	st := newStream(s, &g, s.catalog.SegmentCount(id, g.Epoch))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		st.cancel()
+		return nil, g, &redoubt.Error{Op: "open stream", Object: string(id), Err: redoubt.ErrClosed}
+	}
+	s.streams[id] = st
+	return st, g, nil
+}

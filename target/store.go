@@ -1,0 +1,150 @@
+package target
+
+import (
+	"context"
+	"path/filepath"
+	"sync"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/ship"
+	"github.com/redoubt-dr/redoubt/target/cache"
+	"github.com/redoubt-dr/redoubt/target/index"
+	"github.com/redoubt-dr/redoubt/target/segment"
+)
+
+// Store is one node's part of the secondary site. All methods may be called
+// concurrently.
+type Store struct {
+	o       Options
+	node    *cluster.Node
+	catalog *cluster.Catalog
+	log     *segment.Log
+	idx     *index.Index
+	peers   *peers
+	coders  *coders
+	repair  *repairer
+
+	heads  *cache.Cache[segmentKey, *ship.Delta]
+	blocks *cache.Cache[blockKey, *rawBlock]
+
+	room    *semaphore.Weighted // bytes of pending deltas
+	kick    chan struct{}       // wakes the committer
+	counter counters
+
+	mu       sync.Mutex
+	streams  map[redoubt.GroupID]*stream
+	joining  map[redoubt.GroupID]*sync.Mutex // one Hello at a time
+	contacts map[redoubt.GroupID]Contact
+	closed   bool
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+}
+
+// segmentKey names a segment.
+type segmentKey struct {
+	index.Series
+	ordinal uint64
+}
+
+type blockKey struct {
+	segmentKey
+	block uint32
+}
+
+// Open opens the node's store and starts to follow the catalog. The caller
+// closes it before the cluster node.
+func Open(o Options) (*Store, error) {
+	if err := o.defaults(); err != nil {
+		return nil, err
+	}
+	s := &Store{o: o, node: o.Node, catalog: o.Node.Catalog(), coders: newCoders(),
+		heads: cache.New[segmentKey, *ship.Delta](o.HeadBytes), blocks: cache.New[blockKey, *rawBlock](o.CacheBytes),
+		room: semaphore.NewWeighted(o.PendingBytes), kick: make(chan struct{}, 1),
+		streams: map[redoubt.GroupID]*stream{}, joining: map[redoubt.GroupID]*sync.Mutex{}, contacts: map[redoubt.GroupID]Contact{}}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	var err error
+	if s.log, err = segment.Open(filepath.Join(o.Dir, "shards"), segment.Options{FS: o.FS, Logger: o.Logger, FileSize: o.LogFileSize}); err != nil {
+		return nil, err
+	}
+	s.idx, err = index.Open(filepath.Join(o.Dir, "index"), index.Options{FS: o.FS, Logger: o.Logger, Heads: s, CacheBytes: o.IndexBytes})
+	if err != nil {
+		s.log.Close()
+		return nil, err
+	}
+	s.peers = newPeers(&s.o, s.catalog)
+	s.repair = newRepairer(s)
+	s.serve()
+	s.run(s.commit)
+	s.run(s.follow)
+	s.run(s.repair.loop)
+	s.run(s.exchangeContacts)
+	s.run(func() { s.peers.probe(s.ctx) })
+	return s, nil
+}
+
+func (s *Store) run(fn func()) {
+	s.wg.Add(1)
+	go func() {
+		defer s.wg.Done()
+		fn()
+	}()
+}
+
+// Close ends all streams and closes the shard log and the index. Views fail
+// with ErrClosed afterwards. Close once the shipping listener takes no more.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	all := s.streams
+	s.streams = map[redoubt.GroupID]*stream{}
+	s.mu.Unlock()
+	s.cancel()
+	for _, st := range all {
+		st.fail(&redoubt.Error{Op: "store delta", Object: string(st.group), Err: redoubt.ErrClosed})
+	}
+	s.wg.Wait()
+	err := s.idx.Close()
+	if lerr := s.log.Close(); err == nil {
+		err = lerr
+	}
+	return err
+}
+
+// Sink takes the streams of the groups that this node owns.
+func (s *Store) Sink() ship.Sink { return sink{s} }
+
+// group returns the group from the node's catalog.
+func (s *Store) group(id redoubt.GroupID) (cluster.Group, error) {
+	g, ok := s.catalog.Group(id)
+	if !ok {
+		return cluster.Group{}, &redoubt.Error{Op: "find group", Object: string(id), Err: redoubt.ErrNotFound, Hint: "redoubt group list shows the groups"}
+	}
+	return g, nil
+}
+
+func seriesOf(g *cluster.Group, e redoubt.Epoch) index.Series {
+	return index.Series{Group: g.ID, UUID: g.UUID, Epoch: e}
+}
+
+// segmentAt returns the manifest of a committed segment.
+func (s *Store) segmentAt(sr index.Series, ordinal uint64) (cluster.Segment, error) {
+	if g, ok := s.catalog.Group(sr.Group); ok && g.UUID == sr.UUID {
+		if sg := s.catalog.Segments(sr.Group, sr.Epoch, ordinal, 1); len(sg) == 1 {
+			return sg[0], nil
+		}
+	}
+	return cluster.Segment{}, &redoubt.Error{Op: "find segment", Object: segmentName(sr, ordinal), Err: redoubt.ErrNotFound}
+}
+
+func shardID(sr index.Series, sg *cluster.Segment, shard int) segment.ID {
+	return segment.ID{Group: sr.Group, UUID: sr.UUID, Epoch: sg.Epoch, Ordinal: sg.Ordinal, Shard: uint8(shard), CRC: sg.CRC}
+}

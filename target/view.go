@@ -1,0 +1,184 @@
+package target
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/target/index"
+)
+
+// View is the disks of a group as they were at one position. It is read-only
+// and lazy: opening reads at most one head per epoch, reading fetches what is
+// asked for. It stays right while the store goes on. Methods may be called
+// concurrently.
+type View struct {
+	s      *Store
+	pos    redoubt.Position
+	disks  []redoubt.Disk
+	series map[redoubt.Epoch]index.Series
+	prefix *index.Prefix
+	ctx    context.Context
+	cancel context.CancelFunc
+}
+
+const (
+	readTimeout   = 30 * time.Second // of one ReadAt or NextData
+	parallelReads = 4                // blocks that one ReadAt fetches at the same time
+	nextDataMax   = 4 << 20          // longest extent that NextData returns, in bytes
+)
+
+// View opens the group at a committed position. ErrNotFound if there is no such
+// recovery point; the hint says which there are.
+func (s *Store) View(ctx context.Context, id redoubt.GroupID, p redoubt.Position) (*View, error) {
+	g, err := s.group(id)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.checkPosition(&g, p); err != nil {
+		// The catalog may not have heard of it yet.
+		if berr := s.node.Barrier(ctx); berr != nil {
+			return nil, err
+		}
+		if g, err = s.group(id); err != nil {
+			return nil, err
+		}
+		if err := s.checkPosition(&g, p); err != nil {
+			return nil, err
+		}
+	}
+	v := &View{s: s, pos: p, disks: append([]redoubt.Disk(nil), g.Disks...), series: map[redoubt.Epoch]index.Series{}}
+	var spans []index.Span
+	for _, st := range g.Lineage.Path(p) {
+		if st.To == st.From {
+			continue
+		}
+		sg, ok := s.catalog.FindSegment(id, st.Epoch, st.To)
+		if !ok {
+			return nil, &redoubt.Error{Op: "open point " + p.String() + " of group", Object: string(id), Err: redoubt.ErrNotFound, Hint: "it is not retained"}
+		}
+		sp := index.Span{Series: seriesOf(&g, st.Epoch), Full: sg.Ordinal + 1}
+		if sg.Last > st.To {
+			sp.Full, sp.Partial, sp.Upto = sg.Ordinal, true, st.To
+		}
+		v.series[st.Epoch] = sp.Series
+		spans = append(spans, sp)
+	}
+	if v.prefix, err = s.idx.Prefix(ctx, spans); err != nil {
+		return nil, err
+	}
+	v.ctx, v.cancel = context.WithCancel(s.ctx)
+	return v, nil
+}
+
+// Position is the point that the View shows.
+func (v *View) Position() redoubt.Position { return v.pos }
+
+// Disks are the group's disks.
+func (v *View) Disks() []redoubt.Disk { return v.disks }
+
+// Close ends reads that are under way; later ones fail with ErrClosed.
+func (v *View) Close() error {
+	v.cancel()
+	return nil
+}
+
+func (v *View) disk(d redoubt.DiskID) (redoubt.Disk, error) {
+	for _, k := range v.disks {
+		if k.ID == d {
+			return k, nil
+		}
+	}
+	return redoubt.Disk{}, &redoubt.Error{Op: "read disk", Object: d.String(), Err: redoubt.ErrNotFound}
+}
+
+func (v *View) begin() (context.Context, context.CancelFunc, error) {
+	if v.ctx.Err() != nil {
+		return nil, nil, &redoubt.Error{Op: "read point", Object: v.pos.String(), Err: redoubt.ErrClosed}
+	}
+	ctx, cancel := context.WithTimeout(v.ctx, readTimeout)
+	return ctx, cancel, nil
+}
+
+// ReadAt fills p with the disk's bytes from off on. Every byte was verified
+// against the checksum that was made where it entered Redoubt; if that cannot
+// be done, it returns an error and p has no meaning.
+func (v *View) ReadAt(d redoubt.DiskID, p []byte, off uint64) error {
+	disk, err := v.disk(d)
+	if err != nil {
+		return err
+	}
+	e := redoubt.Extent{Off: off, Len: uint64(len(p))}
+	if !e.Within(disk.Size) {
+		return &redoubt.Error{Op: "read disk", Object: disk.Name, Err: fmt.Errorf("%s of %d bytes: %w", e, disk.Size, redoubt.ErrOutOfRange)}
+	}
+	ctx, cancel, err := v.begin()
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	pieces, err := v.prefix.Lookup(ctx, d, e)
+	if err != nil {
+		return err
+	}
+	clear(p)
+	var fetches errgroup.Group
+	fetches.SetLimit(parallelReads)
+	var one *index.Piece // fetched here: most reads need one block only
+	for i := range pieces {
+		q := &pieces[i]
+		if q.Kind != index.Data {
+			continue
+		}
+		if one != nil {
+			w := one
+			fetches.Go(func() error { return v.fill(ctx, w, p[w.Extent.Off-off:][:w.Extent.Len]) })
+		}
+		one = q
+	}
+	if one != nil {
+		err = v.fill(ctx, one, p[one.Extent.Off-off:][:one.Extent.Len])
+	}
+	if ferr := fetches.Wait(); err == nil {
+		err = ferr
+	}
+	if err != nil {
+		return &redoubt.Error{Op: "read point " + v.pos.String() + " disk", Object: disk.Name, Err: err}
+	}
+	return nil
+}
+
+// fill copies the bytes of a data piece.
+func (v *View) fill(ctx context.Context, q *index.Piece, dst []byte) error {
+	b, err := v.s.block(ctx, v.series[q.Ref.Epoch], q.Ref.Ordinal, q.Ref.Block)
+	if err != nil {
+		return err
+	}
+	data, err := b.entry(q.Ref)
+	if err != nil {
+		return err
+	}
+	if uint64(q.Ref.Skip)+q.Extent.Len > uint64(len(data)) {
+		return fmt.Errorf("piece %d+%d of an entry of %d: %w", q.Ref.Skip, q.Extent.Len, len(data), redoubt.ErrCorrupt)
+	}
+	copy(dst, data[q.Ref.Skip:])
+	return nil
+}
+
+// NextData returns the next extent at or after from that may hold anything but
+// zeros, at most 4 MiB of it; ok is false if there is none up to the disk's end.
+func (v *View) NextData(d redoubt.DiskID, from uint64) (e redoubt.Extent, ok bool, err error) {
+	disk, err := v.disk(d)
+	if err != nil {
+		return e, false, err
+	}
+	ctx, cancel, err := v.begin()
+	if err != nil {
+		return e, false, err
+	}
+	defer cancel()
+	return v.prefix.NextData(ctx, d, from, disk.Size, nextDataMax)
+}
