@@ -1,4 +1,4 @@
-package ship_test
+package ship
 
 import (
 	"bytes"
@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/ship"
 )
 
 // seed returns a generator whose seed is printed when the test fails.
@@ -65,9 +64,9 @@ func randomWrites(rng *rand.Rand, first redoubt.LSN, n, most int) []redoubt.Writ
 	return ws
 }
 
-func build(t testing.TB, codec ship.Codec, ws []redoubt.Write) *ship.Delta {
+func build(t testing.TB, codec Codec, ws []redoubt.Write) *Delta {
 	t.Helper()
-	b := ship.NewBuilder("g1", 3, ship.NewCompressor(codec))
+	b := NewBuilder("g1", 3, NewCompressor(codec))
 	for i := range ws {
 		if err := b.Add(&ws[i]); err != nil {
 			t.Fatal(err)
@@ -97,9 +96,9 @@ func TestDeltaRoundTrip(t *testing.T) {
 	rng := seed(t)
 	for range 20 {
 		ws := randomWrites(rng, redoubt.LSN(1+rng.IntN(1000)), 1+rng.IntN(40), 256<<10)
-		for _, codec := range []ship.Codec{ship.CodecNone, ship.CodecS2, ship.CodecZstd} {
+		for _, codec := range []Codec{CodecNone, CodecS2, CodecZstd} {
 			built := build(t, codec, ws)
-			d, err := ship.Parse(built.Encoded())
+			d, err := Parse(built.Encoded())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -111,7 +110,7 @@ func TestDeltaRoundTrip(t *testing.T) {
 			if d.First != ws[0].LSN || d.Last != ws[len(ws)-1].LSN || d.FirstTime != ws[0].Time || d.LastTime != ws[len(ws)-1].Time {
 				t.Fatalf("range %d-%d", d.First, d.Last)
 			}
-			head, err := ship.ParseHead(d.Encoded()[:d.HeadLen()])
+			head, err := ParseHead(d.Encoded()[:d.HeadLen()])
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -121,7 +120,7 @@ func TestDeltaRoundTrip(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				raw, err := ship.InflateBlock(r, d.Encoded()[r.Off:r.Off+r.Len], make([]byte, 0, ship.MaxBlock))
+				raw, err := InflateBlock(r, d.Encoded()[r.Off:r.Off+r.Len], make([]byte, 0, MaxBlock))
 				if err != nil || !bytes.Equal(raw, want) {
 					t.Fatalf("block %d from its range: %v", i, err)
 				}
@@ -136,7 +135,7 @@ func TestDeltaRoundTrip(t *testing.T) {
 func TestZeroWriteBecomesZero(t *testing.T) {
 	w := redoubt.Write{LSN: 1, Time: 1, Disk: 1, Kind: redoubt.KindWrite, Extent: redoubt.Extent{Off: 0, Len: 8192}, Data: make([]byte, 8192)}
 	w.CRC = redoubt.Checksum(w.Data)
-	d := build(t, ship.CodecS2, []redoubt.Write{w})
+	d := build(t, CodecS2, []redoubt.Write{w})
 	if e := d.Entries[0]; e.Kind != redoubt.KindZero || e.HasData() || len(d.Blocks()) != 0 {
 		t.Fatalf("entry %+v", e)
 	}
@@ -158,7 +157,7 @@ func TestBuilderRefuses(t *testing.T) {
 		"unknown kind":  {func(w *redoubt.Write) { w.Kind = 77 }, redoubt.ErrInvalid},
 		"write of none": {func(w *redoubt.Write) { w.Data = nil }, redoubt.ErrInvalid},
 	} {
-		b := ship.NewBuilder("g1", 1, ship.NewCompressor(ship.CodecS2))
+		b := NewBuilder("g1", 1, NewCompressor(CodecS2))
 		if err := b.Add(&good); err != nil {
 			t.Fatal(err)
 		}
@@ -175,11 +174,11 @@ func TestBuilderRefuses(t *testing.T) {
 // checksums behind it.
 func TestDeltaDamageIsFound(t *testing.T) {
 	rng := seed(t)
-	for _, codec := range []ship.Codec{ship.CodecNone, ship.CodecS2, ship.CodecZstd} {
+	for _, codec := range []Codec{CodecNone, CodecS2, CodecZstd} {
 		d := build(t, codec, randomWrites(rng, 100, 6, 4096))
 		enc := d.Encoded()
 		check := func(b []byte) error {
-			d, err := ship.Parse(b)
+			d, err := Parse(b)
 			if err != nil {
 				return err
 			}
@@ -211,18 +210,18 @@ func TestDeltaDamageIsFound(t *testing.T) {
 
 // A newer version is told apart from damage: its header checksum is right.
 func TestDeltaNewerVersion(t *testing.T) {
-	b := bytes.Clone(build(t, ship.CodecS2, randomWrites(seed(t), 1, 2, 4096)).Encoded())
+	b := bytes.Clone(build(t, CodecS2, randomWrites(seed(t), 1, 2, 4096)).Encoded())
 	b[8] = 2
 	crc := redoubt.Checksum(b[:92])
 	b[92], b[93], b[94], b[95] = byte(crc), byte(crc>>8), byte(crc>>16), byte(crc>>24)
-	if _, err := ship.Parse(b); !errors.Is(err, redoubt.ErrVersion) {
+	if _, err := Parse(b); !errors.Is(err, redoubt.ErrVersion) {
 		t.Fatal(err)
 	}
 }
 
 func FuzzDelta(f *testing.F) {
 	rng := rand.New(rand.NewPCG(1, 2))
-	for _, codec := range []ship.Codec{ship.CodecNone, ship.CodecS2, ship.CodecZstd} {
+	for _, codec := range []Codec{CodecNone, CodecS2, CodecZstd} {
 		f.Add(build(f, codec, randomWrites(rng, 7, 5, 2048)).Encoded(), true)
 	}
 	f.Fuzz(func(t *testing.T, b []byte, fix bool) {
@@ -238,7 +237,7 @@ func FuzzDelta(f *testing.F) {
 				put(head-8, redoubt.Checksum(b[96:head-8]))
 			}
 		}
-		d, err := ship.Parse(b)
+		d, err := Parse(b)
 		if err != nil {
 			if !errors.Is(err, redoubt.ErrCorrupt) && !errors.Is(err, redoubt.ErrVersion) {
 				t.Fatalf("neither corrupt nor newer: %v", err)
@@ -248,7 +247,7 @@ func FuzzDelta(f *testing.F) {
 		if err := d.VerifyAll(); err != nil {
 			return
 		}
-		if h, err := ship.ParseHead(b[:d.HeadLen()]); err != nil || h.Last != d.Last || len(h.Entries) != len(d.Entries) {
+		if h, err := ParseHead(b[:d.HeadLen()]); err != nil || h.Last != d.Last || len(h.Entries) != len(d.Entries) {
 			t.Fatalf("head alone: %v", err)
 		}
 		if err := d.Dump(&bytes.Buffer{}); err != nil {

@@ -58,7 +58,7 @@ func (s *Sender) Run(ctx context.Context) error {
 	if err := s.o.validate(); err != nil {
 		return err
 	}
-	cur, err := s.o.Journal.Cursor(s.o.Cursor, s.o.Journal.Tail()-1)
+	cur, err := s.cursor()
 	if err != nil {
 		return err
 	}
@@ -85,6 +85,17 @@ func (s *Sender) Run(ctx context.Context) error {
 			return ctx.Err()
 		}
 		wait = min(2*wait, backoffMost)
+	}
+}
+
+// cursor opens our place in the journal. A new one begins at the oldest record,
+// which the journal may be trimming at this moment: then again.
+func (s *Sender) cursor() (*journal.Cursor, error) {
+	for tries := 0; ; tries++ {
+		cur, err := s.o.Journal.Cursor(s.o.Cursor, s.o.Journal.Tail()-1)
+		if err == nil || tries == 10 || !errors.Is(err, redoubt.ErrGap) {
+			return cur, err
+		}
 	}
 }
 
