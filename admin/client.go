@@ -58,6 +58,16 @@ func Dial(target string, cred *pki.Credentials) (*Client, error) {
 	return c, nil
 }
 
+// NeedsIdentity reports whether Dial needs credentials for target. It refuses
+// an address that Dial would refuse.
+func NeedsIdentity(target string) (bool, error) {
+	if strings.HasPrefix(target, "unix:") && len(target) > len("unix:") {
+		return false, nil
+	}
+	_, err := hostPort(target)
+	return err == nil, err
+}
+
 // Target returns what Dial was given.
 func (c *Client) Target() string { return c.target }
 

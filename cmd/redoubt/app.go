@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"strings"
 	"time"
@@ -40,7 +39,11 @@ func (a *app) dial() (*admin.Client, error) {
 	if a.socket != "" {
 		target = "unix:" + a.socket
 	}
-	if strings.HasPrefix(target, "unix:") {
+	need, err := admin.NeedsIdentity(target)
+	if err != nil {
+		return nil, err
+	}
+	if !need {
 		return admin.Dial(target, nil)
 	}
 	cred, err := pki.Load(a.identity)
@@ -103,9 +106,9 @@ func args(names ...string) cobra.PositionalArgs {
 	return func(c *cobra.Command, given []string) error {
 		switch {
 		case len(given) < need:
-			return &redoubt.Error{Op: c.CommandPath(), Err: fmt.Errorf("%s is missing: %w", names[len(given)], redoubt.ErrInvalid), Hint: "usage: " + c.UseLine()}
+			return usage(c, "usage: "+c.UseLine(), "%s is missing", names[len(given)])
 		case len(given) > len(names):
-			return &redoubt.Error{Op: c.CommandPath(), Err: fmt.Errorf("unexpected argument %q: %w", given[len(names)], redoubt.ErrInvalid), Hint: "usage: " + c.UseLine()}
+			return usage(c, "usage: "+c.UseLine(), "unexpected argument %q", given[len(names)])
 		}
 		return nil
 	}

@@ -7,7 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/internal/pki"
 )
 
@@ -62,9 +61,9 @@ func caIssue(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use: "issue --role ROLE --name NAME", Short: "make a certificate for a node or an operator", Args: args(),
 		Long: "Makes node.crt, node.key and a copy of ca.crt in a folder that becomes the node's identity (redoubtd) or the operator's (--identity).",
-		RunE: a.runE(func(*cobra.Command, []string) error {
+		RunE: a.runE(func(c *cobra.Command, _ []string) error {
 			if role == "" || name == "" {
-				return &redoubt.Error{Op: "issue certificate", Err: fmt.Errorf("--role and --name are needed: %w", redoubt.ErrInvalid), Hint: "roles are source, target, operator, viewer; the name is the node's"}
+				return usage(c, "roles are source, target, operator, viewer; the name is the node's", "--role and --name are needed")
 			}
 			r, err := pki.ParseRole(role)
 			if err != nil {

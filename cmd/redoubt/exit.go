@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/admin"
 )
@@ -56,7 +58,7 @@ func (a *app) finish(ctx context.Context, err error) int {
 		code = exitInterrupted
 	case !a.started && code == exitFailed: // cobra's own: an unknown flag, a bad value
 		code = exitUsage
-		err = fmt.Errorf("%w: %w", err, redoubt.ErrInvalid)
+		err = usageError(err.Error())
 		hint = "redoubt COMMAND --help shows flags and arguments"
 	}
 	if a.json {
@@ -81,4 +83,15 @@ type jsonError struct {
 	Message  string `json:"message"`
 	Hint     string `json:"hint"`
 	ExitCode int    `json:"exit_code"`
+}
+
+// usageError is a mistake on the command line; it wraps redoubt.ErrInvalid
+// without saying so.
+type usageError string
+
+func (e usageError) Error() string { return string(e) }
+func (e usageError) Unwrap() error { return redoubt.ErrInvalid }
+
+func usage(c *cobra.Command, hint, format string, v ...any) error {
+	return &redoubt.Error{Op: c.CommandPath(), Err: usageError(fmt.Sprintf(format, v...)), Hint: hint}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -17,7 +18,7 @@ func journalCommand(a *app) *cobra.Command {
 func journalDump(a *app) *cobra.Command {
 	var from, to uint64
 	c := &cobra.Command{
-		Use: "dump DIR", Short: "print a line per record", Args: args("DIR"),
+		Use: "dump DIR", Short: "print a line per record (--json: a document per line)", Args: args("DIR"),
 		RunE: a.runE(func(_ *cobra.Command, args []string) error {
 			return journal.Dump(args[0], a.out, journal.DumpOptions{FS: vfs.OS, JSON: a.json, From: redoubt.LSN(from), To: redoubt.LSN(to)})
 		}),
@@ -27,33 +28,23 @@ func journalDump(a *app) *cobra.Command {
 	return c
 }
 
-type journalReport struct {
-	Dir      string   `json:"dir"`
-	Segments int64    `json:"segments"`
-	Batches  int64    `json:"batches"`
-	Records  int64    `json:"records"`
-	Bytes    int64    `json:"bytes"`
-	First    uint64   `json:"first_lsn"`
-	Last     uint64   `json:"last_lsn"`
-	Problems []string `json:"problems"`
-}
-
 func journalVerify(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "verify DIR", Short: "read all records and check every checksum", Args: args("DIR"),
 		RunE: a.runE(func(_ *cobra.Command, args []string) error {
 			r, err := journal.Verify(args[0])
-			if err != nil {
+			if err != nil && len(r.Problems) == 0 {
 				return err
 			}
-			out := journalReport{args[0], r.Segments, r.Batches, r.Records, r.Bytes, uint64(r.First), uint64(r.Last), append([]string{}, r.Problems...)}
 			if a.json {
-				err = a.printJSON(out)
-			} else {
-				fmt.Fprintf(a.out, "%d records in %d segments, LSN %d to %d, %s\n", r.Records, r.Segments, r.First, r.Last, iec(uint64(r.Bytes)))
-				for _, p := range r.Problems {
-					fmt.Fprintln(a.out, "damage:", p)
-				}
+				return errors.Join(a.printJSON(r), damage(err, "verify journal", args[0], len(r.Problems)))
+			}
+			fmt.Fprintf(a.out, "%d records in %d segments, LSN %d to %d, %s\n", r.Records, r.Segments, r.First, r.Last, iec(uint64(r.Bytes)))
+			for _, n := range r.Notes {
+				fmt.Fprintln(a.out, "note:", n)
+			}
+			for _, p := range r.Problems {
+				fmt.Fprintln(a.out, "damage:", p)
 			}
 			return damage(err, "verify journal", args[0], len(r.Problems))
 		}),
@@ -62,7 +53,7 @@ func journalVerify(a *app) *cobra.Command {
 
 // damage turns what a verification found into an exit code.
 func damage(err error, op, dir string, n int) error {
-	if err != nil || n == 0 {
+	if n == 0 {
 		return err
 	}
 	return &redoubt.Error{Op: op, Object: dir, Err: fmt.Errorf("%d places: %w", n, redoubt.ErrCorrupt), Hint: "keep a copy of the folder before anything else is tried"}

@@ -5,8 +5,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-
-	"github.com/redoubt-dr/redoubt"
 )
 
 const defaultServer = "unix:/run/redoubt/admin.sock"
@@ -62,9 +60,10 @@ func needsSubcommand(c *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return c.Help()
 	}
+	c.SuggestionsMinimumDistance = 2
 	hint := "commands: see " + c.CommandPath() + " --help"
 	if s := c.SuggestionsFor(args[0]); len(s) > 0 {
 		hint = "did you mean " + s[0] + "?"
 	}
-	return &redoubt.Error{Op: "unknown command", Object: c.CommandPath() + " " + args[0], Err: redoubt.ErrInvalid, Hint: hint}
+	return usage(c, hint, "unknown command %q", args[0])
 }

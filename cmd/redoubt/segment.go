@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -52,14 +53,13 @@ func verifySegments(a *app, dir string) error {
 		out.Damage = append(out.Damage, segmentDamage{d.File, d.Off, d.Len, d.Reason})
 	}
 	if a.json {
-		err = a.printJSON(out)
-	} else {
-		fmt.Fprintf(a.out, "%d shards in %d files, %s, %d deleted\n", r.Shards, r.Files, iec(uint64(r.Bytes)), r.Deleted)
-		for _, d := range out.Damage {
-			fmt.Fprintf(a.out, "damage: %s at %d, %d bytes: %s\n", d.File, d.Offset, d.Length, d.Reason)
-		}
+		return errors.Join(a.printJSON(out), damage(nil, "verify shard log", dir, len(out.Damage)))
 	}
-	return damage(err, "verify shard log", dir, len(out.Damage))
+	fmt.Fprintf(a.out, "%d shards in %d files, %s, %d deleted\n", r.Shards, r.Files, iec(uint64(r.Bytes)), r.Deleted)
+	for _, d := range out.Damage {
+		fmt.Fprintf(a.out, "damage: %s at %d, %d bytes: %s\n", d.File, d.Offset, d.Length, d.Reason)
+	}
+	return damage(nil, "verify shard log", dir, len(out.Damage))
 }
 
 // dumpLines wraps the text dump into a JSON document.
