@@ -55,9 +55,9 @@ func (s *Store) Points(ctx context.Context, id redoubt.GroupID, limit int) ([]Po
 	return out, nil
 }
 
-// Changed returns what was written in the epoch with from < LSN <= to: per disk,
-// sorted and merged.
-func (s *Store) Changed(ctx context.Context, id redoubt.GroupID, e redoubt.Epoch, from, to redoubt.LSN) (map[redoubt.DiskID][]redoubt.Extent, error) {
+// Changed returns what was written in the stretch: per disk, sorted and merged.
+func (s *Store) Changed(ctx context.Context, id redoubt.GroupID, st redoubt.Stretch) (map[redoubt.DiskID][]redoubt.Extent, error) {
+	e, from, to := st.Epoch, st.From, st.To
 	if err := s.node.Barrier(ctx); err != nil {
 		return nil, err
 	}

@@ -10,11 +10,15 @@ import (
 	"github.com/redoubt-dr/redoubt/cluster"
 )
 
-// PointSpec says which recovery point is meant. The zero value is the latest.
+// PointSpec says which recovery point is meant: the latest, if no field but
+// Before is set.
 type PointSpec struct {
 	Time     time.Time        // the state after the last write that is not later
 	LSN      redoubt.LSN      // on the history that leads to the current state
 	Position redoubt.Position // on any branch
+	// Before, if set, takes the history that leads to it in place of that which
+	// leads to the current state: for choosing again after a failover.
+	Before redoubt.Position
 }
 
 // ParsePoint reads "latest", a position EPOCH:LSN, an LSN, or a time in RFC 3339.
@@ -61,16 +65,20 @@ func (s *Store) Resolve(ctx context.Context, id redoubt.GroupID, spec PointSpec)
 	if err != nil {
 		return none(err)
 	}
+	base := g.Committed
+	if !spec.Before.IsZero() {
+		base = spec.Before
+	}
 	var p redoubt.Position
 	switch {
 	case !spec.Position.IsZero():
 		p = spec.Position
 	case spec.LSN != 0:
-		p, err = s.positionOfLSN(&g, spec.LSN)
+		p, err = s.positionOfLSN(&g, base, spec.LSN)
 	case !spec.Time.IsZero():
-		p, err = s.positionOfTime(ctx, &g, spec.Time)
+		p, err = s.positionOfTime(ctx, &g, base, spec.Time)
 	default:
-		p = g.Committed
+		p = base
 	}
 	if err != nil {
 		return none(err)
@@ -108,12 +116,12 @@ func (s *Store) checkPosition(g *cluster.Group, p redoubt.Position) error {
 	return nil
 }
 
-// positionOfLSN finds the epoch that wrote lsn on the current history.
-func (s *Store) positionOfLSN(g *cluster.Group, lsn redoubt.LSN) (redoubt.Position, error) {
-	if lsn > g.Committed.LSN {
-		return redoubt.Position{}, noPoint(g, lsn.String(), fmt.Errorf("nothing is committed after %s: %w", g.Committed, redoubt.ErrNotFound), "")
+// positionOfLSN finds the epoch that wrote lsn on the history that leads to base.
+func (s *Store) positionOfLSN(g *cluster.Group, base redoubt.Position, lsn redoubt.LSN) (redoubt.Position, error) {
+	if lsn > base.LSN {
+		return redoubt.Position{}, noPoint(g, lsn.String(), fmt.Errorf("nothing is committed after %s: %w", base, redoubt.ErrNotFound), "")
 	}
-	for _, st := range g.Lineage.Path(g.Committed) {
+	for _, st := range g.Lineage.Path(base) {
 		if lsn > st.From && lsn <= st.To {
 			return redoubt.Position{Epoch: st.Epoch, LSN: lsn}, nil
 		}
@@ -121,15 +129,15 @@ func (s *Store) positionOfLSN(g *cluster.Group, lsn redoubt.LSN) (redoubt.Positi
 	return redoubt.Position{}, noPoint(g, lsn.String(), redoubt.ErrNotFound, "")
 }
 
-// positionOfTime finds the last write that is not later than t on the current
-// history.
-func (s *Store) positionOfTime(ctx context.Context, g *cluster.Group, t time.Time) (redoubt.Position, error) {
+// positionOfTime finds the last write that is not later than t on the history
+// that leads to base.
+func (s *Store) positionOfTime(ctx context.Context, g *cluster.Group, base redoubt.Position, t time.Time) (redoubt.Position, error) {
 	what := t.UTC().Format(time.RFC3339Nano)
 	if now := s.o.Now(); t.After(now) {
 		return redoubt.Position{}, noPoint(g, what, fmt.Errorf("it is in the future: %w", redoubt.ErrInvalid), "now it is "+now.UTC().Format(time.RFC3339))
 	}
 	ns := t.UnixNano()
-	for _, st := range g.Lineage.Path(g.Committed) {
+	for _, st := range g.Lineage.Path(base) {
 		if st.To == st.From {
 			continue
 		}
