@@ -23,7 +23,8 @@ type load struct {
 	mu   sync.Mutex
 	err  error
 
-	files fileCount
+	broken chan struct{} // closed at the first failure
+	files  fileCount
 }
 
 // fileCount says what was done with files.
@@ -39,7 +40,7 @@ func (c fileCount) String() string {
 // until end, or until a write fails.
 func startLoad(fsDir string, relay *oracle.Relay, disks []redoubt.Disk, seed uint64) (*load, error) {
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &load{stop: cancel}
+	l := &load{stop: cancel, broken: make(chan struct{})}
 	if fsDir != "" {
 		l.goDo(func() error { return l.writeFiles(ctx, filepath.Join(fsDir, "demo"), rand.New(rand.NewPCG(seed, 2))) })
 	}
@@ -81,6 +82,9 @@ func (l *load) goDo(fn func() error) {
 		defer l.wg.Done()
 		if err := fn(); err != nil {
 			l.mu.Lock()
+			if l.err == nil {
+				close(l.broken)
+			}
 			l.err = errors.Join(l.err, err)
 			l.mu.Unlock()
 		}
@@ -92,6 +96,18 @@ func (l *load) end() error {
 	l.stop()
 	l.wg.Wait()
 	return l.err
+}
+
+// endBroken waits until a user notices that the disks are gone, then ends all.
+func (l *load) endBroken(patience time.Duration) error {
+	select {
+	case <-l.broken:
+		l.end()
+		return nil
+	case <-time.After(patience):
+		l.end()
+		return errors.New("the users noticed nothing: the load did not reach the disks")
+	}
 }
 
 // failed returns what went wrong so far.

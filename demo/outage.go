@@ -123,8 +123,8 @@ func (t *tour) killSource(context.Context) error {
 	t.site.Source.Kill()
 	l := t.load
 	t.load = nil
-	if err := l.end(); err == nil {
-		return errors.New("the users noticed nothing: the load did not reach the source")
+	if err := l.endBroken(patience); err != nil {
+		return err
 	}
 	t.unmount()
 	n, bytes := t.model.Count(1)
