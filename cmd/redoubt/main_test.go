@@ -42,7 +42,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"json": checkJSON,
-			"mode": checkMode,
+			"mode": checkMode, "mkjournal": makeJournal, "mkshards": makeShards, "flip": flip,
 		},
 		Condition: func(cond string) (bool, error) {
 			if cond == "nbd" {
