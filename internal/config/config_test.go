@@ -202,3 +202,36 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// Every key has a line in the reference.
+func TestEveryKeyIsDocumented(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/CONFIG.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var walk func(t reflect.Type, key string) []string
+	walk = func(ty reflect.Type, key string) []string {
+		switch ty.Kind() {
+		case reflect.Pointer:
+			return walk(ty.Elem(), key)
+		case reflect.Slice:
+			return walk(ty.Elem(), key+"[]")
+		case reflect.Struct:
+			var out []string
+			for i := range ty.NumField() {
+				out = append(out, walk(ty.Field(i).Type, join(key, ty.Field(i).Tag.Get("yaml")))...)
+			}
+			return out
+		}
+		return []string{key}
+	}
+	keys := walk(reflect.TypeFor[Config](), "")
+	if len(keys) < 25 {
+		t.Fatalf("found only %v", keys)
+	}
+	for _, k := range keys {
+		if !strings.Contains(string(doc), "| `"+k+"` |") {
+			t.Errorf("docs/CONFIG.md has no line for %s", k)
+		}
+	}
+}
