@@ -191,8 +191,8 @@ const replicaBatch = 4 << 20
 
 // Replicate takes writes that another writer ordered: they keep LSN and time,
 // continue the journal's head and belong to epoch e. Data is copied. A copy
-// record with data is applied like a write, one without changes nothing. It is
-// allowed while clients may not write. On an error a prefix of ws may have been
+// record with data is applied like a write, one without changes nothing; the
+// parts of one copied extent may share an LSN. It is allowed while clients may not write. On an error a prefix of ws may have been
 // taken: the journal's head says how much.
 func (g *Group) Replicate(e redoubt.Epoch, ws []redoubt.Write) error {
 	for i := range ws {
@@ -202,7 +202,7 @@ func (g *Group) Replicate(e redoubt.Epoch, ws []redoubt.Write) error {
 	}
 	for len(ws) > 0 {
 		n, bytes := 0, 0
-		for n < len(ws) && n < 1024 && (n == 0 || bytes+len(ws[n].Data) <= replicaBatch || ws[n].LSN == ws[n-1].LSN) {
+		for n < len(ws) && (n == 0 || ws[n].LSN == ws[n-1].LSN || n < batchWrites && bytes+len(ws[n].Data) <= replicaBatch) {
 			bytes += len(ws[n].Data)
 			n++
 		}

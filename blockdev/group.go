@@ -140,19 +140,19 @@ func (g *Group) replay() error {
 	head := g.j.Head().LSN
 	g.head = g.applied
 	for g.head < head {
-		err := g.j.Replay(g.head+1, func(w *redoubt.Write) error {
-			if w.LSN != g.head+1 {
+		from := g.head
+		err := g.j.Replay(from+1, func(w *redoubt.Write) error {
+			if g.used >= g.o.MemoryLimit/2 && w.LSN != g.head {
+				return errPause
+			}
+			// The parts of a copied extent share an LSN.
+			if w.LSN != g.head+1 && (w.LSN != g.head || g.head == from) {
 				return &redoubt.Error{Op: "replay journal", Object: w.LSN.String(), Err: fmt.Errorf("expected %d: %w", g.head+1, redoubt.ErrGap)}
 			}
 			if err := g.check(w); err != nil {
 				return err
 			}
-			own := *w
-			own.Data = slices.Clone(w.Data)
-			g.insert(&own)
-			if g.used >= g.o.MemoryLimit/2 {
-				return errPause
-			}
+			g.insert(w) // its data is ours to keep
 			return nil
 		})
 		if err != nil && !errors.Is(err, errPause) {

@@ -198,10 +198,10 @@ func (s *Server) start(nc net.Conn) {
 		defer s.wg.Done()
 		defer close(c.done)
 		c.run()
-		c.giveUp()
 		s.mu.Lock()
-		delete(s.conns, c)
+		delete(s.conns, c) // first, so that a client that sees the end can come again
 		s.mu.Unlock()
+		c.giveUp()
 	}()
 }
 
