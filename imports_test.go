@@ -18,7 +18,7 @@ type room struct {
 	may  []string
 }
 
-var plumbing = []string{".", "internal/vfs", "internal/wire", "internal/rpc", "internal/netmux", "internal/pki"}
+var plumbing = []string{".", "internal/vfs", "internal/wire", "internal/rpc", "internal/netmux", "internal/pki", "internal/version"}
 
 // importTable holds the direction in which data flows. The longest path that
 // fits decides. See docs/ARCHITECTURE.md.
@@ -27,6 +27,7 @@ var importTable = []room{
 	{"internal/vfs", []string{"."}},
 	{"internal/wire", []string{"."}},
 	{"internal/pki", []string{"."}},
+	{"internal/version", nil},
 	{"internal/rpc", plumbing},
 	{"internal/netmux", plumbing},
 	{"internal/oracle", []string{"."}},

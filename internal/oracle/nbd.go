@@ -13,9 +13,6 @@ import (
 const (
 	optExportName = 1
 
-	repErrPolicy  = 1<<31 + 2
-	repErrInvalid = 1<<31 + 3
-
 	clientFixedNewstyle = 1
 	clientNoZeroes      = 2
 	serverNoZeroes      = 2
