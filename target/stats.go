@@ -49,12 +49,18 @@ func (s *Store) Stats() Stats {
 	return st
 }
 
-// Redundancy counts, for a group, the committed segments and those that lack
-// shards, over all epochs.
-func (s *Store) Redundancy(id redoubt.GroupID) (segments, degraded uint64, err error) {
+// Redundancy says how well a group's history is stored, over all epochs.
+type Redundancy struct {
+	Segments uint64 // committed
+	Degraded uint64 // of these, without all of their shards
+	Bytes    uint64 // of all shards on all nodes
+}
+
+// Redundancy counts the group's segments.
+func (s *Store) Redundancy(id redoubt.GroupID) (r Redundancy, err error) {
 	g, err := s.group(id)
 	if err != nil {
-		return 0, 0, err
+		return r, err
 	}
 	for _, f := range g.Lineage {
 		for from := uint64(0); ; {
@@ -63,15 +69,17 @@ func (s *Store) Redundancy(id redoubt.GroupID) (segments, degraded uint64, err e
 				break
 			}
 			for i := range segs {
-				segments++
-				if ones(segs[i].Stored) < int(segs[i].K)+int(segs[i].M) {
-					degraded++
+				stored := ones(segs[i].Stored)
+				r.Segments++
+				r.Bytes += uint64(stored) * uint64(segs[i].ShardSize)
+				if stored < int(segs[i].K)+int(segs[i].M) {
+					r.Degraded++
 				}
 			}
 			from += uint64(len(segs))
 		}
 	}
-	return segments, degraded, nil
+	return r, nil
 }
 
 // Report is what Verify found in a node's folder.

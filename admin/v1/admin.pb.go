@@ -3071,9 +3071,10 @@ type LossReceipt struct {
 	FirstTime     *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=first_time,json=firstTime,proto3" json:"first_time,omitempty"` // of the first lost write
 	LastTime      *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=last_time,json=lastTime,proto3" json:"last_time,omitempty"`
 	Writes        []*LostWrite           `protobuf:"bytes,12,rep,name=writes,proto3" json:"writes,omitempty"`
-	Truncated     bool                   `protobuf:"varint,13,opt,name=truncated,proto3" json:"truncated,omitempty"` // writes holds only the first ones
-	Disks         []*DiskExtents         `protobuf:"bytes,14,rep,name=disks,proto3" json:"disks,omitempty"`          // merged
-	Branch        string                 `protobuf:"bytes,15,opt,name=branch,proto3" json:"branch,omitempty"`        // directory at the source that keeps the lost writes
+	Truncated     bool                   `protobuf:"varint,13,opt,name=truncated,proto3" json:"truncated,omitempty"`                              // writes holds only the first ones
+	Disks         []*DiskExtents         `protobuf:"bytes,14,rep,name=disks,proto3" json:"disks,omitempty"`                                       // merged
+	Branch        string                 `protobuf:"bytes,15,opt,name=branch,proto3" json:"branch,omitempty"`                                     // directory at the source that keeps the lost writes
+	KeptElsewhere uint64                 `protobuf:"varint,16,opt,name=kept_elsewhere,json=keptElsewhere,proto3" json:"kept_elsewhere,omitempty"` // writes above the fork that the source has trimmed: the secondary keeps them as a branch
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3211,6 +3212,13 @@ func (x *LossReceipt) GetBranch() string {
 		return x.Branch
 	}
 	return ""
+}
+
+func (x *LossReceipt) GetKeptElsewhere() uint64 {
+	if x != nil {
+		return x.KeptElsewhere
+	}
+	return 0
 }
 
 type LostWrite struct {
@@ -3694,7 +3702,7 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
 	"max_writes\x18\x02 \x01(\rR\tmaxWrites\"Q\n" +
 	"\x16GetLossReceiptResponse\x127\n" +
-	"\areceipt\x18\x01 \x01(\v2\x1d.redoubt.admin.v1.LossReceiptR\areceipt\"\xa4\x05\n" +
+	"\areceipt\x18\x01 \x01(\v2\x1d.redoubt.admin.v1.LossReceiptR\areceipt\"\xcb\x05\n" +
 	"\vLossReceipt\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\x1a\n" +
 	"\bcomplete\x18\x02 \x01(\bR\bcomplete\x12.\n" +
@@ -3712,7 +3720,8 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x06writes\x18\f \x03(\v2\x1b.redoubt.admin.v1.LostWriteR\x06writes\x12\x1c\n" +
 	"\ttruncated\x18\r \x01(\bR\ttruncated\x123\n" +
 	"\x05disks\x18\x0e \x03(\v2\x1d.redoubt.admin.v1.DiskExtentsR\x05disks\x12\x16\n" +
-	"\x06branch\x18\x0f \x01(\tR\x06branch\"\xa7\x01\n" +
+	"\x06branch\x18\x0f \x01(\tR\x06branch\x12%\n" +
+	"\x0ekept_elsewhere\x18\x10 \x01(\x04R\rkeptElsewhere\"\xa7\x01\n" +
 	"\tLostWrite\x12\x10\n" +
 	"\x03lsn\x18\x01 \x01(\x04R\x03lsn\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +

@@ -195,19 +195,10 @@ func (s *service) atWriter(ctx context.Context, group string) (*admin.Client, er
 		return nil, nil
 	}
 	at, ok := strings.CutPrefix(g.Writer, cluster.TargetWriter(""))
-	if !ok || !s.alive(redoubt.NodeID(at)) {
+	if !ok || !s.target.node.Alive(redoubt.NodeID(at)) {
 		return nil, nil
 	}
 	return s.elsewhere(ctx, redoubt.NodeID(at))
-}
-
-func (s *service) alive(id redoubt.NodeID) bool {
-	for _, n := range s.target.node.Status() {
-		if n.ID == id {
-			return n.Alive
-		}
-	}
-	return false
 }
 
 func (s *service) promotionOf(in *export.Instance) *adminv1.Promotion {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"strings"
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
@@ -77,29 +79,12 @@ func promotion(g cluster.Group) *adminv1.Promotion {
 	}
 }
 
-// segmentPage is how many manifests are counted at a time.
-const segmentPage = 4096
-
 func (s *service) redundancy(g cluster.Group) *adminv1.Redundancy {
-	out := &adminv1.Redundancy{Data: uint32(g.K), Parity: uint32(g.M)}
-	c := s.target.node.Catalog()
-	for _, f := range g.Lineage {
-		for from := uint64(0); ; from += segmentPage {
-			segs := c.Segments(g.ID, f.Epoch, from, segmentPage)
-			for _, sg := range segs {
-				out.Segments++
-				n := uint(sg.K) + uint(sg.M)
-				if sg.Stored != 1<<n-1 {
-					out.DegradedSegments++
-				}
-				out.StoredBytes += uint64(n) * uint64(sg.ShardSize)
-			}
-			if len(segs) < segmentPage {
-				break
-			}
-		}
+	r, err := s.target.store.Redundancy(g.ID)
+	if err != nil {
+		s.node.log.Warn("the redundancy of a group could not be counted", "group", string(g.ID), "err", err)
 	}
-	return out
+	return &adminv1.Redundancy{Data: uint32(g.K), Parity: uint32(g.M), Segments: r.Segments, DegradedSegments: r.Degraded, StoredBytes: r.Bytes}
 }
 
 func (s *service) clusterNodes() []*adminv1.ClusterNode {
@@ -108,10 +93,11 @@ func (s *service) clusterNodes() []*adminv1.ClusterNode {
 		owned[g.Owner] = append(owned[g.Owner], string(g.ID))
 	}
 	var out []*adminv1.ClusterNode
-	for _, n := range s.target.node.Status() {
+	st := s.target.node.Status()
+	for _, n := range st.Nodes {
 		out = append(out, &adminv1.ClusterNode{
-			Id: string(n.ID), Address: n.Addr, Alive: n.Alive, Leader: n.Leader, LastContact: stamp(n.LastContact),
-			RaftIndex: n.Index, Groups: owned[n.ID], Self: n.ID == redoubt.NodeID(s.node.cfg.Name), Role: n.Role,
+			Id: string(n.ID), Address: n.Addr, Alive: n.Alive, Leader: n.ID == st.Leader, LastContact: stamp(n.LastContact),
+			RaftIndex: n.Applied, Groups: owned[n.ID], Self: n.ID == redoubt.NodeID(s.node.cfg.Name), Role: strings.ToLower(n.Role),
 		})
 	}
 	return out
@@ -162,4 +148,30 @@ func reverseStatus(r *export.ReverseStatus, g cluster.Group) *adminv1.Reverse {
 		out.LastError = r.LastError.Error()
 	}
 	return out
+}
+
+// targetReceipt is the bound that the secondary can give until the old source
+// has returned, and then the source's own summary. The list of writes is at the
+// source.
+func (s *service) targetReceipt(_ context.Context, id redoubt.GroupID) (*adminv1.GetLossReceiptResponse, error) {
+	g, ok := s.target.node.Catalog().Group(id)
+	if !ok {
+		return nil, &redoubt.Error{Op: "find group", Object: string(id), Err: redoubt.ErrNotFound, Hint: "`redoubt group list` names the groups"}
+	}
+	if g.PromotedAt == 0 {
+		return nil, &redoubt.Error{Op: "loss receipt", Object: string(id), Err: redoubt.ErrNotFound, Hint: "the group was never failed over"}
+	}
+	out := &adminv1.LossReceipt{
+		Group: string(id), Fork: admin.FromPosition(g.Promoted),
+		OldHead:     &adminv1.Position{Epoch: uint64(g.Promoted.Epoch), Lsn: uint64(g.KnownHead)},
+		OldHeadTime: admin.FromNanos(g.KnownHeadTime), UnknownSince: admin.FromNanos(g.LastContact),
+		Records: uint64(max(g.KnownHead, g.Promoted.LSN) - g.Promoted.LSN),
+	}
+	if r := g.Receipt; r != nil {
+		out.Complete, out.UnknownSince = true, nil
+		out.Records, out.Bytes = r.Writes, r.Bytes
+		out.OldHead = &adminv1.Position{Epoch: uint64(r.Epoch), Lsn: uint64(max(r.Last, g.Promoted.LSN))}
+		out.FirstTime, out.LastTime, out.OldHeadTime = admin.FromNanos(r.FirstTime), admin.FromNanos(r.LastTime), admin.FromNanos(r.LastTime)
+	}
+	return &adminv1.GetLossReceiptResponse{Receipt: out}, nil
 }

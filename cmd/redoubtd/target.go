@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"net"
 	"path/filepath"
 	"time"
 
@@ -46,8 +48,11 @@ func openTarget(n *node) (t *targetRole, err error) {
 	}
 	t.node, err = cluster.Open(cluster.Options{
 		ID: id, Advertise: n.cfg.Advertise, Dir: filepath.Join(n.cfg.DataDir, "cluster"), Bootstrap: peers,
-		Dial: n.dial(netmux.ProtoRaft, pki.RoleTarget), RaftListener: n.mux.Listener(netmux.ProtoRaft, pki.RoleTarget),
-		RPC: calls, Pool: pool, Logger: n.log, OwnerTimeout: time.Duration(c.OwnerTimeout),
+		Dial: func(ctx context.Context, addr, proto string) (net.Conn, error) {
+			return netmux.Dial(ctx, addr, proto, n.cred, pki.RoleTarget)
+		},
+		RaftListener: n.mux.Listener(netmux.ProtoRaft, pki.RoleTarget),
+		RPC:          calls, Pool: pool, Logger: n.log, Timeouts: cluster.Timeouts{Owner: time.Duration(c.OwnerTimeout)},
 		OnFatal: func(err error) {
 			select {
 			case n.fatal <- err:
@@ -60,7 +65,7 @@ func openTarget(n *node) (t *targetRole, err error) {
 	}
 	t.undo.add(t.node.Close)
 	t.store, err = target.Open(target.Options{
-		Node: t.node, ID: id, Dir: filepath.Join(n.cfg.DataDir, "target"), FS: vfs.OS{}, RPC: calls, Pool: pool,
+		Node: t.node, ID: id, Dir: filepath.Join(n.cfg.DataDir, "target"), FS: vfs.OS, RPC: calls, Pool: pool,
 		Logger: n.log, CacheBytes: int64(c.Cache),
 	})
 	if err != nil {
@@ -68,7 +73,7 @@ func openTarget(n *node) (t *targetRole, err error) {
 	}
 	t.undo.add(t.store.Close)
 	t.exports, err = export.Open(export.Options{
-		ID: id, Node: t.node, Store: t.store, RPC: calls, Pool: pool,
+		ID: id, Node: t.node, Store: t.store,
 		Dir: filepath.Join(n.cfg.DataDir, "exports"), RunDir: filepath.Join(n.cfg.RunDir, "export"),
 		DialTarget: n.dial(netmux.ProtoShip, pki.RoleTarget), DialSource: n.dial(netmux.ProtoShip, pki.RoleSource),
 		Logger: n.log,

@@ -54,10 +54,10 @@ func (m *Manager) promote(ctx context.Context, g cluster.Group, kind cluster.Pro
 	if err != nil {
 		return nil, err
 	}
-	k := m.known(ctx, g)
+	head, headTime, contact := m.o.Store.Head(g.ID)
 	after, err := m.propose(ctx, g, cluster.Promote{
 		Group: g.ID, Kind: kind, Point: point, NewEpoch: g.Epoch + 1, Writer: cluster.TargetWriter(m.o.ID),
-		KnownHead: k.Head, KnownHeadTime: k.HeadTime, LastContact: k.Contact, Now: m.o.Now().UnixNano(),
+		KnownHead: head, KnownHeadTime: unixNano(headTime), LastContact: unixNano(contact), Now: m.o.Now().UnixNano(),
 	})
 	if err != nil {
 		return nil, err
@@ -79,7 +79,7 @@ func (m *Manager) promote(ctx context.Context, g cluster.Group, kind cluster.Pro
 		m.wg.Go(func() { m.reopen(dir) })
 		return nil, err
 	}
-	m.o.Logger.Warn("failed over", "group", string(g.ID), "point", point.String(), "epoch", after.Epoch, "known_head", k.Head)
+	m.o.Logger.Warn("failed over", "group", string(g.ID), "point", point.String(), "epoch", after.Epoch, "known_head", head)
 	return in, m.adopt(in, after)
 }
 

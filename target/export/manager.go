@@ -13,7 +13,6 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster"
-	"github.com/redoubt-dr/redoubt/internal/rpc"
 	"github.com/redoubt-dr/redoubt/target"
 )
 
@@ -22,8 +21,6 @@ type Options struct {
 	ID         redoubt.NodeID
 	Node       *cluster.Node
 	Store      *target.Store
-	RPC        *rpc.Server // the manager registers its method
-	Pool       *rpc.Pool
 	Dir        string // folders of the instances
 	RunDir     string // NBD sockets
 	JournalMax int64  // bytes of journal for each instance; default 4 GiB
@@ -68,7 +65,6 @@ func Open(o Options) (*Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.RPC.Handle(knownMethod, m.serveKnown)
 	for _, f := range dirs {
 		m.wg.Go(func() { m.reopen(filepath.Dir(f)) })
 	}

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/admin"
+	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
+	"github.com/redoubt-dr/redoubt/target"
+)
+
+// Bounds of an answer of ListPoints.
+const (
+	defaultPoints = 20
+	maxPoints     = 10_000
+)
+
+// listPoints lists the newest points, or those around a time.
+func (s *service) listPoints(ctx context.Context, r *adminv1.ListPointsRequest) (*adminv1.ListPointsResponse, error) {
+	limit := int(r.GetLimit())
+	if limit == 0 {
+		limit = defaultPoints
+	}
+	limit = min(limit, maxPoints)
+	all, err := s.target.store.Points(ctx, redoubt.GroupID(r.GetGroup()), maxPoints)
+	if err != nil {
+		return nil, err
+	}
+	out := &adminv1.ListPointsResponse{}
+	if len(all) == 0 {
+		return out, nil
+	}
+	out.Latest, out.Earliest = point(all[0]), point(all[len(all)-1])
+	if r.GetAround() != nil {
+		all = around(all, admin.ToNanos(r.GetAround()), limit)
+	}
+	out.Truncated = len(all) > limit || len(all) == maxPoints
+	for _, p := range all[:min(limit, len(all))] {
+		out.Points = append(out.Points, point(p))
+	}
+	return out, nil
+}
+
+// around returns up to limit points of ps, which are newest first, that lie
+// nearest to the time ns.
+func around(ps []target.Point, ns int64, limit int) []target.Point {
+	i, _ := slices.BinarySearchFunc(ps, ns, func(p target.Point, ns int64) int {
+		switch {
+		case p.Time > ns:
+			return -1
+		case p.Time < ns:
+			return 1
+		}
+		return 0
+	})
+	from := max(0, min(i-limit/2, len(ps)-limit))
+	return ps[from:min(len(ps), from+limit)]
+}
+
+func point(p target.Point) *adminv1.Point {
+	return &adminv1.Point{Position: admin.FromPosition(p.Position), Time: stamp(time.Unix(0, p.Time)), FirstLsn: uint64(p.First),
+		FirstTime: admin.FromNanos(p.Since), StoredBytes: uint64(p.Bytes), Degraded: p.Degraded}
+}
