@@ -58,7 +58,11 @@ type Compressor struct {
 func NewCompressor(codec Codec) *Compressor { return &Compressor{codec: codec} }
 
 // SetCodec changes the codec for the blocks to come.
-func (c *Compressor) SetCodec(codec Codec) { c.codec = codec }
+func (c *Compressor) SetCodec(codec Codec) {
+	if c.codec != codec {
+		c.codec, c.misses = codec, 0
+	}
+}
 
 // After tryAfter blocks that did not shrink only one in tryEvery is tried.
 const (
@@ -80,7 +84,7 @@ func (c *Compressor) compress(raw []byte) ([]byte, Codec, error) {
 	case CodecZstd:
 		if c.zenc == nil {
 			enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
-				zstd.WithEncoderCRC(false), zstd.WithWindowSize(MaxBlock), zstd.WithLowerEncoderMem(true))
+				zstd.WithEncoderCRC(false), zstd.WithAllLitEntropyCompression(true), zstd.WithWindowSize(MaxBlock), zstd.WithLowerEncoderMem(true))
 			if err != nil {
 				return nil, 0, err
 			}

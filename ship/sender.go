@@ -63,16 +63,18 @@ func (s *Sender) Run(ctx context.Context) error {
 		return err
 	}
 	s.update(func(st *SenderStatus) { st.Acked = redoubt.Position{Epoch: s.o.Journal.Epoch(), LSN: cur.Acked()} })
-	last, wait := "", backoffFirst
+	last, wait := "", backoffFirst // last: where it went well; tried first, or last of all if it fell silent
+	silent := false
 	for {
 		before, begin := s.ackedLSN(), time.Now()
-		good, err := s.round(ctx, cur, last)
+		good, err := s.round(ctx, cur, last, silent)
 		if stop := s.fatal(ctx, err); stop != nil {
 			return stop
 		}
 		if good != "" {
 			last = good
 		}
+		silent = errors.Is(err, errSilent)
 		if s.ackedLSN() > before || time.Since(begin) > steady {
 			wait = backoffFirst
 		}
@@ -121,15 +123,24 @@ func (s *Sender) fatal(ctx context.Context, err error) error {
 	return nil
 }
 
+// errSilent marks a peer that said nothing for PeerTimeout. Its host may be gone
+// without a trace, so that only connecting to it would take seconds.
+var errSilent = errors.New("the peer is silent")
+
 // errJournal marks errors of our own journal.
 var errJournal = errors.New("journal")
 
-// round tries last and then all addresses, following redirects, until one
+// round tries last and then all addresses (last at the end if it was silent), following redirects, until one
 // session was accepted; it returns that session's address and why it ended.
-func (s *Sender) round(ctx context.Context, cur *journal.Cursor, last string) (good string, err error) {
-	queue := s.o.Addrs()
+func (s *Sender) round(ctx context.Context, cur *journal.Cursor, last string, silent bool) (good string, err error) {
+	queue := slices.Clone(s.o.Addrs())
 	if last != "" {
-		queue = append([]string{last}, queue...)
+		queue = slices.DeleteFunc(queue, func(a string) bool { return a == last })
+		if silent {
+			queue = append(queue, last)
+		} else {
+			queue = slices.Insert(queue, 0, last)
+		}
 	}
 	if len(queue) == 0 {
 		err = &redoubt.Error{Op: "ship", Err: fmt.Errorf("no address to ship to: %w", redoubt.ErrUnavailable)}

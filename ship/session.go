@@ -234,7 +234,7 @@ func (x *session) listen() error {
 			}
 			var ne net.Error
 			if errors.As(err, &ne) && ne.Timeout() {
-				err = fmt.Errorf("silent for %s: %w", x.s.o.PeerTimeout, err)
+				err = fmt.Errorf("%w for %s", errSilent, x.s.o.PeerTimeout)
 			}
 			return &redoubt.Error{Op: "ship to", Object: x.conn.RemoteAddr().String(), Err: fmt.Errorf("%w: %w", redoubt.ErrUnavailable, err)}
 		}
