@@ -69,7 +69,7 @@ func (s *Site) Call(ctx context.Context, n *Node, out proto.Message, args ...str
 // Status returns what a node knows of the group.
 func (s *Site) Status(ctx context.Context, n *Node) (*adminv1.GetStatusResponse, *adminv1.Group, error) {
 	st := &adminv1.GetStatusResponse{}
-	if err := s.Call(ctx, n, st, "status", s.Group); err != nil {
+	if err := s.Call(ctx, n, st, "status"); err != nil {
 		return nil, nil, err
 	}
 	for _, g := range st.Groups {
