@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -10,7 +11,7 @@ import (
 )
 
 // Elsewhere refuses every RPC with redoubt.ErrState. A handler embeds it and
-// overrides what its role serves.
+// overrides what its role serves. Its zero value is usable.
 type Elsewhere struct {
 	Why  string // such as "this node is a source"
 	Hint string // whom to ask instead
@@ -19,7 +20,9 @@ type Elsewhere struct {
 var _ adminv1connect.AdminServiceHandler = Elsewhere{}
 
 func (e Elsewhere) refuse(op, group string) error {
-	return &redoubt.Error{Op: op, Object: group, Err: fmt.Errorf("%s: %w", e.Why, redoubt.ErrState), Hint: e.Hint}
+	why := cmp.Or(e.Why, "this node does not serve it")
+	hint := cmp.Or(e.Hint, "ask a node of the other role: --server https://HOST:PORT")
+	return &redoubt.Error{Op: op, Object: group, Err: fmt.Errorf("%s: %w", why, redoubt.ErrState), Hint: hint}
 }
 
 // GetStatus refuses.
