@@ -209,8 +209,14 @@ func TestReadOnlyExports(t *testing.T) {
 // TestPipelined keeps many requests of all kinds in flight on several
 // connections, each on its own part of the disk, and checks every read.
 func TestPipelined(t *testing.T) {
-	const part, conns, ops = 1 << 20, 4, 3000
-	sv := serve(t, ServerOptions{SlowReads: 3}, newRig(t, GroupOptions{ApplyInterval: 200 * time.Microsecond}, nil, conns*part))
+	for name, interval := range map[string]time.Duration{"busy applier": 200 * time.Microsecond, "idle applier": time.Hour} {
+		t.Run(name, func(t *testing.T) { pipelined(t, interval) })
+	}
+}
+
+func pipelined(t *testing.T, interval time.Duration) {
+	const part, conns, ops = 1 << 20, 4, 1500
+	sv := serve(t, ServerOptions{SlowReads: 3}, newRig(t, GroupOptions{ApplyInterval: interval}, nil, conns*part))
 	rng := newSeed(t)
 	var wg sync.WaitGroup
 	for k := range conns {
