@@ -8,6 +8,7 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/target/index"
 )
 
 // PointSpec says which recovery point is meant: the latest, if no field but
@@ -16,6 +17,7 @@ type PointSpec struct {
 	Time     time.Time        // the state after the last write that is not later
 	LSN      redoubt.LSN      // on the history that leads to the current state
 	Position redoubt.Position // on any branch
+	Bookmark string           // the newest of that name
 	// Before, if set, takes the history that leads to it in place of that which
 	// leads to the current state: for choosing again after a failover.
 	Before redoubt.Position
@@ -40,13 +42,15 @@ func ParsePoint(t string) (PointSpec, error) {
 		Hint: "a point is latest, a time such as 2026-01-02T15:04:05Z, an LSN such as 4711, or a position such as 1:4711"}
 }
 
-// String returns the form that ParsePoint reads.
+// String returns the form that ParsePoint reads; a bookmark is named as such.
 func (p PointSpec) String() string {
 	switch {
 	case !p.Position.IsZero():
 		return p.Position.String()
 	case p.LSN != 0:
 		return p.LSN.String()
+	case p.Bookmark != "":
+		return "bookmark " + p.Bookmark
 	case !p.Time.IsZero():
 		return p.Time.UTC().Format(time.RFC3339Nano)
 	}
@@ -75,6 +79,8 @@ func (s *Store) Resolve(ctx context.Context, id redoubt.GroupID, spec PointSpec)
 		p = spec.Position
 	case spec.LSN != 0:
 		p, err = s.positionOfLSN(&g, base, spec.LSN)
+	case spec.Bookmark != "":
+		p, err = s.positionOfBookmark(ctx, &g, base, spec.Bookmark)
 	case !spec.Time.IsZero():
 		p, err = s.positionOfTime(ctx, &g, base, spec.Time)
 	default:
@@ -205,4 +211,46 @@ func (s *Store) timeOf(ctx context.Context, g *cluster.Group, p redoubt.Position
 		return time.Unix(0, at), nil
 	}
 	return time.Unix(0, g.CreatedAt), nil
+}
+
+// positionOfBookmark finds the newest bookmark of that name on the history that
+// leads to base. It reads heads from the newest on until it finds it.
+func (s *Store) positionOfBookmark(ctx context.Context, g *cluster.Group, base redoubt.Position, name string) (redoubt.Position, error) {
+	for _, st := range g.Lineage.Path(base) {
+		sg, ok := s.catalog.FindSegment(g.ID, st.Epoch, st.To)
+		for ok && ctx.Err() == nil {
+			sr := seriesOf(g, st.Epoch)
+			d, err := s.head(ctx, sr, &sg)
+			if err != nil {
+				return redoubt.Position{}, err
+			}
+			for i := len(d.Entries) - 1; i >= 0; i-- {
+				e := &d.Entries[i]
+				if e.Kind != redoubt.KindBookmark || !e.HasData() || e.LSN > st.To {
+					continue
+				}
+				b, err := s.block(ctx, sr, sg.Ordinal, e.Block)
+				if err != nil {
+					return redoubt.Position{}, err
+				}
+				data, err := b.entry(index.Ref{BlockOff: e.BlockOff, Len: e.DataLen, CRC: e.CRC})
+				if err != nil {
+					return redoubt.Position{}, err
+				}
+				if string(data) == name {
+					return redoubt.Position{Epoch: st.Epoch, LSN: e.LSN}, nil
+				}
+			}
+			if ok = sg.Ordinal > 0; ok {
+				prev := s.catalog.Segments(g.ID, st.Epoch, sg.Ordinal-1, 1)
+				if ok = len(prev) == 1; ok {
+					sg = prev[0]
+				}
+			}
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return redoubt.Position{}, err
+	}
+	return redoubt.Position{}, noPoint(g, "bookmark "+name, redoubt.ErrNotFound, "")
 }

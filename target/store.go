@@ -27,8 +27,8 @@ type Store struct {
 	coders  *coders
 	repair  *repairer
 
-	heads  *cache.Cache[segmentKey, *ship.Delta]
-	blocks *cache.Cache[blockKey, *rawBlock]
+	heads  *headCache
+	blocks *blockCache
 
 	room    *semaphore.Weighted // bytes of pending deltas
 	kick    chan struct{}       // wakes the committer
@@ -56,6 +56,14 @@ type blockKey struct {
 	block uint32
 }
 
+type (
+	headCache  = cache.Cache[segmentKey, *ship.Delta]
+	blockCache = cache.Cache[blockKey, *rawBlock]
+)
+
+func newHeadCache(n int64) *headCache   { return cache.New[segmentKey, *ship.Delta](n) }
+func newBlockCache(n int64) *blockCache { return cache.New[blockKey, *rawBlock](n) }
+
 // Open opens the node's store and starts to follow the catalog. The caller
 // closes it before the cluster node.
 func Open(o Options) (*Store, error) {
@@ -63,7 +71,7 @@ func Open(o Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{o: o, node: o.Node, catalog: o.Node.Catalog(), coders: newCoders(),
-		heads: cache.New[segmentKey, *ship.Delta](o.HeadBytes), blocks: cache.New[blockKey, *rawBlock](o.CacheBytes),
+		heads: newHeadCache(o.HeadBytes), blocks: newBlockCache(o.CacheBytes),
 		room: semaphore.NewWeighted(o.PendingBytes), kick: make(chan struct{}, 1),
 		streams: map[redoubt.GroupID]*stream{}, joining: map[redoubt.GroupID]*sync.Mutex{}, contacts: map[redoubt.GroupID]Contact{}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
