@@ -138,7 +138,7 @@ func (j *Journal) append(op string, e redoubt.Epoch, ws []redoubt.Write) error {
 func (j *Journal) writeBatch(e redoubt.Epoch, p planned, ws []redoubt.Write) error {
 	wr, s := &j.wr, j.wr.cur
 	h := batchHead{seq: s.seq, off: s.w.end, incarnation: wr.incarnation, epoch: e, first: wr.head + 1, durable: j.Durable(),
-		length: pageSize + padded(p.bytes), payload: p.bytes, count: len(ws), more: p.more, page: wr.page}
+		length: pageSize + padded(p.bytes), payload: p.bytes, count: len(ws), more: p.more, part: p.part, page: wr.page}
 	if len(ws) > 0 {
 		h.first = ws[0].LSN
 	}

@@ -121,7 +121,7 @@ func (j *Journal) fillBranch(b *Journal, r *reader, head redoubt.LSN, info *Bran
 		if !ok || h.first > head {
 			break
 		}
-		if !r.goesOn() { // else the parts of one LSN are gathered
+		if !h.part { // else the parts of one LSN are gathered
 			ws = ws[:0]
 		}
 		if _, err := h.records(payload, func(w *redoubt.Write) (bool, error) {

@@ -3,6 +3,7 @@ package journal
 import (
 	"errors"
 	"flag"
+	"fmt"
 	"testing"
 
 	"github.com/redoubt-dr/redoubt"
@@ -17,8 +18,8 @@ var (
 // Power cuts and kills at any moment, several in a row: every synced record
 // survives, what is left of the others is a prefix, and the journal goes on.
 func TestCrash(t *testing.T) {
-	for seed := *crashFirst; seed < *crashFirst+*crashSeeds; seed++ {
-		crashLife(t, seed)
+	for seed := *crashFirst; seed < *crashFirst+*crashSeeds && !t.Failed(); seed++ {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { crashLife(t, seed) })
 	}
 }
 

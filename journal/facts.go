@@ -141,24 +141,25 @@ func readFacts(fsys vfs.FS, name string) (*facts, error) {
 	return decodeFacts(b)
 }
 
-// loadFacts reads the newer valid copy. fs.ErrNotExist means that there is no journal.
-func loadFacts(fsys vfs.FS, dir string) (*facts, error) {
+// loadFacts reads the newer valid copy and says which it is. fs.ErrNotExist
+// means that there is no journal.
+func loadFacts(fsys vfs.FS, dir string) (*facts, int, error) {
 	names := factsNames(dir)
 	a, errA := readFacts(fsys, names[0])
 	b, errB := readFacts(fsys, names[1])
 	switch {
 	case errors.Is(errA, redoubt.ErrVersion):
-		return nil, errA
+		return nil, 0, errA
 	case errors.Is(errB, redoubt.ErrVersion):
-		return nil, errB
+		return nil, 0, errB
 	case errA == nil && (errB != nil || a.Serial >= b.Serial):
-		return a, nil
+		return a, 0, nil
 	case errB == nil:
-		return b, nil
+		return b, 1, nil
 	case errors.Is(errA, fs.ErrNotExist) && errors.Is(errB, fs.ErrNotExist):
-		return nil, fs.ErrNotExist
+		return nil, 0, fs.ErrNotExist
 	}
-	return nil, errors.Join(errA, errB)
+	return nil, 0, errors.Join(errA, errB)
 }
 
 // factsFile writes the facts. It is used by one goroutine at a time.
@@ -167,6 +168,7 @@ type factsFile struct {
 	dir   string
 	files [2]vfs.File
 	size  [2]int64
+	good  int // a copy that is whole and new: the other one is written first
 }
 
 // createFacts makes the first copy appear whole or not at all.
@@ -192,8 +194,8 @@ func createFacts(fsys vfs.FS, dir string, f *facts) error {
 	return fsys.SyncDir(dir)
 }
 
-func openFactsFile(fsys vfs.FS, dir string) (*factsFile, error) {
-	ff := &factsFile{fs: fsys, dir: dir}
+func openFactsFile(fsys vfs.FS, dir string, good int) (*factsFile, error) {
+	ff := &factsFile{fs: fsys, dir: dir, good: good}
 	for i, name := range factsNames(dir) {
 		f, err := fsys.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
 		if err != nil {
@@ -235,7 +237,7 @@ func (ff *factsFile) reserve(n int64) error {
 // write makes b the content of both copies, durably. It is committed when the
 // first copy is synced.
 func (ff *factsFile) write(b []byte) error {
-	for _, f := range ff.files {
+	for _, f := range []vfs.File{ff.files[1-ff.good], ff.files[ff.good]} {
 		if err := writeFull(f, b, 0); err != nil {
 			return err
 		}

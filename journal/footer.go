@@ -32,7 +32,8 @@ func decodeHeader(p []byte) (id journalID, seq uint64, size int64, err error) {
 //	 40 end u64 of the batches   48 first LSN u64   56 last LSN u64
 //	 64 first time i64           72 last time i64   80 incarnation u64
 //	 88 epoch u64                96 batches u32    100 records u32
-//	104 flags u32 (1: the last LSN goes on in the next segment)   108 marks u32
+//	104 flags u32 (1: the last LSN goes on in the next segment; 2: the first one
+//	    began in the segment before)   108 marks u32
 //	112 run start u64: offset of the first batch of that last LSN, if flag 1
 //	120 payload u64 bytes       128 marks of 24 bytes: LSN u64, time i64, offset u64
 const (
@@ -58,6 +59,7 @@ type extent struct {
 	batches, records    int
 	payload             int64
 	more                bool  // the last LSN goes on in the next segment
+	part                bool  // the first LSN began in the segment before
 	runStart            int64 // offset of the first batch of that LSN, if more
 	marks               []mark
 }
@@ -68,18 +70,17 @@ func (e *extent) empty() bool { return e.records == 0 }
 // add accounts for a batch that is written at e.end.
 func (e *extent) add(h *batchHead, spacing int64) {
 	if e.batches == 0 {
-		e.first, e.last = h.first, h.first-1
+		e.first, e.last, e.part = h.first, h.first-1, h.part
 	}
-	goesOn := e.more && h.first == e.last // part of the LSN that the batch before left open
 	if h.count > 0 {
 		if e.records == 0 {
 			e.firstTime = h.timeOf(0)
 		}
-		if !goesOn && len(e.marks) < maxMarks && (len(e.marks) == 0 || h.off-e.marks[len(e.marks)-1].Off >= spacing) {
+		if !h.part && len(e.marks) < maxMarks && (len(e.marks) == 0 || h.off-e.marks[len(e.marks)-1].Off >= spacing) {
 			e.marks = append(e.marks, mark{h.first, h.timeOf(0), h.off})
 		}
 		e.lastTime = h.timeOf(h.count - 1)
-		if h.more && !(goesOn && h.last() == e.last) {
+		if h.more && !(h.part && h.last() == h.first && e.batches > 0) {
 			e.runStart = h.off
 		}
 		e.more = h.more
@@ -99,8 +100,8 @@ func (e *extent) encode(p []byte, id journalID, seq uint64) {
 	}
 	le.PutUint32(p[96:], uint32(e.batches))
 	le.PutUint32(p[100:], uint32(e.records))
+	le.PutUint32(p[104:], uint32(flags(e.more, e.part)))
 	if e.more {
-		le.PutUint32(p[104:], flagMore)
 		le.PutUint64(p[112:], uint64(e.runStart))
 	}
 	le.PutUint32(p[108:], uint32(len(e.marks)))
@@ -122,7 +123,7 @@ func decodeFooter(p []byte) (e extent, id journalID, seq uint64, err error) {
 	u := func(off int) uint64 { return le.Uint64(p[off:]) }
 	e = extent{end: int64(u(40)), first: redoubt.LSN(u(48)), last: redoubt.LSN(u(56)), firstTime: int64(u(64)), lastTime: int64(u(72)),
 		incarnation: u(80), epoch: redoubt.Epoch(u(88)), batches: int(le.Uint32(p[96:])), records: int(le.Uint32(p[100:])),
-		more: le.Uint32(p[104:])&flagMore != 0, runStart: int64(u(112)), payload: int64(u(120))}
+		more: le.Uint32(p[104:])&flagMore != 0, part: le.Uint32(p[104:])&flagPart != 0, runStart: int64(u(112)), payload: int64(u(120))}
 	n := le.Uint32(p[108:])
 	if n > maxMarks || e.end < pageSize || e.end%pageSize != 0 || e.first == 0 || e.last+1 < e.first || e.more && (e.runStart < pageSize || e.runStart >= e.end) {
 		return e, id, seq, fmt.Errorf("segment footer out of bounds: %w", redoubt.ErrCorrupt)

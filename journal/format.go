@@ -97,6 +97,8 @@ const (
 	// flagMore: the LSN of the last record goes on in the next batch, and
 	// without it this batch does not count either (a record is whole or absent).
 	flagMore = 1
+	// flagPart: the first record goes on with the last LSN of the batch before.
+	flagPart = 2
 )
 
 // batchHead is the decoded head page of a batch.
@@ -111,6 +113,7 @@ type batchHead struct {
 	payload     int64
 	count       int
 	more        bool
+	part        bool
 	page        []byte
 }
 
@@ -166,13 +169,21 @@ func (h *batchHead) encode(p []byte, id journalID, ws []redoubt.Write) {
 	le.PutUint32(p[80:], uint32(h.length))
 	le.PutUint32(p[84:], uint32(h.payload))
 	le.PutUint16(p[88:], uint16(len(ws)))
-	if h.more {
-		le.PutUint16(p[90:], flagMore)
-	}
+	le.PutUint16(p[90:], flags(h.more, h.part))
 	for i := range ws {
 		putDesc(p[descOff+i*descSize:], h.first, &ws[i])
 	}
 	sealPage(p, magicBatch, id, h.seq)
+}
+
+func flags(more, part bool) (f uint16) {
+	if more {
+		f |= flagMore
+	}
+	if part {
+		f |= flagPart
+	}
+	return f
 }
 
 // decodeBatch checks a head page and all that it says of itself. The result
@@ -185,14 +196,14 @@ func decodeBatch(p []byte) (h batchHead, id journalID, err error) {
 	h = batchHead{
 		seq: seq, off: int64(le.Uint64(p[40:])), incarnation: le.Uint64(p[48:]),
 		epoch: redoubt.Epoch(le.Uint64(p[56:])), first: redoubt.LSN(le.Uint64(p[64:])), durable: redoubt.LSN(le.Uint64(p[72:])),
-		length: int64(le.Uint32(p[80:])), payload: int64(le.Uint32(p[84:])), count: int(le.Uint16(p[88:])), more: le.Uint16(p[90:])&flagMore != 0,
+		length: int64(le.Uint32(p[80:])), payload: int64(le.Uint32(p[84:])), count: int(le.Uint16(p[88:])), more: le.Uint16(p[90:])&flagMore != 0, part: le.Uint16(p[90:])&flagPart != 0,
 		page: p[:pageSize],
 	}
 	bad := func(what string) (batchHead, journalID, error) {
 		return h, id, fmt.Errorf("batch head at %d: %s: %w", h.off, what, redoubt.ErrCorrupt)
 	}
 	switch {
-	case h.count > maxBatch || h.first == 0 || h.count == 0 && (h.payload != 0 || h.more):
+	case h.count > maxBatch || h.first == 0 || h.count == 0 && (h.payload != 0 || h.more || h.part):
 		return bad("count or LSN out of bounds")
 	case h.payload > maxPayload || h.length != pageSize+padded(h.payload):
 		return bad("length out of bounds")

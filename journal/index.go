@@ -38,17 +38,18 @@ type segmentInfo struct {
 	Batches     int           `json:"batches"`
 	Records     int           `json:"records"`
 	Payload     int64         `json:"payload"`
+	Part        bool          `json:"part,omitempty"`
 	Marks       []mark        `json:"marks"`
 }
 
 func infoOf(slot int, p *extent) segmentInfo {
-	return segmentInfo{slot, p.end, p.first, p.last, p.firstTime, p.lastTime, p.incarnation, p.epoch, p.batches, p.records, p.payload,
+	return segmentInfo{slot, p.end, p.first, p.last, p.firstTime, p.lastTime, p.incarnation, p.epoch, p.batches, p.records, p.payload, p.part,
 		append([]mark(nil), p.marks...)}
 }
 
 func (i *segmentInfo) extent() extent {
 	return extent{end: i.End, first: i.First, last: i.Last, firstTime: i.FirstTime, lastTime: i.LastTime, incarnation: i.Incarnation,
-		epoch: i.Epoch, batches: i.Batches, records: i.Records, payload: i.Payload, marks: append(make([]mark, 0, maxMarks), i.Marks...)}
+		epoch: i.Epoch, batches: i.Batches, records: i.Records, payload: i.Payload, part: i.Part, marks: append(make([]mark, 0, maxMarks), i.Marks...)}
 }
 
 // checkpoint saves the present state in the index. The index's first error

@@ -24,7 +24,7 @@ func newInspector(fsys vfs.FS, dir string) (*inspector, error) {
 	if fsys == nil {
 		fsys = vfs.OS
 	}
-	f, err := loadFacts(fsys, dir)
+	f, _, err := loadFacts(fsys, dir)
 	if isMissing(err) {
 		err = fmt.Errorf("%w: %w", redoubt.ErrNotFound, err)
 	}

@@ -33,6 +33,8 @@ type Journal struct {
 	facts   *facts
 	ff      *factsFile
 
+	goodFacts int // the copy of the facts that was read at open
+
 	mu        sync.Mutex
 	cond      sync.Cond // a spare is ready, room is gone, the journal failed or closed
 	epoch     redoubt.Epoch

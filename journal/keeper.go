@@ -65,6 +65,7 @@ func (j *Journal) takeSpares(op string, n int) error {
 		j.want = 0
 		j.wake()
 	}()
+	synced := false
 	for {
 		can := len(j.spare) + len(j.free) + j.preparing + j.trimmable() + j.maxFiles() - j.files
 		switch {
@@ -82,6 +83,15 @@ func (j *Journal) takeSpares(op string, n int) error {
 		case j.noSpace != nil:
 			return &redoubt.Error{Op: op, Object: j.dir, Err: fmt.Errorf("%w: %w", redoubt.ErrJournalFull, j.noSpace),
 				Hint: "the journal's file system is full"}
+		case can < n && j.Durable() < j.head && !synced:
+			synced = true // what is not durable holds back the segment before it
+			j.mu.Unlock()
+			err := j.syncAll()
+			j.mu.Lock()
+			if err != nil {
+				return err
+			}
+			continue
 		case can < n:
 			return &redoubt.Error{Op: op, Object: j.dir, Err: fmt.Errorf("%d segments of %d bytes hold records from %d on: %w", len(j.chain), j.o.SegmentSize, j.tail, redoubt.ErrJournalFull),
 				Hint: "it empties when the writes are applied and safe at every consumer; look at the cursors"}
@@ -227,11 +237,11 @@ func (j *Journal) trimPoint() redoubt.LSN {
 }
 
 // trimmable counts the segments at the front that can be recycled, at once or
-// as soon as they are sealed. The newest segment with records always stays: it
-// tells the head. It is called with mu held.
+// as soon as they are sealed. A durable record always stays behind them: it
+// tells the head after a power cut. It is called with mu held.
 func (j *Journal) trimmable() int {
 	point, n := j.trimPoint(), 0
-	for n < len(j.chain)-1 && j.chain[n].rolled && j.chain[n].p.last <= point && j.chain[n].p.last < j.head {
+	for n < len(j.chain)-1 && j.chain[n].rolled && j.chain[n].p.last <= point && j.chain[n].p.last < j.Durable() {
 		n++
 	}
 	return n

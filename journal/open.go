@@ -50,12 +50,15 @@ func open(dir string, o Options) (_ *Journal, err error) {
 			return nil, err
 		}
 	}
+	if _, err := j.fs.Stat(dir); isMissing(err) {
+		return nil, &redoubt.Error{Op: "open journal", Object: dir, Err: redoubt.ErrNotFound}
+	}
 	if l, ok := j.fs.(vfs.Locker); ok {
 		if j.lock, err = l.Lock(filepath.Join(dir, "lock")); err != nil {
 			return nil, err
 		}
 	}
-	if j.facts, err = loadFacts(j.fs, dir); isMissing(err) {
+	if j.facts, j.goodFacts, err = loadFacts(j.fs, dir); isMissing(err) {
 		j.facts, err = j.create()
 	}
 	if err != nil {
@@ -214,7 +217,7 @@ func (j *Journal) begin(r *recovery) error {
 	}
 	j.durable.Store(uint64(j.head))
 	var err error
-	if j.ff, err = openFactsFile(j.fs, j.dir); err != nil {
+	if j.ff, err = openFactsFile(j.fs, j.dir, j.goodFacts); err != nil {
 		return err
 	}
 	if err := j.updateFacts("open journal", func(f *facts) error {

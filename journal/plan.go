@@ -7,7 +7,8 @@ import "github.com/redoubt-dr/redoubt"
 type planned struct {
 	seg, from, to int
 	bytes         int64
-	more          bool
+	more          bool // the last LSN goes on in the next batch
+	part          bool // the first LSN began in the batch before
 }
 
 // makePlan splits ws into batches and returns how many fresh segments they
@@ -51,7 +52,7 @@ func (wr *writer) makePlan(ws []redoubt.Write, segmentSize int64) (need int) {
 					need++
 					room = segmentSize - 2*pageSize
 				}
-				cur, open = planned{seg: need, from: i, to: i}, true
+				cur, open = planned{seg: need, from: i, to: i, part: i > start}, true
 			}
 			cur.to, cur.bytes = i+1, cur.bytes+n
 		}

@@ -36,7 +36,6 @@ type reader struct {
 	seen   bool        // last and more are known
 	last   redoubt.LSN // of the batch before
 	more   bool
-	inside bool // the batch last returned goes on with the LSN of the one before
 }
 
 // seek returns a reader at a batch that is not after LSN from, or nil when
@@ -104,10 +103,6 @@ func (r *reader) advance() (bool, error) {
 	return true, nil
 }
 
-// goesOn reports whether the batch last returned goes on with the LSN that the
-// one before it began.
-func (r *reader) goesOn() bool { return r.inside }
-
 // load makes n bytes from r.off on available, in fresh memory.
 func (r *reader) load(n int64) ([]byte, error) {
 	if at := r.off - r.bufOff; r.buf != nil && at >= 0 && at+n <= int64(len(r.buf)) {
@@ -141,7 +136,7 @@ func (r *reader) next(withData bool) (h batchHead, payload []byte, ok bool, err 
 	if err == nil && (id != r.j.id || h.seq != r.seg.seq || h.off != r.off) {
 		err = fmt.Errorf("batch of another place: %w", redoubt.ErrCorrupt)
 	}
-	if want := r.last + 1; err == nil && r.seen && h.first != want && !(r.more && h.first == r.last) {
+	if want := r.last + 1; err == nil && r.seen && (h.part != r.more || h.first != want && !(h.part && h.first == r.last)) {
 		err = fmt.Errorf("LSN %d where %d is due: %w", h.first, want, redoubt.ErrCorrupt)
 	}
 	if err != nil {
@@ -154,7 +149,6 @@ func (r *reader) next(withData bool) (h batchHead, payload []byte, ok bool, err 
 		h.page, payload = p[:pageSize], p[pageSize:pageSize+h.payload]
 	}
 	r.off += h.length
-	r.inside = r.more && r.seen
 	r.seen, r.last, r.more = true, h.last(), h.more
 	return h, payload, true, nil
 }

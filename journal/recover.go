@@ -64,7 +64,7 @@ func scanHeads(pg *pager, id journalID, s *segment, e *extent, limit int64, visi
 			return fmt.Errorf("%s at %d: a batch of another use of the file", s.file.Name(), off)
 		case off+h.length > limit:
 			return fmt.Errorf("%s at %d: the batch reaches over the end: %w", s.file.Name(), off, redoubt.ErrCorrupt)
-		case e.batches > 0 && (h.incarnation < e.incarnation || h.epoch < e.epoch || h.first != want):
+		case e.batches > 0 && (h.incarnation < e.incarnation || h.epoch < e.epoch || h.first != want || h.part != e.more):
 			return fmt.Errorf("%s at %d: a batch that was cut off earlier", s.file.Name(), off)
 		}
 		e.add(&h, spacing(s.size))
@@ -227,14 +227,15 @@ func (r *recovery) fits(pg *pager, s *segment, i *segmentInfo) bool {
 // continues reports whether s follows the chain so far.
 func (r *recovery) continues(s *segment) bool {
 	if len(r.chain) == 0 {
-		return s.w.first <= max(r.facts.Tail, r.facts.Base.LSN+1)
+		// What is left of an LSN whose beginning is lost counts only if it is trimmed.
+		return s.w.first < r.facts.Tail || s.w.first == r.facts.Tail && !s.w.part
 	}
 	p := &r.chain[len(r.chain)-1].w
 	want := p.last + 1
 	if p.more {
 		want = p.last
 	}
-	return s.w.first == want && s.w.incarnation >= p.incarnation && s.w.epoch >= p.epoch
+	return s.w.first == want && s.w.part == p.more && s.w.incarnation >= p.incarnation && s.w.epoch >= p.epoch
 }
 
 // sweep looks for batches beyond the chain that prove that something of it was
@@ -348,7 +349,7 @@ func (r *recovery) cutOpenRun() error {
 	i := n - 1
 	for i > 0 {
 		s, p := &r.chain[i].w, &r.chain[i-1].w
-		if s.runStart > pageSize || !p.more || p.last != s.last {
+		if s.runStart > pageSize || !s.part || p.last != s.last {
 			break
 		}
 		i--
