@@ -201,7 +201,8 @@ func writeFlipped(w io.Writer, body []byte) {
 
 func TestWhoMayShip(t *testing.T) {
 	w := newWorld(t)
-	addr := w.receive(newRecorder(t), "n1") // its writer is source/host1
+	normal := newRecorder(t) // its writer is source/host1
+	addr := w.receive(normal, "n1")
 	failed := newRecorder(t)
 	failed.welcome.Writer = "target/n2"
 	failedAddr := w.receive(failed, "n1")
@@ -246,7 +247,7 @@ func TestWhoMayShip(t *testing.T) {
 			t.Errorf("%s: answer %d %s", name, typ, b)
 		}
 		s.conn.Close()
-		for _, rec := range []*recorder{failed} {
+		for _, rec := range []*recorder{normal, failed} {
 			rec.await("the end", func() bool { return rec.open == 0 })
 		}
 	}
