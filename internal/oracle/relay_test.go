@@ -141,29 +141,34 @@ func TestModelFollowsARealDisk(t *testing.T) {
 	}
 	w := NewWorkload(testSeed, g.disks, DefaultMix())
 	var saved [2][]byte // the images after 250 changes
-	const changes = 600
-	for i := range changes {
+	changes, middle := 0, redoubt.LSN(0)
+	for i := range 600 {
 		if i == 250 {
 			for j, s := range g.servers {
 				saved[j], _ = os.ReadFile(s.image)
 			}
+			middle = redoubt.LSN(100 + changes)
 		}
 		op := w.Next()
 		if err := op.Do(cs[op.Disk.ID]); err != nil {
 			t.Fatalf("change %d: %v", i, err)
 		}
+		changes++
+		if e := op.Extent; op.Kind == redoubt.KindWrite && e.Off/redoubt.MaxWriteData != (e.End()-1)/redoubt.MaxWriteData {
+			changes++ // cut in two
+		}
 	}
-	if head := g.model.Head(1); head != 100+changes {
+	if head := g.model.Head(1); head != redoubt.LSN(100+changes) {
 		t.Fatalf("the model's head is %d after %d changes from 100", head, changes)
 	}
-	st := g.state(t, redoubt.Position{Epoch: 1, LSN: 350})
+	st := g.state(t, redoubt.Position{Epoch: 1, LSN: middle})
 	for j, d := range g.disks {
 		h, err := st.Hash(d.ID)
 		if want, _ := HashReader(bytes.NewReader(saved[j])); err != nil || h != want {
-			t.Fatalf("disk %s at 350: %v %v, want %v", d.Name, h, err, want)
+			t.Fatalf("disk %s at %d: %v %v, want %v", d.Name, middle, h, err, want)
 		}
 	}
-	if err := st.Seek(redoubt.Position{Epoch: 1, LSN: 100 + changes}); err != nil {
+	if err := st.Seek(redoubt.Position{Epoch: 1, LSN: redoubt.LSN(100 + changes)}); err != nil {
 		t.Fatal(err)
 	}
 	for j, d := range g.disks {

@@ -164,10 +164,11 @@ func (s *session) request() error {
 	return s.answer(h[8:16], err, s.buf[:answer])
 }
 
-// write passes a write on in pieces of at most MaxWriteData.
+// write passes a write on in pieces that do not cross a multiple of
+// MaxWriteData: the server cuts there, and each piece is a write of its own.
 func (s *session) write(off uint64, p []byte, flags uint16) error {
 	for len(p) > 0 {
-		n := min(len(p), redoubt.MaxWriteData)
+		n := min(len(p), int(redoubt.MaxWriteData-off%redoubt.MaxWriteData))
 		if err := s.relay.change(s.c, s.up.Disk.ID, redoubt.KindWrite, off, uint32(n), flags, p[:n]); err != nil {
 			return err
 		}
