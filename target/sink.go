@@ -53,6 +53,12 @@ func (k sink) Hello(ctx context.Context, peer pki.Identity, h ship.Hello) (ship.
 		return fail(fmt.Errorf("the group there belongs to another source or an earlier journal: %w", redoubt.ErrExists),
 			"choose another group name; a journal that was made anew counts as another source")
 	}
+	if h.Receipt != nil && peer == (pki.Identity{Role: pki.RoleSource, Name: g.Source}) {
+		// A receipt that cannot be recorded now is told again with the next Hello.
+		if err := s.receipt(ctx, &g, h.Receipt); err != nil {
+			s.o.Logger.Warn("loss receipt not recorded", "group", g.ID, "err", err)
+		}
+	}
 	w := s.welcome(&g)
 	if h.Probe {
 		w.Fenced = h.Epoch != g.Epoch || peer.String() != g.Writer
@@ -66,11 +72,6 @@ func (k sink) Hello(ctx context.Context, peer pki.Identity, h ship.Hello) (ship.
 		w.Redirect = info.Addr
 		w.Reason = "node " + string(g.Owner) + " owns the group"
 		return w, nil, nil
-	}
-	if h.Receipt != nil && peer == (pki.Identity{Role: pki.RoleSource, Name: g.Source}) {
-		if err := s.receipt(ctx, &g, h.Receipt); err != nil {
-			return ship.Welcome{}, nil, err
-		}
 	}
 	switch {
 	case h.Epoch > g.Epoch:
@@ -161,8 +162,11 @@ func (s *Store) update(ctx context.Context, g *cluster.Group, h ship.Hello) (clu
 // receipt records which writes the returned source has lost.
 func (s *Store) receipt(ctx context.Context, g *cluster.Group, l *ship.LossSummary) error {
 	r := cluster.Receipt{Epoch: l.Head.Epoch, Writes: l.Writes, Bytes: l.Bytes, FirstTime: l.FirstTime, LastTime: l.LastTime}
-	if l.Head.LSN > l.Fork.LSN {
+	if l.Head.LSN > l.Fork.LSN && l.Writes > 0 {
 		r.First, r.Last = l.Fork.LSN+1, l.Head.LSN
+	}
+	if r.Epoch >= g.Epoch {
+		return nil // of a writer that has come back meanwhile
 	}
 	if old := g.Receipt; old != nil && old.Epoch == r.Epoch && old.First == r.First && old.Last == r.Last && old.Writes == r.Writes {
 		return nil // told before
