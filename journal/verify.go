@@ -84,12 +84,9 @@ func VerifyFS(fsys vfs.FS, dir string) (Report, error) {
 	}
 	if prev == nil {
 		r.First, r.Last = in.facts.Base.LSN+1, in.facts.Base.LSN
-	} else if !prev.sealed {
-		rec := &recovery{id: in.id, watermark: r.Durable}
-		if err := rec.sweepSegment(prev.segment, prev.w.end); err != nil {
-			return r, &redoubt.Error{Op: "verify journal", Object: dir, Err: err}
-		}
-		r.Durable = rec.watermark
+	}
+	if err := r.sweep(in, segs, prev); err != nil {
+		return r, &redoubt.Error{Op: "verify journal", Object: dir, Err: err}
 	}
 	for _, b := range bad {
 		if b.last <= r.Durable {
@@ -108,6 +105,25 @@ func VerifyFS(fsys vfs.FS, dir string) (Report, error) {
 		return r, &redoubt.Error{Op: "verify journal", Object: dir, Err: fmt.Errorf("%d problems, first: %s: %w", len(r.Problems), r.Problems[0], redoubt.ErrCorrupt)}
 	}
 	return r, nil
+}
+
+// sweep looks behind the end of the chain for what vouches for lost records.
+func (r *Report) sweep(in *inspector, segs []*seen, last *seen) error {
+	rec := &recovery{id: in.id, watermark: r.Durable}
+	for _, s := range segs {
+		from := int64(pageSize)
+		switch {
+		case s.skip != "" || last != nil && s.seq < last.seq || s == last && s.sealed:
+			continue
+		case s == last:
+			from = s.w.end
+		}
+		if err := rec.sweepSegment(s.segment, from); err != nil {
+			return err
+		}
+	}
+	r.Durable = rec.watermark
+	return nil
 }
 
 // take adds a segment to the report if it is part of the chain.
