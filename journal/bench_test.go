@@ -1,0 +1,76 @@
+package journal
+
+import (
+	"path/filepath"
+	"testing"
+
+	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/vfs"
+)
+
+func benchJournal(b *testing.B, fs vfs.FS) *Journal {
+	j, err := Open(filepath.Join(b.TempDir(), "j"), Options{FS: fs, Create: true, MaxBytes: 1 << 30})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { j.Close() })
+	return j
+}
+
+func bench4K(n int) []redoubt.Write {
+	ws := make([]redoubt.Write, n)
+	data := make([]byte, 4096)
+	for i := range ws {
+		ws[i] = redoubt.Write{Kind: redoubt.KindWrite, Disk: 1, Extent: redoubt.Extent{Off: uint64(i) * 8192, Len: 4096}, Data: data, CRC: redoubt.Checksum(data)}
+	}
+	return ws
+}
+
+func benchAppend(b *testing.B, batch int, sync bool) {
+	j := benchJournal(b, vfs.OS)
+	ws := bench4K(batch)
+	b.SetBytes(int64(4096 * batch))
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := j.Append(ws); err != nil {
+			b.Fatal(err)
+		}
+		last := ws[batch-1].LSN
+		if sync {
+			if err := j.Sync(ctx, last); err != nil {
+				b.Fatal(err)
+			}
+		}
+		if last%4096 < redoubt.LSN(batch) {
+			if err := j.SetApplied(last); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+}
+
+func BenchmarkAppend4K(b *testing.B)        { benchAppend(b, 1, false) }
+func BenchmarkAppend4Kx16(b *testing.B)     { benchAppend(b, 16, false) }
+func BenchmarkAppendSync4K(b *testing.B)    { benchAppend(b, 1, true) }
+func BenchmarkAppendSync4Kx16(b *testing.B) { benchAppend(b, 16, true) }
+
+// An append allocates nothing, however many records it has.
+func TestAppendAllocates(t *testing.T) {
+	j, err := Open(filepath.Join(t.TempDir(), "j"), Options{Create: true, MaxBytes: 256 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	ws := bench4K(32)
+	if err := j.Append(ws); err != nil { // brings the buffers to size
+		t.Fatal(err)
+	}
+	n := testing.AllocsPerRun(50, func() {
+		if err := j.Append(ws); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if n > 3 {
+		t.Fatalf("%.1f allocations for an append of 32 records", n)
+	}
+}
