@@ -113,7 +113,7 @@ func TestModel(t *testing.T) {
 // found after it must be the journal's records up to its head, on every disk,
 // and nothing that was flushed may be missing.
 func TestPowerCut(t *testing.T) {
-	rounds := 150
+	rounds := 60
 	if testing.Short() {
 		rounds = 20
 	}
@@ -166,6 +166,9 @@ func powerCut(t *testing.T, rng *rand.Rand) (lost int) {
 		head := r.j.Head().LSN
 		if err == nil && !fua && rng.IntN(32) == 0 {
 			fua, err = true, v.Flush(background)
+		}
+		if err == nil && rng.IntN(24) == 0 { // makes the applied mark durable, too
+			err = r.j.PutState("round", []byte{byte(i)})
 		}
 		if err != nil {
 			t.Fatal(err)

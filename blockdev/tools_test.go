@@ -121,7 +121,7 @@ func TestNbdinfo(t *testing.T) {
 }
 
 func TestNbdcopyBothWays(t *testing.T) {
-	const size = 96 << 20
+	const size = 48 << 20
 	needTool(t, "libnbd-bin", "nbdcopy")
 	st := newSite(t, size)
 	in := sample(t, size)
