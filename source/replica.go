@@ -55,7 +55,8 @@ func (g *Group) openReplica(peer pki.Identity, hello ship.Hello) (ship.Welcome, 
 	defer g.step.Unlock()
 	role := g.Role()
 	r := &replica{group: g, epoch: hello.Epoch, lineage: hello.Lineage, acks: make(chan replicaAck, 64)}
-	w := ship.Welcome{Epoch: role.Epoch, Lineage: role.Lineage, Committed: g.journal.Head(), State: string(role.Mode), Writer: "target/" + peer.Name}
+	// The stream is the sender's epoch; Committed says where this side is.
+	w := ship.Welcome{Epoch: hello.Epoch, Lineage: hello.Lineage, Committed: g.journal.Head(), State: string(role.Mode), Writer: "target/" + peer.Name}
 	mine := w.Committed.Epoch // the journal's: the role is ahead of it if an earlier Begin was cut short
 	goesOn := role.Mode == ModeReplica && role.Epoch == hello.Epoch && mine == hello.Epoch
 	if !goesOn {
