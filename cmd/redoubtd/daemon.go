@@ -52,6 +52,10 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) (err error
 	undo.add(n.mux.Close)
 
 	svc := &service{node: n, started: n.started}
+	svc.Elsewhere = admin.Elsewhere{Why: "this node is not a master target", Hint: "ask a node of the secondary site: --server https://HOST:PORT"}
+	if cfg.Source == nil {
+		svc.Elsewhere = admin.Elsewhere{Why: "this node is not a source", Hint: "ask the host whose disks are protected"}
+	}
 	sinks := &sinks{}
 	if cfg.Target != nil {
 		t, err := openTarget(n)

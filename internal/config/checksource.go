@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net"
 	"path/filepath"
 	"strconv"
 	"time"
@@ -30,11 +31,23 @@ func (k *checker) source(c *Config) {
 		k.unique(dirs, clean(g.Journal.Dir), key+".journal.dir")
 		k.redundancy(key+".redundancy", g.Redundancy)
 		k.size(key+".memory", g.Memory, 16*MiB, TiB)
-		if g.NBD.Listen != "" {
-			k.add(key+".nbd.listen", "NBD over TCP is not served by this version", "leave it out: the disks are served on "+c.NBDSocket(g.Name))
-		}
+		k.loopback(key+".nbd.listen", g.NBD.Listen)
 		k.disks(key+".disks", g.Disks, paths)
 	}
+}
+
+// loopback checks the address of NBD over TCP: it has no TLS, so it must not
+// leave the host.
+func (k *checker) loopback(key, s string) {
+	if s == "" {
+		return
+	}
+	host, _, err := net.SplitHostPort(s)
+	if ip := net.ParseIP(host); err != nil || ip == nil || !ip.IsLoopback() {
+		k.add(key, strconv.Quote(s)+" is no loopback address", "NBD over TCP is served to this host alone, such as on 127.0.0.1:10809; others reach the disks through an ssh tunnel")
+		return
+	}
+	k.hostPort(key, s, false)
 }
 
 func (k *checker) journal(key string, j Journal) {

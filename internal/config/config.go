@@ -66,7 +66,7 @@ type Redundancy struct {
 
 // NBD is the group's NBD service beside its unix socket.
 type NBD struct {
-	Listen string `yaml:"listen"` // empty: the unix socket only
+	Listen string `yaml:"listen"` // loopback HOST:PORT; empty: the unix socket only
 }
 
 // Disk is one protected disk.
