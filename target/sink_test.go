@@ -1,0 +1,161 @@
+package target
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/internal/pki"
+	"github.com/redoubt-dr/redoubt/ship"
+)
+
+// Who may open a stream where: every answer that a Hello can get.
+func TestHello(t *testing.T) {
+	s := newSite(t, 3)
+	web1 := pki.Identity{Role: pki.RoleSource, Name: "web1"}
+	hello := func(change func(*ship.Hello)) ship.Hello {
+		h := ship.Hello{Group: "shop", UUID: "u1", Source: "web1", Epoch: 1, Lineage: redoubt.Lineage{{Epoch: 1}}, Head: 7,
+			Disks: []redoubt.Disk{{ID: 1, Name: "root", Size: 1 << 20}}}
+		if change != nil {
+			change(&h)
+		}
+		return h
+	}
+	say := func(h *host, who pki.Identity, m ship.Hello) (ship.Welcome, error) {
+		w, st, err := h.store.Sink().Hello(t.Context(), who, m)
+		if st != nil {
+			noErr(t, st.Begin(w.Committed.LSN+1))
+			isErr(t, st.Begin(w.Committed.LSN+2), redoubt.ErrGap)
+			st.Close()
+		}
+		w.Accepted = st != nil
+		return w, err
+	}
+	_, err := say(s.nodes[1], web1, hello(func(h *ship.Hello) { h.Probe = true }))
+	isErr(t, err, redoubt.ErrNotFound)
+	_, err = say(s.nodes[1], pki.Identity{Role: pki.RoleSource, Name: "web2"}, hello(nil))
+	isErr(t, err, redoubt.ErrNotFound) // a foreign host creates no group in another's name
+	_, err = say(s.nodes[1], pki.Identity{Role: pki.RoleOperator, Name: "eve"}, hello(nil))
+	isErr(t, err, redoubt.ErrDenied)
+	_, err = say(s.nodes[1], web1, hello(func(h *ship.Hello) { h.Reverse = true }))
+	isErr(t, err, redoubt.ErrInvalid)
+	_, err = say(s.nodes[1], web1, hello(func(h *ship.Hello) { h.Group = "../etc" }))
+	isErr(t, err, redoubt.ErrInvalid)
+
+	_, err = say(s.nodes[1], web1, hello(nil)) // creates the group
+	noErr(t, err)
+	o := s.owner("shop")
+	for _, h := range s.nodes {
+		w, err := say(h, web1, hello(nil))
+		noErr(t, err)
+		if h == o && !w.Accepted || h != o && w.Redirect != o.addr {
+			t.Errorf("%s answers %+v, the owner is %s", h.id, w, o.id)
+		}
+	}
+	w, err := say(o, web1, hello(func(h *ship.Hello) { h.Probe = true }))
+	noErr(t, err)
+	if w.Accepted || w.Fenced || w.Epoch != 1 || w.Writer != "source/web1" || w.State != cluster.StateInitialSync.String() {
+		t.Errorf("probe: %+v", w)
+	}
+	_, err = say(o, web1, hello(func(h *ship.Hello) { h.UUID = "u2" }))
+	isErr(t, err, redoubt.ErrExists)
+	_, err = say(o, web1, hello(func(h *ship.Hello) { h.Disks = []redoubt.Disk{{ID: 1, Name: "root", Size: 2 << 20}} }))
+	isErr(t, err, redoubt.ErrInvalid)
+	_, err = say(o, web1, hello(func(h *ship.Hello) { h.Epoch = 2 }))
+	isErr(t, err, redoubt.ErrState)
+	for _, who := range []pki.Identity{{Role: pki.RoleSource, Name: "web2"}, {Role: pki.RoleTarget, Name: "n1"}} {
+		w, err := say(o, who, hello(nil))
+		noErr(t, err)
+		if !w.Fenced || w.Accepted {
+			t.Errorf("%s gets %+v", who, w)
+		}
+	}
+	_, err = say(o, web1, hello(func(h *ship.Hello) { h.Advertise = "web1.example:7100" }))
+	noErr(t, err)
+	if g, _ := o.node.Catalog().Group("shop"); g.SourceAddr != "web1.example:7100" {
+		t.Errorf("the source listens at %q", g.SourceAddr)
+	}
+}
+
+// A second stream of the same group takes the place of the first.
+func TestStreamReplaced(t *testing.T) {
+	s := newSite(t, 3)
+	src := newSource(t, s, seeded(t))
+	stop := src.run()
+	src.copyAll()
+	src.shipped()
+	o := s.owner(src.group)
+	h := src.hello()
+	h.Epoch = 1
+	w, st, err := o.store.Sink().Hello(t.Context(), pki.Identity{Role: pki.RoleSource, Name: src.name}, h)
+	noErr(t, err)
+	if w.Committed.LSN != src.j.Head().LSN {
+		t.Errorf("committed %s, shipped %s", w.Committed, src.j.Head())
+	}
+	src.write(50) // the sender is cut off, comes back and takes over in its turn
+	src.shipped()
+	select {
+	case err := <-st.(*stream).Broken():
+		isErr(t, err, redoubt.ErrClosed)
+	case <-time.After(20 * time.Second):
+		t.Fatal("the replaced stream is not told")
+	}
+	st.Close()
+	noErr(t, stopped(stop()))
+}
+
+func TestPlace(t *testing.T) {
+	nodes := []redoubt.NodeID{"a", "b", "c", "d", "e", "f"}
+	down := map[redoubt.NodeID]bool{}
+	up := func(n redoubt.NodeID) bool { return !down[n] }
+	count := map[redoubt.NodeID]int{}
+	for o := range uint64(600) {
+		got, err := place(nodes, up, o, 3)
+		noErr(t, err)
+		slices.Sort(got)
+		if len(slices.Compact(got)) != 3 {
+			t.Fatalf("segment %d lies on %v", o, got)
+		}
+		for _, n := range got {
+			count[n]++
+		}
+	}
+	for _, n := range nodes {
+		if count[n] != 300 {
+			t.Errorf("node %s has %d of 1800 shards", n, count[n])
+		}
+	}
+	down["b"], down["e"] = true, true
+	for o := range uint64(20) {
+		got, err := place(nodes, up, o, 4)
+		noErr(t, err)
+		if slices.Contains(got, "b") || slices.Contains(got, "e") {
+			t.Fatalf("a node that is down was chosen: %v", got)
+		}
+		got, err = place(nodes, up, o, 6)
+		noErr(t, err)
+		if slices.Sort(got); !slices.Equal(got, nodes) {
+			t.Fatalf("six shards on %v", got)
+		}
+	}
+	_, err := place(nodes, up, 0, 7)
+	isErr(t, err, redoubt.ErrUnavailable)
+}
+
+func TestParsePoint(t *testing.T) {
+	for in, want := range map[string]PointSpec{"latest": {}, "": {}, "17": {LSN: 17}, "2:17": {Position: redoubt.Position{Epoch: 2, LSN: 17}},
+		"2026-01-02T15:04:05.5Z": {Time: time.Date(2026, 1, 2, 15, 4, 5, 5e8, time.UTC)}} {
+		got, err := ParsePoint(in)
+		noErr(t, err)
+		if got != want {
+			t.Errorf("%q is %v", in, got)
+		}
+		if again, err := ParsePoint(got.String()); err != nil || again != got {
+			t.Errorf("%q prints as %q", in, got)
+		}
+	}
+	_, err := ParsePoint("yesterday")
+	isErr(t, err, redoubt.ErrInvalid)
+}
