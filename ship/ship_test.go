@@ -88,7 +88,7 @@ func TestCutConnections(t *testing.T) {
 	p.mu.Lock()
 	cuts := p.cuts
 	p.mu.Unlock()
-	t.Logf("%d connections cut, %d streams", cuts, len(rec.begins))
+	rec.change(func() { t.Logf("%d connections cut, %d streams", cuts, len(rec.begins)) })
 	if cuts == 0 {
 		t.Error("no connection was cut")
 	}
