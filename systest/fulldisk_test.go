@@ -38,7 +38,7 @@ func TestFullDiskUnderTheJournal(t *testing.T) {
 	b.must(errors.Join(site.MakeRaw(img, int64(d.Size), 7), site.CopyFile(b.ctx, img, base)))
 	b.disks = []redoubt.Disk{d}
 	b.site, err = site.New(b.ctx, site.Options{BinDir: binDir, Dir: b.dir, Group: groupName, JournalMax: "2GiB", Segment: "4MiB",
-		JournalDir: filepath.Join(small, "j"), Disks: []site.Disk{{Name: "a", Path: img}}})
+		FullWait: "2s", JournalDir: filepath.Join(small, "j"), Disks: []site.Disk{{Name: "a", Path: img}}})
 	b.must(err)
 	t.Cleanup(b.end)
 	b.must(b.site.Source.Start()) // no target: nothing is trimmed

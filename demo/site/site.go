@@ -28,6 +28,7 @@ type Options struct {
 	// of the product.
 	JournalMax, Segment string
 	JournalDir          string // empty: below the source's folder
+	FullWait            string // how long a write waits for room in the journal
 }
 
 // Site is a source and the targets of its secondary site. It is for one
@@ -143,6 +144,9 @@ func (s *Site) journal(b *strings.Builder) {
 	}
 	if s.JournalDir != "" {
 		parts = append(parts, "dir: "+s.JournalDir)
+	}
+	if s.FullWait != "" {
+		parts = append(parts, "full_wait: "+s.FullWait)
 	}
 	if s.Segment != "" {
 		parts = append(parts, "segment: "+s.Segment)
