@@ -74,3 +74,49 @@ func TestAppendAllocates(t *testing.T) {
 		t.Fatalf("%.1f allocations for an append of 32 records", n)
 	}
 }
+
+// Opening after a kill: a full window of 4 KiB records, with and without the index.
+func BenchmarkOpen(b *testing.B) {
+	for _, keep := range []bool{true, false} {
+		b.Run(map[bool]string{true: "index", false: "noindex"}[keep], func(b *testing.B) {
+			dir := filepath.Join(b.TempDir(), "j")
+			j, err := Open(dir, Options{Create: true, MaxBytes: 512 << 20, SegmentSize: 64 << 20})
+			if err != nil {
+				b.Fatal(err)
+			}
+			ws := bench4K(1)
+			for range 25000 {
+				if err := j.Append(ws); err != nil {
+					b.Fatal(err)
+				}
+			}
+			if err := j.Sync(ctx, ws[0].LSN); err != nil {
+				b.Fatal(err)
+			}
+			j.checkpoint()
+			if err := j.Close(); err != nil {
+				b.Fatal(err)
+			}
+			o := Options{MaxBytes: 512 << 20}
+			if !keep {
+				o.index = func() (index, error) { return &memIndex{}, nil }
+			}
+			for b.Loop() {
+				j, err := Open(dir, o)
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.StopTimer()
+				if err := j.updateFacts("test", func(*facts) error { return nil }); err != nil { // not clean
+					b.Fatal(err)
+				}
+				close(j.stop)
+				<-j.done
+				if err := j.release(); err != nil { // as a kill does
+					b.Fatal(err)
+				}
+				b.StartTimer()
+			}
+		})
+	}
+}

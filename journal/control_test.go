@@ -56,6 +56,9 @@ func TestControlIsAtomic(t *testing.T) {
 				w.idx = w.idx.afterCrash(w.rng)
 				w.mustOpen()
 				got := act.state(w.j)
+				if _, ok := w.j.Cursors()["c"]; !ok {
+					t.Fatalf("operation %d: the cursor that was made before is lost", n)
+				}
 				switch {
 				case err == nil && got != after:
 					t.Fatalf("operation %d: it succeeded with %s, after the crash %s", n, after, got)
