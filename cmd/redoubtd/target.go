@@ -41,6 +41,10 @@ func openTarget(n *node) (t *targetRole, err error) {
 	pool := rpc.NewPool(n.dial(netmux.ProtoPeer, pki.RoleTarget))
 	t.undo.add(pool.Close)
 	t.undo.add(calls.Close)
+	// Before the rooms register their methods: a peer that calls too early gets
+	// an answer, not a refused handshake.
+	peerCalls := n.mux.Listener(netmux.ProtoPeer, pki.RoleTarget)
+	go n.report("peer calls", func() error { return calls.Serve(peerCalls) })
 
 	var peers []cluster.Peer
 	for _, b := range c.Bootstrap {
@@ -82,6 +86,5 @@ func openTarget(n *node) (t *targetRole, err error) {
 		return t, err
 	}
 	t.undo.add(t.exports.Close)
-	go n.report("peer calls", func() error { return calls.Serve(n.mux.Listener(netmux.ProtoPeer, pki.RoleTarget)) })
 	return t, nil
 }
