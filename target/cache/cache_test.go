@@ -1,0 +1,64 @@
+package cache
+
+import (
+	"errors"
+	"sync"
+	"testing"
+)
+
+func TestBound(t *testing.T) {
+	c := New[int, string](100)
+	for i := range 20 {
+		c.Put(i, "v", 10)
+		c.Get(0) // stays the most recently used
+	}
+	if st := c.Stats(); st.Bytes != 100 || st.Items != 10 {
+		t.Fatalf("%+v", st)
+	}
+	if _, ok := c.Get(0); !ok {
+		t.Error("what was used last is gone")
+	}
+	if _, ok := c.Get(5); ok {
+		t.Error("what was not used is there")
+	}
+	c.Put(99, "big", 101)
+	if _, ok := c.Get(99); ok {
+		t.Error("a value larger than the bound is kept")
+	}
+	c.Remove(0)
+	if _, ok := c.Get(0); ok || c.Stats().Bytes != 90 {
+		t.Errorf("after Remove: %+v", c.Stats())
+	}
+}
+
+func TestLoadIsShared(t *testing.T) {
+	c := New[int, int](100)
+	broken := errors.New("broken")
+	if _, err := c.Load(1, func() (int, int64, error) { return 0, 1, broken }); !errors.Is(err, broken) {
+		t.Fatal(err)
+	}
+	started, release := make(chan struct{}), make(chan struct{})
+	calls := 0
+	var wg sync.WaitGroup
+	load := func() (int, int64, error) {
+		calls++ // a second call at the same time is a race that -race reports
+		close(started)
+		<-release
+		return 7, 1, nil
+	}
+	for range 8 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			if v, err := c.Load(1, load); v != 7 || err != nil {
+				t.Errorf("%d, %v", v, err)
+			}
+		}()
+	}
+	<-started
+	close(release)
+	wg.Wait()
+	if calls != 1 {
+		t.Fatalf("loaded %d times", calls)
+	}
+}
