@@ -91,7 +91,9 @@ func tool(b *bed, argv ...string) string {
 	if _, err := exec.LookPath(argv[0]); err != nil {
 		b.Skipf("%s is not installed: run scripts/deps.sh", argv[0])
 	}
-	out, err := exec.CommandContext(b.ctx, argv[0], argv[1:]...).CombinedOutput()
+	cmd := exec.CommandContext(b.ctx, argv[0], argv[1:]...)
+	cmd.Dir = b.dir // fio leaves its state where it runs
+	out, err := cmd.CombinedOutput()
 	if err != nil {
 		b.Fatalf("%s: %v\n%s", strings.Join(argv, " "), err, out)
 	}
