@@ -23,7 +23,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // site is three nodes on 127.0.0.1 that talk over TLS, as in production, all in this process.
 type site struct {
-	t     *testing.T
+	t     testing.TB
 	ca    string
 	peers []Peer
 	nodes []*host
@@ -53,7 +53,7 @@ func quick() Timeouts {
 		Attempt: time.Second, Checkpoint: 200 * time.Millisecond, SnapshotEvery: 64}
 }
 
-func newSite(t *testing.T, n int) *site {
+func newSite(t testing.TB, n int) *site {
 	t.Helper()
 	s := &site{t: t, ca: t.TempDir()}
 	noErr(t, pki.InitCA(s.ca, "test", time.Hour))

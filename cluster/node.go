@@ -6,11 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/raft"
 
 	"github.com/redoubt-dr/redoubt"
 )
+
+// commitNotice is how soon a leader that has nothing else to send tells its
+// followers what is committed. A proposer on a follower waits for it.
+const commitNotice = 5 * time.Millisecond
 
 // Node is this program's membership in the cluster. Its methods may be called
 // concurrently.
@@ -77,6 +82,7 @@ func (n *Node) startRaft() error {
 	cfg.SnapshotThreshold, cfg.TrailingLogs = t.SnapshotEvery, t.SnapshotEvery
 	cfg.MaxAppendEntries = 256
 	cfg.BatchApplyCh = true
+	cfg.CommitTimeout = commitNotice
 	cfg.NoLegacyTelemetry = true
 
 	fresh, err := n.fresh()
@@ -135,6 +141,20 @@ func (n *Node) bootstrap(cfg *raft.Config) error {
 	return nil
 }
 
+// patiently runs f, but waits for it no longer than limit.
+func (n *Node) patiently(f func() error, limit time.Duration) bool {
+	done := make(chan struct{})
+	go func() { defer close(done); _ = f() }()
+	t := time.NewTimer(limit)
+	defer t.Stop()
+	select {
+	case <-done:
+		return true
+	case <-t.C:
+		return false
+	}
+}
+
 func (n *Node) run(f func()) {
 	n.wg.Add(1)
 	go func() {
@@ -184,7 +204,7 @@ func (n *Node) Snapshot() error {
 func (n *Node) Close() error {
 	n.closeOnce.Do(func() {
 		if n.raft.State() == raft.Leader {
-			_ = n.raft.LeadershipTransfer().Error() // the others elect one in any case
+			n.patiently(n.raft.LeadershipTransfer().Error, 3*n.o.Timeouts.Heartbeat) // the others elect one in any case
 		}
 		n.closeErr = n.stop()
 	})
@@ -196,7 +216,10 @@ func (n *Node) stop() error {
 	n.cancel()
 	var err error
 	if n.raft != nil {
-		err = n.raft.Shutdown().Error()
+		if !n.patiently(func() error { err = n.raft.Shutdown().Error(); return err }, n.o.Timeouts.Hang) {
+			// The disk hangs. What Raft still holds must not be closed under it.
+			return fail("close cluster node", string(n.o.ID), fmt.Errorf("raft did not stop: %w", redoubt.ErrFailed), "end the program")
+		}
 		n.leader.close()
 	}
 	if n.trans.NetworkTransport != nil {

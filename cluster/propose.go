@@ -118,11 +118,10 @@ func retry(ctx context.Context, n *Node, try func(context.Context) (uint64, []by
 			return index, out, nil
 		}
 		last = err
-		again := errors.Is(err, redoubt.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 		if n.ctx.Err() != nil {
 			return 0, nil, fail("use cluster node", string(n.o.ID), redoubt.ErrClosed, "")
 		}
-		if !again || ctx.Err() != nil {
+		if final(err) || ctx.Err() != nil {
 			return 0, nil, last
 		}
 		t := time.NewTimer(pause)
@@ -135,6 +134,17 @@ func retry(ctx context.Context, n *Node, try func(context.Context) (uint64, []by
 		t.Stop()
 		pause = min(2*pause, 200*time.Millisecond)
 	}
+}
+
+// final tells the errors of an attempt that another attempt cannot mend. What
+// the FSM said is not among them: that comes as an answer, not as an error.
+func final(err error) bool {
+	for _, is := range []error{redoubt.ErrDenied, redoubt.ErrInvalid, redoubt.ErrVersion, redoubt.ErrFailed} {
+		if errors.Is(err, is) {
+			return true
+		}
+	}
+	return false
 }
 
 // ask sends a request to the leader.
