@@ -202,6 +202,8 @@ type source struct {
 	disks []redoubt.Disk
 	rng   *rand.Rand
 
+	maxDelta int // raw bytes
+
 	mu    sync.Mutex
 	now   [][]byte // content by disk
 	snaps map[redoubt.LSN][][]byte
@@ -213,7 +215,7 @@ type source struct {
 
 func newSource(t *testing.T, s *site, rng *rand.Rand) *source {
 	t.Helper()
-	src := &source{t: t, site: s, name: "web1", group: "shop", cred: s.issue(pki.Identity{Role: pki.RoleSource, Name: "web1"}), rng: rng,
+	src := &source{t: t, site: s, name: "web1", group: "shop", maxDelta: 128 << 10, cred: s.issue(pki.Identity{Role: pki.RoleSource, Name: "web1"}), rng: rng,
 		disks: []redoubt.Disk{{ID: 1, Name: "root", Size: 1 << 20}, {ID: 2, Name: "data", Size: 1 << 19}},
 		snaps: map[redoubt.LSN][][]byte{}, times: map[redoubt.LSN]int64{}}
 	var err error
@@ -257,7 +259,7 @@ func (s *source) dial(ctx context.Context, addr string) (net.Conn, error) {
 // Run returned.
 func (s *source) run() (stop func() error) {
 	s.send = ship.NewSender(ship.SenderOptions{Journal: s.j, Cursor: "store", Current: s, Hello: s.hello, Dial: s.dial, Addrs: s.addrs,
-		MaxDelta: 128 << 10, MaxDelay: 5 * time.Millisecond, Heartbeat: 50 * time.Millisecond, Logger: logger(s.t).With("at", s.name)})
+		MaxDelta: s.maxDelta, MaxDelay: 5 * time.Millisecond, Heartbeat: 50 * time.Millisecond, Logger: logger(s.t).With("at", s.name)})
 	ctx, cancel := context.WithCancel(context.Background())
 	s.ended = make(chan struct{})
 	go func(ended chan struct{}) {

@@ -29,6 +29,7 @@ type stream struct {
 	mu      sync.Mutex
 	next    redoubt.LSN // first LSN of the next delta
 	ordinal uint64      // of the next segment
+	last    int64       // time of the last write before next
 	pending []*item     // in order; the first of them may be in a proposal
 	flying  int         // items of pending that are in a proposal
 	err     error       // why the stream is over
@@ -37,7 +38,7 @@ type stream struct {
 
 func newStream(s *Store, g *cluster.Group, ordinal uint64) *stream {
 	st := &stream{s: s, group: g.ID, series: seriesOf(g, g.Epoch), term: g.OwnerTerm, writer: g.Writer, k: g.K, m: g.M,
-		broken: make(chan error, 1), next: g.Committed.LSN + 1, ordinal: ordinal}
+		broken: make(chan error, 1), next: g.Committed.LSN + 1, ordinal: ordinal, last: g.CommittedTime}
 	st.ctx, st.cancel = context.WithCancel(s.ctx)
 	st.atRest = sync.NewCond(&st.mu)
 	return st
@@ -76,6 +77,11 @@ func (st *stream) Append(d *ship.Delta, done func(redoubt.Position, error)) {
 		err = &redoubt.Error{Op: "store delta", Object: string(st.group), Err: fmt.Errorf("LSN %d instead of %d: %w", d.First, st.next, redoubt.ErrGap)}
 	default:
 		it.seg = newSegment(d, st.ordinal, st.k, st.m)
+		// Times along a history never fall, though the clock of a new writer
+		// may be behind that of the one before.
+		it.seg.FirstTime = max(it.seg.FirstTime, st.last)
+		it.seg.LastTime = max(it.seg.LastTime, it.seg.FirstTime)
+		st.last = it.seg.LastTime
 		st.ordinal++
 		st.next = d.Last + 1
 		st.pending = append(st.pending, it)
