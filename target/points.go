@@ -43,6 +43,13 @@ func (s *Store) Points(ctx context.Context, id redoubt.GroupID, limit int) ([]Po
 			if p.Position.LSN < g.Baseline {
 				return out, nil
 			}
+			if sg.Last > st.To { // the epoch was left in the middle of this segment
+				at, err := s.timeOf(ctx, &g, p.Position)
+				if err != nil {
+					return nil, err
+				}
+				p.Time = at.UnixNano()
+			}
 			out = append(out, p)
 			if ok = sg.Ordinal > 0; ok {
 				prev := s.catalog.Segments(id, st.Epoch, sg.Ordinal-1, 1)

@@ -203,6 +203,7 @@ type source struct {
 	rng   *rand.Rand
 
 	maxDelta int // raw bytes
+	lin      redoubt.Lineage
 
 	mu    sync.Mutex
 	now   [][]byte // content by disk
@@ -215,7 +216,7 @@ type source struct {
 
 func newSource(t *testing.T, s *site, rng *rand.Rand) *source {
 	t.Helper()
-	src := &source{t: t, site: s, name: "web1", group: "shop", maxDelta: 128 << 10, cred: s.issue(pki.Identity{Role: pki.RoleSource, Name: "web1"}), rng: rng,
+	src := &source{t: t, site: s, name: "web1", group: "shop", lin: redoubt.Lineage{{Epoch: 1}}, maxDelta: 128 << 10, cred: s.issue(pki.Identity{Role: pki.RoleSource, Name: "web1"}), rng: rng,
 		disks: []redoubt.Disk{{ID: 1, Name: "root", Size: 1 << 20}, {ID: 2, Name: "data", Size: 1 << 19}},
 		snaps: map[redoubt.LSN][][]byte{}, times: map[redoubt.LSN]int64{}}
 	var err error
@@ -240,7 +241,7 @@ func (s *source) ReadCurrent(d redoubt.DiskID, p []byte, off uint64) error {
 }
 
 func (s *source) hello() ship.Hello {
-	return ship.Hello{Group: s.group, UUID: "9a1c7a2e-shop", Source: s.name, Disks: s.disks, Lineage: redoubt.Lineage{{Epoch: 1}}}
+	return ship.Hello{Group: s.group, UUID: "9a1c7a2e-shop", Source: s.name, Disks: s.disks, Lineage: s.lin}
 }
 
 func (s *source) addrs() []string {
