@@ -8,13 +8,13 @@ import (
 
 // counters of a disk; they only grow.
 type counters struct {
-	reads, readBytes, slowReads  atomic.Uint64
-	writes, writeBytes           atomic.Uint64
-	zeroes, zeroBytes            atomic.Uint64
-	trims, trimBytes             atomic.Uint64
-	flushes, errors              atomic.Uint64
-	applied, appliedCalls        atomic.Uint64
-	unaligned, replicas, batches atomic.Uint64
+	reads, readBytes, slowReads atomic.Uint64
+	writes, writeBytes          atomic.Uint64
+	zeroes, zeroBytes           atomic.Uint64
+	trims, trimBytes            atomic.Uint64
+	flushes, errors             atomic.Uint64
+	applied, appliedCalls       atomic.Uint64
+	unaligned                   atomic.Uint64
 }
 
 func (c *counters) wrote(w *redoubt.Write) {

@@ -1,10 +1,10 @@
 package ship
 
 import (
+	"go/build"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"testing"
 	"time"
 
@@ -15,7 +15,7 @@ import (
 // real files.
 func sourceTree(b *testing.B, most int) []byte {
 	var out []byte
-	_ = filepath.WalkDir(filepath.Join(runtime.GOROOT(), "src"), func(p string, d fs.DirEntry, err error) error {
+	_ = filepath.WalkDir(filepath.Join(build.Default.GOROOT, "src"), func(p string, d fs.DirEntry, err error) error {
 		if err == nil && d.Type().IsRegular() && len(out) < most {
 			if c, err := os.ReadFile(p); err == nil {
 				out = append(out, c...)

@@ -92,7 +92,7 @@ func (o SenderOptions) withDefaults() SenderOptions {
 
 func (o *SenderOptions) validate() error {
 	if o.Journal == nil || o.Hello == nil || o.Dial == nil || o.Addrs == nil || o.Cursor == "" {
-		return &redoubt.Error{Op: "start sender", Object: o.Cursor, Err: fmt.Errorf("Journal, Cursor, Hello, Dial and Addrs are needed: %w", redoubt.ErrInvalid)}
+		return &redoubt.Error{Op: "start sender", Object: o.Cursor, Err: fmt.Errorf("one of Journal, Cursor, Hello, Dial and Addrs is missing: %w", redoubt.ErrInvalid)}
 	}
 	return nil
 }

@@ -16,6 +16,9 @@ const probeTimeout = 5 * time.Second
 // ctx is done or this side has become the writer. A replica's stream comes in
 // by itself, through Host.Hello.
 func (g *Group) runFollower(ctx context.Context) {
+	g.step.Lock()
+	g.ensureReceipt() // a crash may have come between the fence and it
+	g.step.Unlock()
 	for ctx.Err() == nil {
 		if w, err := g.ask(ctx); err == nil {
 			g.keepWelcome(w)
@@ -68,8 +71,8 @@ func (g *Group) probe(ctx context.Context, addr string) (ship.Welcome, error) {
 }
 
 // fence turns the disks read-only, for good until a takeover, because the
-// lineage of w has a later epoch than this side. It holds the tail that the
-// secondary does not have and says so.
+// lineage of w has a later epoch than this side, and says what the secondary
+// does not have.
 func (g *Group) fence(w ship.Welcome) error {
 	g.step.Lock()
 	defer g.step.Unlock()
@@ -79,17 +82,12 @@ func (g *Group) fence(w ship.Welcome) error {
 	}
 	g.disks.SetReadOnly(redoubt.ErrFenced)
 	r.Mode, r.FencedBy, r.Reason = ModeFenced, w.Lineage, w.Reason
-	receipt, err := g.lossReceipt(w.Lineage)
-	if err != nil {
-		g.log.Error("the loss receipt could not be made", "err", err)
-	} else if err := g.keepReceipt(&receipt); err != nil {
-		return err
-	}
+	// The fence comes first; it does not depend on the receipt.
 	if err := g.setRole(r); err != nil {
 		return err
 	}
-	g.log.Warn("fenced: a later epoch has taken over; the disks are read-only",
-		"epoch", r.Epoch, "by", w.Lineage.Current(), "writer", w.Writer, "lost_records", receipt.Records, "lost_bytes", receipt.Bytes)
+	g.ensureReceipt()
+	g.log.Warn("fenced: a later epoch has taken over; the disks are read-only", "epoch", r.Epoch, "by", w.Lineage.Current(), "writer", w.Writer)
 	return nil
 }
 
@@ -115,12 +113,13 @@ func (g *Group) takeOver(w ship.Welcome) error {
 			return err
 		}
 	}
-	if err := g.setRole(r); err != nil {
+	if err := r.save(g.journal); err != nil {
 		return err
 	}
 	if err := g.journal.SetEpoch(w.Epoch); err != nil {
 		return err
 	}
+	g.publish(r)
 	if !wasReplica { // a cancelled failover: the tail goes on, nothing was lost
 		if err := g.keepReceipt(nil); err != nil {
 			return err

@@ -116,7 +116,7 @@ func (g *Group) openJournal(dir string) (err error) {
 	if g.role, err = loadRole(g.journal); err != nil {
 		return err
 	}
-	if g.receipt, err = loadReceipt(g.journal); err != nil {
+	if g.receipt, err = loadReceipt(dir); err != nil {
 		return err
 	}
 	if g.cursor, err = g.journal.Cursor(cursorName, 0); err != nil {
@@ -211,15 +211,21 @@ func (g *Group) Role() Role {
 
 // setRole makes r durable, then effective. The caller holds g.step.
 func (g *Group) setRole(r Role) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
 	if err := r.save(g.journal); err != nil {
 		return err
 	}
+	g.publish(r)
+	return nil
+}
+
+// publish makes r effective: the mode that runs ends and r's begins. The caller
+// holds g.step.
+func (g *Group) publish(r Role) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	g.role = r
 	close(g.changed)
 	g.changed = make(chan struct{})
-	return nil
 }
 
 func (g *Group) close() error {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/vfs"
 )
 
 // identity is what makes a group itself, whatever its configuration says
@@ -31,7 +32,7 @@ func loadIdentity(dir string, want []redoubt.Disk) (identity, error) {
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		id := identity{Version: identityVersion, UUID: uuid.NewString(), Disks: want}
-		return id, writeIdentity(dir, path, id)
+		return id, writeIdentity(path, id)
 	}
 	if err != nil {
 		return identity{}, err
@@ -76,26 +77,10 @@ func (id identity) disk(name string) (redoubt.Disk, bool) {
 	return redoubt.Disk{}, false
 }
 
-func writeIdentity(dir, path string, id identity) error {
+func writeIdentity(path string, id identity) error {
 	b, err := json.MarshalIndent(id, "", "  ")
 	if err != nil {
 		return err
 	}
-	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(append(b, '\n'))
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		return err
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return vfs.WriteAtomic(vfs.OS, path, append(b, '\n'))
 }

@@ -2,11 +2,16 @@ package source
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/journal"
+	"github.com/redoubt-dr/redoubt/internal/vfs"
 	"github.com/redoubt-dr/redoubt/ship"
 )
 
@@ -40,7 +45,7 @@ type LostWrite struct {
 // MaxLostWrites bounds the list of a receipt; counts and extents are always complete.
 const MaxLostWrites = 10_000
 
-const receiptKey = "receipt"
+const receiptFile = "receipt.json"
 
 // lossReceipt compares this side's journal with the lineage that fenced it.
 func (g *Group) lossReceipt(l redoubt.Lineage) (Receipt, error) {
@@ -77,6 +82,24 @@ func (g *Group) lossReceipt(l redoubt.Lineage) (Receipt, error) {
 	return r, err
 }
 
+// ensureReceipt makes the receipt of a fenced group if it is not there. Without
+// it the fence stands all the same. The caller holds g.step.
+func (g *Group) ensureReceipt() {
+	role := g.Role()
+	if _, ok := g.Receipt(); ok || role.Mode != ModeFenced {
+		return
+	}
+	r, err := g.lossReceipt(role.FencedBy)
+	if err == nil {
+		err = g.keepReceipt(&r)
+	}
+	if err != nil {
+		g.log.Error("the loss receipt could not be made", "err", err)
+		return
+	}
+	g.log.Warn("loss receipt", "fork", r.Fork.String(), "head", r.Head.String(), "records", r.Records, "bytes", r.Bytes)
+}
+
 // Receipt returns what was lost, if this side was fenced.
 func (g *Group) Receipt() (Receipt, bool) {
 	g.mu.Lock()
@@ -89,17 +112,22 @@ func (g *Group) Receipt() (Receipt, bool) {
 	return r, true
 }
 
-// keepReceipt makes r durable, so that it outlives the journal's records.
+// keepReceipt makes r durable, in a file of its own: it outlives the journal's
+// records and may be large. A nil r removes it.
 func (g *Group) keepReceipt(r *Receipt) error {
-	var b []byte
-	if r != nil {
-		var err error
-		if b, err = json.Marshal(r); err != nil {
+	path := filepath.Join(g.host.groupDir(g.cfg.Name), receiptFile)
+	if r == nil {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-	}
-	if err := g.journal.PutState(receiptKey, b); err != nil {
-		return err
+	} else {
+		b, err := json.Marshal(r)
+		if err != nil {
+			return err
+		}
+		if err := vfs.WriteAtomic(vfs.OS, path, b); err != nil {
+			return err
+		}
 	}
 	g.mu.Lock()
 	g.receipt = r
@@ -107,13 +135,21 @@ func (g *Group) keepReceipt(r *Receipt) error {
 	return nil
 }
 
-func loadReceipt(j *journal.Journal) (*Receipt, error) {
-	b, ok, err := j.State(receiptKey)
-	if err != nil || !ok || len(b) == 0 {
+func loadReceipt(dir string) (*Receipt, error) {
+	path := filepath.Join(dir, receiptFile)
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
 		return nil, err
 	}
 	r := new(Receipt)
-	return r, json.Unmarshal(b, r)
+	if err := json.Unmarshal(b, r); err != nil {
+		return nil, &redoubt.Error{Op: "read loss receipt", Object: path, Err: fmt.Errorf("%w: %v", redoubt.ErrCorrupt, err),
+			Hint: "move the file away; the writes themselves are in the journal or its branch"}
+	}
+	return r, nil
 }
 
 func (r *Receipt) summary() *ship.LossSummary {

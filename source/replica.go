@@ -132,6 +132,7 @@ func (r *replica) Begin(start redoubt.LSN) error {
 		}
 		return nil
 	}
+	g.ensureReceipt()
 	role := g.Role()
 	if g.journal.Head().LSN > r.fork && g.journal.Epoch() == role.Epoch {
 		dir := filepath.Join(g.host.groupDir(g.cfg.Name), "branches", fmt.Sprintf("%d-after-%d", role.Epoch, r.fork))

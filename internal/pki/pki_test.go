@@ -37,7 +37,7 @@ func credentials(t *testing.T, ca string, id Identity, now time.Time) *Credentia
 
 // shake does a handshake over TCP and returns what each side says. The client
 // also reads, because in TLS 1.3 it learns there what the server thinks of it.
-func shake(t *testing.T, server, client *tls.Config) (serr, cerr error, peer Identity) {
+func shake(t *testing.T, server, client *tls.Config) (peer Identity, serr, cerr error) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -70,7 +70,8 @@ func shake(t *testing.T, server, client *tls.Config) (serr, cerr error, peer Ide
 		_, cerr = c.Read(make([]byte, 1))
 	}
 	raw.Close()
-	return <-done, cerr, peer
+	serr = <-done
+	return peer, serr, cerr
 }
 
 func TestMutualHandshake(t *testing.T) {
@@ -78,7 +79,7 @@ func TestMutualHandshake(t *testing.T) {
 	now := time.Now()
 	target := credentials(t, ca, Identity{RoleTarget, "n1"}, now)
 	source := credentials(t, ca, Identity{RoleSource, "host1"}, now)
-	serr, cerr, peer := shake(t, target.ServerTLS("p"), source.ClientTLS("p", RoleTarget))
+	peer, serr, cerr := shake(t, target.ServerTLS("p"), source.ClientTLS("p", RoleTarget))
 	if serr != nil || cerr != nil || peer != (Identity{RoleSource, "host1"}) {
 		t.Fatal(serr, cerr, peer)
 	}
@@ -110,7 +111,7 @@ func TestHandshakesRefused(t *testing.T) {
 		"other protocol":        {target.ServerTLS("q"), source.ClientTLS("p"), false, "does not serve this protocol"},
 		"TLS 1.2":               {target.ServerTLS("p"), tls12, false, "no common TLS version"},
 	} {
-		serr, cerr, _ := shake(t, c.server, c.client)
+		_, serr, cerr := shake(t, c.server, c.client)
 		err := Explain(cerr)
 		if c.atServer {
 			err = Explain(serr)

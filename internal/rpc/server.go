@@ -140,11 +140,12 @@ func (s *Server) serveConn(c net.Conn, peer pki.Identity) {
 	s.mu.Lock()
 	delete(s.conns, c)
 	s.mu.Unlock()
-	if err != nil && !errors.Is(err, net.ErrClosed) {
+	if !errors.Is(err, net.ErrClosed) {
 		s.log.Debug("call connection ended", "peer", peer.String(), "err", err)
 	}
 }
 
+// read serves the connection until it ends, and says why it did.
 func (sc *serverConn) read(c net.Conn) error {
 	_ = c.SetDeadline(time.Now().Add(prefaceWithin))
 	if err := wire.WritePreface(c, tag()); err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/RoaringBitmap/roaring/v2/roaring64"
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/vfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -82,11 +83,7 @@ func (l *allocLog) begin(path string) error {
 	if err := l.f.Sync(); err != nil {
 		return err
 	}
-	d, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return vfs.OS.SyncDir(filepath.Dir(path))
 }
 
 // parseAllocLog reads a log and returns where its last whole batch ends.

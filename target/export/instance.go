@@ -13,6 +13,7 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/blockdev"
+	"github.com/redoubt-dr/redoubt/internal/vfs"
 	"github.com/redoubt-dr/redoubt/journal"
 	"github.com/redoubt-dr/redoubt/target"
 )
@@ -172,19 +173,10 @@ func writeSpec(dir string, s Spec) error {
 	if err != nil {
 		return err
 	}
-	tmp := filepath.Join(dir, specFile+".new")
-	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
+	if err := vfs.WriteAtomic(vfs.OS, filepath.Join(dir, specFile), append(b, '\n')); err != nil {
 		return err
 	}
-	_, err = f.Write(append(b, '\n'))
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp, filepath.Join(dir, specFile)); err != nil {
-		return err
-	}
-	return errors.Join(syncDir(dir), syncDir(filepath.Dir(dir)))
+	return vfs.OS.SyncDir(filepath.Dir(dir))
 }
 
 func readSpec(dir string) (Spec, error) {
@@ -200,12 +192,4 @@ func readSpec(dir string) (Spec, error) {
 		return s, &redoubt.Error{Op: "open export", Object: dir, Err: redoubt.ErrVersion, Hint: "install the newer redoubtd again"}
 	}
 	return s, nil
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
