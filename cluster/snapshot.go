@@ -75,6 +75,7 @@ func (p *snapshot) Release() { p.s = nil }
 // snapshotWriter writes records and keeps the running checksum.
 type snapshotWriter struct {
 	w   *bufio.Writer
+	buf []byte // of one record, used again
 	crc uint32
 	n   uint64
 	err error
@@ -87,7 +88,7 @@ func (w *snapshotWriter) raw(b []byte) {
 }
 
 func (w *snapshotWriter) record(typ uint8, fill func(e *encoder)) {
-	e := encoder{b: make([]byte, recordHead, 256)}
+	e := encoder{b: append(w.buf[:0], make([]byte, recordHead)...)}
 	fill(&e)
 	head := encoder{}
 	head.u8(typ)
@@ -96,6 +97,7 @@ func (w *snapshotWriter) record(typ uint8, fill func(e *encoder)) {
 	w.crc = redoubt.ChecksumUpdate(w.crc, e.b)
 	e.u32(w.crc)
 	w.raw(e.b)
+	w.buf = e.b
 	w.n++
 }
 
