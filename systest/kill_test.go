@@ -100,6 +100,9 @@ func TestAnyTargetKilled(t *testing.T) {
 func (b *bed) whole(n *site.Node) {
 	b.Helper()
 	b.wait(n, n.Name+" to catch up", func(st *adminv1.GetStatusResponse, g *adminv1.Group) error {
+		if g == nil {
+			return errors.New("it does not know the group yet")
+		}
 		if d := g.GetRedundancy().GetDegradedSegments(); d != 0 {
 			return fmt.Errorf("%d segments lack a shard", d)
 		}

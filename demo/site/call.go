@@ -80,7 +80,8 @@ func (s *Site) Status(ctx context.Context, n *Node) (*adminv1.GetStatusResponse,
 	return st, nil, fmt.Errorf("%s does not know the group %s", n.Name, s.Group)
 }
 
-// Wait asks a node for its status until ok accepts it. The error after the
+// Wait asks a node for its status until ok accepts it; the group is nil while
+// the node does not know it. The error after the
 // patience is over names what was waited for, and the last reason.
 func (s *Site) Wait(ctx context.Context, n *Node, patience time.Duration, what string,
 	ok func(*adminv1.GetStatusResponse, *adminv1.Group) error) (*adminv1.Group, error) {
