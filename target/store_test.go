@@ -229,6 +229,7 @@ func TestOwnerDies(t *testing.T) {
 		src.write(50)
 		src.shipped()
 		s.whole(src.group) // or the next one to die would be the second
+		s.eventually("the owner knows that all nodes are up", func() bool { return len(s.owner(src.group).store.Stats().Down) == 0 })
 	}
 	noErr(t, stopped(stop()))
 	s.whole(src.group)

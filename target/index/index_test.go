@@ -164,7 +164,6 @@ func newWorld(rng *rand.Rand) *world {
 	w := &world{h: &heads{m: map[headKey][]Entry{}}, segs: map[redoubt.Epoch][][2]redoubt.LSN{}, states: map[redoubt.Position]image{{Epoch: 1}: {}}}
 	w.lin = redoubt.Lineage{{Epoch: 1}}
 	w.extend(rng, 1, redoubt.Position{Epoch: 1}, 90)
-	head := w.segs[1][89][1]
 	for e := redoubt.Epoch(2); e <= 4; e++ {
 		parent := w.lin[rng.IntN(len(w.lin))].Epoch
 		f, _ := w.lin.Find(parent)
@@ -177,7 +176,6 @@ func newWorld(rng *rand.Rand) *world {
 		w.lin = append(w.lin, redoubt.Fork{Epoch: e, Parent: parent, At: at})
 		w.extend(rng, e, redoubt.Position{Epoch: e, LSN: at}, 40)
 	}
-	_ = head
 	return w
 }
 
