@@ -136,7 +136,8 @@ func (r *replica) Begin(start redoubt.LSN) error {
 	role := g.Role()
 	if g.journal.Head().LSN > r.fork && g.journal.Epoch() == role.Epoch {
 		dir := filepath.Join(g.host.groupDir(g.cfg.Name), "branches", fmt.Sprintf("%d-after-%d", role.Epoch, r.fork))
-		if _, err := g.journal.SaveBranch(dir, r.fork); err != nil {
+		// What the journal has trimmed above the fork, the secondary keeps.
+		if _, err := g.journal.SaveBranch(dir, max(r.fork, g.journal.Tail()-1)); err != nil {
 			return err
 		}
 		role.Branch = dir

@@ -1334,6 +1334,7 @@ type Reverse struct {
 	Committed     *Position              `protobuf:"bytes,7,opt,name=committed,proto3" json:"committed,omitempty"`          // what the old primary has
 	LagSeconds    *float64               `protobuf:"fixed64,8,opt,name=lag_seconds,json=lagSeconds,proto3,oneof" json:"lag_seconds,omitempty"`
 	LastError     string                 `protobuf:"bytes,9,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
+	RawBytes      uint64                 `protobuf:"varint,10,opt,name=raw_bytes,json=rawBytes,proto3" json:"raw_bytes,omitempty"` // payload shipped since the daemon's start, before compression
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1429,6 +1430,13 @@ func (x *Reverse) GetLastError() string {
 		return x.LastError
 	}
 	return ""
+}
+
+func (x *Reverse) GetRawBytes() uint64 {
+	if x != nil {
+		return x.RawBytes
+	}
+	return 0
 }
 
 // ClusterNode is a master target.
@@ -3574,7 +3582,7 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\tcommitted\x18\x06 \x01(\bR\tcommitted\x12$\n" +
 	"\x0eknown_head_lsn\x18\a \x01(\x04R\fknownHeadLsn\x12B\n" +
 	"\x0fknown_head_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\rknownHeadTime\x12?\n" +
-	"\runknown_since\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\funknownSince\"\xc9\x02\n" +
+	"\runknown_since\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\funknownSince\"\xe6\x02\n" +
 	"\aReverse\x12\x1c\n" +
 	"\tconnected\x18\x01 \x01(\bR\tconnected\x12\x12\n" +
 	"\x04peer\x18\x02 \x01(\tR\x04peer\x12\"\n" +
@@ -3587,7 +3595,9 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\vlag_seconds\x18\b \x01(\x01H\x00R\n" +
 	"lagSeconds\x88\x01\x01\x12\x1d\n" +
 	"\n" +
-	"last_error\x18\t \x01(\tR\tlastErrorB\x0e\n" +
+	"last_error\x18\t \x01(\tR\tlastError\x12\x1b\n" +
+	"\traw_bytes\x18\n" +
+	" \x01(\x04R\brawBytesB\x0e\n" +
 	"\f_lag_seconds\"\x83\x02\n" +
 	"\vClusterNode\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +

@@ -141,7 +141,7 @@ func reverseStatus(r *export.ReverseStatus, g cluster.Group) *adminv1.Reverse {
 		return nil
 	}
 	out := &adminv1.Reverse{
-		Connected: r.Connected, Peer: "source/" + g.Source, BytesToCopy: r.Plan.Bytes, BytesCopied: r.Copied, WireBytes: r.BytesWire,
+		Connected: r.Connected, Peer: "source/" + g.Source, BytesToCopy: r.Plan.Bytes, BytesCopied: r.Copied, WireBytes: r.BytesWire, RawBytes: r.BytesRaw,
 		InSync: r.InSync, Committed: admin.FromPosition(redoubt.Position{Epoch: g.Epoch, LSN: r.Acked}),
 	}
 	if r.LastError != nil {

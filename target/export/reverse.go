@@ -18,17 +18,17 @@ import (
 type reverse struct {
 	p      *production
 	addr   string
+	peer   string
 	cursor *journal.Cursor
 	end    context.CancelFunc
 	wg     sync.WaitGroup
 	begun  chan struct{} // closed when the stream's start is known
 	once   sync.Once
 
-	mu      sync.Mutex
-	sender  *ship.Sender
-	plan    Resync
-	planned bool
-	err     error
+	mu     sync.Mutex
+	sender *ship.Sender
+	plan   *Resync // nil until there is one: the old primary needs one, or goes on where it was
+	err    error
 }
 
 // Resync says what a reverse replication has to ship before the old primary is
@@ -40,6 +40,7 @@ type Resync struct {
 	Orphans  uint64           // writes of the old primary above the fork
 	Dirty    map[redoubt.DiskID][]redoubt.Extent
 	Bytes    uint64      // of Dirty
+	Start    redoubt.LSN // first record of the stream
 	Baseline redoubt.LSN // the record after the last copy record
 }
 
@@ -90,7 +91,7 @@ func (p *production) startReverse(g cluster.Group) (*reverse, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &reverse{p: p, addr: g.SourceAddr, cursor: cursor, begun: make(chan struct{}), plan: Resync{Peer: "source/" + g.Source}}
+	r := &reverse{p: p, addr: g.SourceAddr, cursor: cursor, begun: make(chan struct{}), peer: "source/" + g.Source}
 	ctx, end := context.WithCancel(p.ctx)
 	r.end = end
 	r.wg.Go(func() { r.run(ctx) })
@@ -139,11 +140,16 @@ func (r *reverse) onWelcome(w ship.Welcome) {
 // written here since.
 func (r *reverse) onResync(ctx context.Context, w ship.Welcome, dirty map[redoubt.DiskID][]redoubt.Extent) (redoubt.LSN, error) {
 	p := r.p
-	plan, start, err := r.makePlan(ctx, w, dirty)
+	r.mu.Lock()
+	old := r.plan
+	r.mu.Unlock()
+	if old != nil && old.OldHead == w.Committed {
+		return old.Start, nil // the same old primary again: it is announced already
+	}
+	plan, err := r.makePlan(ctx, w, dirty)
 	if err != nil {
 		return 0, err
 	}
-	var last redoubt.LSN
 	for _, d := range p.Disks {
 		for _, e := range plan.Dirty[d.ID] {
 			for !e.Empty() {
@@ -160,17 +166,16 @@ func (r *reverse) onResync(ctx context.Context, w ship.Welcome, dirty map[redoub
 	if err := p.disks.AppendControl(ws); err != nil {
 		return 0, err
 	}
-	last = ws[0].LSN
-	plan.Baseline = last
+	plan.Baseline = ws[0].LSN
 	r.mu.Lock()
-	r.plan, r.planned = plan, true
+	r.plan = &plan
 	r.mu.Unlock()
 	r.once.Do(func() { close(r.begun) })
 	p.log.Info("reverse replication begins", "bytes", plan.Bytes, "fork", plan.Fork.String(), "orphans", plan.Orphans)
-	return start, nil
+	return plan.Start, nil
 }
 
-func (r *reverse) makePlan(ctx context.Context, w ship.Welcome, dirty map[redoubt.DiskID][]redoubt.Extent) (Resync, redoubt.LSN, error) {
+func (r *reverse) makePlan(ctx context.Context, w ship.Welcome, dirty map[redoubt.DiskID][]redoubt.Extent) (Resync, error) {
 	p := r.p
 	old := w.Committed
 	p.mu.Lock()
@@ -178,7 +183,7 @@ func (r *reverse) makePlan(ctx context.Context, w ship.Welcome, dirty map[redoub
 	p.mu.Unlock()
 	fork, ok := lineage.ForkFrom(old.Epoch)
 	if !ok {
-		return Resync{}, 0, &redoubt.Error{Op: "reverse replicate", Object: string(p.Group), Err: redoubt.ErrInvalid,
+		return Resync{}, &redoubt.Error{Op: "reverse replicate", Object: string(p.Group), Err: redoubt.ErrInvalid,
 			Hint: "the old primary's history is not part of this group's"}
 	}
 	fork = min(fork, old.LSN)
@@ -187,7 +192,7 @@ func (r *reverse) makePlan(ctx context.Context, w ship.Welcome, dirty map[redoub
 	if w.DirtyAfter > fork { // trimmed there, because it is safe here
 		known, err := p.m.o.Store.Changed(ctx, p.Group, redoubt.Stretch{Epoch: old.Epoch, From: fork, To: w.DirtyAfter})
 		if err != nil {
-			return Resync{}, 0, err
+			return Resync{}, err
 		}
 		union.add(known)
 	}
@@ -204,25 +209,25 @@ func (r *reverse) makePlan(ctx context.Context, w ship.Welcome, dirty map[redoub
 		}
 		known, err := p.m.o.Store.Changed(ctx, p.Group, s)
 		if err != nil {
-			return Resync{}, 0, err
+			return Resync{}, err
 		}
 		union.add(known)
 	}
 	mine, err := p.journal.Dirty(stored)
 	if err != nil {
-		return Resync{}, 0, err
+		return Resync{}, err
 	}
 	union.add(mine)
 	if err := r.cursor.Ack(head); err != nil {
-		return Resync{}, 0, err
+		return Resync{}, err
 	}
-	plan := Resync{Peer: r.plan.Peer, Fork: redoubt.Position{Epoch: old.Epoch, LSN: fork}, OldHead: old, Orphans: uint64(old.LSN - fork), Dirty: union.merged()}
+	plan := Resync{Peer: r.peer, Start: head + 1, Fork: redoubt.Position{Epoch: old.Epoch, LSN: fork}, OldHead: old, Orphans: uint64(old.LSN - fork), Dirty: union.merged()}
 	for _, es := range plan.Dirty {
 		for _, e := range es {
 			plan.Bytes += e.Len
 		}
 	}
-	return plan, head + 1, nil
+	return plan, nil
 }
 
 // await returns the plan once the old primary has answered.
@@ -232,7 +237,10 @@ func (r *reverse) await(ctx context.Context) (Resync, error) {
 		case <-r.begun:
 			r.mu.Lock()
 			defer r.mu.Unlock()
-			return r.plan, nil
+			if r.plan == nil { // it goes on where it was
+				return Resync{Peer: r.peer}, nil
+			}
+			return *r.plan, nil
 		case <-ctx.Done():
 			r.mu.Lock()
 			err := r.err

@@ -55,23 +55,23 @@ func (p *production) reverseStatus() *ReverseStatus {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s := &ReverseStatus{Plan: r.plan, Acked: r.cursor.Acked()}
+	s := &ReverseStatus{Acked: r.cursor.Acked()}
 	if r.sender != nil {
 		s.SenderStatus = r.sender.Status()
 	}
-	whole := !r.planned || s.Acked >= r.plan.Baseline
-	if whole {
-		s.Copied = r.plan.Bytes
-	} else {
-		s.Copied = min(s.BytesRaw, r.plan.Bytes)
-	}
-	begun := false
 	select {
 	case <-r.begun:
-		begun = true
 	default:
+		return s
 	}
-	s.InSync = begun && whole && s.Acked+inSyncLag >= p.journal.Head().LSN
+	whole := true
+	if r.plan != nil {
+		s.Plan, s.Copied = *r.plan, r.plan.Bytes
+		if whole = s.Acked >= r.plan.Baseline; !whole {
+			s.Copied = min(s.BytesRaw, r.plan.Bytes)
+		}
+	}
+	s.InSync = whole && s.Acked+inSyncLag >= p.journal.Head().LSN
 	return s
 }
 
