@@ -70,6 +70,10 @@ func newTransport(o *Options) transport {
 			Stream:  &streams{Listener: o.RaftListener, dial: o.Dial, log: o.Logger},
 			Logger:  newRaftLogger(o.Logger),
 			MaxPool: 3,
-			Timeout: max(10*time.Second, 2*o.Timeouts.Heartbeat),
+			// No pipelining: when its decoder ends (an answer of a newer term or
+			// a refusal) while a request is being handed over, the library's
+			// sender waits for ever. The peer gets nothing more, and Shutdown hangs.
+			MaxRPCsInFlight: 1,
+			Timeout:         max(10*time.Second, 2*o.Timeouts.Heartbeat),
 		})}
 }
