@@ -64,9 +64,6 @@ type extent struct {
 	marks               []mark
 }
 
-// empty reports whether there is no record.
-func (e *extent) empty() bool { return e.records == 0 }
-
 // add accounts for a batch that is written at e.end.
 func (e *extent) add(h *batchHead, spacing int64) {
 	if e.batches == 0 {

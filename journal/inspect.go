@@ -41,9 +41,10 @@ func newInspector(fsys vfs.FS, dir string) (*inspector, error) {
 // seen is what the walk found in one segment file.
 type seen struct {
 	*segment
-	footer *extent // nil if there is none
-	ends   error   // why the batches end before the segment does; nil if they do not
-	skip   string  // why the file holds no records: free, forgotten by a reset, of an incomplete creation
+	footer   *extent // nil if there is none
+	ends     error   // why the batches end before the segment does; nil if they do not
+	skip     string  // why the file holds no records: free, forgotten by a reset, of an incomplete creation
+	headless bool    // the header cannot be read; batches in it may still vouch for what was durable
 }
 
 // segments returns all segment files in order of seq; the caller closes them.
@@ -93,7 +94,7 @@ func (in *inspector) header(s *seen) error {
 	case errors.Is(err, redoubt.ErrVersion):
 		return err
 	case err != nil:
-		s.skip = "no valid header"
+		s.skip, s.headless = "no valid header", true
 		return nil
 	case id != in.id:
 		s.skip = "belongs to another journal"

@@ -246,15 +246,15 @@ func (r *recovery) sweep() error {
 		s := r.chain[n-1]
 		last = s.seq
 		if !s.sealed {
-			if err := r.sweepSegment(s, s.w.end); err != nil {
+			if err := r.sweepSegment(s, s.w.end, last); err != nil {
 				return err
 			}
 		}
 	}
 	for _, list := range [][]*segment{r.stale, r.free} {
 		for _, s := range list {
-			if s.seq > last {
-				if err := r.sweepSegment(s, pageSize); err != nil {
+			if s.seq > last || s.seq == 0 { // 0: its header cannot be read
+				if err := r.sweepSegment(s, pageSize, last); err != nil {
 					return err
 				}
 			}
@@ -263,7 +263,10 @@ func (r *recovery) sweep() error {
 	return nil
 }
 
-func (r *recovery) sweepSegment(s *segment, from int64) error {
+// sweepSegment learns from batches that are in no chain what was durable when
+// they were written. Without a readable header it goes by the batches' own seq,
+// which must follow that of the chain: older ones are of an earlier use.
+func (r *recovery) sweepSegment(s *segment, from int64, last uint64) error {
 	buf := make([]byte, zeroChunk)
 	for off := from; off < s.limit(); off += zeroChunk {
 		b := buf[:min(zeroChunk, s.limit()-off)]
@@ -271,7 +274,11 @@ func (r *recovery) sweepSegment(s *segment, from int64) error {
 			return err
 		}
 		for i := 0; i+pageSize <= len(b); i += pageSize {
-			if string(b[i:i+8]) != magicBatch || le.Uint64(b[i+offSeq:]) != s.seq {
+			if string(b[i:i+8]) != magicBatch {
+				continue
+			}
+			seq := le.Uint64(b[i+offSeq:])
+			if s.seq != 0 && seq != s.seq || s.seq == 0 && (seq <= last || seq < r.facts.MinSeq) {
 				continue
 			}
 			h, id, err := decodeBatch(b[i : i+pageSize])

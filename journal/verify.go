@@ -109,16 +109,20 @@ func VerifyFS(fsys vfs.FS, dir string) (Report, error) {
 
 // sweep looks behind the end of the chain for what vouches for lost records.
 func (r *Report) sweep(in *inspector, segs []*seen, last *seen) error {
-	rec := &recovery{id: in.id, watermark: r.Durable}
+	rec := &recovery{id: in.id, facts: in.facts, watermark: r.Durable}
+	var lastSeq uint64
+	if last != nil {
+		lastSeq = last.seq
+	}
 	for _, s := range segs {
 		from := int64(pageSize)
 		switch {
-		case s.skip != "" || last != nil && s.seq < last.seq || s == last && s.sealed:
+		case s.skip != "" && !s.headless || !s.headless && s.seq < lastSeq || s == last && s.sealed:
 			continue
 		case s == last:
 			from = s.w.end
 		}
-		if err := rec.sweepSegment(s.segment, from); err != nil {
+		if err := rec.sweepSegment(s.segment, from, lastSeq); err != nil {
 			return err
 		}
 	}

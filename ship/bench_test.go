@@ -1,7 +1,7 @@
 package ship
 
 import (
-	"go/build"
+	gobuild "go/build"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -15,7 +15,7 @@ import (
 // real files.
 func sourceTree(b *testing.B, most int) []byte {
 	var out []byte
-	_ = filepath.WalkDir(filepath.Join(build.Default.GOROOT, "src"), func(p string, d fs.DirEntry, err error) error {
+	_ = filepath.WalkDir(filepath.Join(gobuild.Default.GOROOT, "src"), func(p string, d fs.DirEntry, err error) error {
 		if err == nil && d.Type().IsRegular() && len(out) < most {
 			if c, err := os.ReadFile(p); err == nil {
 				out = append(out, c...)

@@ -17,7 +17,6 @@ type peers struct {
 	catalog *cluster.Catalog
 	mu      sync.Mutex
 	down    map[redoubt.NodeID]time.Time // since when
-	onUp    func()
 }
 
 func newPeers(o *Options, c *cluster.Catalog) *peers {

@@ -181,7 +181,7 @@ func (l *lane) begin() error {
 	if err != nil {
 		return err
 	}
-	if _, err := f.WriteAt(encodeFileHeader(n), 0); err == nil {
+	if _, err = f.WriteAt(encodeFileHeader(n), 0); err == nil {
 		err = l.x.o.FS.SyncDir(l.x.dir)
 	}
 	if err != nil {
