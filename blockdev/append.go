@@ -46,6 +46,7 @@ func (g *Group) submit(s submission) error {
 		need += cost(&s.ws[i])
 	}
 	var giveUp <-chan time.Time
+	var lag redoubt.LSN
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for {
@@ -66,13 +67,20 @@ func (g *Group) submit(s submission) error {
 		if err == nil {
 			break
 		}
-		if !errors.Is(err, redoubt.ErrJournalFull) || g.o.FullWait <= 0 {
+		if !errors.Is(err, redoubt.ErrJournalFull) {
 			return err
 		}
 		if giveUp == nil {
+			lag = g.head // what of the journal only waits for our own disks
 			t := time.NewTimer(g.o.FullWait)
 			defer t.Stop()
 			giveUp = t.C
+		}
+		if g.applied < lag && g.failed == nil {
+			if !g.waitFull(nil, s.quit()) {
+				return err
+			}
+			continue
 		}
 		if !g.waitFull(giveUp, s.quit()) {
 			return err
@@ -126,6 +134,7 @@ func (g *Group) admit(s *submission, need int64) error {
 // The caller holds g.mu, which is let go in between.
 func (g *Group) waitFull(giveUp <-chan time.Time, quit <-chan struct{}) bool {
 	g.kickApplier() // perhaps our own lag holds the segments
+	g.kickSyncer()
 	g.waiting++
 	changed := g.changed
 	g.mu.Unlock()

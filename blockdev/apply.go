@@ -10,7 +10,7 @@ import (
 // applier moves writes from memory to the backings, in rounds: after every
 // ApplyInterval, when a quarter of the memory is used, or when somebody waits.
 func (g *Group) applier() {
-	defer close(g.done)
+	defer g.ends.Done()
 	tick := time.NewTicker(g.o.ApplyInterval)
 	defer tick.Stop()
 	for {
@@ -36,11 +36,13 @@ func (g *Group) kickApplier() {
 	}
 }
 
-// round applies everything up to the present head. Only one runs at a time.
+// round writes everything up to the present head to the backings and frees its
+// memory: reads find it in the backings' page cache. Making it durable there is
+// the syncer's. Only one round runs at a time.
 func (g *Group) round() error {
 	g.mu.Lock()
 	upTo, bytes := g.head, g.active
-	if upTo == g.applied {
+	if upTo == g.written {
 		g.mu.Unlock()
 		return nil
 	}
@@ -68,15 +70,18 @@ func (g *Group) round() error {
 		v.disk.drop()
 	}
 	g.chunks.release(upTo)
-	err := g.j.SetApplied(upTo)
 
 	g.mu.Lock()
+	defer g.mu.Unlock()
 	g.used -= bytes
-	g.applied = upTo
+	g.unsynced += bytes
+	g.written = upTo
 	g.rounds++
 	g.wake()
-	g.mu.Unlock()
-	return err
+	if st := g.j.Stats(); g.unsynced >= g.o.SyncBytes || st.UsedBytes >= st.MaxBytes/4 {
+		g.kickSyncer()
+	}
+	return nil
 }
 
 // Drain returns when every write that was acknowledged before the call is in
@@ -90,11 +95,15 @@ func (g *Group) Drain(ctx context.Context) error {
 			return g.failed
 		}
 		changed := g.changed
+		if g.written < upTo {
+			g.kickApplier()
+		} else {
+			g.kickSyncer()
+		}
 		g.mu.Unlock()
-		g.kickApplier()
 		select {
 		case <-changed:
-		case <-g.done:
+		case <-g.stop:
 			return &redoubt.Error{Op: "drain", Err: redoubt.ErrClosed}
 		case <-ctx.Done():
 			return &redoubt.Error{Op: "drain", Err: ctx.Err()}
@@ -120,7 +129,7 @@ func (g *Group) Reset(ctx context.Context, p redoubt.Position) error {
 	if err := g.j.Reset(p); err != nil {
 		return err
 	}
-	g.head, g.applied = p.LSN, p.LSN
+	g.head, g.written, g.applied = p.LSN, p.LSN, p.LSN
 	g.chunks.release(p.LSN)
 	return nil
 }

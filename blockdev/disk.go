@@ -3,6 +3,7 @@ package blockdev
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/redoubt-dr/redoubt"
 )
@@ -17,6 +18,7 @@ type disk struct {
 	vector  vectorWriter // backing, or nil
 	holes   dataMap      // backing, or nil
 	gate    gate
+	touched atomic.Bool // the backing was written to since its last sync began
 
 	mu      sync.RWMutex
 	active  *intervals
@@ -177,7 +179,7 @@ const (
 )
 
 // apply writes the frozen layer to the backing, in rising order, neighbours
-// together, and syncs it. It returns the bytes of data written and the calls.
+// together. It returns the bytes of data written and the calls.
 func (d *disk) apply() (bytes uint64, calls int, err error) {
 	d.mu.RLock()
 	m := d.frozen // immutable while it is here
@@ -238,7 +240,8 @@ func (d *disk) apply() (bytes uint64, calls int, err error) {
 	if err := zeroOut(); err != nil {
 		return bytes, calls, err
 	}
-	return bytes, calls, d.backing.Sync()
+	d.touched.Store(true) // after the writes: a sync that runs beside them does not cover them
+	return bytes, calls, nil
 }
 
 func (d *disk) writeTogether(bufs [][]byte, start, end uint64) error {

@@ -29,14 +29,20 @@ type GroupOptions struct {
 	// ApplyInterval is the longest time that a write stays unapplied while the
 	// backing keeps up. Default 500 ms.
 	ApplyInterval time.Duration
+	// SyncInterval and SyncBytes bound what is in the backings and not yet
+	// durable there: the journal keeps it. Defaults 2 s, and a quarter of the
+	// journal but at most 1 GiB.
+	SyncInterval time.Duration
+	SyncBytes    int64
 	// FullWait is how long a write waits for room in the journal before it
-	// fails with redoubt.ErrJournalFull. Default 0: it fails at once.
+	// fails with redoubt.ErrJournalFull, once nothing waits for the backings
+	// any more. Default 0: it fails at once then.
 	FullWait time.Duration
 	// ReadOnly, if not nil, is what clients' writes fail with from the start.
 	ReadOnly error
 }
 
-func (o *GroupOptions) setDefaults() {
+func (o *GroupOptions) setDefaults(journalMax int64) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -50,6 +56,12 @@ func (o *GroupOptions) setDefaults() {
 	if o.ApplyInterval <= 0 {
 		o.ApplyInterval = 500 * time.Millisecond
 	}
+	if o.SyncInterval <= 0 {
+		o.SyncInterval = 2 * time.Second
+	}
+	if o.SyncBytes <= 0 {
+		o.SyncBytes = min(journalMax/4, 1<<30)
+	}
 }
 
 // Group is all disks of one protection group over one journal: one order of
@@ -62,16 +74,19 @@ type Group struct {
 	byID    map[redoubt.DiskID]*disk
 	chunks  chunkPool
 	kick    chan struct{} // asks the applier for a round now
-	stop    chan struct{} // closed when the applier shall end
-	done    chan struct{} // closed when it has
+	syncNow chan struct{} // asks the syncer
+	stop    chan struct{} // closed when both shall end
+	ends    sync.WaitGroup
 
 	// mu is the order of the group: an LSN is given and its write laid over
 	// the disk without letting mu go in between.
 	mu       sync.Mutex
 	head     redoubt.LSN // last record that is in the journal and in memory
+	written  redoubt.LSN // last record that is in the backings
 	applied  redoubt.LSN // last record that is in the backings, synced
 	active   int64       // bytes held by writes after the last freeze
 	used     int64       // bytes held by all unapplied writes
+	unsynced int64       // bytes that went to the backings since the last sync began
 	rounds   uint64
 	waiting  int
 	readOnly error
@@ -84,10 +99,10 @@ type Group struct {
 // the backings into memory, and starts the applier. The group owns the
 // backings from now on, also when it fails; the journal stays the caller's.
 func OpenGroup(j *journal.Journal, members []Member, o GroupOptions) (*Group, error) {
-	o.setDefaults()
+	o.setDefaults(j.Stats().MaxBytes)
 	g := &Group{
 		j: j, log: o.Logger, o: o, byID: make(map[redoubt.DiskID]*disk),
-		kick: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
+		kick: make(chan struct{}, 1), syncNow: make(chan struct{}, 1), stop: make(chan struct{}),
 		changed: make(chan struct{}), readOnly: asReadOnly(o.ReadOnly),
 	}
 	for _, m := range members {
@@ -103,7 +118,9 @@ func OpenGroup(j *journal.Journal, members []Member, o GroupOptions) (*Group, er
 		g.closeBackings()
 		return nil, err
 	}
+	g.ends.Add(2)
 	go g.applier()
+	go g.syncer()
 	return g, nil
 }
 
@@ -138,7 +155,7 @@ func (g *Group) replay() error {
 	g.applied = g.j.Applied()
 	g.chunks.release(g.applied)
 	head := g.j.Head().LSN
-	g.head = g.applied
+	g.head, g.written = g.applied, g.applied
 	for g.head < head {
 		from := g.head
 		err := g.j.Replay(from+1, func(w *redoubt.Write) error {
@@ -278,7 +295,7 @@ func (g *Group) Close() error {
 	g.mu.Lock()
 	if g.closed {
 		g.mu.Unlock()
-		<-g.done
+		g.ends.Wait()
 		return nil
 	}
 	g.closed = true
@@ -290,7 +307,7 @@ func (g *Group) Close() error {
 		err = g.Drain(context.Background())
 	}
 	close(g.stop)
-	<-g.done
+	g.ends.Wait()
 	return errors.Join(err, g.closeBackings())
 }
 

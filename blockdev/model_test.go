@@ -130,7 +130,7 @@ func TestPowerCut(t *testing.T) {
 func powerCut(t *testing.T, rng *rand.Rand) (lost int) {
 	p := &power{at: 1 + rng.IntN(60)}
 	sizes := []int{128 << 10, 64 << 10}
-	r := newRig(t, GroupOptions{ApplyInterval: 100 * time.Microsecond}, p, sizes...)
+	r := newRig(t, GroupOptions{ApplyInterval: 100 * time.Microsecond, SyncInterval: 300 * time.Microsecond}, p, sizes...)
 	if _, err := r.j.Cursor("model", 0); err != nil {
 		t.Fatal(err)
 	}

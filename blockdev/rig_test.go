@@ -169,7 +169,7 @@ func (g *Group) abandon() {
 	g.wake()
 	g.mu.Unlock()
 	close(g.stop)
-	<-g.done
+	g.ends.Wait()
 }
 
 // kill is kill -9: nothing is applied or closed in an orderly way, what the

@@ -29,7 +29,7 @@ type Options struct {
 	HeadBytes    int64         // bound on parsed heads in memory; default 32 MiB
 	PendingBytes int64         // bound on deltas that are not committed yet, over all groups; default 256 MiB
 	LogFileSize  int64         // of a shard log file; default 256 MiB
-	PutTimeout   time.Duration // after which a node that is needed for redundancy only is given up; default 1 s
+	PutTimeout   time.Duration // after which a node that is needed for redundancy only is given up; default 3 s
 	RepairBytes  int64         // bytes a second that repair writes at most; default 64 MiB
 	Tick         time.Duration // of repair, contact exchange and probing of nodes that are down; default 500 ms
 }
@@ -62,7 +62,7 @@ func (o *Options) defaults() error {
 	set(&o.LogFileSize, 256<<20)
 	set(&o.RepairBytes, 64<<20)
 	if o.PutTimeout <= 0 {
-		o.PutTimeout = time.Second
+		o.PutTimeout = 3 * time.Second
 	}
 	if o.Tick <= 0 {
 		o.Tick = 500 * time.Millisecond

@@ -1,0 +1,63 @@
+package blockdev
+
+import (
+	"time"
+)
+
+// syncer makes what the rounds wrote durable in the backings and moves the
+// journal's applied mark: after every SyncInterval, after SyncBytes, or when
+// somebody waits. It runs beside the rounds, so that writers do not wait for the
+// backings' disk, and a block that is written again and again reaches it once.
+func (g *Group) syncer() {
+	defer g.ends.Done()
+	tick := time.NewTicker(g.o.SyncInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-g.stop:
+			return
+		case <-tick.C:
+		case <-g.syncNow:
+		}
+		if g.Err() != nil {
+			continue
+		}
+		if err := g.syncBackings(); err != nil {
+			g.fail("sync disks", err)
+		}
+	}
+}
+
+func (g *Group) kickSyncer() {
+	select {
+	case g.syncNow <- struct{}{}:
+	default:
+	}
+}
+
+// syncBackings makes everything that was written before the call durable. Only
+// one runs at a time.
+func (g *Group) syncBackings() error {
+	g.mu.Lock()
+	upTo := g.written
+	if upTo == g.applied {
+		g.mu.Unlock()
+		return nil
+	}
+	g.unsynced = 0
+	g.mu.Unlock()
+	for _, v := range g.volumes {
+		if !v.disk.touched.Swap(false) {
+			continue
+		}
+		if err := v.disk.backing.Sync(); err != nil {
+			return err
+		}
+	}
+	err := g.j.SetApplied(upTo)
+	g.mu.Lock()
+	g.applied = upTo
+	g.wake()
+	g.mu.Unlock()
+	return err
+}
