@@ -96,7 +96,7 @@ func startRedoubt(ctx context.Context, o options, master string) (*target, error
 	if err != nil {
 		return nil, err
 	}
-	s, err := site.New(ctx, site.Options{BinDir: o.bin, Dir: dir, Group: "bench", JournalMax: "24GiB",
+	s, err := site.New(ctx, site.Options{BinDir: o.bin, Dir: dir, Group: "bench", JournalMax: "4GiB", Preallocate: true,
 		Disks: []site.Disk{{Name: "disk", Path: img}}})
 	if err != nil {
 		return nil, err

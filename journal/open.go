@@ -78,6 +78,11 @@ func open(dir string, o Options) (_ *Journal, err error) {
 	if err := j.begin(r); err != nil {
 		return nil, err
 	}
+	if o.Preallocate {
+		if err := j.preallocate(); err != nil {
+			return nil, err
+		}
+	}
 	go j.keep()
 	j.wake()
 	return j, nil

@@ -32,6 +32,9 @@ type Options struct {
 	// MaxBytes bounds all segment files together (default 4 GiB, at least two
 	// segments). Append returns redoubt.ErrJournalFull when it is reached.
 	MaxBytes int64
+	// Preallocate makes all segment files at Open, so that the space is reserved
+	// and no append waits for a new file. It takes as long as writing MaxBytes.
+	Preallocate bool
 	// Start is the position before the first record of a NEW journal.
 	Start redoubt.Position
 	// Create makes the journal if there is none.

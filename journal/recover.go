@@ -253,7 +253,16 @@ func (r *recovery) sweep() error {
 	}
 	for _, list := range [][]*segment{r.stale, r.free} {
 		for _, s := range list {
-			if s.seq > last || s.seq == 0 { // 0: its header cannot be read
+			if s.seq == 0 { // its header cannot be read; a file that was never used has none
+				used, err := s.used()
+				if err != nil {
+					return err
+				}
+				if !used {
+					continue
+				}
+			}
+			if s.seq > last || s.seq == 0 {
 				if err := r.sweepSegment(s, pageSize, last); err != nil {
 					return err
 				}

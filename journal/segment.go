@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/internal/vfs"
 )
 
@@ -34,6 +36,15 @@ type segment struct {
 
 // limit is the first byte that batches must not reach.
 func (s *segment) limit() int64 { return s.size - pageSize }
+
+// used reports whether there is anything in the header and the first batch.
+func (s *segment) used() (bool, error) {
+	p := make([]byte, 2*pageSize)
+	if err := readFull(s.file, p, 0); err != nil {
+		return false, err
+	}
+	return !bytes.Equal(p[:pageSize], zeroPage[:]) || !bytes.Equal(p[pageSize:], zeroPage[:]), nil
+}
 
 // spacing is the least distance of marks, so that they fit into a footer.
 func spacing(size int64) int64 { return max(size/(maxMarks-4), pageSize) }
@@ -82,6 +93,23 @@ func createSegmentFile(fsys vfs.FS, dir string, slot int, size int64, zeros []by
 		return nil, err
 	}
 	return f, nil
+}
+
+// preallocate makes the segment files that are still missing. Nobody else uses
+// the journal yet.
+func (j *Journal) preallocate() error {
+	zeros := make([]byte, zeroChunk)
+	for j.files < j.maxFiles() {
+		f, err := createSegmentFile(j.fs, j.dir, j.slots, j.segmentSize(), zeros)
+		if err != nil {
+			return &redoubt.Error{Op: "reserve journal", Object: j.dir, Err: err,
+				Hint: fmt.Sprintf("it has %d of %d segments of %d bytes: free space, or lower the journal's maximum", j.files, j.maxFiles(), j.segmentSize())}
+		}
+		j.free = append(j.free, &segment{file: f, slot: j.slots, size: j.segmentSize()})
+		j.slots++
+		j.files++
+	}
+	return nil
 }
 
 func readFull(f vfs.File, p []byte, off int64) error {

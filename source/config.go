@@ -29,6 +29,7 @@ type GroupConfig struct {
 	Name         redoubt.GroupID
 	JournalDir   string // default: DataDir/groups/NAME/journal
 	JournalMax   int64  // bytes; 0 is the journal's default
+	Preallocate  bool   // reserve JournalMax on disk at the first start
 	SegmentSize  int64  // bytes; 0 is the journal's default
 	FullWait     time.Duration
 	MemoryLimit  int64  // bytes of unapplied data; 0 is the default

@@ -107,7 +107,7 @@ func (g *Group) openJournal(dir string) (err error) {
 		jdir = filepath.Join(dir, "journal")
 	}
 	g.journal, err = journal.Open(jdir, journal.Options{
-		Now: g.host.Now, Logger: g.log, MaxBytes: g.cfg.JournalMax, SegmentSize: g.cfg.SegmentSize,
+		Now: g.host.Now, Logger: g.log, MaxBytes: g.cfg.JournalMax, SegmentSize: g.cfg.SegmentSize, Preallocate: g.cfg.Preallocate,
 		Create: true, Start: redoubt.Position{Epoch: 1},
 	})
 	if err != nil {

@@ -28,6 +28,7 @@ type Options struct {
 	// of the product.
 	JournalMax, Segment string
 	JournalDir          string // empty: below the source's folder
+	Preallocate         bool   // reserve the journal at the start
 	FullWait            string // how long a write waits for room in the journal
 }
 
@@ -144,6 +145,9 @@ func (s *Site) journal(b *strings.Builder) {
 	}
 	if s.JournalDir != "" {
 		parts = append(parts, "dir: "+s.JournalDir)
+	}
+	if s.Preallocate {
+		parts = append(parts, "preallocate: true")
 	}
 	if s.FullWait != "" {
 		parts = append(parts, "full_wait: "+s.FullWait)

@@ -54,7 +54,7 @@ func (k *checker) journal(key string, j Journal) {
 	if j.Dir != "" { // empty only if the group has no valid name, which is said
 		k.path(key+".dir", j.Dir)
 	}
-	k.size(key+".segment", j.Segment, MiB, 4*GiB)
+	k.size(key+".segment", j.Segment, MiB, GiB)
 	k.size(key+".max", j.Max, 4*MiB, 64*TiB)
 	if j.Max < 4*j.Segment {
 		k.add(key+".max", fmt.Sprintf("%s holds fewer than four segments of %s", j.Max, j.Segment), "raise max or lower segment")

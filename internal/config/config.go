@@ -50,9 +50,12 @@ type Group struct {
 
 // Journal says where a group's journal lies and what happens when it is full.
 type Journal struct {
-	Dir      string   `yaml:"dir"`
-	Max      Size     `yaml:"max"`       // bound on the segment files
-	Segment  Size     `yaml:"segment"`   // size of one segment file
+	Dir     string `yaml:"dir"`
+	Max     Size   `yaml:"max"`     // bound on the segment files
+	Segment Size   `yaml:"segment"` // size of one segment file
+	// Preallocate reserves Max on disk when the daemon starts for the first time.
+	Preallocate bool `yaml:"preallocate"`
+
 	OnFull   string   `yaml:"on_full"`   // block
 	FullWait Duration `yaml:"full_wait"` // how long a write waits for room before it fails
 }

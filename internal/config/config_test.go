@@ -109,6 +109,7 @@ func TestFaults(t *testing.T) {
 		{"no disks", edit(dbDisks, ""), `6:7: source.groups[0].disks: is missing`},
 		{"tiny journal", edit("name: db", "name: db\n      journal: {max: 128MiB}"), `7:22: source.groups[0].journal.max: 128MiB holds fewer than four segments of 64MiB`},
 		{"on_full", edit("name: db", "name: db\n      journal: {on_full: drop}"), `"drop" is not valid (one of block)`},
+		{"bool", edit("name: db", "name: db\n      journal: {preallocate: yes}"), `journal.preallocate: "yes" is not valid`},
 		{"nbd", edit("name: db", "name: db\n      nbd: {listen: \"0.0.0.0:10809\"}"), `nbd.listen: "0.0.0.0:10809" is no loopback address`},
 		{"level", edit("name: host1", "name: host1\nlog: {level: loud}"), `2:14: log.level: "loud" is not valid (one of debug, info, warn, error)`},
 		{"long socket", edit("name: host1", "name: host1\nrun_dir: /"+strings.Repeat("r", 100)), `2:10: run_dir: the socket /rrr`},

@@ -84,6 +84,14 @@ func (d *decoder) value(n ast.Node, key string, v reflect.Value) {
 			v.SetUint(i)
 			return number(err)
 		})
+	case reflect.Bool:
+		d.scalar(n, key, func(s string) error {
+			if s != "true" && s != "false" {
+				return &redoubt.Error{Hint: "true or false", Err: redoubt.ErrInvalid}
+			}
+			v.SetBool(s == "true")
+			return nil
+		})
 	default:
 		panic("config: no way to read a " + v.Type().String()) // a field of Config that nobody taught us
 	}
