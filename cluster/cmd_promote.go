@@ -117,9 +117,9 @@ func (c Promote) apply(s *state) (any, error) {
 	n := *g
 	n.begin(s, redoubt.Fork{Epoch: c.NewEpoch, Parent: c.Point.Epoch, At: c.Point.LSN}, c.Writer, next)
 	n.Promoted, n.PromotedAt = c.Point, c.Now
+	n.Receipt = nil // it was for another point
 	if c.Kind != PromoteChange {
 		n.KnownHead, n.KnownHeadTime, n.LastContact = max(c.KnownHead, base.LSN), c.KnownHeadTime, c.LastContact
-		n.Receipt = nil
 		n.Before = redoubt.Position{}
 		if next == StateFailoverCommitPending {
 			n.Before = base

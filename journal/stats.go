@@ -27,13 +27,14 @@ type Stats struct {
 	Syncs                     int64         // fdatasyncs for them
 	SyncTime                  time.Duration // spent in those
 	IndexErr                  error         // why the index is out of use; nil when it works
+	NoSpace                   error         // why no segment could be made lately: the disk is full; nil if one could
 }
 
 // Stats returns a snapshot.
 func (j *Journal) Stats() Stats {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	s := Stats{Segments: len(j.chain), Files: j.files, MaxBytes: j.o.MaxBytes, Head: j.head, Tail: j.tail, Durable: j.Durable(), Applied: j.applied,
+	s := Stats{NoSpace: j.noSpace, Segments: len(j.chain), Files: j.files, MaxBytes: j.o.MaxBytes, Head: j.head, Tail: j.tail, Durable: j.Durable(), Applied: j.applied,
 		Appends: j.count.appends.Load(), Records: j.count.records.Load(), Batches: j.count.batches.Load(),
 		SyncCalls: j.count.syncCalls.Load(), Syncs: j.count.syncs.Load(), SyncTime: time.Duration(j.count.syncNanos.Load()), IndexErr: j.indexErr}
 	for _, g := range j.chain {

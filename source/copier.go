@@ -77,6 +77,12 @@ func (c *copier) Progress() (done, total uint64, complete bool) {
 	return min(c.state.Copied, c.state.Total), c.state.Total, c.state.Done
 }
 
+func (c *copier) baseline() redoubt.LSN {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state.Baseline
+}
+
 // announced is a copy record that is in the journal and not yet acknowledged.
 type announced struct {
 	lsn  redoubt.LSN

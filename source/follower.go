@@ -22,6 +22,7 @@ func (g *Group) runFollower(ctx context.Context) {
 	for ctx.Err() == nil {
 		if w, err := g.ask(ctx); err == nil {
 			g.keepWelcome(w)
+			g.refence(w)
 			if w.Writer == "source/"+g.host.Name && w.Epoch > g.Role().Epoch {
 				if err := g.takeOver(w); err == nil {
 					return
@@ -89,6 +90,30 @@ func (g *Group) fence(w ship.Welcome) error {
 	g.ensureReceipt()
 	g.log.Warn("fenced: a later epoch has taken over; the disks are read-only", "epoch", r.Epoch, "by", w.Lineage.Current(), "writer", w.Writer)
 	return nil
+}
+
+// refence notes that the lineage has gone on since the fence fell: another
+// recovery point was chosen, and the receipt is for that one.
+func (g *Group) refence(w ship.Welcome) {
+	g.step.Lock()
+	defer g.step.Unlock()
+	r := g.Role()
+	if r.Mode != ModeFenced || w.Lineage.Current() <= r.FencedBy.Current() {
+		return
+	}
+	r.FencedBy, r.Reason = w.Lineage, w.Reason
+	err := r.save(g.journal)
+	if err == nil {
+		g.mu.Lock()
+		g.role = r
+		g.mu.Unlock()
+		err = g.keepReceipt(nil)
+	}
+	if err != nil {
+		g.log.Error("the loss receipt could not be made anew", "err", err)
+		return
+	}
+	g.ensureReceipt()
 }
 
 // takeOver makes this side the writer of w's epoch. The order matters: the

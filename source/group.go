@@ -36,13 +36,14 @@ type Group struct {
 
 	step sync.Mutex // held over a change of mode; taken before mu
 
-	mu      sync.Mutex // guards what follows; held for moments only
-	role    Role
-	changed chan struct{} // closed and replaced when role changes
-	replica *replica      // the reverse stream that is open, if any
-	sender  *ship.Sender  // nil unless shipping
-	welcome *ship.Welcome // what the secondary said last
-	receipt *Receipt      // what was lost, once fenced
+	mu        sync.Mutex // guards what follows; held for moments only
+	role      Role
+	changed   chan struct{} // closed and replaced when role changes
+	replica   *replica      // the reverse stream that is open, if any
+	sender    *ship.Sender  // nil unless shipping
+	welcome   *ship.Welcome // what the secondary said last
+	contactAt time.Time     // and when
+	receipt   *Receipt      // what was lost, once fenced
 }
 
 func openGroup(host *Config, cfg GroupConfig) (g *Group, err error) {

@@ -28,10 +28,12 @@ type Status struct {
 
 	CopyDone, CopyTotal uint64
 	CopyComplete        bool
+	Baseline            redoubt.LSN // last record of the copy; 0 until it is complete
 
 	Sender     *ship.SenderStatus // nil unless shipping
 	Welcome    *ship.Welcome      // what the secondary said last; nil before the first contact
 	ReverseOn  bool               // a master target writes to the disks
+	ContactAt  time.Time          // when the secondary answered last, other than on a stream
 	HasReceipt bool
 	Err        error // latched failure
 }
@@ -48,13 +50,23 @@ func (g *Group) Status() Status {
 		s.Paths[d.Name] = d.Path
 	}
 	s.CopyDone, s.CopyTotal, s.CopyComplete = g.copy.Progress()
+	s.Baseline = g.copy.baseline()
 	if s.Acked < s.Head.LSN {
 		if ws, err := g.cursor.Read(s.Acked+1, 1); err == nil && len(ws) > 0 {
 			s.AckedAt = ws[0].When()
 		}
 	}
+	switch {
+	case s.Err != nil:
+	case g.disks.Err() != nil:
+		s.Err = g.disks.Err()
+	case s.Journal.NoSpace != nil:
+		s.Err = &redoubt.Error{Op: "grow journal of", Object: string(s.ID), Err: s.Journal.NoSpace,
+			Hint: "writes wait and then fail; free space on the journal's file system: nothing is lost, and writes go on by themselves"}
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	s.ContactAt = g.contactAt
 	s.Role, s.Whole = g.role, g.role.Whole(s.Head.LSN)
 	if g.sender != nil {
 		st := g.sender.Status()

@@ -90,7 +90,7 @@ func (g *Group) setSender(s *ship.Sender) {
 
 func (g *Group) keepWelcome(w ship.Welcome) {
 	g.mu.Lock()
-	g.welcome = &w
+	g.welcome, g.contactAt = &w, g.host.Now()
 	g.mu.Unlock()
 }
 

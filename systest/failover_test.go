@@ -230,3 +230,39 @@ func (b *bed) reverse(prod *site.Node) (fork redoubt.Position, differs uint64) {
 	}
 	return fork, oracle.UniqueBytes(slices.Concat(b.model.Changes(1, fork.LSN, all), b.model.Changes(2, 0, all)))
 }
+
+// The receipt is for the point that is chosen: choosing again makes it anew.
+func TestReceiptFollowsThePoint(t *testing.T) {
+	b := newBed(t)
+	b.change(150)
+	b.anchor()
+	middle := b.head()
+	b.change(150)
+	b.anchor()
+	last := b.head()
+	b.committed(last.LSN)
+	prod := b.site.Targets[0]
+	b.failover(prod, middle)
+	b.fenced()
+	b.receipt(middle, uint64(len(b.model.Changes(1, middle.LSN, last.LSN))))
+	r := &adminv1.ChangeRecoveryPointResponse{}
+	b.must(b.site.Call(b.ctx, prod, r, "failover", "change", groupName, "--at", "latest"))
+	b.judge(r.Export.Disks, last)
+	b.receipt(last, 0)
+}
+
+// receipt waits until the source says that n writes after fork were lost.
+func (b *bed) receipt(fork redoubt.Position, n uint64) {
+	b.Helper()
+	b.wait(b.site.Source, "the receipt", func(*adminv1.GetStatusResponse, *adminv1.Group) error {
+		r := &adminv1.GetLossReceiptResponse{}
+		if err := b.site.Call(b.ctx, b.site.Source, r, "failover", "receipt", groupName); err != nil {
+			return err
+		}
+		got := r.Receipt
+		if redoubt.LSN(got.GetFork().GetLsn()) != fork.LSN || got.GetRecords()+got.GetKeptElsewhere() != n {
+			return fmt.Errorf("fork %v, %d writes and %d kept elsewhere, want %s and %d", got.GetFork(), got.GetRecords(), got.GetKeptElsewhere(), fork, n)
+		}
+		return nil
+	})
+}

@@ -168,6 +168,9 @@ func (s *Store) receipt(ctx context.Context, g *cluster.Group, l *ship.LossSumma
 	if r.Epoch >= g.Epoch {
 		return nil // of a writer that has come back meanwhile
 	}
+	if at, ok := g.Lineage.ForkFrom(r.Epoch); !ok || l.Fork.LSN != min(at, l.Head.LSN) {
+		return nil // made for another recovery point than the present one
+	}
 	if old := g.Receipt; old != nil && old.Epoch == r.Epoch && old.First == r.First && old.Last == r.Last && old.Writes == r.Writes {
 		return nil // told before
 	}

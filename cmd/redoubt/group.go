@@ -117,7 +117,11 @@ func promotion(p *adminv1.Promotion) string {
 	if p.Committed {
 		state = "committed"
 	}
-	return fmt.Sprintf("%s (%s) as epoch %d on %s, %s", position(p.Position), stamp(p.PointTime), p.Epoch, p.Node, state)
+	at := position(p.Position)
+	if p.PointTime != nil {
+		at += " (" + stamp(p.PointTime) + ")"
+	}
+	return fmt.Sprintf("%s as epoch %d on %s, %s", at, p.Epoch, p.Node, state)
 }
 
 func receiptNote(g *adminv1.Group) string {

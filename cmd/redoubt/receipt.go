@@ -28,6 +28,13 @@ func receiptCommand(a *app) *cobra.Command {
 	return c
 }
 
+func lost(r *adminv1.LossReceipt) string {
+	if !r.GetComplete() {
+		return fmt.Sprintf("%d writes that are known of", r.GetRecords())
+	}
+	return fmt.Sprintf("%d writes, %s", r.GetRecords(), iec(r.GetBytes()))
+}
+
 func printReceipt(w io.Writer, r *adminv1.LossReceipt) {
 	complete := "yes: the old source's journal was read"
 	if !r.GetComplete() {
@@ -39,11 +46,15 @@ func printReceipt(w io.Writer, r *adminv1.LossReceipt) {
 		"kept up to", join(position(r.GetFork()), stamp(r.GetForkTime())),
 		"old source was at", join(position(r.GetOldHead()), stamp(r.GetOldHeadTime())),
 		"nothing is known since", stamp(r.GetUnknownSince()),
-		"lost", fmt.Sprintf("%d writes, %s", r.GetRecords(), iec(r.GetBytes())),
+		"lost", lost(r),
 		"from", stamp(r.GetFirstTime()),
 		"to", stamp(r.GetLastTime()),
 		"kept as a branch in", r.GetBranch(),
 	)
+	if n := r.GetKeptElsewhere(); n > 0 {
+		fmt.Fprintf(w, "%d older writes after %s are not listed: the source has trimmed them, the secondary keeps them as a branch of epoch %d\n",
+			n, position(r.GetFork()), r.GetFork().GetEpoch())
+	}
 	names := map[uint32]string{}
 	for _, d := range r.GetDisks() {
 		names[d.Disk] = d.Name

@@ -44,6 +44,13 @@ func (s *service) sourceGroup(st source.Status) *adminv1.Group {
 	if w := st.Welcome; w != nil {
 		out.Writer, out.Owner, out.BaselineLsn = w.Writer, w.Owner, uint64(w.Baseline)
 	}
+	if st.Role.Mode != source.ModeWriter {
+		out.Link.Connected, out.Link.LastContact = time.Since(st.ContactAt) < contactFresh, stamp(st.ContactAt)
+		out.Link.Peer = "target/" + out.Owner
+	}
+	if out.BaselineLsn == 0 {
+		out.BaselineLsn = uint64(st.Baseline)
+	}
 	if sd := st.Sender; sd != nil {
 		out.Link = link(*sd)
 	}

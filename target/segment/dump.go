@@ -80,6 +80,9 @@ func walk(fs vfs.FS, dir string, fn func(name string, n uint64, f vfs.File, s *s
 	if err != nil {
 		return &redoubt.Error{Op: "read shard log", Object: dir, Err: err}
 	}
+	if len(numbers) == 0 {
+		return &redoubt.Error{Op: "read shard log", Object: dir, Err: redoubt.ErrNotFound, Hint: "there are no *.shards files; a node's are in DATA_DIR/target/shards"}
+	}
 	for _, n := range numbers {
 		name := fileName(dir, n)
 		err := func() error {
