@@ -65,9 +65,8 @@ func TestCutConnections(t *testing.T) {
 	j := w.journal(redoubt.Position{Epoch: 1})
 	rec := newRecorder(t)
 	rec.durable = j.Durable
-	p := newProxy(t, w.receive(rec, "n1"))
 	lives := rand.New(rand.NewPCG(rng.Uint64(), 2))
-	p.life = func() int64 { return 5000 + lives.Int64N(1<<20) }
+	p := newProxy(t, w.receive(rec, "n1"), func() int64 { return 5000 + lives.Int64N(1<<20) })
 	o := w.options(j, p.addr())
 	_, stop := w.run(o)
 	var want []redoubt.Write
@@ -102,7 +101,7 @@ func TestSilentPeerIsLeft(t *testing.T) {
 	j := w.journal(redoubt.Position{Epoch: 1})
 	rec := newRecorder(t)
 	addr := w.receive(rec, "n1")
-	p := newProxy(t, addr)
+	p := newProxy(t, addr, nil)
 	o := w.options(j, p.addr(), addr)
 	o.PeerTimeout = 300 * time.Millisecond
 	s, _ := w.run(o)
