@@ -3,6 +3,7 @@ package systest
 import (
 	"errors"
 	"fmt"
+	"syscall"
 	"testing"
 	"time"
 
@@ -143,4 +144,59 @@ func leader(st *adminv1.GetStatusResponse) string {
 		}
 	}
 	return ""
+}
+
+// The whole second site goes down at once and comes back: the source goes on
+// meanwhile, ships what it kept, and every point is as it was.
+func TestSecondSiteGoesDown(t *testing.T) {
+	b := newBed(t)
+	b.change(300)
+	early := b.head()
+	b.committed(early.LSN)
+	for range sized(3, 1) {
+		stop := b.background()
+		for _, n := range b.site.Targets {
+			n.Kill()
+		}
+		at := b.head().LSN
+		b.until(func() bool { return b.head().LSN > at+300 }) // writes go on
+		for _, n := range b.site.Targets {
+			b.must(n.Start())
+		}
+		b.committed(at + 300)
+		b.must(stop())
+		p := b.head()
+		b.committed(p.LSN)
+		b.whole(b.site.Targets[0])
+		b.judgePoint(b.site.Targets[b.rng.IntN(3)], early)
+		b.judgePoint(b.site.Targets[b.rng.IntN(3)], p)
+	}
+	b.judgeSource()
+}
+
+// A node that hangs is worse than one that dies: its connections stay open. The
+// owner is stopped under load, replaced, and goes on later without harm.
+func TestOwnerHangs(t *testing.T) {
+	b := newBed(t)
+	b.change(200)
+	early := b.head()
+	b.committed(early.LSN)
+	_, g, err := b.site.Status(b.ctx, b.site.Targets[0])
+	b.must(err)
+	owner, err := b.site.Node(g.Owner)
+	b.must(err)
+	stop := b.background()
+	b.must(syscall.Kill(owner.Pid(), syscall.SIGSTOP))
+	at, began := b.head().LSN, time.Now()
+	b.committed(at + 50)
+	t.Logf("the owner (%s) hung: replication went on after %.1f s", owner.Name, time.Since(began).Seconds())
+	b.must(syscall.Kill(owner.Pid(), syscall.SIGCONT))
+	b.must(stop())
+	p := b.head()
+	b.committed(p.LSN)
+	b.whole(b.other(owner))
+	for _, n := range b.site.Targets {
+		b.judgePoint(n, early)
+		b.judgePoint(n, p)
+	}
 }
