@@ -115,9 +115,8 @@ func decodeEnvelope(b []byte) (envelope, error) {
 	d := &decoder{b: b[4:n]}
 	copy(v.client[:], d.take(16))
 	v.serial, v.floor = d.u64(), d.u64()
-	known := true
-	v.cmd, known = decodeBody(kind(b[3]), d)
-	if !known {
+	cmd, known := decodeBody(kind(b[3]), d)
+	if v.cmd = cmd; !known {
 		return bad(fmt.Errorf("%v: %w", kind(b[3]), redoubt.ErrVersion))
 	}
 	if err := d.done(); err != nil {

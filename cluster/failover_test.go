@@ -141,7 +141,7 @@ func TestEveryStateWithEveryOperation(t *testing.T) {
 
 func TestUnplannedFailoverAndFailback(t *testing.T) {
 	m := newMachine(t, 3)
-	g := m.protected("g")
+	m.protected("g")
 	p := func(e redoubt.Epoch, l redoubt.LSN) redoubt.Position { return redoubt.Position{Epoch: e, LSN: l} }
 	promote := func(kind PromoteKind, at redoubt.Position, e redoubt.Epoch, w string) Promote {
 		return Promote{Group: "g", Kind: kind, Point: at, NewEpoch: e, Writer: w, KnownHead: 13, KnownHeadTime: 5, LastContact: 6, Now: 7}
@@ -155,7 +155,7 @@ func TestUnplannedFailoverAndFailback(t *testing.T) {
 	m.refused(promote(PromotePlanned, p(1, 8), 2, "target/n1"), redoubt.ErrInvalid) // would lose writes
 	m.refused(promote(PromoteFailback, p(1, 10), 2, "source/host1"), redoubt.ErrState)
 
-	g = m.must(promote(PromoteUnplanned, p(1, 8), 2, "target/n1")).(Group)
+	g := m.must(promote(PromoteUnplanned, p(1, 8), 2, "target/n1")).(Group)
 	if g.State != StateFailoverCommitPending || g.Writer != "target/n1" || g.Committed != p(2, 8) || g.Promoted != p(1, 8) ||
 		g.KnownHead != 13 || g.KnownHeadTime != 5 || g.LastContact != 6 || g.PromotedAt != 7 || g.Before != p(1, 10) || g.CommittedTime != 6000 {
 		t.Fatalf("promoted: %+v", g)
