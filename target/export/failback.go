@@ -35,15 +35,11 @@ const (
 // with the primary as its writer. If the rest cannot be shipped in time, the
 // disks here are writable again and nothing has changed.
 func (m *Manager) Failback(ctx context.Context, id redoubt.GroupID) (Failback, error) {
-	unlock, err := m.lock(ctx, id)
+	g, unlock, err := m.begin(ctx, id)
 	if err != nil {
 		return Failback{}, err
 	}
 	defer unlock()
-	g, err := m.group(ctx, id)
-	if err != nil {
-		return Failback{}, err
-	}
 	if g.State != cluster.StateReverseReplicating {
 		return Failback{}, refused("failback", g)
 	}

@@ -14,15 +14,11 @@ import (
 // is raised in the catalog first, then the disks are opened writable. The old
 // writer is refused from that moment on.
 func (m *Manager) Failover(ctx context.Context, id redoubt.GroupID, at target.PointSpec) (*Instance, error) {
-	unlock, err := m.lock(ctx, id)
+	g, unlock, err := m.begin(ctx, id)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	g, err := m.group(ctx, id)
-	if err != nil {
-		return nil, err
-	}
 	if _, ok := cluster.Allowed(g.State, cluster.OpUnplannedFailover); !ok || g.State == cluster.StateReverseReplicating {
 		return nil, refused("unplanned failover", g)
 	}
@@ -32,15 +28,11 @@ func (m *Manager) Failover(ctx context.Context, id redoubt.GroupID, at target.Po
 // Change opens another point instead of the one that was failed over to. What
 // was written since the failover stays in the history, as a branch.
 func (m *Manager) Change(ctx context.Context, id redoubt.GroupID, at target.PointSpec) (*Instance, error) {
-	unlock, err := m.lock(ctx, id)
+	g, unlock, err := m.begin(ctx, id)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	g, err := m.group(ctx, id)
-	if err != nil {
-		return nil, err
-	}
 	if _, ok := cluster.Allowed(g.State, cluster.OpChangeRecoveryPoint); !ok {
 		return nil, refused("change recovery point", g)
 	}
@@ -93,30 +85,22 @@ func (m *Manager) propose(ctx context.Context, g cluster.Group, cmd cluster.Comm
 
 // Commit makes the chosen point final: other points can no longer be chosen.
 func (m *Manager) Commit(ctx context.Context, id redoubt.GroupID) (cluster.Group, error) {
-	unlock, err := m.lock(ctx, id)
+	g, unlock, err := m.begin(ctx, id)
 	if err != nil {
 		return cluster.Group{}, err
 	}
 	defer unlock()
-	g, err := m.group(ctx, id)
-	if err != nil {
-		return g, err
-	}
 	return m.propose(ctx, g, cluster.CommitFailover{Group: id, Epoch: g.Epoch, Now: m.o.Now().UnixNano()})
 }
 
 // Cancel gives the group back to its source, which goes on where it was. What
 // was written at the secondary stays in the history, as a branch.
 func (m *Manager) Cancel(ctx context.Context, id redoubt.GroupID) (cluster.Group, error) {
-	unlock, err := m.lock(ctx, id)
+	g, unlock, err := m.begin(ctx, id)
 	if err != nil {
 		return cluster.Group{}, err
 	}
 	defer unlock()
-	g, err := m.group(ctx, id)
-	if err != nil {
-		return g, err
-	}
 	after, err := m.propose(ctx, g, cluster.CancelFailover{Group: id, NewEpoch: g.Epoch + 1, Now: m.o.Now().UnixNano()})
 	if err != nil {
 		return g, err

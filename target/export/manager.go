@@ -105,6 +105,19 @@ func (m *Manager) lock(ctx context.Context, id redoubt.GroupID) (unlock func(), 
 	}
 }
 
+// begin starts an operation on the group: it waits for its turn and reads the
+// group as it is then. The caller ends it with unlock.
+func (m *Manager) begin(ctx context.Context, id redoubt.GroupID) (g cluster.Group, unlock func(), err error) {
+	if unlock, err = m.lock(ctx, id); err != nil {
+		return cluster.Group{}, nil, err
+	}
+	if g, err = m.group(ctx, id); err != nil {
+		unlock()
+		return cluster.Group{}, nil, err
+	}
+	return g, unlock, nil
+}
+
 // group reads the group from a catalog that is at least as new as the call.
 func (m *Manager) group(ctx context.Context, id redoubt.GroupID) (cluster.Group, error) {
 	if err := m.o.Node.Barrier(ctx); err != nil {

@@ -47,15 +47,11 @@ type Resync struct {
 // Reverse begins reverse replication to the group's source and returns once
 // the old primary has answered and what differs is known.
 func (m *Manager) Reverse(ctx context.Context, id redoubt.GroupID) (Resync, error) {
-	unlock, err := m.lock(ctx, id)
+	g, unlock, err := m.begin(ctx, id)
 	if err != nil {
 		return Resync{}, err
 	}
 	defer unlock()
-	g, err := m.group(ctx, id)
-	if err != nil {
-		return Resync{}, err
-	}
 	p, err := m.production(id)
 	if err != nil {
 		return Resync{}, err
