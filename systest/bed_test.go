@@ -74,6 +74,12 @@ type bed struct {
 // the end of the initial copy.
 func newBed(t *testing.T) *bed {
 	t.Helper()
+	return newBedOf(t, 3, 2, 1)
+}
+
+// newBedOf is newBed with another number of targets and another redundancy.
+func newBedOf(t *testing.T, targets, data, parity int) *bed {
+	t.Helper()
 	b := &bed{T: t, ctx: t.Context(), seed: uint64(time.Now().UnixNano())}
 	t.Logf("seed %d", b.seed)
 	b.rng = rand.New(rand.NewPCG(b.seed, 0))
@@ -92,7 +98,8 @@ func newBed(t *testing.T) *bed {
 		b.must(site.CopyFile(b.ctx, img, base))
 		md, sd = append(md, oracle.Disk{Disk: d, Base: base}), append(sd, site.Disk{Name: d.Name, Path: img})
 	}
-	b.site, err = site.New(b.ctx, site.Options{BinDir: binDir, Dir: b.dir, Group: groupName, Disks: sd, JournalMax: "512MiB", Segment: "4MiB"})
+	b.site, err = site.New(b.ctx, site.Options{BinDir: binDir, Dir: b.dir, Group: groupName, Disks: sd, JournalMax: "512MiB", Segment: "4MiB",
+		Targets: targets, Data: data, Parity: parity})
 	b.must(err)
 	t.Cleanup(b.end)
 	b.model, err = oracle.New(filepath.Join(b.dir, "model"), md)

@@ -200,3 +200,27 @@ func TestOwnerHangs(t *testing.T) {
 		b.judgePoint(n, p)
 	}
 }
+
+// R1 with another policy: 3+2 on five nodes, and any two of them gone.
+func TestAnyTwoOfFiveGone(t *testing.T) {
+	b := newBedOf(t, 5, 3, 2)
+	b.change(400)
+	b.anchor()
+	early := b.head()
+	b.committed(early.LSN)
+	b.whole(b.site.Targets[0])
+	for range sized(3, 1) {
+		gone := b.rng.Perm(5)
+		one, two, here := b.site.Targets[gone[0]], b.site.Targets[gone[1]], b.site.Targets[gone[2]]
+		one.Kill()
+		two.Kill()
+		b.judgePoint(here, early)
+		b.change(50) // and replication goes on
+		p := b.head()
+		b.committed(p.LSN)
+		b.judgePoint(here, p)
+		b.must(one.Start())
+		b.must(two.Start())
+		b.whole(here)
+	}
+}
