@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -348,4 +349,24 @@ func FuzzFooter(f *testing.F) {
 			t.Fatal("another encoding of the same footer")
 		}
 	})
+}
+
+// A full disk is not a broken one: when there is room again the log goes on.
+func TestFullDiskDoesNotLatch(t *testing.T) {
+	rng := seeded(t)
+	fs := vfs.NewFault(newFS(t), 0, syscall.ENOSPC)
+	l := open(t, fs)
+	s := shard(rng, "g", 1)
+	fs.FailAt(fs.Count() + 2) // the new file's name is made, its space is refused
+	err := l.Put(t.Context(), s)
+	if !errors.Is(err, syscall.ENOSPC) || redoubt.Hint(err) == "" {
+		t.Fatalf("got %v, want ENOSPC with a hint", err)
+	}
+	if err := l.Err(); err != nil {
+		t.Fatalf("latched: %v", err)
+	}
+	put(t, l, s)
+	if !l.Has(s.ID) {
+		t.Error("the shard is not there")
+	}
 }

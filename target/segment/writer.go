@@ -2,9 +2,11 @@ package segment
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/internal/vfs"
@@ -13,6 +15,10 @@ import (
 // maxBatch bounds the bytes that one group fsync makes durable, so that a
 // single shard does not wait behind an endless queue.
 const maxBatch = 32 << 20
+
+// errNoRoom: there is no room for another file. Nothing was written, so nothing
+// is latched.
+var errNoRoom = errors.New("no room")
 
 type request struct {
 	h          *header
@@ -78,7 +84,7 @@ func (w *writer) run() {
 				}
 			}
 			err := w.write(batch)
-			if err != nil {
+			if err != nil && !errors.Is(err, errNoRoom) {
 				w.l.fail(err)
 			}
 			for _, r := range batch {
@@ -162,7 +168,10 @@ func (w *writer) begin() error {
 		return err
 	}
 	err = func() error {
-		if err := f.Allocate(0, w.l.o.FileSize); err != nil {
+		if err := f.Allocate(0, w.l.o.FileSize); errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+			return &redoubt.Error{Op: "make shard log file", Object: name, Err: fmt.Errorf("%w: %w", errNoRoom, err),
+				Hint: fmt.Sprintf("free %d bytes on the node's file system: it goes on by itself, and the missing shards are rebuilt", w.l.o.FileSize)}
+		} else if err != nil {
 			return err
 		}
 		if _, err := f.WriteAt(encodeFileHeader(n), 0); err != nil {
@@ -175,6 +184,9 @@ func (w *writer) begin() error {
 	}()
 	if err != nil {
 		f.Close()
+		if errors.Is(err, errNoRoom) {
+			return errors.Join(err, w.l.o.FS.Remove(name)) // nothing is in it
+		}
 		return err
 	}
 	w.f, w.number, w.end, w.durable, w.listed = f, n, sector, sector, nil
