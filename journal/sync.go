@@ -52,6 +52,10 @@ func (j *Journal) Sync(ctx context.Context, upTo redoubt.LSN) error {
 			return err
 		}
 		j.sync.mu.Lock()
+		if !listed && j.Durable() >= upTo { // since we looked: nothing is left to be done
+			j.sync.mu.Unlock()
+			return nil
+		}
 		if !listed {
 			j.sync.wants, listed = append(j.sync.wants, upTo), true
 		}

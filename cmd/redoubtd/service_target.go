@@ -11,6 +11,7 @@ import (
 	"github.com/redoubt-dr/redoubt/cluster"
 	"github.com/redoubt-dr/redoubt/ship"
 	"github.com/redoubt-dr/redoubt/target/export"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
@@ -148,6 +149,9 @@ func reverseStatus(r *export.ReverseStatus, g cluster.Group) *adminv1.Reverse {
 	out := &adminv1.Reverse{
 		Connected: r.Connected, Peer: "source/" + g.Source, BytesToCopy: r.Plan.Bytes, BytesCopied: r.Copied, WireBytes: r.BytesWire, RawBytes: r.BytesRaw,
 		Figures: shipFigures(r.SenderStatus), InSync: r.InSync, Committed: admin.FromPosition(redoubt.Position{Epoch: g.Epoch, LSN: r.Acked}),
+	}
+	if r.Connected { // the age of what is not acknowledged is known while there is a stream
+		out.LagSeconds = proto.Float64(r.LagTime.Seconds())
 	}
 	if r.LastError != nil {
 		out.LastError = r.LastError.Error()
