@@ -2325,8 +2325,10 @@ type ShipFigures struct {
 	InFlight           uint32                 `protobuf:"varint,5,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`                                    // deltas shipped and not yet acknowledged
 	Deltas             uint64                 `protobuf:"varint,6,opt,name=deltas,proto3" json:"deltas,omitempty"`
 	Connects           uint64                 `protobuf:"varint,7,opt,name=connects,proto3" json:"connects,omitempty"` // streams opened
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// Rates between two looks: `redoubt status --watch` fills it in; a node leaves it unset.
+	Rates         *ShipRates `protobuf:"bytes,8,opt,name=rates,proto3" json:"rates,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ShipFigures) Reset() {
@@ -2408,6 +2410,74 @@ func (x *ShipFigures) GetConnects() uint64 {
 	return 0
 }
 
+func (x *ShipFigures) GetRates() *ShipRates {
+	if x != nil {
+		return x.Rates
+	}
+	return nil
+}
+
+// ShipRates are per second, over the last seconds seconds.
+type ShipRates struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Seconds       float64                `protobuf:"fixed64,1,opt,name=seconds,proto3" json:"seconds,omitempty"`
+	RawBytes      float64                `protobuf:"fixed64,2,opt,name=raw_bytes,json=rawBytes,proto3" json:"raw_bytes,omitempty"`    // shipped, before compression
+	WireBytes     float64                `protobuf:"fixed64,3,opt,name=wire_bytes,json=wireBytes,proto3" json:"wire_bytes,omitempty"` // after
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShipRates) Reset() {
+	*x = ShipRates{}
+	mi := &file_admin_v1_admin_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShipRates) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShipRates) ProtoMessage() {}
+
+func (x *ShipRates) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_v1_admin_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShipRates.ProtoReflect.Descriptor instead.
+func (*ShipRates) Descriptor() ([]byte, []int) {
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ShipRates) GetSeconds() float64 {
+	if x != nil {
+		return x.Seconds
+	}
+	return 0
+}
+
+func (x *ShipRates) GetRawBytes() float64 {
+	if x != nil {
+		return x.RawBytes
+	}
+	return 0
+}
+
+func (x *ShipRates) GetWireBytes() float64 {
+	if x != nil {
+		return x.WireBytes
+	}
+	return 0
+}
+
 type ListPointsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Group         string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
@@ -2419,7 +2489,7 @@ type ListPointsRequest struct {
 
 func (x *ListPointsRequest) Reset() {
 	*x = ListPointsRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[24]
+	mi := &file_admin_v1_admin_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2431,7 +2501,7 @@ func (x *ListPointsRequest) String() string {
 func (*ListPointsRequest) ProtoMessage() {}
 
 func (x *ListPointsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[24]
+	mi := &file_admin_v1_admin_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2444,7 +2514,7 @@ func (x *ListPointsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPointsRequest.ProtoReflect.Descriptor instead.
 func (*ListPointsRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{24}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListPointsRequest) GetGroup() string {
@@ -2480,7 +2550,7 @@ type ListPointsResponse struct {
 
 func (x *ListPointsResponse) Reset() {
 	*x = ListPointsResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[25]
+	mi := &file_admin_v1_admin_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2492,7 +2562,7 @@ func (x *ListPointsResponse) String() string {
 func (*ListPointsResponse) ProtoMessage() {}
 
 func (x *ListPointsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[25]
+	mi := &file_admin_v1_admin_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2505,7 +2575,7 @@ func (x *ListPointsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPointsResponse.ProtoReflect.Descriptor instead.
 func (*ListPointsResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{25}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ListPointsResponse) GetPoints() []*Point {
@@ -2553,7 +2623,7 @@ type Point struct {
 
 func (x *Point) Reset() {
 	*x = Point{}
-	mi := &file_admin_v1_admin_proto_msgTypes[26]
+	mi := &file_admin_v1_admin_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2565,7 +2635,7 @@ func (x *Point) String() string {
 func (*Point) ProtoMessage() {}
 
 func (x *Point) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[26]
+	mi := &file_admin_v1_admin_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2578,7 +2648,7 @@ func (x *Point) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Point.ProtoReflect.Descriptor instead.
 func (*Point) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{26}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Point) GetPosition() *Position {
@@ -2640,7 +2710,7 @@ type AddBookmarkRequest struct {
 
 func (x *AddBookmarkRequest) Reset() {
 	*x = AddBookmarkRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[27]
+	mi := &file_admin_v1_admin_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2652,7 +2722,7 @@ func (x *AddBookmarkRequest) String() string {
 func (*AddBookmarkRequest) ProtoMessage() {}
 
 func (x *AddBookmarkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[27]
+	mi := &file_admin_v1_admin_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2665,7 +2735,7 @@ func (x *AddBookmarkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddBookmarkRequest.ProtoReflect.Descriptor instead.
 func (*AddBookmarkRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{27}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *AddBookmarkRequest) GetGroup() string {
@@ -2692,7 +2762,7 @@ type AddBookmarkResponse struct {
 
 func (x *AddBookmarkResponse) Reset() {
 	*x = AddBookmarkResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[28]
+	mi := &file_admin_v1_admin_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2704,7 +2774,7 @@ func (x *AddBookmarkResponse) String() string {
 func (*AddBookmarkResponse) ProtoMessage() {}
 
 func (x *AddBookmarkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[28]
+	mi := &file_admin_v1_admin_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2717,7 +2787,7 @@ func (x *AddBookmarkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddBookmarkResponse.ProtoReflect.Descriptor instead.
 func (*AddBookmarkResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{28}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *AddBookmarkResponse) GetPosition() *Position {
@@ -2743,7 +2813,7 @@ type ListExportsRequest struct {
 
 func (x *ListExportsRequest) Reset() {
 	*x = ListExportsRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[29]
+	mi := &file_admin_v1_admin_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2755,7 +2825,7 @@ func (x *ListExportsRequest) String() string {
 func (*ListExportsRequest) ProtoMessage() {}
 
 func (x *ListExportsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[29]
+	mi := &file_admin_v1_admin_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2768,7 +2838,7 @@ func (x *ListExportsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListExportsRequest.ProtoReflect.Descriptor instead.
 func (*ListExportsRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{29}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListExportsRequest) GetGroup() string {
@@ -2787,7 +2857,7 @@ type ListExportsResponse struct {
 
 func (x *ListExportsResponse) Reset() {
 	*x = ListExportsResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[30]
+	mi := &file_admin_v1_admin_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2799,7 +2869,7 @@ func (x *ListExportsResponse) String() string {
 func (*ListExportsResponse) ProtoMessage() {}
 
 func (x *ListExportsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[30]
+	mi := &file_admin_v1_admin_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2812,7 +2882,7 @@ func (x *ListExportsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListExportsResponse.ProtoReflect.Descriptor instead.
 func (*ListExportsResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{30}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ListExportsResponse) GetExports() []*Export {
@@ -2841,7 +2911,7 @@ type Export struct {
 
 func (x *Export) Reset() {
 	*x = Export{}
-	mi := &file_admin_v1_admin_proto_msgTypes[31]
+	mi := &file_admin_v1_admin_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2853,7 +2923,7 @@ func (x *Export) String() string {
 func (*Export) ProtoMessage() {}
 
 func (x *Export) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[31]
+	mi := &file_admin_v1_admin_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2866,7 +2936,7 @@ func (x *Export) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Export.ProtoReflect.Descriptor instead.
 func (*Export) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{31}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Export) GetId() string {
@@ -2950,7 +3020,7 @@ type TestFailoverRequest struct {
 
 func (x *TestFailoverRequest) Reset() {
 	*x = TestFailoverRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[32]
+	mi := &file_admin_v1_admin_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2962,7 +3032,7 @@ func (x *TestFailoverRequest) String() string {
 func (*TestFailoverRequest) ProtoMessage() {}
 
 func (x *TestFailoverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[32]
+	mi := &file_admin_v1_admin_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2975,7 +3045,7 @@ func (x *TestFailoverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TestFailoverRequest.ProtoReflect.Descriptor instead.
 func (*TestFailoverRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{32}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *TestFailoverRequest) GetGroup() string {
@@ -3009,7 +3079,7 @@ type TestFailoverResponse struct {
 
 func (x *TestFailoverResponse) Reset() {
 	*x = TestFailoverResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[33]
+	mi := &file_admin_v1_admin_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3021,7 +3091,7 @@ func (x *TestFailoverResponse) String() string {
 func (*TestFailoverResponse) ProtoMessage() {}
 
 func (x *TestFailoverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[33]
+	mi := &file_admin_v1_admin_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3034,7 +3104,7 @@ func (x *TestFailoverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TestFailoverResponse.ProtoReflect.Descriptor instead.
 func (*TestFailoverResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{33}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *TestFailoverResponse) GetExport() *Export {
@@ -3061,7 +3131,7 @@ type CleanupTestRequest struct {
 
 func (x *CleanupTestRequest) Reset() {
 	*x = CleanupTestRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[34]
+	mi := &file_admin_v1_admin_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3073,7 +3143,7 @@ func (x *CleanupTestRequest) String() string {
 func (*CleanupTestRequest) ProtoMessage() {}
 
 func (x *CleanupTestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[34]
+	mi := &file_admin_v1_admin_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3086,7 +3156,7 @@ func (x *CleanupTestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CleanupTestRequest.ProtoReflect.Descriptor instead.
 func (*CleanupTestRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{34}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *CleanupTestRequest) GetGroup() string {
@@ -3113,7 +3183,7 @@ type CleanupTestResponse struct {
 
 func (x *CleanupTestResponse) Reset() {
 	*x = CleanupTestResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[35]
+	mi := &file_admin_v1_admin_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3125,7 +3195,7 @@ func (x *CleanupTestResponse) String() string {
 func (*CleanupTestResponse) ProtoMessage() {}
 
 func (x *CleanupTestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[35]
+	mi := &file_admin_v1_admin_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3138,7 +3208,7 @@ func (x *CleanupTestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CleanupTestResponse.ProtoReflect.Descriptor instead.
 func (*CleanupTestResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{35}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *CleanupTestResponse) GetIds() []string {
@@ -3166,7 +3236,7 @@ type UnplannedFailoverRequest struct {
 
 func (x *UnplannedFailoverRequest) Reset() {
 	*x = UnplannedFailoverRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[36]
+	mi := &file_admin_v1_admin_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3178,7 +3248,7 @@ func (x *UnplannedFailoverRequest) String() string {
 func (*UnplannedFailoverRequest) ProtoMessage() {}
 
 func (x *UnplannedFailoverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[36]
+	mi := &file_admin_v1_admin_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3191,7 +3261,7 @@ func (x *UnplannedFailoverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnplannedFailoverRequest.ProtoReflect.Descriptor instead.
 func (*UnplannedFailoverRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{36}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *UnplannedFailoverRequest) GetGroup() string {
@@ -3226,7 +3296,7 @@ type UnplannedFailoverResponse struct {
 
 func (x *UnplannedFailoverResponse) Reset() {
 	*x = UnplannedFailoverResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[37]
+	mi := &file_admin_v1_admin_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3238,7 +3308,7 @@ func (x *UnplannedFailoverResponse) String() string {
 func (*UnplannedFailoverResponse) ProtoMessage() {}
 
 func (x *UnplannedFailoverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[37]
+	mi := &file_admin_v1_admin_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3251,7 +3321,7 @@ func (x *UnplannedFailoverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnplannedFailoverResponse.ProtoReflect.Descriptor instead.
 func (*UnplannedFailoverResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{37}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *UnplannedFailoverResponse) GetPromotion() *Promotion {
@@ -3285,7 +3355,7 @@ type ChangeRecoveryPointRequest struct {
 
 func (x *ChangeRecoveryPointRequest) Reset() {
 	*x = ChangeRecoveryPointRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[38]
+	mi := &file_admin_v1_admin_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3297,7 +3367,7 @@ func (x *ChangeRecoveryPointRequest) String() string {
 func (*ChangeRecoveryPointRequest) ProtoMessage() {}
 
 func (x *ChangeRecoveryPointRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[38]
+	mi := &file_admin_v1_admin_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3310,7 +3380,7 @@ func (x *ChangeRecoveryPointRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeRecoveryPointRequest.ProtoReflect.Descriptor instead.
 func (*ChangeRecoveryPointRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{38}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ChangeRecoveryPointRequest) GetGroup() string {
@@ -3338,7 +3408,7 @@ type ChangeRecoveryPointResponse struct {
 
 func (x *ChangeRecoveryPointResponse) Reset() {
 	*x = ChangeRecoveryPointResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[39]
+	mi := &file_admin_v1_admin_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3350,7 +3420,7 @@ func (x *ChangeRecoveryPointResponse) String() string {
 func (*ChangeRecoveryPointResponse) ProtoMessage() {}
 
 func (x *ChangeRecoveryPointResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[39]
+	mi := &file_admin_v1_admin_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3363,7 +3433,7 @@ func (x *ChangeRecoveryPointResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeRecoveryPointResponse.ProtoReflect.Descriptor instead.
 func (*ChangeRecoveryPointResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{39}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ChangeRecoveryPointResponse) GetPromotion() *Promotion {
@@ -3396,7 +3466,7 @@ type CommitFailoverRequest struct {
 
 func (x *CommitFailoverRequest) Reset() {
 	*x = CommitFailoverRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[40]
+	mi := &file_admin_v1_admin_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3408,7 +3478,7 @@ func (x *CommitFailoverRequest) String() string {
 func (*CommitFailoverRequest) ProtoMessage() {}
 
 func (x *CommitFailoverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[40]
+	mi := &file_admin_v1_admin_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3421,7 +3491,7 @@ func (x *CommitFailoverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitFailoverRequest.ProtoReflect.Descriptor instead.
 func (*CommitFailoverRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{40}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *CommitFailoverRequest) GetGroup() string {
@@ -3441,7 +3511,7 @@ type CommitFailoverResponse struct {
 
 func (x *CommitFailoverResponse) Reset() {
 	*x = CommitFailoverResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[41]
+	mi := &file_admin_v1_admin_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3453,7 +3523,7 @@ func (x *CommitFailoverResponse) String() string {
 func (*CommitFailoverResponse) ProtoMessage() {}
 
 func (x *CommitFailoverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[41]
+	mi := &file_admin_v1_admin_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3466,7 +3536,7 @@ func (x *CommitFailoverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitFailoverResponse.ProtoReflect.Descriptor instead.
 func (*CommitFailoverResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{41}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *CommitFailoverResponse) GetPosition() *Position {
@@ -3492,7 +3562,7 @@ type CancelFailoverRequest struct {
 
 func (x *CancelFailoverRequest) Reset() {
 	*x = CancelFailoverRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[42]
+	mi := &file_admin_v1_admin_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3504,7 +3574,7 @@ func (x *CancelFailoverRequest) String() string {
 func (*CancelFailoverRequest) ProtoMessage() {}
 
 func (x *CancelFailoverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[42]
+	mi := &file_admin_v1_admin_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3517,7 +3587,7 @@ func (x *CancelFailoverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelFailoverRequest.ProtoReflect.Descriptor instead.
 func (*CancelFailoverRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{42}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *CancelFailoverRequest) GetGroup() string {
@@ -3538,7 +3608,7 @@ type CancelFailoverResponse struct {
 
 func (x *CancelFailoverResponse) Reset() {
 	*x = CancelFailoverResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[43]
+	mi := &file_admin_v1_admin_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3550,7 +3620,7 @@ func (x *CancelFailoverResponse) String() string {
 func (*CancelFailoverResponse) ProtoMessage() {}
 
 func (x *CancelFailoverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[43]
+	mi := &file_admin_v1_admin_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3563,7 +3633,7 @@ func (x *CancelFailoverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelFailoverResponse.ProtoReflect.Descriptor instead.
 func (*CancelFailoverResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{43}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *CancelFailoverResponse) GetState() string {
@@ -3596,7 +3666,7 @@ type ReverseReplicateRequest struct {
 
 func (x *ReverseReplicateRequest) Reset() {
 	*x = ReverseReplicateRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[44]
+	mi := &file_admin_v1_admin_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3608,7 +3678,7 @@ func (x *ReverseReplicateRequest) String() string {
 func (*ReverseReplicateRequest) ProtoMessage() {}
 
 func (x *ReverseReplicateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[44]
+	mi := &file_admin_v1_admin_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3621,7 +3691,7 @@ func (x *ReverseReplicateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReverseReplicateRequest.ProtoReflect.Descriptor instead.
 func (*ReverseReplicateRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{44}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ReverseReplicateRequest) GetGroup() string {
@@ -3645,7 +3715,7 @@ type ReverseReplicateResponse struct {
 
 func (x *ReverseReplicateResponse) Reset() {
 	*x = ReverseReplicateResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[45]
+	mi := &file_admin_v1_admin_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3657,7 +3727,7 @@ func (x *ReverseReplicateResponse) String() string {
 func (*ReverseReplicateResponse) ProtoMessage() {}
 
 func (x *ReverseReplicateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[45]
+	mi := &file_admin_v1_admin_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3670,7 +3740,7 @@ func (x *ReverseReplicateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReverseReplicateResponse.ProtoReflect.Descriptor instead.
 func (*ReverseReplicateResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{45}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ReverseReplicateResponse) GetDirtyBytes() uint64 {
@@ -3724,7 +3794,7 @@ type FailbackRequest struct {
 
 func (x *FailbackRequest) Reset() {
 	*x = FailbackRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[46]
+	mi := &file_admin_v1_admin_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3736,7 +3806,7 @@ func (x *FailbackRequest) String() string {
 func (*FailbackRequest) ProtoMessage() {}
 
 func (x *FailbackRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[46]
+	mi := &file_admin_v1_admin_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3749,7 +3819,7 @@ func (x *FailbackRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailbackRequest.ProtoReflect.Descriptor instead.
 func (*FailbackRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{46}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *FailbackRequest) GetGroup() string {
@@ -3771,7 +3841,7 @@ type FailbackResponse struct {
 
 func (x *FailbackResponse) Reset() {
 	*x = FailbackResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[47]
+	mi := &file_admin_v1_admin_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3783,7 +3853,7 @@ func (x *FailbackResponse) String() string {
 func (*FailbackResponse) ProtoMessage() {}
 
 func (x *FailbackResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[47]
+	mi := &file_admin_v1_admin_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3796,7 +3866,7 @@ func (x *FailbackResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailbackResponse.ProtoReflect.Descriptor instead.
 func (*FailbackResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{47}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *FailbackResponse) GetPosition() *Position {
@@ -3837,7 +3907,7 @@ type GetLossReceiptRequest struct {
 
 func (x *GetLossReceiptRequest) Reset() {
 	*x = GetLossReceiptRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[48]
+	mi := &file_admin_v1_admin_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3849,7 +3919,7 @@ func (x *GetLossReceiptRequest) String() string {
 func (*GetLossReceiptRequest) ProtoMessage() {}
 
 func (x *GetLossReceiptRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[48]
+	mi := &file_admin_v1_admin_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3862,7 +3932,7 @@ func (x *GetLossReceiptRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLossReceiptRequest.ProtoReflect.Descriptor instead.
 func (*GetLossReceiptRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{48}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *GetLossReceiptRequest) GetGroup() string {
@@ -3888,7 +3958,7 @@ type GetLossReceiptResponse struct {
 
 func (x *GetLossReceiptResponse) Reset() {
 	*x = GetLossReceiptResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[49]
+	mi := &file_admin_v1_admin_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3900,7 +3970,7 @@ func (x *GetLossReceiptResponse) String() string {
 func (*GetLossReceiptResponse) ProtoMessage() {}
 
 func (x *GetLossReceiptResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[49]
+	mi := &file_admin_v1_admin_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3913,7 +3983,7 @@ func (x *GetLossReceiptResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLossReceiptResponse.ProtoReflect.Descriptor instead.
 func (*GetLossReceiptResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{49}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *GetLossReceiptResponse) GetReceipt() *LossReceipt {
@@ -3949,7 +4019,7 @@ type LossReceipt struct {
 
 func (x *LossReceipt) Reset() {
 	*x = LossReceipt{}
-	mi := &file_admin_v1_admin_proto_msgTypes[50]
+	mi := &file_admin_v1_admin_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3961,7 +4031,7 @@ func (x *LossReceipt) String() string {
 func (*LossReceipt) ProtoMessage() {}
 
 func (x *LossReceipt) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[50]
+	mi := &file_admin_v1_admin_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3974,7 +4044,7 @@ func (x *LossReceipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LossReceipt.ProtoReflect.Descriptor instead.
 func (*LossReceipt) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{50}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *LossReceipt) GetGroup() string {
@@ -4102,7 +4172,7 @@ type LostWrite struct {
 
 func (x *LostWrite) Reset() {
 	*x = LostWrite{}
-	mi := &file_admin_v1_admin_proto_msgTypes[51]
+	mi := &file_admin_v1_admin_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4114,7 +4184,7 @@ func (x *LostWrite) String() string {
 func (*LostWrite) ProtoMessage() {}
 
 func (x *LostWrite) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[51]
+	mi := &file_admin_v1_admin_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4127,7 +4197,7 @@ func (x *LostWrite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LostWrite.ProtoReflect.Descriptor instead.
 func (*LostWrite) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{51}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *LostWrite) GetLsn() uint64 {
@@ -4178,7 +4248,7 @@ type DiskExtents struct {
 
 func (x *DiskExtents) Reset() {
 	*x = DiskExtents{}
-	mi := &file_admin_v1_admin_proto_msgTypes[52]
+	mi := &file_admin_v1_admin_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4190,7 +4260,7 @@ func (x *DiskExtents) String() string {
 func (*DiskExtents) ProtoMessage() {}
 
 func (x *DiskExtents) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[52]
+	mi := &file_admin_v1_admin_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4203,7 +4273,7 @@ func (x *DiskExtents) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiskExtents.ProtoReflect.Descriptor instead.
 func (*DiskExtents) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{52}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *DiskExtents) GetDisk() uint32 {
@@ -4255,7 +4325,7 @@ type ErrorDetail struct {
 
 func (x *ErrorDetail) Reset() {
 	*x = ErrorDetail{}
-	mi := &file_admin_v1_admin_proto_msgTypes[53]
+	mi := &file_admin_v1_admin_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4267,7 +4337,7 @@ func (x *ErrorDetail) String() string {
 func (*ErrorDetail) ProtoMessage() {}
 
 func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[53]
+	mi := &file_admin_v1_admin_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4280,7 +4350,7 @@ func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErrorDetail.ProtoReflect.Descriptor instead.
 func (*ErrorDetail) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{53}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ErrorDetail) GetReason() string {
@@ -4555,7 +4625,7 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x12records_per_commit\x18\x04 \x01(\x01R\x10recordsPerCommit\x12,\n" +
 	"\x12callers_per_commit\x18\x05 \x01(\x01R\x10callersPerCommit\x127\n" +
 	"\x15fdatasync_p99_seconds\x18\x06 \x01(\x01H\x00R\x13fdatasyncP99Seconds\x88\x01\x01B\x18\n" +
-	"\x16_fdatasync_p99_seconds\"\xe7\x01\n" +
+	"\x16_fdatasync_p99_seconds\"\x9a\x02\n" +
 	"\vShipFigures\x12\x1d\n" +
 	"\n" +
 	"lag_writes\x18\x01 \x01(\x04R\tlagWrites\x12\x1f\n" +
@@ -4565,7 +4635,13 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x05codec\x18\x04 \x01(\tR\x05codec\x12\x1b\n" +
 	"\tin_flight\x18\x05 \x01(\rR\binFlight\x12\x16\n" +
 	"\x06deltas\x18\x06 \x01(\x04R\x06deltas\x12\x1a\n" +
-	"\bconnects\x18\a \x01(\x04R\bconnects\"s\n" +
+	"\bconnects\x18\a \x01(\x04R\bconnects\x121\n" +
+	"\x05rates\x18\b \x01(\v2\x1b.redoubt.admin.v1.ShipRatesR\x05rates\"a\n" +
+	"\tShipRates\x12\x18\n" +
+	"\aseconds\x18\x01 \x01(\x01R\aseconds\x12\x1b\n" +
+	"\traw_bytes\x18\x02 \x01(\x01R\brawBytes\x12\x1d\n" +
+	"\n" +
+	"wire_bytes\x18\x03 \x01(\x01R\twireBytes\"s\n" +
 	"\x11ListPointsRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\rR\x05limit\x122\n" +
@@ -4735,7 +4811,7 @@ func file_admin_v1_admin_proto_rawDescGZIP() []byte {
 	return file_admin_v1_admin_proto_rawDescData
 }
 
-var file_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
+var file_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 55)
 var file_admin_v1_admin_proto_goTypes = []any{
 	(*Position)(nil),                    // 0: redoubt.admin.v1.Position
 	(*Fork)(nil),                        // 1: redoubt.admin.v1.Fork
@@ -4761,52 +4837,53 @@ var file_admin_v1_admin_proto_goTypes = []any{
 	(*JournalFigures)(nil),              // 21: redoubt.admin.v1.JournalFigures
 	(*JournalRates)(nil),                // 22: redoubt.admin.v1.JournalRates
 	(*ShipFigures)(nil),                 // 23: redoubt.admin.v1.ShipFigures
-	(*ListPointsRequest)(nil),           // 24: redoubt.admin.v1.ListPointsRequest
-	(*ListPointsResponse)(nil),          // 25: redoubt.admin.v1.ListPointsResponse
-	(*Point)(nil),                       // 26: redoubt.admin.v1.Point
-	(*AddBookmarkRequest)(nil),          // 27: redoubt.admin.v1.AddBookmarkRequest
-	(*AddBookmarkResponse)(nil),         // 28: redoubt.admin.v1.AddBookmarkResponse
-	(*ListExportsRequest)(nil),          // 29: redoubt.admin.v1.ListExportsRequest
-	(*ListExportsResponse)(nil),         // 30: redoubt.admin.v1.ListExportsResponse
-	(*Export)(nil),                      // 31: redoubt.admin.v1.Export
-	(*TestFailoverRequest)(nil),         // 32: redoubt.admin.v1.TestFailoverRequest
-	(*TestFailoverResponse)(nil),        // 33: redoubt.admin.v1.TestFailoverResponse
-	(*CleanupTestRequest)(nil),          // 34: redoubt.admin.v1.CleanupTestRequest
-	(*CleanupTestResponse)(nil),         // 35: redoubt.admin.v1.CleanupTestResponse
-	(*UnplannedFailoverRequest)(nil),    // 36: redoubt.admin.v1.UnplannedFailoverRequest
-	(*UnplannedFailoverResponse)(nil),   // 37: redoubt.admin.v1.UnplannedFailoverResponse
-	(*ChangeRecoveryPointRequest)(nil),  // 38: redoubt.admin.v1.ChangeRecoveryPointRequest
-	(*ChangeRecoveryPointResponse)(nil), // 39: redoubt.admin.v1.ChangeRecoveryPointResponse
-	(*CommitFailoverRequest)(nil),       // 40: redoubt.admin.v1.CommitFailoverRequest
-	(*CommitFailoverResponse)(nil),      // 41: redoubt.admin.v1.CommitFailoverResponse
-	(*CancelFailoverRequest)(nil),       // 42: redoubt.admin.v1.CancelFailoverRequest
-	(*CancelFailoverResponse)(nil),      // 43: redoubt.admin.v1.CancelFailoverResponse
-	(*ReverseReplicateRequest)(nil),     // 44: redoubt.admin.v1.ReverseReplicateRequest
-	(*ReverseReplicateResponse)(nil),    // 45: redoubt.admin.v1.ReverseReplicateResponse
-	(*FailbackRequest)(nil),             // 46: redoubt.admin.v1.FailbackRequest
-	(*FailbackResponse)(nil),            // 47: redoubt.admin.v1.FailbackResponse
-	(*GetLossReceiptRequest)(nil),       // 48: redoubt.admin.v1.GetLossReceiptRequest
-	(*GetLossReceiptResponse)(nil),      // 49: redoubt.admin.v1.GetLossReceiptResponse
-	(*LossReceipt)(nil),                 // 50: redoubt.admin.v1.LossReceipt
-	(*LostWrite)(nil),                   // 51: redoubt.admin.v1.LostWrite
-	(*DiskExtents)(nil),                 // 52: redoubt.admin.v1.DiskExtents
-	(*ErrorDetail)(nil),                 // 53: redoubt.admin.v1.ErrorDetail
-	(*timestamppb.Timestamp)(nil),       // 54: google.protobuf.Timestamp
+	(*ShipRates)(nil),                   // 24: redoubt.admin.v1.ShipRates
+	(*ListPointsRequest)(nil),           // 25: redoubt.admin.v1.ListPointsRequest
+	(*ListPointsResponse)(nil),          // 26: redoubt.admin.v1.ListPointsResponse
+	(*Point)(nil),                       // 27: redoubt.admin.v1.Point
+	(*AddBookmarkRequest)(nil),          // 28: redoubt.admin.v1.AddBookmarkRequest
+	(*AddBookmarkResponse)(nil),         // 29: redoubt.admin.v1.AddBookmarkResponse
+	(*ListExportsRequest)(nil),          // 30: redoubt.admin.v1.ListExportsRequest
+	(*ListExportsResponse)(nil),         // 31: redoubt.admin.v1.ListExportsResponse
+	(*Export)(nil),                      // 32: redoubt.admin.v1.Export
+	(*TestFailoverRequest)(nil),         // 33: redoubt.admin.v1.TestFailoverRequest
+	(*TestFailoverResponse)(nil),        // 34: redoubt.admin.v1.TestFailoverResponse
+	(*CleanupTestRequest)(nil),          // 35: redoubt.admin.v1.CleanupTestRequest
+	(*CleanupTestResponse)(nil),         // 36: redoubt.admin.v1.CleanupTestResponse
+	(*UnplannedFailoverRequest)(nil),    // 37: redoubt.admin.v1.UnplannedFailoverRequest
+	(*UnplannedFailoverResponse)(nil),   // 38: redoubt.admin.v1.UnplannedFailoverResponse
+	(*ChangeRecoveryPointRequest)(nil),  // 39: redoubt.admin.v1.ChangeRecoveryPointRequest
+	(*ChangeRecoveryPointResponse)(nil), // 40: redoubt.admin.v1.ChangeRecoveryPointResponse
+	(*CommitFailoverRequest)(nil),       // 41: redoubt.admin.v1.CommitFailoverRequest
+	(*CommitFailoverResponse)(nil),      // 42: redoubt.admin.v1.CommitFailoverResponse
+	(*CancelFailoverRequest)(nil),       // 43: redoubt.admin.v1.CancelFailoverRequest
+	(*CancelFailoverResponse)(nil),      // 44: redoubt.admin.v1.CancelFailoverResponse
+	(*ReverseReplicateRequest)(nil),     // 45: redoubt.admin.v1.ReverseReplicateRequest
+	(*ReverseReplicateResponse)(nil),    // 46: redoubt.admin.v1.ReverseReplicateResponse
+	(*FailbackRequest)(nil),             // 47: redoubt.admin.v1.FailbackRequest
+	(*FailbackResponse)(nil),            // 48: redoubt.admin.v1.FailbackResponse
+	(*GetLossReceiptRequest)(nil),       // 49: redoubt.admin.v1.GetLossReceiptRequest
+	(*GetLossReceiptResponse)(nil),      // 50: redoubt.admin.v1.GetLossReceiptResponse
+	(*LossReceipt)(nil),                 // 51: redoubt.admin.v1.LossReceipt
+	(*LostWrite)(nil),                   // 52: redoubt.admin.v1.LostWrite
+	(*DiskExtents)(nil),                 // 53: redoubt.admin.v1.DiskExtents
+	(*ErrorDetail)(nil),                 // 54: redoubt.admin.v1.ErrorDetail
+	(*timestamppb.Timestamp)(nil),       // 55: google.protobuf.Timestamp
 }
 var file_admin_v1_admin_proto_depIdxs = []int32{
-	54, // 0: redoubt.admin.v1.PointSpec.time:type_name -> google.protobuf.Timestamp
+	55, // 0: redoubt.admin.v1.PointSpec.time:type_name -> google.protobuf.Timestamp
 	0,  // 1: redoubt.admin.v1.PointSpec.position:type_name -> redoubt.admin.v1.Position
 	18, // 2: redoubt.admin.v1.Disk.figures:type_name -> redoubt.admin.v1.DiskFigures
 	7,  // 3: redoubt.admin.v1.GetStatusResponse.node:type_name -> redoubt.admin.v1.NodeInfo
 	8,  // 4: redoubt.admin.v1.GetStatusResponse.groups:type_name -> redoubt.admin.v1.Group
 	15, // 5: redoubt.admin.v1.GetStatusResponse.cluster:type_name -> redoubt.admin.v1.ClusterNode
-	54, // 6: redoubt.admin.v1.NodeInfo.started:type_name -> google.protobuf.Timestamp
-	54, // 7: redoubt.admin.v1.NodeInfo.now:type_name -> google.protobuf.Timestamp
+	55, // 6: redoubt.admin.v1.NodeInfo.started:type_name -> google.protobuf.Timestamp
+	55, // 7: redoubt.admin.v1.NodeInfo.now:type_name -> google.protobuf.Timestamp
 	1,  // 8: redoubt.admin.v1.Group.lineage:type_name -> redoubt.admin.v1.Fork
 	0,  // 9: redoubt.admin.v1.Group.head:type_name -> redoubt.admin.v1.Position
-	54, // 10: redoubt.admin.v1.Group.head_time:type_name -> google.protobuf.Timestamp
+	55, // 10: redoubt.admin.v1.Group.head_time:type_name -> google.protobuf.Timestamp
 	0,  // 11: redoubt.admin.v1.Group.committed:type_name -> redoubt.admin.v1.Position
-	54, // 12: redoubt.admin.v1.Group.committed_time:type_name -> google.protobuf.Timestamp
+	55, // 12: redoubt.admin.v1.Group.committed_time:type_name -> google.protobuf.Timestamp
 	9,  // 13: redoubt.admin.v1.Group.copy:type_name -> redoubt.admin.v1.CopyProgress
 	10, // 14: redoubt.admin.v1.Group.journal:type_name -> redoubt.admin.v1.Journal
 	11, // 15: redoubt.admin.v1.Group.link:type_name -> redoubt.admin.v1.Link
@@ -4816,16 +4893,16 @@ var file_admin_v1_admin_proto_depIdxs = []int32{
 	14, // 19: redoubt.admin.v1.Group.reverse:type_name -> redoubt.admin.v1.Reverse
 	20, // 20: redoubt.admin.v1.Group.figures:type_name -> redoubt.admin.v1.GroupFigures
 	21, // 21: redoubt.admin.v1.Journal.figures:type_name -> redoubt.admin.v1.JournalFigures
-	54, // 22: redoubt.admin.v1.Link.last_contact:type_name -> google.protobuf.Timestamp
+	55, // 22: redoubt.admin.v1.Link.last_contact:type_name -> google.protobuf.Timestamp
 	23, // 23: redoubt.admin.v1.Link.figures:type_name -> redoubt.admin.v1.ShipFigures
 	0,  // 24: redoubt.admin.v1.Promotion.position:type_name -> redoubt.admin.v1.Position
-	54, // 25: redoubt.admin.v1.Promotion.point_time:type_name -> google.protobuf.Timestamp
-	54, // 26: redoubt.admin.v1.Promotion.promoted:type_name -> google.protobuf.Timestamp
-	54, // 27: redoubt.admin.v1.Promotion.known_head_time:type_name -> google.protobuf.Timestamp
-	54, // 28: redoubt.admin.v1.Promotion.unknown_since:type_name -> google.protobuf.Timestamp
+	55, // 25: redoubt.admin.v1.Promotion.point_time:type_name -> google.protobuf.Timestamp
+	55, // 26: redoubt.admin.v1.Promotion.promoted:type_name -> google.protobuf.Timestamp
+	55, // 27: redoubt.admin.v1.Promotion.known_head_time:type_name -> google.protobuf.Timestamp
+	55, // 28: redoubt.admin.v1.Promotion.unknown_since:type_name -> google.protobuf.Timestamp
 	0,  // 29: redoubt.admin.v1.Reverse.committed:type_name -> redoubt.admin.v1.Position
 	23, // 30: redoubt.admin.v1.Reverse.figures:type_name -> redoubt.admin.v1.ShipFigures
-	54, // 31: redoubt.admin.v1.ClusterNode.last_contact:type_name -> google.protobuf.Timestamp
+	55, // 31: redoubt.admin.v1.ClusterNode.last_contact:type_name -> google.protobuf.Timestamp
 	17, // 32: redoubt.admin.v1.Histogram.buckets:type_name -> redoubt.admin.v1.HistogramBucket
 	16, // 33: redoubt.admin.v1.DiskFigures.read_latency_ns:type_name -> redoubt.admin.v1.Histogram
 	16, // 34: redoubt.admin.v1.DiskFigures.write_latency_ns:type_name -> redoubt.admin.v1.Histogram
@@ -4835,76 +4912,77 @@ var file_admin_v1_admin_proto_depIdxs = []int32{
 	16, // 38: redoubt.admin.v1.JournalFigures.commit_records:type_name -> redoubt.admin.v1.Histogram
 	16, // 39: redoubt.admin.v1.JournalFigures.commit_callers:type_name -> redoubt.admin.v1.Histogram
 	22, // 40: redoubt.admin.v1.JournalFigures.rates:type_name -> redoubt.admin.v1.JournalRates
-	54, // 41: redoubt.admin.v1.ListPointsRequest.around:type_name -> google.protobuf.Timestamp
-	26, // 42: redoubt.admin.v1.ListPointsResponse.points:type_name -> redoubt.admin.v1.Point
-	26, // 43: redoubt.admin.v1.ListPointsResponse.earliest:type_name -> redoubt.admin.v1.Point
-	26, // 44: redoubt.admin.v1.ListPointsResponse.latest:type_name -> redoubt.admin.v1.Point
-	0,  // 45: redoubt.admin.v1.Point.position:type_name -> redoubt.admin.v1.Position
-	54, // 46: redoubt.admin.v1.Point.time:type_name -> google.protobuf.Timestamp
-	54, // 47: redoubt.admin.v1.Point.first_time:type_name -> google.protobuf.Timestamp
-	0,  // 48: redoubt.admin.v1.AddBookmarkResponse.position:type_name -> redoubt.admin.v1.Position
-	54, // 49: redoubt.admin.v1.AddBookmarkResponse.time:type_name -> google.protobuf.Timestamp
-	31, // 50: redoubt.admin.v1.ListExportsResponse.exports:type_name -> redoubt.admin.v1.Export
-	0,  // 51: redoubt.admin.v1.Export.position:type_name -> redoubt.admin.v1.Position
-	54, // 52: redoubt.admin.v1.Export.time:type_name -> google.protobuf.Timestamp
-	4,  // 53: redoubt.admin.v1.Export.disks:type_name -> redoubt.admin.v1.Disk
-	54, // 54: redoubt.admin.v1.Export.created:type_name -> google.protobuf.Timestamp
-	3,  // 55: redoubt.admin.v1.TestFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	31, // 56: redoubt.admin.v1.TestFailoverResponse.export:type_name -> redoubt.admin.v1.Export
-	3,  // 57: redoubt.admin.v1.UnplannedFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	13, // 58: redoubt.admin.v1.UnplannedFailoverResponse.promotion:type_name -> redoubt.admin.v1.Promotion
-	31, // 59: redoubt.admin.v1.UnplannedFailoverResponse.export:type_name -> redoubt.admin.v1.Export
-	3,  // 60: redoubt.admin.v1.ChangeRecoveryPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	13, // 61: redoubt.admin.v1.ChangeRecoveryPointResponse.promotion:type_name -> redoubt.admin.v1.Promotion
-	31, // 62: redoubt.admin.v1.ChangeRecoveryPointResponse.export:type_name -> redoubt.admin.v1.Export
-	0,  // 63: redoubt.admin.v1.CommitFailoverResponse.position:type_name -> redoubt.admin.v1.Position
-	0,  // 64: redoubt.admin.v1.ReverseReplicateResponse.fork:type_name -> redoubt.admin.v1.Position
-	52, // 65: redoubt.admin.v1.ReverseReplicateResponse.disks:type_name -> redoubt.admin.v1.DiskExtents
-	0,  // 66: redoubt.admin.v1.FailbackResponse.position:type_name -> redoubt.admin.v1.Position
-	50, // 67: redoubt.admin.v1.GetLossReceiptResponse.receipt:type_name -> redoubt.admin.v1.LossReceipt
-	0,  // 68: redoubt.admin.v1.LossReceipt.fork:type_name -> redoubt.admin.v1.Position
-	54, // 69: redoubt.admin.v1.LossReceipt.fork_time:type_name -> google.protobuf.Timestamp
-	0,  // 70: redoubt.admin.v1.LossReceipt.old_head:type_name -> redoubt.admin.v1.Position
-	54, // 71: redoubt.admin.v1.LossReceipt.old_head_time:type_name -> google.protobuf.Timestamp
-	54, // 72: redoubt.admin.v1.LossReceipt.unknown_since:type_name -> google.protobuf.Timestamp
-	54, // 73: redoubt.admin.v1.LossReceipt.first_time:type_name -> google.protobuf.Timestamp
-	54, // 74: redoubt.admin.v1.LossReceipt.last_time:type_name -> google.protobuf.Timestamp
-	51, // 75: redoubt.admin.v1.LossReceipt.writes:type_name -> redoubt.admin.v1.LostWrite
-	52, // 76: redoubt.admin.v1.LossReceipt.disks:type_name -> redoubt.admin.v1.DiskExtents
-	54, // 77: redoubt.admin.v1.LostWrite.time:type_name -> google.protobuf.Timestamp
-	2,  // 78: redoubt.admin.v1.LostWrite.extent:type_name -> redoubt.admin.v1.Extent
-	2,  // 79: redoubt.admin.v1.DiskExtents.extents:type_name -> redoubt.admin.v1.Extent
-	5,  // 80: redoubt.admin.v1.AdminService.GetStatus:input_type -> redoubt.admin.v1.GetStatusRequest
-	24, // 81: redoubt.admin.v1.AdminService.ListPoints:input_type -> redoubt.admin.v1.ListPointsRequest
-	29, // 82: redoubt.admin.v1.AdminService.ListExports:input_type -> redoubt.admin.v1.ListExportsRequest
-	48, // 83: redoubt.admin.v1.AdminService.GetLossReceipt:input_type -> redoubt.admin.v1.GetLossReceiptRequest
-	27, // 84: redoubt.admin.v1.AdminService.AddBookmark:input_type -> redoubt.admin.v1.AddBookmarkRequest
-	32, // 85: redoubt.admin.v1.AdminService.TestFailover:input_type -> redoubt.admin.v1.TestFailoverRequest
-	34, // 86: redoubt.admin.v1.AdminService.CleanupTest:input_type -> redoubt.admin.v1.CleanupTestRequest
-	36, // 87: redoubt.admin.v1.AdminService.UnplannedFailover:input_type -> redoubt.admin.v1.UnplannedFailoverRequest
-	38, // 88: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:input_type -> redoubt.admin.v1.ChangeRecoveryPointRequest
-	40, // 89: redoubt.admin.v1.AdminService.CommitFailover:input_type -> redoubt.admin.v1.CommitFailoverRequest
-	42, // 90: redoubt.admin.v1.AdminService.CancelFailover:input_type -> redoubt.admin.v1.CancelFailoverRequest
-	44, // 91: redoubt.admin.v1.AdminService.ReverseReplicate:input_type -> redoubt.admin.v1.ReverseReplicateRequest
-	46, // 92: redoubt.admin.v1.AdminService.Failback:input_type -> redoubt.admin.v1.FailbackRequest
-	6,  // 93: redoubt.admin.v1.AdminService.GetStatus:output_type -> redoubt.admin.v1.GetStatusResponse
-	25, // 94: redoubt.admin.v1.AdminService.ListPoints:output_type -> redoubt.admin.v1.ListPointsResponse
-	30, // 95: redoubt.admin.v1.AdminService.ListExports:output_type -> redoubt.admin.v1.ListExportsResponse
-	49, // 96: redoubt.admin.v1.AdminService.GetLossReceipt:output_type -> redoubt.admin.v1.GetLossReceiptResponse
-	28, // 97: redoubt.admin.v1.AdminService.AddBookmark:output_type -> redoubt.admin.v1.AddBookmarkResponse
-	33, // 98: redoubt.admin.v1.AdminService.TestFailover:output_type -> redoubt.admin.v1.TestFailoverResponse
-	35, // 99: redoubt.admin.v1.AdminService.CleanupTest:output_type -> redoubt.admin.v1.CleanupTestResponse
-	37, // 100: redoubt.admin.v1.AdminService.UnplannedFailover:output_type -> redoubt.admin.v1.UnplannedFailoverResponse
-	39, // 101: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:output_type -> redoubt.admin.v1.ChangeRecoveryPointResponse
-	41, // 102: redoubt.admin.v1.AdminService.CommitFailover:output_type -> redoubt.admin.v1.CommitFailoverResponse
-	43, // 103: redoubt.admin.v1.AdminService.CancelFailover:output_type -> redoubt.admin.v1.CancelFailoverResponse
-	45, // 104: redoubt.admin.v1.AdminService.ReverseReplicate:output_type -> redoubt.admin.v1.ReverseReplicateResponse
-	47, // 105: redoubt.admin.v1.AdminService.Failback:output_type -> redoubt.admin.v1.FailbackResponse
-	93, // [93:106] is the sub-list for method output_type
-	80, // [80:93] is the sub-list for method input_type
-	80, // [80:80] is the sub-list for extension type_name
-	80, // [80:80] is the sub-list for extension extendee
-	0,  // [0:80] is the sub-list for field type_name
+	24, // 41: redoubt.admin.v1.ShipFigures.rates:type_name -> redoubt.admin.v1.ShipRates
+	55, // 42: redoubt.admin.v1.ListPointsRequest.around:type_name -> google.protobuf.Timestamp
+	27, // 43: redoubt.admin.v1.ListPointsResponse.points:type_name -> redoubt.admin.v1.Point
+	27, // 44: redoubt.admin.v1.ListPointsResponse.earliest:type_name -> redoubt.admin.v1.Point
+	27, // 45: redoubt.admin.v1.ListPointsResponse.latest:type_name -> redoubt.admin.v1.Point
+	0,  // 46: redoubt.admin.v1.Point.position:type_name -> redoubt.admin.v1.Position
+	55, // 47: redoubt.admin.v1.Point.time:type_name -> google.protobuf.Timestamp
+	55, // 48: redoubt.admin.v1.Point.first_time:type_name -> google.protobuf.Timestamp
+	0,  // 49: redoubt.admin.v1.AddBookmarkResponse.position:type_name -> redoubt.admin.v1.Position
+	55, // 50: redoubt.admin.v1.AddBookmarkResponse.time:type_name -> google.protobuf.Timestamp
+	32, // 51: redoubt.admin.v1.ListExportsResponse.exports:type_name -> redoubt.admin.v1.Export
+	0,  // 52: redoubt.admin.v1.Export.position:type_name -> redoubt.admin.v1.Position
+	55, // 53: redoubt.admin.v1.Export.time:type_name -> google.protobuf.Timestamp
+	4,  // 54: redoubt.admin.v1.Export.disks:type_name -> redoubt.admin.v1.Disk
+	55, // 55: redoubt.admin.v1.Export.created:type_name -> google.protobuf.Timestamp
+	3,  // 56: redoubt.admin.v1.TestFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	32, // 57: redoubt.admin.v1.TestFailoverResponse.export:type_name -> redoubt.admin.v1.Export
+	3,  // 58: redoubt.admin.v1.UnplannedFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	13, // 59: redoubt.admin.v1.UnplannedFailoverResponse.promotion:type_name -> redoubt.admin.v1.Promotion
+	32, // 60: redoubt.admin.v1.UnplannedFailoverResponse.export:type_name -> redoubt.admin.v1.Export
+	3,  // 61: redoubt.admin.v1.ChangeRecoveryPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	13, // 62: redoubt.admin.v1.ChangeRecoveryPointResponse.promotion:type_name -> redoubt.admin.v1.Promotion
+	32, // 63: redoubt.admin.v1.ChangeRecoveryPointResponse.export:type_name -> redoubt.admin.v1.Export
+	0,  // 64: redoubt.admin.v1.CommitFailoverResponse.position:type_name -> redoubt.admin.v1.Position
+	0,  // 65: redoubt.admin.v1.ReverseReplicateResponse.fork:type_name -> redoubt.admin.v1.Position
+	53, // 66: redoubt.admin.v1.ReverseReplicateResponse.disks:type_name -> redoubt.admin.v1.DiskExtents
+	0,  // 67: redoubt.admin.v1.FailbackResponse.position:type_name -> redoubt.admin.v1.Position
+	51, // 68: redoubt.admin.v1.GetLossReceiptResponse.receipt:type_name -> redoubt.admin.v1.LossReceipt
+	0,  // 69: redoubt.admin.v1.LossReceipt.fork:type_name -> redoubt.admin.v1.Position
+	55, // 70: redoubt.admin.v1.LossReceipt.fork_time:type_name -> google.protobuf.Timestamp
+	0,  // 71: redoubt.admin.v1.LossReceipt.old_head:type_name -> redoubt.admin.v1.Position
+	55, // 72: redoubt.admin.v1.LossReceipt.old_head_time:type_name -> google.protobuf.Timestamp
+	55, // 73: redoubt.admin.v1.LossReceipt.unknown_since:type_name -> google.protobuf.Timestamp
+	55, // 74: redoubt.admin.v1.LossReceipt.first_time:type_name -> google.protobuf.Timestamp
+	55, // 75: redoubt.admin.v1.LossReceipt.last_time:type_name -> google.protobuf.Timestamp
+	52, // 76: redoubt.admin.v1.LossReceipt.writes:type_name -> redoubt.admin.v1.LostWrite
+	53, // 77: redoubt.admin.v1.LossReceipt.disks:type_name -> redoubt.admin.v1.DiskExtents
+	55, // 78: redoubt.admin.v1.LostWrite.time:type_name -> google.protobuf.Timestamp
+	2,  // 79: redoubt.admin.v1.LostWrite.extent:type_name -> redoubt.admin.v1.Extent
+	2,  // 80: redoubt.admin.v1.DiskExtents.extents:type_name -> redoubt.admin.v1.Extent
+	5,  // 81: redoubt.admin.v1.AdminService.GetStatus:input_type -> redoubt.admin.v1.GetStatusRequest
+	25, // 82: redoubt.admin.v1.AdminService.ListPoints:input_type -> redoubt.admin.v1.ListPointsRequest
+	30, // 83: redoubt.admin.v1.AdminService.ListExports:input_type -> redoubt.admin.v1.ListExportsRequest
+	49, // 84: redoubt.admin.v1.AdminService.GetLossReceipt:input_type -> redoubt.admin.v1.GetLossReceiptRequest
+	28, // 85: redoubt.admin.v1.AdminService.AddBookmark:input_type -> redoubt.admin.v1.AddBookmarkRequest
+	33, // 86: redoubt.admin.v1.AdminService.TestFailover:input_type -> redoubt.admin.v1.TestFailoverRequest
+	35, // 87: redoubt.admin.v1.AdminService.CleanupTest:input_type -> redoubt.admin.v1.CleanupTestRequest
+	37, // 88: redoubt.admin.v1.AdminService.UnplannedFailover:input_type -> redoubt.admin.v1.UnplannedFailoverRequest
+	39, // 89: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:input_type -> redoubt.admin.v1.ChangeRecoveryPointRequest
+	41, // 90: redoubt.admin.v1.AdminService.CommitFailover:input_type -> redoubt.admin.v1.CommitFailoverRequest
+	43, // 91: redoubt.admin.v1.AdminService.CancelFailover:input_type -> redoubt.admin.v1.CancelFailoverRequest
+	45, // 92: redoubt.admin.v1.AdminService.ReverseReplicate:input_type -> redoubt.admin.v1.ReverseReplicateRequest
+	47, // 93: redoubt.admin.v1.AdminService.Failback:input_type -> redoubt.admin.v1.FailbackRequest
+	6,  // 94: redoubt.admin.v1.AdminService.GetStatus:output_type -> redoubt.admin.v1.GetStatusResponse
+	26, // 95: redoubt.admin.v1.AdminService.ListPoints:output_type -> redoubt.admin.v1.ListPointsResponse
+	31, // 96: redoubt.admin.v1.AdminService.ListExports:output_type -> redoubt.admin.v1.ListExportsResponse
+	50, // 97: redoubt.admin.v1.AdminService.GetLossReceipt:output_type -> redoubt.admin.v1.GetLossReceiptResponse
+	29, // 98: redoubt.admin.v1.AdminService.AddBookmark:output_type -> redoubt.admin.v1.AddBookmarkResponse
+	34, // 99: redoubt.admin.v1.AdminService.TestFailover:output_type -> redoubt.admin.v1.TestFailoverResponse
+	36, // 100: redoubt.admin.v1.AdminService.CleanupTest:output_type -> redoubt.admin.v1.CleanupTestResponse
+	38, // 101: redoubt.admin.v1.AdminService.UnplannedFailover:output_type -> redoubt.admin.v1.UnplannedFailoverResponse
+	40, // 102: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:output_type -> redoubt.admin.v1.ChangeRecoveryPointResponse
+	42, // 103: redoubt.admin.v1.AdminService.CommitFailover:output_type -> redoubt.admin.v1.CommitFailoverResponse
+	44, // 104: redoubt.admin.v1.AdminService.CancelFailover:output_type -> redoubt.admin.v1.CancelFailoverResponse
+	46, // 105: redoubt.admin.v1.AdminService.ReverseReplicate:output_type -> redoubt.admin.v1.ReverseReplicateResponse
+	48, // 106: redoubt.admin.v1.AdminService.Failback:output_type -> redoubt.admin.v1.FailbackResponse
+	94, // [94:107] is the sub-list for method output_type
+	81, // [81:94] is the sub-list for method input_type
+	81, // [81:81] is the sub-list for extension type_name
+	81, // [81:81] is the sub-list for extension extendee
+	0,  // [0:81] is the sub-list for field type_name
 }
 
 func init() { file_admin_v1_admin_proto_init() }
@@ -4929,7 +5007,7 @@ func file_admin_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_admin_v1_admin_proto_rawDesc), len(file_admin_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   54,
+			NumMessages:   55,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -31,7 +31,7 @@ func (s *site) live() *adminv1.GetStatusResponse {
 			Journal: &adminv1.Journal{UsedBytes: 1 << 30, MaxBytes: 4 << 30, Figures: &adminv1.JournalFigures{
 				Records: 500 * n, CommitRecords: many(5, 100), CommitCallers: many(3, 100), FdatasyncNs: many(900_000, 100)}},
 			Figures: &adminv1.GroupFigures{UnappliedWrites: 12, UnappliedBytes: 1 << 20, UnappliedSeconds: 0.2},
-			Link:    &adminv1.Link{Connected: true, Figures: &adminv1.ShipFigures{LagWrites: 23, LinkBytesPerSecond: 90 << 20, Codec: "zstd"}},
+			Link:    &adminv1.Link{Connected: true, RawBytes: n << 23, WireBytes: n << 22, Figures: &adminv1.ShipFigures{LagWrites: 23, LinkBytesPerSecond: 90 << 20, Codec: "zstd"}},
 			Disks: []*adminv1.Disk{{Id: 1, Name: "root", Clients: 2, Figures: &adminv1.DiskFigures{
 				Reads: 200 * n, ReadBytes: 200 * n * 4096, Writes: 400 * n, WriteBytes: 400 * n * 8192, Trims: 100 * n, Flushes: n,
 				ReadLatencyNs: many(100_000, 200), WriteLatencyNs: many(50_000, 500), FlushLatencyNs: many(3_000_000, 1)}}},
@@ -56,6 +56,9 @@ func TestRatesOfTwoLooks(t *testing.T) {
 	}
 	if j := second.Groups[0].Journal.Figures.Rates; j.GetCommits() != 50 || j.GetRecordsPerCommit() != 5 || j.GetCallersPerCommit() != 3 || j.GetRecords() != 250 {
 		t.Errorf("journal's rates %v", j)
+	}
+	if l := second.Groups[0].Link.Figures.Rates; l.GetRawBytes() != 4<<20 || l.GetWireBytes() != 2<<20 {
+		t.Errorf("link's rates %v", l)
 	}
 	// A daemon that was started again counts from 0: no rates, not negative ones.
 	s = newSite()

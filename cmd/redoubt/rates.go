@@ -22,6 +22,8 @@ func fillRates(old, st *adminv1.GetStatusResponse) {
 		if f, was := g.GetJournal().GetFigures(), was.GetJournal().GetFigures(); f != nil && was != nil {
 			f.Rates = journalRates(was, f, seconds)
 		}
+		fillShipRates(was.GetLink(), g.GetLink(), seconds)
+		fillShipRates(was.GetReverse(), g.GetReverse(), seconds)
 		for _, d := range g.Disks {
 			if f, was := d.GetFigures(), sameDisk(was, d); f != nil && was != nil {
 				f.Rates = diskRates(was, f, seconds)
@@ -104,6 +106,24 @@ func journalRates(old, now *adminv1.JournalFigures, seconds float64) *adminv1.Jo
 		return nil
 	}
 	return r
+}
+
+// shipping is a stream in the status: Link or Reverse.
+type shipping interface {
+	GetRawBytes() uint64
+	GetWireBytes() uint64
+	GetFigures() *adminv1.ShipFigures
+}
+
+func fillShipRates(old, now shipping, seconds float64) {
+	if old.GetFigures() == nil || now.GetFigures() == nil {
+		return
+	}
+	p := pace{seconds: seconds}
+	r := &adminv1.ShipRates{Seconds: seconds, RawBytes: p.of(old.GetRawBytes(), now.GetRawBytes()), WireBytes: p.of(old.GetWireBytes(), now.GetWireBytes())}
+	if !p.broken {
+		now.GetFigures().Rates = r
+	}
 }
 
 func mean(s histogram.Snapshot) float64 { return float64(s.Sum) / float64(max(1, s.Count())) }

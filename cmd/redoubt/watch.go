@@ -63,7 +63,7 @@ func (a *app) redraw() func(*adminv1.GetStatusResponse) error {
 func printWatch(w io.Writer, st *adminv1.GetStatusResponse) {
 	n := st.GetNode()
 	fmt.Fprintf(w, "%s (%s), version %s, up %s\n\n", n.GetName(), strings.Join(n.GetRoles(), " and "), n.GetVersion(), age(n.GetNow(), n.GetStarted()))
-	t := newTable(w, "GROUP", "ROLE", "STATE", "JOURNAL", "LAG", "UNSHIPPED", "UNAPPLIED", "COMMIT/S", "RECORDS", "SYNC P99", "LINK")
+	t := newTable(w, "GROUP", "ROLE", "STATE", "JOURNAL", "LAG", "UNSHIPPED", "UNAPPLIED", "COMMIT/S", "RECORDS", "SYNC P99", "SHIPPED", "LINK")
 	for _, g := range st.Groups {
 		t.row(append([]string{g.Id, g.Role, g.State, fill(g.GetJournal(), " of "), lag(g.LagSeconds)}, groupCells(g)...)...)
 	}
@@ -103,18 +103,22 @@ func rateCells(r *adminv1.DiskRates) []string {
 	}
 }
 
-// groupCells are those from UNSHIPPED to LINK.
+// groupCells are those from UNSHIPPED to LINK. SHIPPED is what goes over the
+// wire, LINK what the link could take.
 func groupCells(g *adminv1.Group) []string {
-	out := make([]string, 6)
+	out := make([]string, 7)
 	ship := g.GetLink().GetFigures()
 	if r := g.GetReverse().GetFigures(); r != nil {
 		ship = r // the one that an operator waits for
 	}
 	if ship != nil {
 		out[0] = fmt.Sprint(ship.LagWrites)
-		out[5] = ship.Codec
+		if r := ship.Rates; r != nil {
+			out[5] = iec(uint64(r.WireBytes)) + "/s"
+		}
+		out[6] = ship.Codec
 		if ship.LinkBytesPerSecond > 0 {
-			out[5] = iec(uint64(ship.LinkBytesPerSecond)) + "/s " + ship.Codec
+			out[6] = iec(uint64(ship.LinkBytesPerSecond)) + "/s " + ship.Codec
 		}
 	}
 	if f := g.GetFigures(); f != nil {
