@@ -194,6 +194,12 @@ func (a *app) appendRows() func(*adminv1.GetStatusResponse) error {
 			if !served {
 				line(&b, append(append([]string{at, g.Id}, rateCells(nil)...), tail...))
 			}
+			if g.Error != "" {
+				fmt.Fprintf(&b, "%s  %s: FAILED: %s\n", at, g.Id, g.Error)
+			}
+			if l := g.GetLink(); l != nil && !l.Connected {
+				fmt.Fprintf(&b, "%s  %s: no contact with %s\n", at, g.Id, otherSide(g))
+			}
 		}
 		_, err := b.WriteTo(a.out)
 		return err
