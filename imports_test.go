@@ -18,7 +18,7 @@ type room struct {
 	may  []string
 }
 
-var plumbing = []string{".", "internal/vfs", "internal/wire", "internal/rpc", "internal/netmux", "internal/pki", "internal/version"}
+var plumbing = []string{".", "internal/vfs", "internal/wire", "internal/rpc", "internal/netmux", "internal/pki", "internal/version", "internal/histogram"}
 
 // importTable holds the direction in which data flows. The longest path that
 // fits decides. See docs/ARCHITECTURE.md.
@@ -28,6 +28,7 @@ var importTable = []room{
 	{"internal/wire", []string{"."}},
 	{"internal/pki", []string{"."}},
 	{"internal/version", nil},
+	{"internal/histogram", nil},
 	{"internal/rpc", plumbing},
 	{"internal/netmux", plumbing},
 	{"internal/oracle", []string{"."}},

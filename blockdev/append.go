@@ -158,6 +158,9 @@ func (g *Group) waitFull(giveUp <-chan time.Time, quit <-chan struct{}) bool {
 // insert lays a journaled write over its disk. The caller holds g.mu.
 func (g *Group) insert(w *redoubt.Write) {
 	g.head = w.LSN
+	if g.since.active == 0 {
+		g.since.active = max(1, g.clock())
+	}
 	d := g.byID[w.Disk]
 	n := cost(w)
 	if d == nil || n == 0 {

@@ -50,6 +50,7 @@ func (g *Group) round() error {
 		v.disk.freeze()
 	}
 	g.active = 0
+	g.since.freeze()
 	g.mu.Unlock()
 
 	// Only what the journal cannot lose may reach a backing: after a power cut
@@ -76,6 +77,7 @@ func (g *Group) round() error {
 	g.used -= bytes
 	g.unsynced += bytes
 	g.written = upTo
+	g.since.wrote()
 	g.rounds++
 	g.wake()
 	if st := g.j.Stats(); g.unsynced >= g.o.SyncBytes || st.UsedBytes >= st.MaxBytes/4 {

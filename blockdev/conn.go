@@ -30,6 +30,7 @@ type conn struct {
 
 	// Agreed in the handshake.
 	export     Export // set under srv.mu
+	joined     bool   // requests are being served; set under srv.mu
 	structured bool
 	allocation bool    // block status of base:allocation
 	metaName   *string // the export that allocation was set for
@@ -41,6 +42,8 @@ type conn struct {
 	ws    []redoubt.Write // parsed, not yet journaled; their data lies in in
 	acks  []ack           // answers that depend on ws or on a sync
 	out   []byte          // answers that are ready
+	now   int64           // when the last read from the socket returned, of the group's clock
+	told  timings         // requests whose answers are in out
 	sendE error           // first failure of sending from the reader loop
 
 	sendMu  sync.Mutex // one answer at a time on nc
@@ -58,6 +61,7 @@ type incoming struct {
 	errno  uint32 // not 0: the payload is skipped
 	off    uint64 // of the next byte
 	left   uint64
+	at     int64 // when its header came
 }
 
 // ack is an answer without data.
@@ -65,6 +69,8 @@ type ack struct {
 	cookie uint64
 	errno  uint32
 	sync   bool // after a sync
+	class  class
+	at     int64 // when the request came
 }
 
 const (
@@ -86,6 +92,7 @@ func (c *conn) run() {
 	c.vol = c.export.Volume
 	c.log = c.log.With("export", c.export.Name)
 	c.log.Info("NBD client connected")
+	c.srv.joined(c)
 	c.in = &chunk{b: make([]byte, smallChunk)}
 	c.jobs = make(chan request)
 	c.slow = semaphore.NewWeighted(int64(c.srv.o.SlowBytes))
@@ -140,6 +147,7 @@ func (c *conn) parse() error {
 			return fmt.Errorf("request without the magic number, %#x: %w", c.in.b[c.r:c.r+4], redoubt.ErrInvalid)
 		}
 		c.r += requestLen
+		req.at = c.now
 		if req.typ == cmdDisc {
 			return errLeft
 		}
@@ -153,7 +161,7 @@ func (c *conn) serve(req request) {
 	fua := req.flags&cmdFlagFUA != 0
 	switch {
 	case req.typ == cmdWrite:
-		c.cur = incoming{on: true, cookie: req.cookie, fua: fua, errno: errno, off: req.off, left: uint64(req.len)}
+		c.cur = incoming{on: true, cookie: req.cookie, fua: fua, errno: errno, off: req.off, left: uint64(req.len), at: req.at}
 	case req.typ == cmdRead, req.typ == cmdBlockStatus:
 		if errno != 0 {
 			c.refuse(req, errno)
@@ -161,10 +169,10 @@ func (c *conn) serve(req request) {
 			c.readLater(req)
 		}
 	case errno != 0:
-		c.ack(ack{cookie: req.cookie, errno: errno})
+		c.ack(ack{cookie: req.cookie, errno: errno, class: classWrite, at: req.at})
 	case req.typ == cmdFlush:
 		c.vol.disk.count.flushes.Add(1)
-		c.ack(ack{cookie: req.cookie, sync: true})
+		c.ack(ack{cookie: req.cookie, sync: true, class: classFlush, at: req.at})
 	default: // TRIM, WRITE_ZEROES
 		kind := redoubt.KindTrim
 		if req.flags&cmdFlagNoHole != 0 {
@@ -177,7 +185,7 @@ func (c *conn) serve(req request) {
 		} else if !e.Empty() {
 			c.ws = append(c.ws, redoubt.Write{Disk: c.vol.disk.info.ID, Kind: kind, Extent: e})
 		}
-		c.ack(ack{cookie: req.cookie, errno: errno, sync: fua})
+		c.ack(ack{cookie: req.cookie, errno: errno, sync: fua, class: classWrite, at: req.at})
 	}
 }
 
@@ -207,7 +215,7 @@ func (c *conn) payload() bool {
 		return c.w > c.r
 	}
 	u.on = false
-	c.ack(ack{cookie: u.cookie, errno: u.errno, sync: u.fua})
+	c.ack(ack{cookie: u.cookie, errno: u.errno, sync: u.fua, class: classWrite, at: u.at})
 	return true
 }
 
@@ -260,7 +268,12 @@ func (c *conn) commit() {
 	c.acks = c.acks[:0]
 }
 
-func (c *conn) answer(a ack) { c.out = appendSimple(c.out, a.cookie, a.errno) }
+func (c *conn) answer(a ack) {
+	c.out = appendSimple(c.out, a.cookie, a.errno)
+	if a.errno == 0 {
+		c.told.add(a.class, a.at)
+	}
+}
 
 // errno maps err and counts it.
 func (c *conn) errno(err error) uint32 {
@@ -277,6 +290,7 @@ func (c *conn) send() {
 	if len(c.out) == 0 {
 		return
 	}
+	c.told.observe(c.vol) // before the write: how fast a client reads is its own affair
 	c.sendMu.Lock()
 	_, err := c.nc.Write(c.out)
 	c.sendMu.Unlock()
@@ -319,6 +333,7 @@ func (c *conn) fill() error {
 	n, err := c.nc.Read(c.in.b[c.w:])
 	c.w += n
 	if n > 0 {
+		c.now = c.vol.g.clock()
 		return nil
 	}
 	if err == io.EOF && (c.cur.on || c.w > c.r) {

@@ -25,7 +25,8 @@ type disk struct {
 	frozen  *intervals // nil when the applier rests
 	changes uint64     // puts into active
 
-	count counters
+	count   counters
+	latency latencies
 }
 
 func newDisk(m Member) *disk {

@@ -77,6 +77,7 @@ type Group struct {
 	syncNow chan struct{} // asks the syncer
 	stop    chan struct{} // closed when both shall end
 	ends    sync.WaitGroup
+	opened  time.Time
 
 	// mu is the order of the group: an LSN is given and its write laid over
 	// the disk without letting mu go in between.
@@ -87,6 +88,8 @@ type Group struct {
 	active   int64       // bytes held by writes after the last freeze
 	used     int64       // bytes held by all unapplied writes
 	unsynced int64       // bytes that went to the backings since the last sync began
+	syncing  int64       // bytes that the sync under way makes durable
+	since    stages      // when the oldest write of each stage came
 	rounds   uint64
 	waiting  int
 	readOnly error
@@ -101,7 +104,7 @@ type Group struct {
 func OpenGroup(j *journal.Journal, members []Member, o GroupOptions) (*Group, error) {
 	o.setDefaults(j.Stats().MaxBytes)
 	g := &Group{
-		j: j, log: o.Logger, o: o, byID: make(map[redoubt.DiskID]*disk),
+		j: j, log: o.Logger, o: o, opened: time.Now(), byID: make(map[redoubt.DiskID]*disk),
 		kick: make(chan struct{}, 1), syncNow: make(chan struct{}, 1), stop: make(chan struct{}),
 		changed: make(chan struct{}), readOnly: asReadOnly(o.ReadOnly),
 	}

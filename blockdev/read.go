@@ -20,6 +20,7 @@ func (c *conn) readNow(req request) bool {
 	}
 	c.dataHead(b[:0], req)
 	c.vol.disk.count.read(req)
+	c.told.add(classRead, req.at)
 	return true
 }
 
@@ -95,6 +96,7 @@ func (c *conn) readWait(b []byte, req request) []byte {
 	}
 	c.dataHead(b[:0], req)
 	c.vol.disk.count.read(req)
+	c.vol.observe(classRead, req.at, c.vol.g.clock(), 1)
 	return b
 }
 

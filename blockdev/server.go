@@ -212,6 +212,27 @@ func (s *Server) Conns() int {
 	return len(s.conns)
 }
 
+// joined notes that the handshake of c is over.
+func (s *Server) joined(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.joined = true
+}
+
+// Clients returns the number of connections that use the export with that
+// name. Those still in the handshake do not count.
+func (s *Server) Clients(export string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for c := range s.conns {
+		if c.joined && c.export.Name == export {
+			n++
+		}
+	}
+	return n
+}
+
 // Close closes the listeners and all connections, and returns when no request
 // is being served. Requests that were not answered may or may not be carried out.
 func (s *Server) Close() error {

@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/histogram"
 )
 
 // counters of a disk; they only grow.
@@ -45,6 +46,10 @@ type DiskStats struct {
 	Errors                uint64 // requests answered with an error
 	AppliedBytes, Applies uint64 // data bytes and calls given to the backing
 	Pieces                int    // in memory now
+
+	// Latencies in nanoseconds of requests that NBD clients got answered without
+	// an error: see latency.go for what is measured.
+	ReadLatency, WriteLatency, FlushLatency histogram.Snapshot
 }
 
 // Stats is a snapshot of a group's state.
@@ -52,7 +57,8 @@ type Stats struct {
 	Disks       []DiskStats
 	Head        redoubt.LSN // last write visible to readers
 	Applied     redoubt.LSN // everything up to here is in the backings, synced
-	MemoryBytes int64       // held by unapplied writes
+	Lag         Lag
+	MemoryBytes int64 // held by unapplied writes
 	MemoryLimit int64
 	Rounds      uint64 // of the applier
 	Waiting     int    // writers held back for memory or journal space now
@@ -64,7 +70,7 @@ type Stats struct {
 func (g *Group) Stats() Stats {
 	g.mu.Lock()
 	s := Stats{
-		Head: g.head, Applied: g.applied, MemoryBytes: g.used, MemoryLimit: g.o.MemoryLimit,
+		Head: g.head, Applied: g.applied, Lag: g.lag(), MemoryBytes: g.used, MemoryLimit: g.o.MemoryLimit,
 		Rounds: g.rounds, Waiting: g.waiting, ReadOnly: g.readOnly, Err: g.failed,
 	}
 	g.mu.Unlock()
@@ -78,7 +84,9 @@ func (g *Group) Stats() Stats {
 			Trims: c.trims.Load(), TrimBytes: c.trimBytes.Load(),
 			Flushes: c.flushes.Load(), Unaligned: c.unaligned.Load(), Errors: c.errors.Load(),
 			AppliedBytes: c.applied.Load(), Applies: c.appliedCalls.Load(),
-			Pieces: v.disk.pieces(),
+			Pieces:      v.disk.pieces(),
+			ReadLatency: v.disk.latency[classRead].Snapshot(), WriteLatency: v.disk.latency[classWrite].Snapshot(),
+			FlushLatency: v.disk.latency[classFlush].Snapshot(),
 		})
 	}
 	return s

@@ -44,7 +44,8 @@ func (g *Group) syncBackings() error {
 		g.mu.Unlock()
 		return nil
 	}
-	g.unsynced = 0
+	g.syncing, g.unsynced = g.unsynced, 0
+	g.since.beginSync()
 	g.mu.Unlock()
 	for _, v := range g.volumes {
 		if !v.disk.touched.Swap(false) {
@@ -56,7 +57,8 @@ func (g *Group) syncBackings() error {
 	}
 	err := g.j.SetApplied(upTo)
 	g.mu.Lock()
-	g.applied = upTo
+	g.applied, g.syncing = upTo, 0
+	g.since.synced()
 	g.wake()
 	g.mu.Unlock()
 	return err

@@ -93,6 +93,7 @@ type request struct {
 	cookie uint64
 	off    uint64
 	len    uint32
+	at     int64 // when it came, of the group's clock
 }
 
 // parseRequest reads a request header from the first requestLen bytes of b. It

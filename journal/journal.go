@@ -62,6 +62,7 @@ type Journal struct {
 	failure atomic.Pointer[redoubt.Error]
 	sync    groupCommit
 	count   counters
+	figures figures
 
 	index    index
 	indexErr error // guarded by mu; the first error of the index, which is out of use since

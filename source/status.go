@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/blockdev"
 	"github.com/redoubt-dr/redoubt/journal"
 	"github.com/redoubt-dr/redoubt/ship"
 )
@@ -23,8 +24,11 @@ type Status struct {
 	Applied redoubt.LSN
 	Tail    redoubt.LSN
 	Journal journal.Stats
-	Acked   redoubt.LSN // everything up to it is safe at the secondary
-	AckedAt time.Time   // time of the oldest write that is not; zero if there is none
+	Figures journal.Figures
+	Images  blockdev.Stats
+	Clients map[string]int // disk name to NBD connections
+	Acked   redoubt.LSN    // everything up to it is safe at the secondary
+	AckedAt time.Time      // time of the oldest write that is not; zero if there is none
 
 	CopyDone, CopyTotal uint64
 	CopyComplete        bool
@@ -43,11 +47,11 @@ func (g *Group) Status() Status {
 	s := Status{
 		ID: g.cfg.Name, UUID: g.id.UUID, Disks: g.id.Disks, Socket: g.socket, Paths: map[string]string{},
 		Head: g.journal.Head(), HeadAt: time.Unix(0, g.journal.HeadTime()), Durable: g.journal.Durable(),
-		Applied: g.journal.Applied(), Tail: g.journal.Tail(), Journal: g.journal.Stats(),
+		Applied: g.journal.Applied(), Tail: g.journal.Tail(), Journal: g.journal.Stats(), Figures: g.journal.Figures(), Images: g.disks.Stats(), Clients: map[string]int{},
 		Acked: g.cursor.Acked(), Err: g.journal.Err(),
 	}
 	for _, d := range g.cfg.Disks {
-		s.Paths[d.Name] = d.Path
+		s.Paths[d.Name], s.Clients[d.Name] = d.Path, g.server.Clients(d.Name)
 	}
 	s.CopyDone, s.CopyTotal, s.CopyComplete = g.copy.Progress()
 	s.Baseline = g.copy.baseline()

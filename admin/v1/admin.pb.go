@@ -346,6 +346,7 @@ type Disk struct {
 	ReadOnly       bool                   `protobuf:"varint,8,opt,name=read_only,json=readOnly,proto3" json:"read_only,omitempty"`
 	ReadOnlyReason string                 `protobuf:"bytes,9,opt,name=read_only_reason,json=readOnlyReason,proto3" json:"read_only_reason,omitempty"`
 	Clients        uint32                 `protobuf:"varint,10,opt,name=clients,proto3" json:"clients,omitempty"` // connected NBD clients
+	Figures        *DiskFigures           `protobuf:"bytes,11,opt,name=figures,proto3" json:"figures,omitempty"`  // unset if the disk is not served here
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -448,6 +449,13 @@ func (x *Disk) GetClients() uint32 {
 		return x.Clients
 	}
 	return 0
+}
+
+func (x *Disk) GetFigures() *DiskFigures {
+	if x != nil {
+		return x.Figures
+	}
+	return nil
 }
 
 type GetStatusRequest struct {
@@ -672,8 +680,9 @@ type Group struct {
 	Promotion         *Promotion             `protobuf:"bytes,28,opt,name=promotion,proto3" json:"promotion,omitempty"` // unset if the group was never failed over
 	Reverse           *Reverse               `protobuf:"bytes,29,opt,name=reverse,proto3" json:"reverse,omitempty"`     // unset if there is no reverse replication
 	HasLossReceipt    bool                   `protobuf:"varint,30,opt,name=has_loss_receipt,json=hasLossReceipt,proto3" json:"has_loss_receipt,omitempty"`
-	Error             string                 `protobuf:"bytes,31,opt,name=error,proto3" json:"error,omitempty"` // latched failure of the group here; empty: none
-	Hint              string                 `protobuf:"bytes,32,opt,name=hint,proto3" json:"hint,omitempty"`   // what to do about error
+	Error             string                 `protobuf:"bytes,31,opt,name=error,proto3" json:"error,omitempty"`     // latched failure of the group here; empty: none
+	Hint              string                 `protobuf:"bytes,32,opt,name=hint,proto3" json:"hint,omitempty"`       // what to do about error
+	Figures           *GroupFigures          `protobuf:"bytes,33,opt,name=figures,proto3" json:"figures,omitempty"` // unset where the group's disks are not served
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -932,6 +941,13 @@ func (x *Group) GetHint() string {
 	return ""
 }
 
+func (x *Group) GetFigures() *GroupFigures {
+	if x != nil {
+		return x.Figures
+	}
+	return nil
+}
+
 type CopyProgress struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	DoneBytes     uint64                 `protobuf:"varint,1,opt,name=done_bytes,json=doneBytes,proto3" json:"done_bytes,omitempty"`
@@ -997,6 +1013,7 @@ type Journal struct {
 	UsedBytes     uint64                 `protobuf:"varint,1,opt,name=used_bytes,json=usedBytes,proto3" json:"used_bytes,omitempty"`
 	MaxBytes      uint64                 `protobuf:"varint,2,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`
 	TailLsn       uint64                 `protobuf:"varint,3,opt,name=tail_lsn,json=tailLsn,proto3" json:"tail_lsn,omitempty"` // first write still readable
+	Figures       *JournalFigures        `protobuf:"bytes,4,opt,name=figures,proto3" json:"figures,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1052,6 +1069,13 @@ func (x *Journal) GetTailLsn() uint64 {
 	return 0
 }
 
+func (x *Journal) GetFigures() *JournalFigures {
+	if x != nil {
+		return x.Figures
+	}
+	return nil
+}
+
 // Link is the stream to the other site.
 type Link struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1061,6 +1085,7 @@ type Link struct {
 	RawBytes      uint64                 `protobuf:"varint,4,opt,name=raw_bytes,json=rawBytes,proto3" json:"raw_bytes,omitempty"`    // since the daemon's start, before compression
 	WireBytes     uint64                 `protobuf:"varint,5,opt,name=wire_bytes,json=wireBytes,proto3" json:"wire_bytes,omitempty"` // since the daemon's start, after compression
 	LastError     string                 `protobuf:"bytes,6,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
+	Figures       *ShipFigures           `protobuf:"bytes,7,opt,name=figures,proto3" json:"figures,omitempty"` // unset where the node is not the one that ships
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1135,6 +1160,13 @@ func (x *Link) GetLastError() string {
 		return x.LastError
 	}
 	return ""
+}
+
+func (x *Link) GetFigures() *ShipFigures {
+	if x != nil {
+		return x.Figures
+	}
+	return nil
 }
 
 type Redundancy struct {
@@ -1335,6 +1367,7 @@ type Reverse struct {
 	LagSeconds    *float64               `protobuf:"fixed64,8,opt,name=lag_seconds,json=lagSeconds,proto3,oneof" json:"lag_seconds,omitempty"`
 	LastError     string                 `protobuf:"bytes,9,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
 	RawBytes      uint64                 `protobuf:"varint,10,opt,name=raw_bytes,json=rawBytes,proto3" json:"raw_bytes,omitempty"` // payload shipped since the daemon's start, before compression
+	Figures       *ShipFigures           `protobuf:"bytes,11,opt,name=figures,proto3" json:"figures,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1437,6 +1470,13 @@ func (x *Reverse) GetRawBytes() uint64 {
 		return x.RawBytes
 	}
 	return 0
+}
+
+func (x *Reverse) GetFigures() *ShipFigures {
+	if x != nil {
+		return x.Figures
+	}
+	return nil
 }
 
 // ClusterNode is a master target.
@@ -1548,6 +1588,896 @@ func (x *ClusterNode) GetRole() string {
 	return ""
 }
 
+// Histogram counts values in buckets; a value is known to an eighth.
+type Histogram struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sum           uint64                 `protobuf:"varint,1,opt,name=sum,proto3" json:"sum,omitempty"`
+	Buckets       []*HistogramBucket     `protobuf:"bytes,2,rep,name=buckets,proto3" json:"buckets,omitempty"` // by rising upper; empty ones are left out
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Histogram) Reset() {
+	*x = Histogram{}
+	mi := &file_admin_v1_admin_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Histogram) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Histogram) ProtoMessage() {}
+
+func (x *Histogram) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_v1_admin_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Histogram.ProtoReflect.Descriptor instead.
+func (*Histogram) Descriptor() ([]byte, []int) {
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Histogram) GetSum() uint64 {
+	if x != nil {
+		return x.Sum
+	}
+	return 0
+}
+
+func (x *Histogram) GetBuckets() []*HistogramBucket {
+	if x != nil {
+		return x.Buckets
+	}
+	return nil
+}
+
+type HistogramBucket struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Upper         uint64                 `protobuf:"varint,1,opt,name=upper,proto3" json:"upper,omitempty"` // the largest value of the bucket
+	Count         uint64                 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"` // values in this bucket alone
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HistogramBucket) Reset() {
+	*x = HistogramBucket{}
+	mi := &file_admin_v1_admin_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HistogramBucket) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HistogramBucket) ProtoMessage() {}
+
+func (x *HistogramBucket) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_v1_admin_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HistogramBucket.ProtoReflect.Descriptor instead.
+func (*HistogramBucket) Descriptor() ([]byte, []int) {
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *HistogramBucket) GetUpper() uint64 {
+	if x != nil {
+		return x.Upper
+	}
+	return 0
+}
+
+func (x *HistogramBucket) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+// DiskFigures says what clients and the way into the image did to a disk.
+type DiskFigures struct {
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	Reads        uint64                 `protobuf:"varint,1,opt,name=reads,proto3" json:"reads,omitempty"`
+	ReadBytes    uint64                 `protobuf:"varint,2,opt,name=read_bytes,json=readBytes,proto3" json:"read_bytes,omitempty"`
+	SlowReads    uint64                 `protobuf:"varint,3,opt,name=slow_reads,json=slowReads,proto3" json:"slow_reads,omitempty"` // of reads: those that waited for the image
+	Writes       uint64                 `protobuf:"varint,4,opt,name=writes,proto3" json:"writes,omitempty"`                        // as they are journaled: a request of more than 256 KiB is several
+	WriteBytes   uint64                 `protobuf:"varint,5,opt,name=write_bytes,json=writeBytes,proto3" json:"write_bytes,omitempty"`
+	Zeroes       uint64                 `protobuf:"varint,6,opt,name=zeroes,proto3" json:"zeroes,omitempty"`
+	ZeroBytes    uint64                 `protobuf:"varint,7,opt,name=zero_bytes,json=zeroBytes,proto3" json:"zero_bytes,omitempty"`
+	Trims        uint64                 `protobuf:"varint,8,opt,name=trims,proto3" json:"trims,omitempty"`
+	TrimBytes    uint64                 `protobuf:"varint,9,opt,name=trim_bytes,json=trimBytes,proto3" json:"trim_bytes,omitempty"`
+	Flushes      uint64                 `protobuf:"varint,10,opt,name=flushes,proto3" json:"flushes,omitempty"`
+	Unaligned    uint64                 `protobuf:"varint,11,opt,name=unaligned,proto3" json:"unaligned,omitempty"`                           // of writes: those that had to read a sector first
+	Errors       uint64                 `protobuf:"varint,12,opt,name=errors,proto3" json:"errors,omitempty"`                                 // requests answered with an error
+	AppliedBytes uint64                 `protobuf:"varint,13,opt,name=applied_bytes,json=appliedBytes,proto3" json:"applied_bytes,omitempty"` // written into the image
+	Applies      uint64                 `protobuf:"varint,14,opt,name=applies,proto3" json:"applies,omitempty"`                               // calls that wrote them
+	Pieces       uint64                 `protobuf:"varint,15,opt,name=pieces,proto3" json:"pieces,omitempty"`                                 // in memory at present, not yet in the image
+	// In nanoseconds, from the request's arrival at the daemon to its answer.
+	ReadLatencyNs  *Histogram `protobuf:"bytes,16,opt,name=read_latency_ns,json=readLatencyNs,proto3" json:"read_latency_ns,omitempty"`
+	WriteLatencyNs *Histogram `protobuf:"bytes,17,opt,name=write_latency_ns,json=writeLatencyNs,proto3" json:"write_latency_ns,omitempty"`
+	FlushLatencyNs *Histogram `protobuf:"bytes,18,opt,name=flush_latency_ns,json=flushLatencyNs,proto3" json:"flush_latency_ns,omitempty"`
+	// Rates between two looks: `redoubt status --watch` fills it in; a node leaves it unset.
+	Rates         *DiskRates `protobuf:"bytes,19,opt,name=rates,proto3" json:"rates,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiskFigures) Reset() {
+	*x = DiskFigures{}
+	mi := &file_admin_v1_admin_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiskFigures) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiskFigures) ProtoMessage() {}
+
+func (x *DiskFigures) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_v1_admin_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiskFigures.ProtoReflect.Descriptor instead.
+func (*DiskFigures) Descriptor() ([]byte, []int) {
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *DiskFigures) GetReads() uint64 {
+	if x != nil {
+		return x.Reads
+	}
+	return 0
+}
+
+func (x *DiskFigures) GetReadBytes() uint64 {
+	if x != nil {
+		return x.ReadBytes
+	}
+	return 0
+}
+
+func (x *DiskFigures) GetSlowReads() uint64 {
+	if x != nil {
+		return x.SlowReads
+	}
+	return 0
+}
+
+func (x *DiskFigures) GetWrites() uint64 {
+	if x != nil {
+		return x.Writes
+	}
+	return 0
+}
+
+func (x *DiskFigures) GetWriteBytes() uint64 {
+	if x != nil {
+		return x.WriteBytes
+	}
+	return 0
+}
+
+func (x *DiskFigures) GetZeroes() uint64 {
+	if x != nil {
+		return x.Zeroes
+	}
+	return 0
+}
+
+func (x *DiskFigures) GetZeroBytes() uint64 {
+	if x != nil {
+		return x.ZeroBytes
+	}
+	return 0
+}
+
+func (x *DiskFigures) GetTrims() uint64 {
+	if x != nil {
+		return x.Trims
+	}
+	return 0
+}
+
+func (x *DiskFigures) GetTrimBytes() uint64 {
+	if x != nil {
+		return x.TrimBytes
+	}
+	return 0
+}
+
+func (x *DiskFigures) GetFlushes() uint64 {
+	if x != nil {
+		return x.Flushes
+	}
+	return 0
+}
+
+func (x *DiskFigures) GetUnaligned() uint64 {
+	if x != nil {
+		return x.Unaligned
+	}
+	return 0
+}
+
+func (x *DiskFigures) GetErrors() uint64 {
+	if x != nil {
+		return x.Errors
+	}
+	return 0
+}
+
+func (x *DiskFigures) GetAppliedBytes() uint64 {
+	if x != nil {
+		return x.AppliedBytes
+	}
+	return 0
+}
+
+func (x *DiskFigures) GetApplies() uint64 {
+	if x != nil {
+		return x.Applies
+	}
+	return 0
+}
+
+func (x *DiskFigures) GetPieces() uint64 {
+	if x != nil {
+		return x.Pieces
+	}
+	return 0
+}
+
+func (x *DiskFigures) GetReadLatencyNs() *Histogram {
+	if x != nil {
+		return x.ReadLatencyNs
+	}
+	return nil
+}
+
+func (x *DiskFigures) GetWriteLatencyNs() *Histogram {
+	if x != nil {
+		return x.WriteLatencyNs
+	}
+	return nil
+}
+
+func (x *DiskFigures) GetFlushLatencyNs() *Histogram {
+	if x != nil {
+		return x.FlushLatencyNs
+	}
+	return nil
+}
+
+func (x *DiskFigures) GetRates() *DiskRates {
+	if x != nil {
+		return x.Rates
+	}
+	return nil
+}
+
+// DiskRates are per second, over the last seconds seconds.
+type DiskRates struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Seconds    float64                `protobuf:"fixed64,1,opt,name=seconds,proto3" json:"seconds,omitempty"`
+	Reads      float64                `protobuf:"fixed64,2,opt,name=reads,proto3" json:"reads,omitempty"`
+	ReadBytes  float64                `protobuf:"fixed64,3,opt,name=read_bytes,json=readBytes,proto3" json:"read_bytes,omitempty"`
+	Writes     float64                `protobuf:"fixed64,4,opt,name=writes,proto3" json:"writes,omitempty"`                           // with zeroes and trims
+	WriteBytes float64                `protobuf:"fixed64,5,opt,name=write_bytes,json=writeBytes,proto3" json:"write_bytes,omitempty"` // of writes alone
+	Flushes    float64                `protobuf:"fixed64,6,opt,name=flushes,proto3" json:"flushes,omitempty"`
+	// 99 of 100 requests took no longer, in seconds; unset if there was none.
+	ReadP99Seconds  *float64 `protobuf:"fixed64,7,opt,name=read_p99_seconds,json=readP99Seconds,proto3,oneof" json:"read_p99_seconds,omitempty"`
+	WriteP99Seconds *float64 `protobuf:"fixed64,8,opt,name=write_p99_seconds,json=writeP99Seconds,proto3,oneof" json:"write_p99_seconds,omitempty"`
+	FlushP99Seconds *float64 `protobuf:"fixed64,9,opt,name=flush_p99_seconds,json=flushP99Seconds,proto3,oneof" json:"flush_p99_seconds,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *DiskRates) Reset() {
+	*x = DiskRates{}
+	mi := &file_admin_v1_admin_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiskRates) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiskRates) ProtoMessage() {}
+
+func (x *DiskRates) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_v1_admin_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiskRates.ProtoReflect.Descriptor instead.
+func (*DiskRates) Descriptor() ([]byte, []int) {
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *DiskRates) GetSeconds() float64 {
+	if x != nil {
+		return x.Seconds
+	}
+	return 0
+}
+
+func (x *DiskRates) GetReads() float64 {
+	if x != nil {
+		return x.Reads
+	}
+	return 0
+}
+
+func (x *DiskRates) GetReadBytes() float64 {
+	if x != nil {
+		return x.ReadBytes
+	}
+	return 0
+}
+
+func (x *DiskRates) GetWrites() float64 {
+	if x != nil {
+		return x.Writes
+	}
+	return 0
+}
+
+func (x *DiskRates) GetWriteBytes() float64 {
+	if x != nil {
+		return x.WriteBytes
+	}
+	return 0
+}
+
+func (x *DiskRates) GetFlushes() float64 {
+	if x != nil {
+		return x.Flushes
+	}
+	return 0
+}
+
+func (x *DiskRates) GetReadP99Seconds() float64 {
+	if x != nil && x.ReadP99Seconds != nil {
+		return *x.ReadP99Seconds
+	}
+	return 0
+}
+
+func (x *DiskRates) GetWriteP99Seconds() float64 {
+	if x != nil && x.WriteP99Seconds != nil {
+		return *x.WriteP99Seconds
+	}
+	return 0
+}
+
+func (x *DiskRates) GetFlushP99Seconds() float64 {
+	if x != nil && x.FlushP99Seconds != nil {
+		return *x.FlushP99Seconds
+	}
+	return 0
+}
+
+// GroupFigures says how far the images are behind the journal, and in how much
+// memory. What is not in an image is in the journal.
+type GroupFigures struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	UnappliedWrites  uint64                 `protobuf:"varint,1,opt,name=unapplied_writes,json=unappliedWrites,proto3" json:"unapplied_writes,omitempty"`     // not yet in the images
+	UnappliedBytes   uint64                 `protobuf:"varint,2,opt,name=unapplied_bytes,json=unappliedBytes,proto3" json:"unapplied_bytes,omitempty"`        // memory that they hold
+	UnappliedSeconds float64                `protobuf:"fixed64,3,opt,name=unapplied_seconds,json=unappliedSeconds,proto3" json:"unapplied_seconds,omitempty"` // age of the oldest; 0 if there is none
+	UnsyncedWrites   uint64                 `protobuf:"varint,4,opt,name=unsynced_writes,json=unsyncedWrites,proto3" json:"unsynced_writes,omitempty"`        // not yet durable in the images
+	UnsyncedBytes    uint64                 `protobuf:"varint,5,opt,name=unsynced_bytes,json=unsyncedBytes,proto3" json:"unsynced_bytes,omitempty"`
+	UnsyncedSeconds  float64                `protobuf:"fixed64,6,opt,name=unsynced_seconds,json=unsyncedSeconds,proto3" json:"unsynced_seconds,omitempty"`
+	MemoryBytes      uint64                 `protobuf:"varint,7,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
+	MemoryLimitBytes uint64                 `protobuf:"varint,8,opt,name=memory_limit_bytes,json=memoryLimitBytes,proto3" json:"memory_limit_bytes,omitempty"`
+	ApplyRounds      uint64                 `protobuf:"varint,9,opt,name=apply_rounds,json=applyRounds,proto3" json:"apply_rounds,omitempty"`
+	WaitingWriters   uint32                 `protobuf:"varint,10,opt,name=waiting_writers,json=waitingWriters,proto3" json:"waiting_writers,omitempty"` // held back for memory or journal space now
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *GroupFigures) Reset() {
+	*x = GroupFigures{}
+	mi := &file_admin_v1_admin_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GroupFigures) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GroupFigures) ProtoMessage() {}
+
+func (x *GroupFigures) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_v1_admin_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GroupFigures.ProtoReflect.Descriptor instead.
+func (*GroupFigures) Descriptor() ([]byte, []int) {
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *GroupFigures) GetUnappliedWrites() uint64 {
+	if x != nil {
+		return x.UnappliedWrites
+	}
+	return 0
+}
+
+func (x *GroupFigures) GetUnappliedBytes() uint64 {
+	if x != nil {
+		return x.UnappliedBytes
+	}
+	return 0
+}
+
+func (x *GroupFigures) GetUnappliedSeconds() float64 {
+	if x != nil {
+		return x.UnappliedSeconds
+	}
+	return 0
+}
+
+func (x *GroupFigures) GetUnsyncedWrites() uint64 {
+	if x != nil {
+		return x.UnsyncedWrites
+	}
+	return 0
+}
+
+func (x *GroupFigures) GetUnsyncedBytes() uint64 {
+	if x != nil {
+		return x.UnsyncedBytes
+	}
+	return 0
+}
+
+func (x *GroupFigures) GetUnsyncedSeconds() float64 {
+	if x != nil {
+		return x.UnsyncedSeconds
+	}
+	return 0
+}
+
+func (x *GroupFigures) GetMemoryBytes() uint64 {
+	if x != nil {
+		return x.MemoryBytes
+	}
+	return 0
+}
+
+func (x *GroupFigures) GetMemoryLimitBytes() uint64 {
+	if x != nil {
+		return x.MemoryLimitBytes
+	}
+	return 0
+}
+
+func (x *GroupFigures) GetApplyRounds() uint64 {
+	if x != nil {
+		return x.ApplyRounds
+	}
+	return 0
+}
+
+func (x *GroupFigures) GetWaitingWriters() uint32 {
+	if x != nil {
+		return x.WaitingWriters
+	}
+	return 0
+}
+
+// JournalFigures says how the journal is written.
+type JournalFigures struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Segments      uint64                 `protobuf:"varint,1,opt,name=segments,proto3" json:"segments,omitempty"` // that hold records, now
+	Files         uint64                 `protobuf:"varint,2,opt,name=files,proto3" json:"files,omitempty"`       // of segments, with prepared and free ones, now
+	Appends       uint64                 `protobuf:"varint,3,opt,name=appends,proto3" json:"appends,omitempty"`
+	Records       uint64                 `protobuf:"varint,4,opt,name=records,proto3" json:"records,omitempty"`
+	Batches       uint64                 `protobuf:"varint,5,opt,name=batches,proto3" json:"batches,omitempty"`                      // appends are cut where a segment ends
+	SyncCalls     uint64                 `protobuf:"varint,6,opt,name=sync_calls,json=syncCalls,proto3" json:"sync_calls,omitempty"` // of whoever wants something durable
+	FdatasyncNs   *Histogram             `protobuf:"bytes,7,opt,name=fdatasync_ns,json=fdatasyncNs,proto3" json:"fdatasync_ns,omitempty"`
+	CommitRecords *Histogram             `protobuf:"bytes,8,opt,name=commit_records,json=commitRecords,proto3" json:"commit_records,omitempty"` // made durable by one group commit
+	CommitCallers *Histogram             `protobuf:"bytes,9,opt,name=commit_callers,json=commitCallers,proto3" json:"commit_callers,omitempty"` // that waited for one group commit
+	// Rates between two looks: `redoubt status --watch` fills it in; a node leaves it unset.
+	Rates         *JournalRates `protobuf:"bytes,10,opt,name=rates,proto3" json:"rates,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JournalFigures) Reset() {
+	*x = JournalFigures{}
+	mi := &file_admin_v1_admin_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JournalFigures) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JournalFigures) ProtoMessage() {}
+
+func (x *JournalFigures) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_v1_admin_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JournalFigures.ProtoReflect.Descriptor instead.
+func (*JournalFigures) Descriptor() ([]byte, []int) {
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *JournalFigures) GetSegments() uint64 {
+	if x != nil {
+		return x.Segments
+	}
+	return 0
+}
+
+func (x *JournalFigures) GetFiles() uint64 {
+	if x != nil {
+		return x.Files
+	}
+	return 0
+}
+
+func (x *JournalFigures) GetAppends() uint64 {
+	if x != nil {
+		return x.Appends
+	}
+	return 0
+}
+
+func (x *JournalFigures) GetRecords() uint64 {
+	if x != nil {
+		return x.Records
+	}
+	return 0
+}
+
+func (x *JournalFigures) GetBatches() uint64 {
+	if x != nil {
+		return x.Batches
+	}
+	return 0
+}
+
+func (x *JournalFigures) GetSyncCalls() uint64 {
+	if x != nil {
+		return x.SyncCalls
+	}
+	return 0
+}
+
+func (x *JournalFigures) GetFdatasyncNs() *Histogram {
+	if x != nil {
+		return x.FdatasyncNs
+	}
+	return nil
+}
+
+func (x *JournalFigures) GetCommitRecords() *Histogram {
+	if x != nil {
+		return x.CommitRecords
+	}
+	return nil
+}
+
+func (x *JournalFigures) GetCommitCallers() *Histogram {
+	if x != nil {
+		return x.CommitCallers
+	}
+	return nil
+}
+
+func (x *JournalFigures) GetRates() *JournalRates {
+	if x != nil {
+		return x.Rates
+	}
+	return nil
+}
+
+// JournalRates are over the last seconds seconds.
+type JournalRates struct {
+	state               protoimpl.MessageState `protogen:"open.v1"`
+	Seconds             float64                `protobuf:"fixed64,1,opt,name=seconds,proto3" json:"seconds,omitempty"`
+	Records             float64                `protobuf:"fixed64,2,opt,name=records,proto3" json:"records,omitempty"`                                             // a second
+	Commits             float64                `protobuf:"fixed64,3,opt,name=commits,proto3" json:"commits,omitempty"`                                             // group commits a second
+	RecordsPerCommit    float64                `protobuf:"fixed64,4,opt,name=records_per_commit,json=recordsPerCommit,proto3" json:"records_per_commit,omitempty"` // mean; 0 if there was no commit
+	CallersPerCommit    float64                `protobuf:"fixed64,5,opt,name=callers_per_commit,json=callersPerCommit,proto3" json:"callers_per_commit,omitempty"`
+	FdatasyncP99Seconds *float64               `protobuf:"fixed64,6,opt,name=fdatasync_p99_seconds,json=fdatasyncP99Seconds,proto3,oneof" json:"fdatasync_p99_seconds,omitempty"` // 99 of 100 took no longer; unset if there was none
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
+}
+
+func (x *JournalRates) Reset() {
+	*x = JournalRates{}
+	mi := &file_admin_v1_admin_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JournalRates) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JournalRates) ProtoMessage() {}
+
+func (x *JournalRates) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_v1_admin_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JournalRates.ProtoReflect.Descriptor instead.
+func (*JournalRates) Descriptor() ([]byte, []int) {
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *JournalRates) GetSeconds() float64 {
+	if x != nil {
+		return x.Seconds
+	}
+	return 0
+}
+
+func (x *JournalRates) GetRecords() float64 {
+	if x != nil {
+		return x.Records
+	}
+	return 0
+}
+
+func (x *JournalRates) GetCommits() float64 {
+	if x != nil {
+		return x.Commits
+	}
+	return 0
+}
+
+func (x *JournalRates) GetRecordsPerCommit() float64 {
+	if x != nil {
+		return x.RecordsPerCommit
+	}
+	return 0
+}
+
+func (x *JournalRates) GetCallersPerCommit() float64 {
+	if x != nil {
+		return x.CallersPerCommit
+	}
+	return 0
+}
+
+func (x *JournalRates) GetFdatasyncP99Seconds() float64 {
+	if x != nil && x.FdatasyncP99Seconds != nil {
+		return *x.FdatasyncP99Seconds
+	}
+	return 0
+}
+
+// ShipFigures says how the stream to the other site goes.
+type ShipFigures struct {
+	state              protoimpl.MessageState `protogen:"open.v1"`
+	LagWrites          uint64                 `protobuf:"varint,1,opt,name=lag_writes,json=lagWrites,proto3" json:"lag_writes,omitempty"`                                 // not yet acknowledged
+	LagSeconds         float64                `protobuf:"fixed64,2,opt,name=lag_seconds,json=lagSeconds,proto3" json:"lag_seconds,omitempty"`                             // age of the oldest of them, as far as known
+	LinkBytesPerSecond float64                `protobuf:"fixed64,3,opt,name=link_bytes_per_second,json=linkBytesPerSecond,proto3" json:"link_bytes_per_second,omitempty"` // what the link took lately; 0: not known
+	Codec              string                 `protobuf:"bytes,4,opt,name=codec,proto3" json:"codec,omitempty"`                                                           // in use at present
+	InFlight           uint32                 `protobuf:"varint,5,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`                                    // deltas shipped and not yet acknowledged
+	Deltas             uint64                 `protobuf:"varint,6,opt,name=deltas,proto3" json:"deltas,omitempty"`
+	Connects           uint64                 `protobuf:"varint,7,opt,name=connects,proto3" json:"connects,omitempty"` // streams opened
+	// Rates between two looks: `redoubt status --watch` fills it in; a node leaves it unset.
+	Rates         *ShipRates `protobuf:"bytes,8,opt,name=rates,proto3" json:"rates,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShipFigures) Reset() {
+	*x = ShipFigures{}
+	mi := &file_admin_v1_admin_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShipFigures) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShipFigures) ProtoMessage() {}
+
+func (x *ShipFigures) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_v1_admin_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShipFigures.ProtoReflect.Descriptor instead.
+func (*ShipFigures) Descriptor() ([]byte, []int) {
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *ShipFigures) GetLagWrites() uint64 {
+	if x != nil {
+		return x.LagWrites
+	}
+	return 0
+}
+
+func (x *ShipFigures) GetLagSeconds() float64 {
+	if x != nil {
+		return x.LagSeconds
+	}
+	return 0
+}
+
+func (x *ShipFigures) GetLinkBytesPerSecond() float64 {
+	if x != nil {
+		return x.LinkBytesPerSecond
+	}
+	return 0
+}
+
+func (x *ShipFigures) GetCodec() string {
+	if x != nil {
+		return x.Codec
+	}
+	return ""
+}
+
+func (x *ShipFigures) GetInFlight() uint32 {
+	if x != nil {
+		return x.InFlight
+	}
+	return 0
+}
+
+func (x *ShipFigures) GetDeltas() uint64 {
+	if x != nil {
+		return x.Deltas
+	}
+	return 0
+}
+
+func (x *ShipFigures) GetConnects() uint64 {
+	if x != nil {
+		return x.Connects
+	}
+	return 0
+}
+
+func (x *ShipFigures) GetRates() *ShipRates {
+	if x != nil {
+		return x.Rates
+	}
+	return nil
+}
+
+// ShipRates are per second, over the last seconds seconds.
+type ShipRates struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Seconds       float64                `protobuf:"fixed64,1,opt,name=seconds,proto3" json:"seconds,omitempty"`
+	RawBytes      float64                `protobuf:"fixed64,2,opt,name=raw_bytes,json=rawBytes,proto3" json:"raw_bytes,omitempty"`    // shipped, before compression
+	WireBytes     float64                `protobuf:"fixed64,3,opt,name=wire_bytes,json=wireBytes,proto3" json:"wire_bytes,omitempty"` // after
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShipRates) Reset() {
+	*x = ShipRates{}
+	mi := &file_admin_v1_admin_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShipRates) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShipRates) ProtoMessage() {}
+
+func (x *ShipRates) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_v1_admin_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShipRates.ProtoReflect.Descriptor instead.
+func (*ShipRates) Descriptor() ([]byte, []int) {
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ShipRates) GetSeconds() float64 {
+	if x != nil {
+		return x.Seconds
+	}
+	return 0
+}
+
+func (x *ShipRates) GetRawBytes() float64 {
+	if x != nil {
+		return x.RawBytes
+	}
+	return 0
+}
+
+func (x *ShipRates) GetWireBytes() float64 {
+	if x != nil {
+		return x.WireBytes
+	}
+	return 0
+}
+
 type ListPointsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Group         string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
@@ -1559,7 +2489,7 @@ type ListPointsRequest struct {
 
 func (x *ListPointsRequest) Reset() {
 	*x = ListPointsRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[16]
+	mi := &file_admin_v1_admin_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1571,7 +2501,7 @@ func (x *ListPointsRequest) String() string {
 func (*ListPointsRequest) ProtoMessage() {}
 
 func (x *ListPointsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[16]
+	mi := &file_admin_v1_admin_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1584,7 +2514,7 @@ func (x *ListPointsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPointsRequest.ProtoReflect.Descriptor instead.
 func (*ListPointsRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{16}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListPointsRequest) GetGroup() string {
@@ -1620,7 +2550,7 @@ type ListPointsResponse struct {
 
 func (x *ListPointsResponse) Reset() {
 	*x = ListPointsResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[17]
+	mi := &file_admin_v1_admin_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1632,7 +2562,7 @@ func (x *ListPointsResponse) String() string {
 func (*ListPointsResponse) ProtoMessage() {}
 
 func (x *ListPointsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[17]
+	mi := &file_admin_v1_admin_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1645,7 +2575,7 @@ func (x *ListPointsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPointsResponse.ProtoReflect.Descriptor instead.
 func (*ListPointsResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{17}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ListPointsResponse) GetPoints() []*Point {
@@ -1693,7 +2623,7 @@ type Point struct {
 
 func (x *Point) Reset() {
 	*x = Point{}
-	mi := &file_admin_v1_admin_proto_msgTypes[18]
+	mi := &file_admin_v1_admin_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1705,7 +2635,7 @@ func (x *Point) String() string {
 func (*Point) ProtoMessage() {}
 
 func (x *Point) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[18]
+	mi := &file_admin_v1_admin_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1718,7 +2648,7 @@ func (x *Point) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Point.ProtoReflect.Descriptor instead.
 func (*Point) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{18}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Point) GetPosition() *Position {
@@ -1780,7 +2710,7 @@ type AddBookmarkRequest struct {
 
 func (x *AddBookmarkRequest) Reset() {
 	*x = AddBookmarkRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[19]
+	mi := &file_admin_v1_admin_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1792,7 +2722,7 @@ func (x *AddBookmarkRequest) String() string {
 func (*AddBookmarkRequest) ProtoMessage() {}
 
 func (x *AddBookmarkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[19]
+	mi := &file_admin_v1_admin_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1805,7 +2735,7 @@ func (x *AddBookmarkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddBookmarkRequest.ProtoReflect.Descriptor instead.
 func (*AddBookmarkRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{19}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *AddBookmarkRequest) GetGroup() string {
@@ -1832,7 +2762,7 @@ type AddBookmarkResponse struct {
 
 func (x *AddBookmarkResponse) Reset() {
 	*x = AddBookmarkResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[20]
+	mi := &file_admin_v1_admin_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1844,7 +2774,7 @@ func (x *AddBookmarkResponse) String() string {
 func (*AddBookmarkResponse) ProtoMessage() {}
 
 func (x *AddBookmarkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[20]
+	mi := &file_admin_v1_admin_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1857,7 +2787,7 @@ func (x *AddBookmarkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddBookmarkResponse.ProtoReflect.Descriptor instead.
 func (*AddBookmarkResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{20}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *AddBookmarkResponse) GetPosition() *Position {
@@ -1883,7 +2813,7 @@ type ListExportsRequest struct {
 
 func (x *ListExportsRequest) Reset() {
 	*x = ListExportsRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[21]
+	mi := &file_admin_v1_admin_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1895,7 +2825,7 @@ func (x *ListExportsRequest) String() string {
 func (*ListExportsRequest) ProtoMessage() {}
 
 func (x *ListExportsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[21]
+	mi := &file_admin_v1_admin_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1908,7 +2838,7 @@ func (x *ListExportsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListExportsRequest.ProtoReflect.Descriptor instead.
 func (*ListExportsRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{21}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListExportsRequest) GetGroup() string {
@@ -1927,7 +2857,7 @@ type ListExportsResponse struct {
 
 func (x *ListExportsResponse) Reset() {
 	*x = ListExportsResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[22]
+	mi := &file_admin_v1_admin_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1939,7 +2869,7 @@ func (x *ListExportsResponse) String() string {
 func (*ListExportsResponse) ProtoMessage() {}
 
 func (x *ListExportsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[22]
+	mi := &file_admin_v1_admin_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1952,7 +2882,7 @@ func (x *ListExportsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListExportsResponse.ProtoReflect.Descriptor instead.
 func (*ListExportsResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{22}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ListExportsResponse) GetExports() []*Export {
@@ -1981,7 +2911,7 @@ type Export struct {
 
 func (x *Export) Reset() {
 	*x = Export{}
-	mi := &file_admin_v1_admin_proto_msgTypes[23]
+	mi := &file_admin_v1_admin_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1993,7 +2923,7 @@ func (x *Export) String() string {
 func (*Export) ProtoMessage() {}
 
 func (x *Export) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[23]
+	mi := &file_admin_v1_admin_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2006,7 +2936,7 @@ func (x *Export) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Export.ProtoReflect.Descriptor instead.
 func (*Export) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{23}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Export) GetId() string {
@@ -2090,7 +3020,7 @@ type TestFailoverRequest struct {
 
 func (x *TestFailoverRequest) Reset() {
 	*x = TestFailoverRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[24]
+	mi := &file_admin_v1_admin_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2102,7 +3032,7 @@ func (x *TestFailoverRequest) String() string {
 func (*TestFailoverRequest) ProtoMessage() {}
 
 func (x *TestFailoverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[24]
+	mi := &file_admin_v1_admin_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2115,7 +3045,7 @@ func (x *TestFailoverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TestFailoverRequest.ProtoReflect.Descriptor instead.
 func (*TestFailoverRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{24}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *TestFailoverRequest) GetGroup() string {
@@ -2149,7 +3079,7 @@ type TestFailoverResponse struct {
 
 func (x *TestFailoverResponse) Reset() {
 	*x = TestFailoverResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[25]
+	mi := &file_admin_v1_admin_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2161,7 +3091,7 @@ func (x *TestFailoverResponse) String() string {
 func (*TestFailoverResponse) ProtoMessage() {}
 
 func (x *TestFailoverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[25]
+	mi := &file_admin_v1_admin_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2174,7 +3104,7 @@ func (x *TestFailoverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TestFailoverResponse.ProtoReflect.Descriptor instead.
 func (*TestFailoverResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{25}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *TestFailoverResponse) GetExport() *Export {
@@ -2201,7 +3131,7 @@ type CleanupTestRequest struct {
 
 func (x *CleanupTestRequest) Reset() {
 	*x = CleanupTestRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[26]
+	mi := &file_admin_v1_admin_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2213,7 +3143,7 @@ func (x *CleanupTestRequest) String() string {
 func (*CleanupTestRequest) ProtoMessage() {}
 
 func (x *CleanupTestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[26]
+	mi := &file_admin_v1_admin_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2226,7 +3156,7 @@ func (x *CleanupTestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CleanupTestRequest.ProtoReflect.Descriptor instead.
 func (*CleanupTestRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{26}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *CleanupTestRequest) GetGroup() string {
@@ -2253,7 +3183,7 @@ type CleanupTestResponse struct {
 
 func (x *CleanupTestResponse) Reset() {
 	*x = CleanupTestResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[27]
+	mi := &file_admin_v1_admin_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2265,7 +3195,7 @@ func (x *CleanupTestResponse) String() string {
 func (*CleanupTestResponse) ProtoMessage() {}
 
 func (x *CleanupTestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[27]
+	mi := &file_admin_v1_admin_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2278,7 +3208,7 @@ func (x *CleanupTestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CleanupTestResponse.ProtoReflect.Descriptor instead.
 func (*CleanupTestResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{27}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *CleanupTestResponse) GetIds() []string {
@@ -2306,7 +3236,7 @@ type UnplannedFailoverRequest struct {
 
 func (x *UnplannedFailoverRequest) Reset() {
 	*x = UnplannedFailoverRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[28]
+	mi := &file_admin_v1_admin_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2318,7 +3248,7 @@ func (x *UnplannedFailoverRequest) String() string {
 func (*UnplannedFailoverRequest) ProtoMessage() {}
 
 func (x *UnplannedFailoverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[28]
+	mi := &file_admin_v1_admin_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2331,7 +3261,7 @@ func (x *UnplannedFailoverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnplannedFailoverRequest.ProtoReflect.Descriptor instead.
 func (*UnplannedFailoverRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{28}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *UnplannedFailoverRequest) GetGroup() string {
@@ -2366,7 +3296,7 @@ type UnplannedFailoverResponse struct {
 
 func (x *UnplannedFailoverResponse) Reset() {
 	*x = UnplannedFailoverResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[29]
+	mi := &file_admin_v1_admin_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2378,7 +3308,7 @@ func (x *UnplannedFailoverResponse) String() string {
 func (*UnplannedFailoverResponse) ProtoMessage() {}
 
 func (x *UnplannedFailoverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[29]
+	mi := &file_admin_v1_admin_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2391,7 +3321,7 @@ func (x *UnplannedFailoverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnplannedFailoverResponse.ProtoReflect.Descriptor instead.
 func (*UnplannedFailoverResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{29}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *UnplannedFailoverResponse) GetPromotion() *Promotion {
@@ -2425,7 +3355,7 @@ type ChangeRecoveryPointRequest struct {
 
 func (x *ChangeRecoveryPointRequest) Reset() {
 	*x = ChangeRecoveryPointRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[30]
+	mi := &file_admin_v1_admin_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2437,7 +3367,7 @@ func (x *ChangeRecoveryPointRequest) String() string {
 func (*ChangeRecoveryPointRequest) ProtoMessage() {}
 
 func (x *ChangeRecoveryPointRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[30]
+	mi := &file_admin_v1_admin_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2450,7 +3380,7 @@ func (x *ChangeRecoveryPointRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeRecoveryPointRequest.ProtoReflect.Descriptor instead.
 func (*ChangeRecoveryPointRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{30}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ChangeRecoveryPointRequest) GetGroup() string {
@@ -2478,7 +3408,7 @@ type ChangeRecoveryPointResponse struct {
 
 func (x *ChangeRecoveryPointResponse) Reset() {
 	*x = ChangeRecoveryPointResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[31]
+	mi := &file_admin_v1_admin_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2490,7 +3420,7 @@ func (x *ChangeRecoveryPointResponse) String() string {
 func (*ChangeRecoveryPointResponse) ProtoMessage() {}
 
 func (x *ChangeRecoveryPointResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[31]
+	mi := &file_admin_v1_admin_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2503,7 +3433,7 @@ func (x *ChangeRecoveryPointResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeRecoveryPointResponse.ProtoReflect.Descriptor instead.
 func (*ChangeRecoveryPointResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{31}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ChangeRecoveryPointResponse) GetPromotion() *Promotion {
@@ -2536,7 +3466,7 @@ type CommitFailoverRequest struct {
 
 func (x *CommitFailoverRequest) Reset() {
 	*x = CommitFailoverRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[32]
+	mi := &file_admin_v1_admin_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2548,7 +3478,7 @@ func (x *CommitFailoverRequest) String() string {
 func (*CommitFailoverRequest) ProtoMessage() {}
 
 func (x *CommitFailoverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[32]
+	mi := &file_admin_v1_admin_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2561,7 +3491,7 @@ func (x *CommitFailoverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitFailoverRequest.ProtoReflect.Descriptor instead.
 func (*CommitFailoverRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{32}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *CommitFailoverRequest) GetGroup() string {
@@ -2581,7 +3511,7 @@ type CommitFailoverResponse struct {
 
 func (x *CommitFailoverResponse) Reset() {
 	*x = CommitFailoverResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[33]
+	mi := &file_admin_v1_admin_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2593,7 +3523,7 @@ func (x *CommitFailoverResponse) String() string {
 func (*CommitFailoverResponse) ProtoMessage() {}
 
 func (x *CommitFailoverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[33]
+	mi := &file_admin_v1_admin_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2606,7 +3536,7 @@ func (x *CommitFailoverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitFailoverResponse.ProtoReflect.Descriptor instead.
 func (*CommitFailoverResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{33}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *CommitFailoverResponse) GetPosition() *Position {
@@ -2632,7 +3562,7 @@ type CancelFailoverRequest struct {
 
 func (x *CancelFailoverRequest) Reset() {
 	*x = CancelFailoverRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[34]
+	mi := &file_admin_v1_admin_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2644,7 +3574,7 @@ func (x *CancelFailoverRequest) String() string {
 func (*CancelFailoverRequest) ProtoMessage() {}
 
 func (x *CancelFailoverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[34]
+	mi := &file_admin_v1_admin_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2657,7 +3587,7 @@ func (x *CancelFailoverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelFailoverRequest.ProtoReflect.Descriptor instead.
 func (*CancelFailoverRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{34}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *CancelFailoverRequest) GetGroup() string {
@@ -2678,7 +3608,7 @@ type CancelFailoverResponse struct {
 
 func (x *CancelFailoverResponse) Reset() {
 	*x = CancelFailoverResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[35]
+	mi := &file_admin_v1_admin_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2690,7 +3620,7 @@ func (x *CancelFailoverResponse) String() string {
 func (*CancelFailoverResponse) ProtoMessage() {}
 
 func (x *CancelFailoverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[35]
+	mi := &file_admin_v1_admin_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2703,7 +3633,7 @@ func (x *CancelFailoverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelFailoverResponse.ProtoReflect.Descriptor instead.
 func (*CancelFailoverResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{35}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *CancelFailoverResponse) GetState() string {
@@ -2736,7 +3666,7 @@ type ReverseReplicateRequest struct {
 
 func (x *ReverseReplicateRequest) Reset() {
 	*x = ReverseReplicateRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[36]
+	mi := &file_admin_v1_admin_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2748,7 +3678,7 @@ func (x *ReverseReplicateRequest) String() string {
 func (*ReverseReplicateRequest) ProtoMessage() {}
 
 func (x *ReverseReplicateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[36]
+	mi := &file_admin_v1_admin_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2761,7 +3691,7 @@ func (x *ReverseReplicateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReverseReplicateRequest.ProtoReflect.Descriptor instead.
 func (*ReverseReplicateRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{36}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ReverseReplicateRequest) GetGroup() string {
@@ -2785,7 +3715,7 @@ type ReverseReplicateResponse struct {
 
 func (x *ReverseReplicateResponse) Reset() {
 	*x = ReverseReplicateResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[37]
+	mi := &file_admin_v1_admin_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2797,7 +3727,7 @@ func (x *ReverseReplicateResponse) String() string {
 func (*ReverseReplicateResponse) ProtoMessage() {}
 
 func (x *ReverseReplicateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[37]
+	mi := &file_admin_v1_admin_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2810,7 +3740,7 @@ func (x *ReverseReplicateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReverseReplicateResponse.ProtoReflect.Descriptor instead.
 func (*ReverseReplicateResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{37}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ReverseReplicateResponse) GetDirtyBytes() uint64 {
@@ -2864,7 +3794,7 @@ type FailbackRequest struct {
 
 func (x *FailbackRequest) Reset() {
 	*x = FailbackRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[38]
+	mi := &file_admin_v1_admin_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2876,7 +3806,7 @@ func (x *FailbackRequest) String() string {
 func (*FailbackRequest) ProtoMessage() {}
 
 func (x *FailbackRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[38]
+	mi := &file_admin_v1_admin_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2889,7 +3819,7 @@ func (x *FailbackRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailbackRequest.ProtoReflect.Descriptor instead.
 func (*FailbackRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{38}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *FailbackRequest) GetGroup() string {
@@ -2911,7 +3841,7 @@ type FailbackResponse struct {
 
 func (x *FailbackResponse) Reset() {
 	*x = FailbackResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[39]
+	mi := &file_admin_v1_admin_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2923,7 +3853,7 @@ func (x *FailbackResponse) String() string {
 func (*FailbackResponse) ProtoMessage() {}
 
 func (x *FailbackResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[39]
+	mi := &file_admin_v1_admin_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2936,7 +3866,7 @@ func (x *FailbackResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailbackResponse.ProtoReflect.Descriptor instead.
 func (*FailbackResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{39}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *FailbackResponse) GetPosition() *Position {
@@ -2977,7 +3907,7 @@ type GetLossReceiptRequest struct {
 
 func (x *GetLossReceiptRequest) Reset() {
 	*x = GetLossReceiptRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[40]
+	mi := &file_admin_v1_admin_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2989,7 +3919,7 @@ func (x *GetLossReceiptRequest) String() string {
 func (*GetLossReceiptRequest) ProtoMessage() {}
 
 func (x *GetLossReceiptRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[40]
+	mi := &file_admin_v1_admin_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3002,7 +3932,7 @@ func (x *GetLossReceiptRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLossReceiptRequest.ProtoReflect.Descriptor instead.
 func (*GetLossReceiptRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{40}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *GetLossReceiptRequest) GetGroup() string {
@@ -3028,7 +3958,7 @@ type GetLossReceiptResponse struct {
 
 func (x *GetLossReceiptResponse) Reset() {
 	*x = GetLossReceiptResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[41]
+	mi := &file_admin_v1_admin_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3040,7 +3970,7 @@ func (x *GetLossReceiptResponse) String() string {
 func (*GetLossReceiptResponse) ProtoMessage() {}
 
 func (x *GetLossReceiptResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[41]
+	mi := &file_admin_v1_admin_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3053,7 +3983,7 @@ func (x *GetLossReceiptResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLossReceiptResponse.ProtoReflect.Descriptor instead.
 func (*GetLossReceiptResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{41}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *GetLossReceiptResponse) GetReceipt() *LossReceipt {
@@ -3089,7 +4019,7 @@ type LossReceipt struct {
 
 func (x *LossReceipt) Reset() {
 	*x = LossReceipt{}
-	mi := &file_admin_v1_admin_proto_msgTypes[42]
+	mi := &file_admin_v1_admin_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3101,7 +4031,7 @@ func (x *LossReceipt) String() string {
 func (*LossReceipt) ProtoMessage() {}
 
 func (x *LossReceipt) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[42]
+	mi := &file_admin_v1_admin_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3114,7 +4044,7 @@ func (x *LossReceipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LossReceipt.ProtoReflect.Descriptor instead.
 func (*LossReceipt) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{42}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *LossReceipt) GetGroup() string {
@@ -3242,7 +4172,7 @@ type LostWrite struct {
 
 func (x *LostWrite) Reset() {
 	*x = LostWrite{}
-	mi := &file_admin_v1_admin_proto_msgTypes[43]
+	mi := &file_admin_v1_admin_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3254,7 +4184,7 @@ func (x *LostWrite) String() string {
 func (*LostWrite) ProtoMessage() {}
 
 func (x *LostWrite) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[43]
+	mi := &file_admin_v1_admin_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3267,7 +4197,7 @@ func (x *LostWrite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LostWrite.ProtoReflect.Descriptor instead.
 func (*LostWrite) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{43}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *LostWrite) GetLsn() uint64 {
@@ -3318,7 +4248,7 @@ type DiskExtents struct {
 
 func (x *DiskExtents) Reset() {
 	*x = DiskExtents{}
-	mi := &file_admin_v1_admin_proto_msgTypes[44]
+	mi := &file_admin_v1_admin_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3330,7 +4260,7 @@ func (x *DiskExtents) String() string {
 func (*DiskExtents) ProtoMessage() {}
 
 func (x *DiskExtents) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[44]
+	mi := &file_admin_v1_admin_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3343,7 +4273,7 @@ func (x *DiskExtents) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiskExtents.ProtoReflect.Descriptor instead.
 func (*DiskExtents) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{44}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *DiskExtents) GetDisk() uint32 {
@@ -3395,7 +4325,7 @@ type ErrorDetail struct {
 
 func (x *ErrorDetail) Reset() {
 	*x = ErrorDetail{}
-	mi := &file_admin_v1_admin_proto_msgTypes[45]
+	mi := &file_admin_v1_admin_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3407,7 +4337,7 @@ func (x *ErrorDetail) String() string {
 func (*ErrorDetail) ProtoMessage() {}
 
 func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[45]
+	mi := &file_admin_v1_admin_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3420,7 +4350,7 @@ func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErrorDetail.ProtoReflect.Descriptor instead.
 func (*ErrorDetail) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{45}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ErrorDetail) GetReason() string {
@@ -3479,7 +4409,7 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x03lsn\x18\x03 \x01(\x04H\x00R\x03lsn\x128\n" +
 	"\bposition\x18\x04 \x01(\v2\x1a.redoubt.admin.v1.PositionH\x00R\bposition\x12\x1c\n" +
 	"\bbookmark\x18\x05 \x01(\tH\x00R\bbookmarkB\x04\n" +
-	"\x02at\"\xf5\x01\n" +
+	"\x02at\"\xae\x02\n" +
 	"\x04Disk\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
@@ -3491,7 +4421,8 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\tread_only\x18\b \x01(\bR\breadOnly\x12(\n" +
 	"\x10read_only_reason\x18\t \x01(\tR\x0ereadOnlyReason\x12\x18\n" +
 	"\aclients\x18\n" +
-	" \x01(\rR\aclients\"(\n" +
+	" \x01(\rR\aclients\x127\n" +
+	"\afigures\x18\v \x01(\v2\x1d.redoubt.admin.v1.DiskFiguresR\afigures\"(\n" +
 	"\x10GetStatusRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\"\xad\x01\n" +
 	"\x11GetStatusResponse\x12.\n" +
@@ -3504,7 +4435,8 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\aversion\x18\x03 \x01(\tR\aversion\x124\n" +
 	"\astarted\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x12,\n" +
 	"\x03now\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x03now\x12\x1c\n" +
-	"\tadvertise\x18\x06 \x01(\tR\tadvertise\"\xe3\t\n" +
+	"\tadvertise\x18\x06 \x01(\tR\tadvertise\"\x9d\n" +
+	"\n" +
 	"\x05Group\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04uuid\x18\x02 \x01(\tR\x04uuid\x12\x12\n" +
@@ -3543,19 +4475,21 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\areverse\x18\x1d \x01(\v2\x19.redoubt.admin.v1.ReverseR\areverse\x12(\n" +
 	"\x10has_loss_receipt\x18\x1e \x01(\bR\x0ehasLossReceipt\x12\x14\n" +
 	"\x05error\x18\x1f \x01(\tR\x05error\x12\x12\n" +
-	"\x04hint\x18  \x01(\tR\x04hintB\x0e\n" +
+	"\x04hint\x18  \x01(\tR\x04hint\x128\n" +
+	"\afigures\x18! \x01(\v2\x1e.redoubt.admin.v1.GroupFiguresR\afiguresB\x0e\n" +
 	"\f_lag_seconds\"j\n" +
 	"\fCopyProgress\x12\x1d\n" +
 	"\n" +
 	"done_bytes\x18\x01 \x01(\x04R\tdoneBytes\x12\x1f\n" +
 	"\vtotal_bytes\x18\x02 \x01(\x04R\n" +
 	"totalBytes\x12\x1a\n" +
-	"\bcomplete\x18\x03 \x01(\bR\bcomplete\"`\n" +
+	"\bcomplete\x18\x03 \x01(\bR\bcomplete\"\x9c\x01\n" +
 	"\aJournal\x12\x1d\n" +
 	"\n" +
 	"used_bytes\x18\x01 \x01(\x04R\tusedBytes\x12\x1b\n" +
 	"\tmax_bytes\x18\x02 \x01(\x04R\bmaxBytes\x12\x19\n" +
-	"\btail_lsn\x18\x03 \x01(\x04R\atailLsn\"\xd2\x01\n" +
+	"\btail_lsn\x18\x03 \x01(\x04R\atailLsn\x12:\n" +
+	"\afigures\x18\x04 \x01(\v2 .redoubt.admin.v1.JournalFiguresR\afigures\"\x8b\x02\n" +
 	"\x04Link\x12\x1c\n" +
 	"\tconnected\x18\x01 \x01(\bR\tconnected\x12\x12\n" +
 	"\x04peer\x18\x02 \x01(\tR\x04peer\x12=\n" +
@@ -3564,7 +4498,8 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
 	"wire_bytes\x18\x05 \x01(\x04R\twireBytes\x12\x1d\n" +
 	"\n" +
-	"last_error\x18\x06 \x01(\tR\tlastError\"\xa4\x01\n" +
+	"last_error\x18\x06 \x01(\tR\tlastError\x127\n" +
+	"\afigures\x18\a \x01(\v2\x1d.redoubt.admin.v1.ShipFiguresR\afigures\"\xa4\x01\n" +
 	"\n" +
 	"Redundancy\x12\x12\n" +
 	"\x04data\x18\x01 \x01(\rR\x04data\x12\x16\n" +
@@ -3582,7 +4517,7 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\tcommitted\x18\x06 \x01(\bR\tcommitted\x12$\n" +
 	"\x0eknown_head_lsn\x18\a \x01(\x04R\fknownHeadLsn\x12B\n" +
 	"\x0fknown_head_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\rknownHeadTime\x12?\n" +
-	"\runknown_since\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\funknownSince\"\xe6\x02\n" +
+	"\runknown_since\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\funknownSince\"\x9f\x03\n" +
 	"\aReverse\x12\x1c\n" +
 	"\tconnected\x18\x01 \x01(\bR\tconnected\x12\x12\n" +
 	"\x04peer\x18\x02 \x01(\tR\x04peer\x12\"\n" +
@@ -3597,7 +4532,8 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
 	"last_error\x18\t \x01(\tR\tlastError\x12\x1b\n" +
 	"\traw_bytes\x18\n" +
-	" \x01(\x04R\brawBytesB\x0e\n" +
+	" \x01(\x04R\brawBytes\x127\n" +
+	"\afigures\x18\v \x01(\v2\x1d.redoubt.admin.v1.ShipFiguresR\afiguresB\x0e\n" +
 	"\f_lag_seconds\"\x83\x02\n" +
 	"\vClusterNode\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
@@ -3609,7 +4545,103 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"raft_index\x18\x06 \x01(\x04R\traftIndex\x12\x16\n" +
 	"\x06groups\x18\a \x03(\tR\x06groups\x12\x12\n" +
 	"\x04self\x18\b \x01(\bR\x04self\x12\x12\n" +
-	"\x04role\x18\t \x01(\tR\x04role\"s\n" +
+	"\x04role\x18\t \x01(\tR\x04role\"Z\n" +
+	"\tHistogram\x12\x10\n" +
+	"\x03sum\x18\x01 \x01(\x04R\x03sum\x12;\n" +
+	"\abuckets\x18\x02 \x03(\v2!.redoubt.admin.v1.HistogramBucketR\abuckets\"=\n" +
+	"\x0fHistogramBucket\x12\x14\n" +
+	"\x05upper\x18\x01 \x01(\x04R\x05upper\x12\x14\n" +
+	"\x05count\x18\x02 \x01(\x04R\x05count\"\xb3\x05\n" +
+	"\vDiskFigures\x12\x14\n" +
+	"\x05reads\x18\x01 \x01(\x04R\x05reads\x12\x1d\n" +
+	"\n" +
+	"read_bytes\x18\x02 \x01(\x04R\treadBytes\x12\x1d\n" +
+	"\n" +
+	"slow_reads\x18\x03 \x01(\x04R\tslowReads\x12\x16\n" +
+	"\x06writes\x18\x04 \x01(\x04R\x06writes\x12\x1f\n" +
+	"\vwrite_bytes\x18\x05 \x01(\x04R\n" +
+	"writeBytes\x12\x16\n" +
+	"\x06zeroes\x18\x06 \x01(\x04R\x06zeroes\x12\x1d\n" +
+	"\n" +
+	"zero_bytes\x18\a \x01(\x04R\tzeroBytes\x12\x14\n" +
+	"\x05trims\x18\b \x01(\x04R\x05trims\x12\x1d\n" +
+	"\n" +
+	"trim_bytes\x18\t \x01(\x04R\ttrimBytes\x12\x18\n" +
+	"\aflushes\x18\n" +
+	" \x01(\x04R\aflushes\x12\x1c\n" +
+	"\tunaligned\x18\v \x01(\x04R\tunaligned\x12\x16\n" +
+	"\x06errors\x18\f \x01(\x04R\x06errors\x12#\n" +
+	"\rapplied_bytes\x18\r \x01(\x04R\fappliedBytes\x12\x18\n" +
+	"\aapplies\x18\x0e \x01(\x04R\aapplies\x12\x16\n" +
+	"\x06pieces\x18\x0f \x01(\x04R\x06pieces\x12C\n" +
+	"\x0fread_latency_ns\x18\x10 \x01(\v2\x1b.redoubt.admin.v1.HistogramR\rreadLatencyNs\x12E\n" +
+	"\x10write_latency_ns\x18\x11 \x01(\v2\x1b.redoubt.admin.v1.HistogramR\x0ewriteLatencyNs\x12E\n" +
+	"\x10flush_latency_ns\x18\x12 \x01(\v2\x1b.redoubt.admin.v1.HistogramR\x0eflushLatencyNs\x121\n" +
+	"\x05rates\x18\x13 \x01(\v2\x1b.redoubt.admin.v1.DiskRatesR\x05rates\"\xff\x02\n" +
+	"\tDiskRates\x12\x18\n" +
+	"\aseconds\x18\x01 \x01(\x01R\aseconds\x12\x14\n" +
+	"\x05reads\x18\x02 \x01(\x01R\x05reads\x12\x1d\n" +
+	"\n" +
+	"read_bytes\x18\x03 \x01(\x01R\treadBytes\x12\x16\n" +
+	"\x06writes\x18\x04 \x01(\x01R\x06writes\x12\x1f\n" +
+	"\vwrite_bytes\x18\x05 \x01(\x01R\n" +
+	"writeBytes\x12\x18\n" +
+	"\aflushes\x18\x06 \x01(\x01R\aflushes\x12-\n" +
+	"\x10read_p99_seconds\x18\a \x01(\x01H\x00R\x0ereadP99Seconds\x88\x01\x01\x12/\n" +
+	"\x11write_p99_seconds\x18\b \x01(\x01H\x01R\x0fwriteP99Seconds\x88\x01\x01\x12/\n" +
+	"\x11flush_p99_seconds\x18\t \x01(\x01H\x02R\x0fflushP99Seconds\x88\x01\x01B\x13\n" +
+	"\x11_read_p99_secondsB\x14\n" +
+	"\x12_write_p99_secondsB\x14\n" +
+	"\x12_flush_p99_seconds\"\xa7\x03\n" +
+	"\fGroupFigures\x12)\n" +
+	"\x10unapplied_writes\x18\x01 \x01(\x04R\x0funappliedWrites\x12'\n" +
+	"\x0funapplied_bytes\x18\x02 \x01(\x04R\x0eunappliedBytes\x12+\n" +
+	"\x11unapplied_seconds\x18\x03 \x01(\x01R\x10unappliedSeconds\x12'\n" +
+	"\x0funsynced_writes\x18\x04 \x01(\x04R\x0eunsyncedWrites\x12%\n" +
+	"\x0eunsynced_bytes\x18\x05 \x01(\x04R\runsyncedBytes\x12)\n" +
+	"\x10unsynced_seconds\x18\x06 \x01(\x01R\x0funsyncedSeconds\x12!\n" +
+	"\fmemory_bytes\x18\a \x01(\x04R\vmemoryBytes\x12,\n" +
+	"\x12memory_limit_bytes\x18\b \x01(\x04R\x10memoryLimitBytes\x12!\n" +
+	"\fapply_rounds\x18\t \x01(\x04R\vapplyRounds\x12'\n" +
+	"\x0fwaiting_writers\x18\n" +
+	" \x01(\rR\x0ewaitingWriters\"\xad\x03\n" +
+	"\x0eJournalFigures\x12\x1a\n" +
+	"\bsegments\x18\x01 \x01(\x04R\bsegments\x12\x14\n" +
+	"\x05files\x18\x02 \x01(\x04R\x05files\x12\x18\n" +
+	"\aappends\x18\x03 \x01(\x04R\aappends\x12\x18\n" +
+	"\arecords\x18\x04 \x01(\x04R\arecords\x12\x18\n" +
+	"\abatches\x18\x05 \x01(\x04R\abatches\x12\x1d\n" +
+	"\n" +
+	"sync_calls\x18\x06 \x01(\x04R\tsyncCalls\x12>\n" +
+	"\ffdatasync_ns\x18\a \x01(\v2\x1b.redoubt.admin.v1.HistogramR\vfdatasyncNs\x12B\n" +
+	"\x0ecommit_records\x18\b \x01(\v2\x1b.redoubt.admin.v1.HistogramR\rcommitRecords\x12B\n" +
+	"\x0ecommit_callers\x18\t \x01(\v2\x1b.redoubt.admin.v1.HistogramR\rcommitCallers\x124\n" +
+	"\x05rates\x18\n" +
+	" \x01(\v2\x1e.redoubt.admin.v1.JournalRatesR\x05rates\"\x8b\x02\n" +
+	"\fJournalRates\x12\x18\n" +
+	"\aseconds\x18\x01 \x01(\x01R\aseconds\x12\x18\n" +
+	"\arecords\x18\x02 \x01(\x01R\arecords\x12\x18\n" +
+	"\acommits\x18\x03 \x01(\x01R\acommits\x12,\n" +
+	"\x12records_per_commit\x18\x04 \x01(\x01R\x10recordsPerCommit\x12,\n" +
+	"\x12callers_per_commit\x18\x05 \x01(\x01R\x10callersPerCommit\x127\n" +
+	"\x15fdatasync_p99_seconds\x18\x06 \x01(\x01H\x00R\x13fdatasyncP99Seconds\x88\x01\x01B\x18\n" +
+	"\x16_fdatasync_p99_seconds\"\x9a\x02\n" +
+	"\vShipFigures\x12\x1d\n" +
+	"\n" +
+	"lag_writes\x18\x01 \x01(\x04R\tlagWrites\x12\x1f\n" +
+	"\vlag_seconds\x18\x02 \x01(\x01R\n" +
+	"lagSeconds\x121\n" +
+	"\x15link_bytes_per_second\x18\x03 \x01(\x01R\x12linkBytesPerSecond\x12\x14\n" +
+	"\x05codec\x18\x04 \x01(\tR\x05codec\x12\x1b\n" +
+	"\tin_flight\x18\x05 \x01(\rR\binFlight\x12\x16\n" +
+	"\x06deltas\x18\x06 \x01(\x04R\x06deltas\x12\x1a\n" +
+	"\bconnects\x18\a \x01(\x04R\bconnects\x121\n" +
+	"\x05rates\x18\b \x01(\v2\x1b.redoubt.admin.v1.ShipRatesR\x05rates\"a\n" +
+	"\tShipRates\x12\x18\n" +
+	"\aseconds\x18\x01 \x01(\x01R\aseconds\x12\x1b\n" +
+	"\traw_bytes\x18\x02 \x01(\x01R\brawBytes\x12\x1d\n" +
+	"\n" +
+	"wire_bytes\x18\x03 \x01(\x01R\twireBytes\"s\n" +
 	"\x11ListPointsRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\rR\x05limit\x122\n" +
@@ -3779,7 +4811,7 @@ func file_admin_v1_admin_proto_rawDescGZIP() []byte {
 	return file_admin_v1_admin_proto_rawDescData
 }
 
-var file_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
+var file_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 55)
 var file_admin_v1_admin_proto_goTypes = []any{
 	(*Position)(nil),                    // 0: redoubt.admin.v1.Position
 	(*Fork)(nil),                        // 1: redoubt.admin.v1.Fork
@@ -3797,136 +4829,160 @@ var file_admin_v1_admin_proto_goTypes = []any{
 	(*Promotion)(nil),                   // 13: redoubt.admin.v1.Promotion
 	(*Reverse)(nil),                     // 14: redoubt.admin.v1.Reverse
 	(*ClusterNode)(nil),                 // 15: redoubt.admin.v1.ClusterNode
-	(*ListPointsRequest)(nil),           // 16: redoubt.admin.v1.ListPointsRequest
-	(*ListPointsResponse)(nil),          // 17: redoubt.admin.v1.ListPointsResponse
-	(*Point)(nil),                       // 18: redoubt.admin.v1.Point
-	(*AddBookmarkRequest)(nil),          // 19: redoubt.admin.v1.AddBookmarkRequest
-	(*AddBookmarkResponse)(nil),         // 20: redoubt.admin.v1.AddBookmarkResponse
-	(*ListExportsRequest)(nil),          // 21: redoubt.admin.v1.ListExportsRequest
-	(*ListExportsResponse)(nil),         // 22: redoubt.admin.v1.ListExportsResponse
-	(*Export)(nil),                      // 23: redoubt.admin.v1.Export
-	(*TestFailoverRequest)(nil),         // 24: redoubt.admin.v1.TestFailoverRequest
-	(*TestFailoverResponse)(nil),        // 25: redoubt.admin.v1.TestFailoverResponse
-	(*CleanupTestRequest)(nil),          // 26: redoubt.admin.v1.CleanupTestRequest
-	(*CleanupTestResponse)(nil),         // 27: redoubt.admin.v1.CleanupTestResponse
-	(*UnplannedFailoverRequest)(nil),    // 28: redoubt.admin.v1.UnplannedFailoverRequest
-	(*UnplannedFailoverResponse)(nil),   // 29: redoubt.admin.v1.UnplannedFailoverResponse
-	(*ChangeRecoveryPointRequest)(nil),  // 30: redoubt.admin.v1.ChangeRecoveryPointRequest
-	(*ChangeRecoveryPointResponse)(nil), // 31: redoubt.admin.v1.ChangeRecoveryPointResponse
-	(*CommitFailoverRequest)(nil),       // 32: redoubt.admin.v1.CommitFailoverRequest
-	(*CommitFailoverResponse)(nil),      // 33: redoubt.admin.v1.CommitFailoverResponse
-	(*CancelFailoverRequest)(nil),       // 34: redoubt.admin.v1.CancelFailoverRequest
-	(*CancelFailoverResponse)(nil),      // 35: redoubt.admin.v1.CancelFailoverResponse
-	(*ReverseReplicateRequest)(nil),     // 36: redoubt.admin.v1.ReverseReplicateRequest
-	(*ReverseReplicateResponse)(nil),    // 37: redoubt.admin.v1.ReverseReplicateResponse
-	(*FailbackRequest)(nil),             // 38: redoubt.admin.v1.FailbackRequest
-	(*FailbackResponse)(nil),            // 39: redoubt.admin.v1.FailbackResponse
-	(*GetLossReceiptRequest)(nil),       // 40: redoubt.admin.v1.GetLossReceiptRequest
-	(*GetLossReceiptResponse)(nil),      // 41: redoubt.admin.v1.GetLossReceiptResponse
-	(*LossReceipt)(nil),                 // 42: redoubt.admin.v1.LossReceipt
-	(*LostWrite)(nil),                   // 43: redoubt.admin.v1.LostWrite
-	(*DiskExtents)(nil),                 // 44: redoubt.admin.v1.DiskExtents
-	(*ErrorDetail)(nil),                 // 45: redoubt.admin.v1.ErrorDetail
-	(*timestamppb.Timestamp)(nil),       // 46: google.protobuf.Timestamp
+	(*Histogram)(nil),                   // 16: redoubt.admin.v1.Histogram
+	(*HistogramBucket)(nil),             // 17: redoubt.admin.v1.HistogramBucket
+	(*DiskFigures)(nil),                 // 18: redoubt.admin.v1.DiskFigures
+	(*DiskRates)(nil),                   // 19: redoubt.admin.v1.DiskRates
+	(*GroupFigures)(nil),                // 20: redoubt.admin.v1.GroupFigures
+	(*JournalFigures)(nil),              // 21: redoubt.admin.v1.JournalFigures
+	(*JournalRates)(nil),                // 22: redoubt.admin.v1.JournalRates
+	(*ShipFigures)(nil),                 // 23: redoubt.admin.v1.ShipFigures
+	(*ShipRates)(nil),                   // 24: redoubt.admin.v1.ShipRates
+	(*ListPointsRequest)(nil),           // 25: redoubt.admin.v1.ListPointsRequest
+	(*ListPointsResponse)(nil),          // 26: redoubt.admin.v1.ListPointsResponse
+	(*Point)(nil),                       // 27: redoubt.admin.v1.Point
+	(*AddBookmarkRequest)(nil),          // 28: redoubt.admin.v1.AddBookmarkRequest
+	(*AddBookmarkResponse)(nil),         // 29: redoubt.admin.v1.AddBookmarkResponse
+	(*ListExportsRequest)(nil),          // 30: redoubt.admin.v1.ListExportsRequest
+	(*ListExportsResponse)(nil),         // 31: redoubt.admin.v1.ListExportsResponse
+	(*Export)(nil),                      // 32: redoubt.admin.v1.Export
+	(*TestFailoverRequest)(nil),         // 33: redoubt.admin.v1.TestFailoverRequest
+	(*TestFailoverResponse)(nil),        // 34: redoubt.admin.v1.TestFailoverResponse
+	(*CleanupTestRequest)(nil),          // 35: redoubt.admin.v1.CleanupTestRequest
+	(*CleanupTestResponse)(nil),         // 36: redoubt.admin.v1.CleanupTestResponse
+	(*UnplannedFailoverRequest)(nil),    // 37: redoubt.admin.v1.UnplannedFailoverRequest
+	(*UnplannedFailoverResponse)(nil),   // 38: redoubt.admin.v1.UnplannedFailoverResponse
+	(*ChangeRecoveryPointRequest)(nil),  // 39: redoubt.admin.v1.ChangeRecoveryPointRequest
+	(*ChangeRecoveryPointResponse)(nil), // 40: redoubt.admin.v1.ChangeRecoveryPointResponse
+	(*CommitFailoverRequest)(nil),       // 41: redoubt.admin.v1.CommitFailoverRequest
+	(*CommitFailoverResponse)(nil),      // 42: redoubt.admin.v1.CommitFailoverResponse
+	(*CancelFailoverRequest)(nil),       // 43: redoubt.admin.v1.CancelFailoverRequest
+	(*CancelFailoverResponse)(nil),      // 44: redoubt.admin.v1.CancelFailoverResponse
+	(*ReverseReplicateRequest)(nil),     // 45: redoubt.admin.v1.ReverseReplicateRequest
+	(*ReverseReplicateResponse)(nil),    // 46: redoubt.admin.v1.ReverseReplicateResponse
+	(*FailbackRequest)(nil),             // 47: redoubt.admin.v1.FailbackRequest
+	(*FailbackResponse)(nil),            // 48: redoubt.admin.v1.FailbackResponse
+	(*GetLossReceiptRequest)(nil),       // 49: redoubt.admin.v1.GetLossReceiptRequest
+	(*GetLossReceiptResponse)(nil),      // 50: redoubt.admin.v1.GetLossReceiptResponse
+	(*LossReceipt)(nil),                 // 51: redoubt.admin.v1.LossReceipt
+	(*LostWrite)(nil),                   // 52: redoubt.admin.v1.LostWrite
+	(*DiskExtents)(nil),                 // 53: redoubt.admin.v1.DiskExtents
+	(*ErrorDetail)(nil),                 // 54: redoubt.admin.v1.ErrorDetail
+	(*timestamppb.Timestamp)(nil),       // 55: google.protobuf.Timestamp
 }
 var file_admin_v1_admin_proto_depIdxs = []int32{
-	46, // 0: redoubt.admin.v1.PointSpec.time:type_name -> google.protobuf.Timestamp
+	55, // 0: redoubt.admin.v1.PointSpec.time:type_name -> google.protobuf.Timestamp
 	0,  // 1: redoubt.admin.v1.PointSpec.position:type_name -> redoubt.admin.v1.Position
-	7,  // 2: redoubt.admin.v1.GetStatusResponse.node:type_name -> redoubt.admin.v1.NodeInfo
-	8,  // 3: redoubt.admin.v1.GetStatusResponse.groups:type_name -> redoubt.admin.v1.Group
-	15, // 4: redoubt.admin.v1.GetStatusResponse.cluster:type_name -> redoubt.admin.v1.ClusterNode
-	46, // 5: redoubt.admin.v1.NodeInfo.started:type_name -> google.protobuf.Timestamp
-	46, // 6: redoubt.admin.v1.NodeInfo.now:type_name -> google.protobuf.Timestamp
-	1,  // 7: redoubt.admin.v1.Group.lineage:type_name -> redoubt.admin.v1.Fork
-	0,  // 8: redoubt.admin.v1.Group.head:type_name -> redoubt.admin.v1.Position
-	46, // 9: redoubt.admin.v1.Group.head_time:type_name -> google.protobuf.Timestamp
-	0,  // 10: redoubt.admin.v1.Group.committed:type_name -> redoubt.admin.v1.Position
-	46, // 11: redoubt.admin.v1.Group.committed_time:type_name -> google.protobuf.Timestamp
-	9,  // 12: redoubt.admin.v1.Group.copy:type_name -> redoubt.admin.v1.CopyProgress
-	10, // 13: redoubt.admin.v1.Group.journal:type_name -> redoubt.admin.v1.Journal
-	11, // 14: redoubt.admin.v1.Group.link:type_name -> redoubt.admin.v1.Link
-	12, // 15: redoubt.admin.v1.Group.redundancy:type_name -> redoubt.admin.v1.Redundancy
-	4,  // 16: redoubt.admin.v1.Group.disks:type_name -> redoubt.admin.v1.Disk
-	13, // 17: redoubt.admin.v1.Group.promotion:type_name -> redoubt.admin.v1.Promotion
-	14, // 18: redoubt.admin.v1.Group.reverse:type_name -> redoubt.admin.v1.Reverse
-	46, // 19: redoubt.admin.v1.Link.last_contact:type_name -> google.protobuf.Timestamp
-	0,  // 20: redoubt.admin.v1.Promotion.position:type_name -> redoubt.admin.v1.Position
-	46, // 21: redoubt.admin.v1.Promotion.point_time:type_name -> google.protobuf.Timestamp
-	46, // 22: redoubt.admin.v1.Promotion.promoted:type_name -> google.protobuf.Timestamp
-	46, // 23: redoubt.admin.v1.Promotion.known_head_time:type_name -> google.protobuf.Timestamp
-	46, // 24: redoubt.admin.v1.Promotion.unknown_since:type_name -> google.protobuf.Timestamp
-	0,  // 25: redoubt.admin.v1.Reverse.committed:type_name -> redoubt.admin.v1.Position
-	46, // 26: redoubt.admin.v1.ClusterNode.last_contact:type_name -> google.protobuf.Timestamp
-	46, // 27: redoubt.admin.v1.ListPointsRequest.around:type_name -> google.protobuf.Timestamp
-	18, // 28: redoubt.admin.v1.ListPointsResponse.points:type_name -> redoubt.admin.v1.Point
-	18, // 29: redoubt.admin.v1.ListPointsResponse.earliest:type_name -> redoubt.admin.v1.Point
-	18, // 30: redoubt.admin.v1.ListPointsResponse.latest:type_name -> redoubt.admin.v1.Point
-	0,  // 31: redoubt.admin.v1.Point.position:type_name -> redoubt.admin.v1.Position
-	46, // 32: redoubt.admin.v1.Point.time:type_name -> google.protobuf.Timestamp
-	46, // 33: redoubt.admin.v1.Point.first_time:type_name -> google.protobuf.Timestamp
-	0,  // 34: redoubt.admin.v1.AddBookmarkResponse.position:type_name -> redoubt.admin.v1.Position
-	46, // 35: redoubt.admin.v1.AddBookmarkResponse.time:type_name -> google.protobuf.Timestamp
-	23, // 36: redoubt.admin.v1.ListExportsResponse.exports:type_name -> redoubt.admin.v1.Export
-	0,  // 37: redoubt.admin.v1.Export.position:type_name -> redoubt.admin.v1.Position
-	46, // 38: redoubt.admin.v1.Export.time:type_name -> google.protobuf.Timestamp
-	4,  // 39: redoubt.admin.v1.Export.disks:type_name -> redoubt.admin.v1.Disk
-	46, // 40: redoubt.admin.v1.Export.created:type_name -> google.protobuf.Timestamp
-	3,  // 41: redoubt.admin.v1.TestFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	23, // 42: redoubt.admin.v1.TestFailoverResponse.export:type_name -> redoubt.admin.v1.Export
-	3,  // 43: redoubt.admin.v1.UnplannedFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	13, // 44: redoubt.admin.v1.UnplannedFailoverResponse.promotion:type_name -> redoubt.admin.v1.Promotion
-	23, // 45: redoubt.admin.v1.UnplannedFailoverResponse.export:type_name -> redoubt.admin.v1.Export
-	3,  // 46: redoubt.admin.v1.ChangeRecoveryPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	13, // 47: redoubt.admin.v1.ChangeRecoveryPointResponse.promotion:type_name -> redoubt.admin.v1.Promotion
-	23, // 48: redoubt.admin.v1.ChangeRecoveryPointResponse.export:type_name -> redoubt.admin.v1.Export
-	0,  // 49: redoubt.admin.v1.CommitFailoverResponse.position:type_name -> redoubt.admin.v1.Position
-	0,  // 50: redoubt.admin.v1.ReverseReplicateResponse.fork:type_name -> redoubt.admin.v1.Position
-	44, // 51: redoubt.admin.v1.ReverseReplicateResponse.disks:type_name -> redoubt.admin.v1.DiskExtents
-	0,  // 52: redoubt.admin.v1.FailbackResponse.position:type_name -> redoubt.admin.v1.Position
-	42, // 53: redoubt.admin.v1.GetLossReceiptResponse.receipt:type_name -> redoubt.admin.v1.LossReceipt
-	0,  // 54: redoubt.admin.v1.LossReceipt.fork:type_name -> redoubt.admin.v1.Position
-	46, // 55: redoubt.admin.v1.LossReceipt.fork_time:type_name -> google.protobuf.Timestamp
-	0,  // 56: redoubt.admin.v1.LossReceipt.old_head:type_name -> redoubt.admin.v1.Position
-	46, // 57: redoubt.admin.v1.LossReceipt.old_head_time:type_name -> google.protobuf.Timestamp
-	46, // 58: redoubt.admin.v1.LossReceipt.unknown_since:type_name -> google.protobuf.Timestamp
-	46, // 59: redoubt.admin.v1.LossReceipt.first_time:type_name -> google.protobuf.Timestamp
-	46, // 60: redoubt.admin.v1.LossReceipt.last_time:type_name -> google.protobuf.Timestamp
-	43, // 61: redoubt.admin.v1.LossReceipt.writes:type_name -> redoubt.admin.v1.LostWrite
-	44, // 62: redoubt.admin.v1.LossReceipt.disks:type_name -> redoubt.admin.v1.DiskExtents
-	46, // 63: redoubt.admin.v1.LostWrite.time:type_name -> google.protobuf.Timestamp
-	2,  // 64: redoubt.admin.v1.LostWrite.extent:type_name -> redoubt.admin.v1.Extent
-	2,  // 65: redoubt.admin.v1.DiskExtents.extents:type_name -> redoubt.admin.v1.Extent
-	5,  // 66: redoubt.admin.v1.AdminService.GetStatus:input_type -> redoubt.admin.v1.GetStatusRequest
-	16, // 67: redoubt.admin.v1.AdminService.ListPoints:input_type -> redoubt.admin.v1.ListPointsRequest
-	21, // 68: redoubt.admin.v1.AdminService.ListExports:input_type -> redoubt.admin.v1.ListExportsRequest
-	40, // 69: redoubt.admin.v1.AdminService.GetLossReceipt:input_type -> redoubt.admin.v1.GetLossReceiptRequest
-	19, // 70: redoubt.admin.v1.AdminService.AddBookmark:input_type -> redoubt.admin.v1.AddBookmarkRequest
-	24, // 71: redoubt.admin.v1.AdminService.TestFailover:input_type -> redoubt.admin.v1.TestFailoverRequest
-	26, // 72: redoubt.admin.v1.AdminService.CleanupTest:input_type -> redoubt.admin.v1.CleanupTestRequest
-	28, // 73: redoubt.admin.v1.AdminService.UnplannedFailover:input_type -> redoubt.admin.v1.UnplannedFailoverRequest
-	30, // 74: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:input_type -> redoubt.admin.v1.ChangeRecoveryPointRequest
-	32, // 75: redoubt.admin.v1.AdminService.CommitFailover:input_type -> redoubt.admin.v1.CommitFailoverRequest
-	34, // 76: redoubt.admin.v1.AdminService.CancelFailover:input_type -> redoubt.admin.v1.CancelFailoverRequest
-	36, // 77: redoubt.admin.v1.AdminService.ReverseReplicate:input_type -> redoubt.admin.v1.ReverseReplicateRequest
-	38, // 78: redoubt.admin.v1.AdminService.Failback:input_type -> redoubt.admin.v1.FailbackRequest
-	6,  // 79: redoubt.admin.v1.AdminService.GetStatus:output_type -> redoubt.admin.v1.GetStatusResponse
-	17, // 80: redoubt.admin.v1.AdminService.ListPoints:output_type -> redoubt.admin.v1.ListPointsResponse
-	22, // 81: redoubt.admin.v1.AdminService.ListExports:output_type -> redoubt.admin.v1.ListExportsResponse
-	41, // 82: redoubt.admin.v1.AdminService.GetLossReceipt:output_type -> redoubt.admin.v1.GetLossReceiptResponse
-	20, // 83: redoubt.admin.v1.AdminService.AddBookmark:output_type -> redoubt.admin.v1.AddBookmarkResponse
-	25, // 84: redoubt.admin.v1.AdminService.TestFailover:output_type -> redoubt.admin.v1.TestFailoverResponse
-	27, // 85: redoubt.admin.v1.AdminService.CleanupTest:output_type -> redoubt.admin.v1.CleanupTestResponse
-	29, // 86: redoubt.admin.v1.AdminService.UnplannedFailover:output_type -> redoubt.admin.v1.UnplannedFailoverResponse
-	31, // 87: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:output_type -> redoubt.admin.v1.ChangeRecoveryPointResponse
-	33, // 88: redoubt.admin.v1.AdminService.CommitFailover:output_type -> redoubt.admin.v1.CommitFailoverResponse
-	35, // 89: redoubt.admin.v1.AdminService.CancelFailover:output_type -> redoubt.admin.v1.CancelFailoverResponse
-	37, // 90: redoubt.admin.v1.AdminService.ReverseReplicate:output_type -> redoubt.admin.v1.ReverseReplicateResponse
-	39, // 91: redoubt.admin.v1.AdminService.Failback:output_type -> redoubt.admin.v1.FailbackResponse
-	79, // [79:92] is the sub-list for method output_type
-	66, // [66:79] is the sub-list for method input_type
-	66, // [66:66] is the sub-list for extension type_name
-	66, // [66:66] is the sub-list for extension extendee
-	0,  // [0:66] is the sub-list for field type_name
+	18, // 2: redoubt.admin.v1.Disk.figures:type_name -> redoubt.admin.v1.DiskFigures
+	7,  // 3: redoubt.admin.v1.GetStatusResponse.node:type_name -> redoubt.admin.v1.NodeInfo
+	8,  // 4: redoubt.admin.v1.GetStatusResponse.groups:type_name -> redoubt.admin.v1.Group
+	15, // 5: redoubt.admin.v1.GetStatusResponse.cluster:type_name -> redoubt.admin.v1.ClusterNode
+	55, // 6: redoubt.admin.v1.NodeInfo.started:type_name -> google.protobuf.Timestamp
+	55, // 7: redoubt.admin.v1.NodeInfo.now:type_name -> google.protobuf.Timestamp
+	1,  // 8: redoubt.admin.v1.Group.lineage:type_name -> redoubt.admin.v1.Fork
+	0,  // 9: redoubt.admin.v1.Group.head:type_name -> redoubt.admin.v1.Position
+	55, // 10: redoubt.admin.v1.Group.head_time:type_name -> google.protobuf.Timestamp
+	0,  // 11: redoubt.admin.v1.Group.committed:type_name -> redoubt.admin.v1.Position
+	55, // 12: redoubt.admin.v1.Group.committed_time:type_name -> google.protobuf.Timestamp
+	9,  // 13: redoubt.admin.v1.Group.copy:type_name -> redoubt.admin.v1.CopyProgress
+	10, // 14: redoubt.admin.v1.Group.journal:type_name -> redoubt.admin.v1.Journal
+	11, // 15: redoubt.admin.v1.Group.link:type_name -> redoubt.admin.v1.Link
+	12, // 16: redoubt.admin.v1.Group.redundancy:type_name -> redoubt.admin.v1.Redundancy
+	4,  // 17: redoubt.admin.v1.Group.disks:type_name -> redoubt.admin.v1.Disk
+	13, // 18: redoubt.admin.v1.Group.promotion:type_name -> redoubt.admin.v1.Promotion
+	14, // 19: redoubt.admin.v1.Group.reverse:type_name -> redoubt.admin.v1.Reverse
+	20, // 20: redoubt.admin.v1.Group.figures:type_name -> redoubt.admin.v1.GroupFigures
+	21, // 21: redoubt.admin.v1.Journal.figures:type_name -> redoubt.admin.v1.JournalFigures
+	55, // 22: redoubt.admin.v1.Link.last_contact:type_name -> google.protobuf.Timestamp
+	23, // 23: redoubt.admin.v1.Link.figures:type_name -> redoubt.admin.v1.ShipFigures
+	0,  // 24: redoubt.admin.v1.Promotion.position:type_name -> redoubt.admin.v1.Position
+	55, // 25: redoubt.admin.v1.Promotion.point_time:type_name -> google.protobuf.Timestamp
+	55, // 26: redoubt.admin.v1.Promotion.promoted:type_name -> google.protobuf.Timestamp
+	55, // 27: redoubt.admin.v1.Promotion.known_head_time:type_name -> google.protobuf.Timestamp
+	55, // 28: redoubt.admin.v1.Promotion.unknown_since:type_name -> google.protobuf.Timestamp
+	0,  // 29: redoubt.admin.v1.Reverse.committed:type_name -> redoubt.admin.v1.Position
+	23, // 30: redoubt.admin.v1.Reverse.figures:type_name -> redoubt.admin.v1.ShipFigures
+	55, // 31: redoubt.admin.v1.ClusterNode.last_contact:type_name -> google.protobuf.Timestamp
+	17, // 32: redoubt.admin.v1.Histogram.buckets:type_name -> redoubt.admin.v1.HistogramBucket
+	16, // 33: redoubt.admin.v1.DiskFigures.read_latency_ns:type_name -> redoubt.admin.v1.Histogram
+	16, // 34: redoubt.admin.v1.DiskFigures.write_latency_ns:type_name -> redoubt.admin.v1.Histogram
+	16, // 35: redoubt.admin.v1.DiskFigures.flush_latency_ns:type_name -> redoubt.admin.v1.Histogram
+	19, // 36: redoubt.admin.v1.DiskFigures.rates:type_name -> redoubt.admin.v1.DiskRates
+	16, // 37: redoubt.admin.v1.JournalFigures.fdatasync_ns:type_name -> redoubt.admin.v1.Histogram
+	16, // 38: redoubt.admin.v1.JournalFigures.commit_records:type_name -> redoubt.admin.v1.Histogram
+	16, // 39: redoubt.admin.v1.JournalFigures.commit_callers:type_name -> redoubt.admin.v1.Histogram
+	22, // 40: redoubt.admin.v1.JournalFigures.rates:type_name -> redoubt.admin.v1.JournalRates
+	24, // 41: redoubt.admin.v1.ShipFigures.rates:type_name -> redoubt.admin.v1.ShipRates
+	55, // 42: redoubt.admin.v1.ListPointsRequest.around:type_name -> google.protobuf.Timestamp
+	27, // 43: redoubt.admin.v1.ListPointsResponse.points:type_name -> redoubt.admin.v1.Point
+	27, // 44: redoubt.admin.v1.ListPointsResponse.earliest:type_name -> redoubt.admin.v1.Point
+	27, // 45: redoubt.admin.v1.ListPointsResponse.latest:type_name -> redoubt.admin.v1.Point
+	0,  // 46: redoubt.admin.v1.Point.position:type_name -> redoubt.admin.v1.Position
+	55, // 47: redoubt.admin.v1.Point.time:type_name -> google.protobuf.Timestamp
+	55, // 48: redoubt.admin.v1.Point.first_time:type_name -> google.protobuf.Timestamp
+	0,  // 49: redoubt.admin.v1.AddBookmarkResponse.position:type_name -> redoubt.admin.v1.Position
+	55, // 50: redoubt.admin.v1.AddBookmarkResponse.time:type_name -> google.protobuf.Timestamp
+	32, // 51: redoubt.admin.v1.ListExportsResponse.exports:type_name -> redoubt.admin.v1.Export
+	0,  // 52: redoubt.admin.v1.Export.position:type_name -> redoubt.admin.v1.Position
+	55, // 53: redoubt.admin.v1.Export.time:type_name -> google.protobuf.Timestamp
+	4,  // 54: redoubt.admin.v1.Export.disks:type_name -> redoubt.admin.v1.Disk
+	55, // 55: redoubt.admin.v1.Export.created:type_name -> google.protobuf.Timestamp
+	3,  // 56: redoubt.admin.v1.TestFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	32, // 57: redoubt.admin.v1.TestFailoverResponse.export:type_name -> redoubt.admin.v1.Export
+	3,  // 58: redoubt.admin.v1.UnplannedFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	13, // 59: redoubt.admin.v1.UnplannedFailoverResponse.promotion:type_name -> redoubt.admin.v1.Promotion
+	32, // 60: redoubt.admin.v1.UnplannedFailoverResponse.export:type_name -> redoubt.admin.v1.Export
+	3,  // 61: redoubt.admin.v1.ChangeRecoveryPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	13, // 62: redoubt.admin.v1.ChangeRecoveryPointResponse.promotion:type_name -> redoubt.admin.v1.Promotion
+	32, // 63: redoubt.admin.v1.ChangeRecoveryPointResponse.export:type_name -> redoubt.admin.v1.Export
+	0,  // 64: redoubt.admin.v1.CommitFailoverResponse.position:type_name -> redoubt.admin.v1.Position
+	0,  // 65: redoubt.admin.v1.ReverseReplicateResponse.fork:type_name -> redoubt.admin.v1.Position
+	53, // 66: redoubt.admin.v1.ReverseReplicateResponse.disks:type_name -> redoubt.admin.v1.DiskExtents
+	0,  // 67: redoubt.admin.v1.FailbackResponse.position:type_name -> redoubt.admin.v1.Position
+	51, // 68: redoubt.admin.v1.GetLossReceiptResponse.receipt:type_name -> redoubt.admin.v1.LossReceipt
+	0,  // 69: redoubt.admin.v1.LossReceipt.fork:type_name -> redoubt.admin.v1.Position
+	55, // 70: redoubt.admin.v1.LossReceipt.fork_time:type_name -> google.protobuf.Timestamp
+	0,  // 71: redoubt.admin.v1.LossReceipt.old_head:type_name -> redoubt.admin.v1.Position
+	55, // 72: redoubt.admin.v1.LossReceipt.old_head_time:type_name -> google.protobuf.Timestamp
+	55, // 73: redoubt.admin.v1.LossReceipt.unknown_since:type_name -> google.protobuf.Timestamp
+	55, // 74: redoubt.admin.v1.LossReceipt.first_time:type_name -> google.protobuf.Timestamp
+	55, // 75: redoubt.admin.v1.LossReceipt.last_time:type_name -> google.protobuf.Timestamp
+	52, // 76: redoubt.admin.v1.LossReceipt.writes:type_name -> redoubt.admin.v1.LostWrite
+	53, // 77: redoubt.admin.v1.LossReceipt.disks:type_name -> redoubt.admin.v1.DiskExtents
+	55, // 78: redoubt.admin.v1.LostWrite.time:type_name -> google.protobuf.Timestamp
+	2,  // 79: redoubt.admin.v1.LostWrite.extent:type_name -> redoubt.admin.v1.Extent
+	2,  // 80: redoubt.admin.v1.DiskExtents.extents:type_name -> redoubt.admin.v1.Extent
+	5,  // 81: redoubt.admin.v1.AdminService.GetStatus:input_type -> redoubt.admin.v1.GetStatusRequest
+	25, // 82: redoubt.admin.v1.AdminService.ListPoints:input_type -> redoubt.admin.v1.ListPointsRequest
+	30, // 83: redoubt.admin.v1.AdminService.ListExports:input_type -> redoubt.admin.v1.ListExportsRequest
+	49, // 84: redoubt.admin.v1.AdminService.GetLossReceipt:input_type -> redoubt.admin.v1.GetLossReceiptRequest
+	28, // 85: redoubt.admin.v1.AdminService.AddBookmark:input_type -> redoubt.admin.v1.AddBookmarkRequest
+	33, // 86: redoubt.admin.v1.AdminService.TestFailover:input_type -> redoubt.admin.v1.TestFailoverRequest
+	35, // 87: redoubt.admin.v1.AdminService.CleanupTest:input_type -> redoubt.admin.v1.CleanupTestRequest
+	37, // 88: redoubt.admin.v1.AdminService.UnplannedFailover:input_type -> redoubt.admin.v1.UnplannedFailoverRequest
+	39, // 89: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:input_type -> redoubt.admin.v1.ChangeRecoveryPointRequest
+	41, // 90: redoubt.admin.v1.AdminService.CommitFailover:input_type -> redoubt.admin.v1.CommitFailoverRequest
+	43, // 91: redoubt.admin.v1.AdminService.CancelFailover:input_type -> redoubt.admin.v1.CancelFailoverRequest
+	45, // 92: redoubt.admin.v1.AdminService.ReverseReplicate:input_type -> redoubt.admin.v1.ReverseReplicateRequest
+	47, // 93: redoubt.admin.v1.AdminService.Failback:input_type -> redoubt.admin.v1.FailbackRequest
+	6,  // 94: redoubt.admin.v1.AdminService.GetStatus:output_type -> redoubt.admin.v1.GetStatusResponse
+	26, // 95: redoubt.admin.v1.AdminService.ListPoints:output_type -> redoubt.admin.v1.ListPointsResponse
+	31, // 96: redoubt.admin.v1.AdminService.ListExports:output_type -> redoubt.admin.v1.ListExportsResponse
+	50, // 97: redoubt.admin.v1.AdminService.GetLossReceipt:output_type -> redoubt.admin.v1.GetLossReceiptResponse
+	29, // 98: redoubt.admin.v1.AdminService.AddBookmark:output_type -> redoubt.admin.v1.AddBookmarkResponse
+	34, // 99: redoubt.admin.v1.AdminService.TestFailover:output_type -> redoubt.admin.v1.TestFailoverResponse
+	36, // 100: redoubt.admin.v1.AdminService.CleanupTest:output_type -> redoubt.admin.v1.CleanupTestResponse
+	38, // 101: redoubt.admin.v1.AdminService.UnplannedFailover:output_type -> redoubt.admin.v1.UnplannedFailoverResponse
+	40, // 102: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:output_type -> redoubt.admin.v1.ChangeRecoveryPointResponse
+	42, // 103: redoubt.admin.v1.AdminService.CommitFailover:output_type -> redoubt.admin.v1.CommitFailoverResponse
+	44, // 104: redoubt.admin.v1.AdminService.CancelFailover:output_type -> redoubt.admin.v1.CancelFailoverResponse
+	46, // 105: redoubt.admin.v1.AdminService.ReverseReplicate:output_type -> redoubt.admin.v1.ReverseReplicateResponse
+	48, // 106: redoubt.admin.v1.AdminService.Failback:output_type -> redoubt.admin.v1.FailbackResponse
+	94, // [94:107] is the sub-list for method output_type
+	81, // [81:94] is the sub-list for method input_type
+	81, // [81:81] is the sub-list for extension type_name
+	81, // [81:81] is the sub-list for extension extendee
+	0,  // [0:81] is the sub-list for field type_name
 }
 
 func init() { file_admin_v1_admin_proto_init() }
@@ -3943,13 +4999,15 @@ func file_admin_v1_admin_proto_init() {
 	}
 	file_admin_v1_admin_proto_msgTypes[8].OneofWrappers = []any{}
 	file_admin_v1_admin_proto_msgTypes[14].OneofWrappers = []any{}
+	file_admin_v1_admin_proto_msgTypes[19].OneofWrappers = []any{}
+	file_admin_v1_admin_proto_msgTypes[22].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_admin_v1_admin_proto_rawDesc), len(file_admin_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   46,
+			NumMessages:   55,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

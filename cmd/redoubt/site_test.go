@@ -25,6 +25,7 @@ type site struct {
 	at    *adminv1.Position
 	tests map[string]*adminv1.Export
 	polls int
+	looks int // at the group live
 }
 
 func newSite() *site {
@@ -86,6 +87,9 @@ func (s *site) resolve(p *adminv1.PointSpec) (*adminv1.Position, error) {
 func (s *site) GetStatus(_ context.Context, r *adminv1.GetStatusRequest) (*adminv1.GetStatusResponse, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if r.Group == "live" {
+		return s.live(), nil
+	}
 	if r.Group != "" {
 		if err := known("status", r.Group); err != nil {
 			return nil, err

@@ -16,17 +16,19 @@ import (
 func statusCommand(a *app) *cobra.Command {
 	var watch bool
 	var every time.Duration
+	var count int
 	c := &cobra.Command{
 		Use: "status [GROUP]", Short: "the node, its groups and the cluster", Args: args("[GROUP]"),
 		RunE: a.runE(func(c *cobra.Command, args []string) error {
 			if !watch {
 				return a.status(c.Context(), optional(args, 0))
 			}
-			return a.watchStatus(c.Context(), optional(args, 0), every)
+			return a.watchStatus(c.Context(), optional(args, 0), every, count)
 		}),
 	}
-	c.Flags().BoolVarP(&watch, "watch", "w", false, "repeat until interrupted")
+	c.Flags().BoolVarP(&watch, "watch", "w", false, "show rates between two looks, until interrupted")
 	c.Flags().DurationVar(&every, "every", time.Second, "how often, with --watch")
+	c.Flags().IntVar(&count, "count", 0, "end after so many looks, with --watch; 0: never")
 	return c
 }
 
@@ -36,26 +38,6 @@ func (a *app) status(ctx context.Context, group string) error {
 		return err
 	}
 	return a.show(st, func(w io.Writer) { printStatus(w, st) })
-}
-
-// watchStatus goes on when the node does not answer: that is when an operator
-// watches most closely.
-func (a *app) watchStatus(ctx context.Context, group string, every time.Duration) error {
-	tick := time.NewTicker(max(every, 100*time.Millisecond))
-	defer tick.Stop()
-	for {
-		if !a.json {
-			fmt.Fprint(a.out, "\x1b[H\x1b[2J")
-		}
-		if err := a.status(ctx, group); err != nil && ctx.Err() == nil {
-			a.finish(ctx, err)
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-	}
 }
 
 func printStatus(w io.Writer, st *adminv1.GetStatusResponse) {

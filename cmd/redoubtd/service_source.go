@@ -33,7 +33,7 @@ func (s *service) sourceGroup(st source.Status) *adminv1.Group {
 		Lineage: admin.FromLineage(st.Role.Lineage), Source: s.node.cfg.Name, SourceAddress: s.node.cfg.Advertise,
 		Head: admin.FromPosition(st.Head), HeadTime: stamp(st.HeadAt), DurableLsn: uint64(st.Durable), AppliedLsn: uint64(st.Applied),
 		Committed:      admin.FromPosition(redoubt.Position{Epoch: st.Role.Epoch, LSN: st.Acked}),
-		Journal:        &adminv1.Journal{UsedBytes: uint64(st.Journal.UsedBytes), MaxBytes: uint64(st.Journal.MaxBytes), TailLsn: uint64(st.Tail)},
+		Journal:        &adminv1.Journal{UsedBytes: uint64(st.Journal.UsedBytes), MaxBytes: uint64(st.Journal.MaxBytes), TailLsn: uint64(st.Tail), Figures: journalFigures(st.Journal, st.Figures)},
 		Copy:           &adminv1.CopyProgress{DoneBytes: st.CopyDone, TotalBytes: st.CopyTotal, Complete: st.CopyComplete},
 		HasLossReceipt: st.HasReceipt, LagSeconds: lag(st.AckedAt), Link: &adminv1.Link{},
 	}
@@ -57,7 +57,7 @@ func (s *service) sourceGroup(st source.Status) *adminv1.Group {
 	if st.Err != nil {
 		out.Error, out.Hint = st.Err.Error(), redoubt.Hint(st.Err)
 	}
-	out.Disks = sourceDisks(st)
+	out.Disks, out.Figures = sourceDisks(st), groupFigures(st.Images)
 	return out
 }
 
@@ -86,7 +86,8 @@ func readOnlyReason(st source.Status) string {
 func sourceDisks(st source.Status) []*adminv1.Disk {
 	var out []*adminv1.Disk
 	for _, d := range st.Disks {
-		a := &adminv1.Disk{Id: uint32(d.ID), Name: d.Name, Size: d.Size, Path: st.Paths[d.Name], Socket: st.Socket, Export: d.Name, Uri: nbdURI(d.Name, st.Socket)}
+		a := &adminv1.Disk{Id: uint32(d.ID), Name: d.Name, Size: d.Size, Path: st.Paths[d.Name], Socket: st.Socket, Export: d.Name, Uri: nbdURI(d.Name, st.Socket),
+			Clients: uint32(st.Clients[d.Name]), Figures: diskFigures(st.Images, d.ID)}
 		if st.Role.Mode != source.ModeWriter {
 			a.ReadOnly, a.ReadOnlyReason = true, readOnlyReason(st)
 		}

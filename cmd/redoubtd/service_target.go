@@ -11,6 +11,7 @@ import (
 	"github.com/redoubt-dr/redoubt/cluster"
 	"github.com/redoubt-dr/redoubt/ship"
 	"github.com/redoubt-dr/redoubt/target/export"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
@@ -49,6 +50,9 @@ func (s *service) targetGroup(g cluster.Group) *adminv1.Group {
 		out.Disks = exportDisks(p.Instance)
 		out.Head, out.HeadTime = admin.FromPosition(p.Head), admin.FromNanos(p.HeadTime)
 		out.Link = link(p.Sender)
+		out.Figures = groupFigures(p.Instance.Stats())
+		st, f := p.Instance.Journal()
+		out.Journal = &adminv1.Journal{UsedBytes: uint64(st.UsedBytes), MaxBytes: uint64(st.MaxBytes), TailLsn: uint64(st.Tail), Figures: journalFigures(st, f)}
 		out.Reverse = reverseStatus(p.Reverse, g)
 	}
 	return out
@@ -122,14 +126,16 @@ func (s *service) exportInfo(in *export.Instance) *adminv1.Export {
 
 func exportDisks(in *export.Instance) []*adminv1.Disk {
 	var out []*adminv1.Disk
+	st := in.Stats()
 	for _, d := range in.Disks {
-		out = append(out, &adminv1.Disk{Id: uint32(d.ID), Name: d.Name, Size: d.Size, Socket: in.Socket, Export: d.Name, Uri: nbdURI(d.Name, in.Socket)})
+		out = append(out, &adminv1.Disk{Id: uint32(d.ID), Name: d.Name, Size: d.Size, Socket: in.Socket, Export: d.Name, Uri: nbdURI(d.Name, in.Socket),
+			Clients: uint32(in.Clients(d.Name)), Figures: diskFigures(st, d.ID)})
 	}
 	return out
 }
 
 func link(s ship.SenderStatus) *adminv1.Link {
-	l := &adminv1.Link{Connected: s.Connected, Peer: s.Peer, RawBytes: s.BytesRaw, WireBytes: s.BytesWire}
+	l := &adminv1.Link{Connected: s.Connected, Peer: s.Peer, RawBytes: s.BytesRaw, WireBytes: s.BytesWire, Figures: shipFigures(s)}
 	if s.LastError != nil {
 		l.LastError = s.LastError.Error()
 	}
@@ -142,7 +148,10 @@ func reverseStatus(r *export.ReverseStatus, g cluster.Group) *adminv1.Reverse {
 	}
 	out := &adminv1.Reverse{
 		Connected: r.Connected, Peer: "source/" + g.Source, BytesToCopy: r.Plan.Bytes, BytesCopied: r.Copied, WireBytes: r.BytesWire, RawBytes: r.BytesRaw,
-		InSync: r.InSync, Committed: admin.FromPosition(redoubt.Position{Epoch: g.Epoch, LSN: r.Acked}),
+		Figures: shipFigures(r.SenderStatus), InSync: r.InSync, Committed: admin.FromPosition(redoubt.Position{Epoch: g.Epoch, LSN: r.Acked}),
+	}
+	if r.Connected { // the age of what is not acknowledged is known while there is a stream
+		out.LagSeconds = proto.Float64(r.LagTime.Seconds())
 	}
 	if r.LastError != nil {
 		out.LastError = r.LastError.Error()

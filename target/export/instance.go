@@ -129,6 +129,17 @@ func (in *Instance) Bytes() uint64 {
 	return n
 }
 
+// Stats returns the figures of the disks.
+func (in *Instance) Stats() blockdev.Stats { return in.disks.Stats() }
+
+// Clients returns the number of NBD connections to a disk.
+func (in *Instance) Clients(disk string) int { return in.server.Clients(disk) }
+
+// Journal returns the figures of the journal of the writes made here.
+func (in *Instance) Journal() (journal.Stats, journal.Figures) {
+	return in.journal.Stats(), in.journal.Figures()
+}
+
 // Head returns the position of the last write made here.
 func (in *Instance) Head() redoubt.Position { return in.journal.Head() }
 

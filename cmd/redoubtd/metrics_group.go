@@ -1,0 +1,65 @@
+package main
+
+import adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
+
+func known[N uint32 | uint64 | float64](v N) (float64, bool) { return float64(v), true }
+
+func truth(b bool) (float64, bool) {
+	if b {
+		return 1, true
+	}
+	return 0, true
+}
+
+func groupShelf() shelf[*adminv1.Group] {
+	type group = *adminv1.Group
+	s := shelf[group]{prefix: "redoubt_group_", labels: []string{"group", "role", "state"}}
+	s.gauge("lag_seconds", "Age of the oldest write that is not safe at the secondary (RPO).",
+		func(g group) (float64, bool) { return g.GetLagSeconds(), g.LagSeconds != nil })
+	s.gauge("head_lsn", "Newest write known at the writer.", func(g group) (float64, bool) { return known(g.GetHead().GetLsn()) })
+	s.gauge("committed_lsn", "Newest write that is safe at the secondary.", func(g group) (float64, bool) { return known(g.GetCommitted().GetLsn()) })
+	s.gauge("epoch", "Number of the current writer.", func(g group) (float64, bool) { return known(g.GetEpoch()) })
+	s.gauge("read_only", "1 if the disks take no writes here.", func(g group) (float64, bool) { return truth(g.GetReadOnly()) })
+	s.gauge("journal_used_bytes", "Journal in use.", func(g group) (float64, bool) { return float64(g.GetJournal().GetUsedBytes()), g.Journal != nil })
+	s.gauge("journal_max_bytes", "Bound of the journal.", func(g group) (float64, bool) { return float64(g.GetJournal().GetMaxBytes()), g.Journal != nil })
+	s.gauge("degraded_segments", "Segments with fewer shards than the policy asks for.",
+		func(g group) (float64, bool) {
+			return float64(g.GetRedundancy().GetDegradedSegments()), g.Redundancy != nil
+		})
+	s.gauge("segments", "Segments stored.", func(g group) (float64, bool) { return float64(g.GetRedundancy().GetSegments()), g.Redundancy != nil })
+	return s
+}
+
+// imageShelf has how far the images are behind the journal.
+func imageShelf() shelf[*adminv1.GroupFigures] {
+	type figures = *adminv1.GroupFigures
+	s := shelf[figures]{prefix: "redoubt_apply_", labels: []string{"group", "role"}}
+	s.gauge("unapplied_writes", "Writes not yet in the images.", func(f figures) (float64, bool) { return known(f.UnappliedWrites) })
+	s.gauge("unapplied_bytes", "Memory that these writes hold.", func(f figures) (float64, bool) { return known(f.UnappliedBytes) })
+	s.gauge("unapplied_seconds", "Age of the oldest write not yet in the images.", func(f figures) (float64, bool) { return known(f.UnappliedSeconds) })
+	s.gauge("unsynced_writes", "Writes not yet durable in the images.", func(f figures) (float64, bool) { return known(f.UnsyncedWrites) })
+	s.gauge("unsynced_bytes", "Bytes of these writes.", func(f figures) (float64, bool) { return known(f.UnsyncedBytes) })
+	s.gauge("unsynced_seconds", "Age of the oldest write not yet durable in the images.", func(f figures) (float64, bool) { return known(f.UnsyncedSeconds) })
+	s.gauge("memory_bytes", "Memory used by writes not yet in the images.", func(f figures) (float64, bool) { return known(f.MemoryBytes) })
+	s.gauge("memory_limit_bytes", "Bound of that memory.", func(f figures) (float64, bool) { return known(f.MemoryLimitBytes) })
+	s.gauge("waiting_writers", "Writers held back for memory or journal space.", func(f figures) (float64, bool) { return known(f.WaitingWriters) })
+	s.counter("rounds_total", "Rounds that wrote to the images.", func(f figures) uint64 { return f.ApplyRounds })
+	return s
+}
+
+func journalShelf() shelf[*adminv1.Journal] {
+	type journal = *adminv1.Journal
+	s := shelf[journal]{prefix: "redoubt_journal_", labels: []string{"group", "role"}}
+	s.gauge("fill_ratio", "Part of the journal in use, 0 to 1.", func(j journal) (float64, bool) {
+		return float64(j.UsedBytes) / float64(max(1, j.MaxBytes)), j.MaxBytes > 0
+	})
+	s.gauge("segments", "Segments that hold records.", func(j journal) (float64, bool) { return known(j.Figures.Segments) })
+	s.gauge("files", "Segment files, with prepared and free ones.", func(j journal) (float64, bool) { return known(j.Figures.Files) })
+	s.counter("appends_total", "Appends.", func(j journal) uint64 { return j.Figures.Appends })
+	s.counter("records_total", "Records appended.", func(j journal) uint64 { return j.Figures.Records })
+	s.counter("sync_calls_total", "Calls that wanted records durable.", func(j journal) uint64 { return j.Figures.SyncCalls })
+	s.times("fdatasync_seconds", "Duration of an fdatasync of a segment.", func(j journal) *adminv1.Histogram { return j.Figures.FdatasyncNs })
+	s.sizes("commit_records", "Records made durable by one group commit.", func(j journal) *adminv1.Histogram { return j.Figures.CommitRecords })
+	s.sizes("commit_callers", "Callers that waited for one group commit.", func(j journal) *adminv1.Histogram { return j.Figures.CommitCallers })
+	return s
+}
