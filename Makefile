@@ -42,6 +42,7 @@ lint: ## gofmt, vet, staticcheck, shell syntax, generated code
 
 .PHONY: bench
 bench: deps build ## fio against loop devices and NBD servers, about 45 minutes; BENCH=-quick for 15; bench/results
+	@bash scripts/deps.sh nbd-server=nbd-server || echo "bench: goes on without nbd-server"
 	$(GO) run ./bench $(BENCH)
 
 .PHONY: bench-compare

@@ -10,8 +10,8 @@ import (
 
 // The chart's measures in pixels.
 const (
-	chartLeft, chartPlot, chartRight = 250, 560, 70
-	chartTop, chartRow, chartGap     = 70, 13, 14
+	chartLeft, chartPlot, chartRight = 150, 600, 50
+	chartTop, chartRow, chartGap     = 50, 14, 24
 )
 
 // palette has a colour for each rival that reads on white and on black.
@@ -30,30 +30,32 @@ func (r *results) chart() string {
 	y := chartTop
 	for _, j := range r.jobNames() {
 		fmt.Fprintf(&rows, `<text x="8" y="%d" class="job">%s</text>`+"\n", y+chartRow, html.EscapeString(j))
+		y += chartRow
 		for i, name := range rivals {
 			if c := r.cell(j, name); c != nil && c.Ratio > 0 {
 				y += chartRow
-				rows.WriteString(bar(c, r.goal(j, name), x, y-4, palette[i%len(palette)]))
+				rows.WriteString(bar(c, r.goal(j, name), x, y, palette[i%len(palette)]))
 			}
 		}
-		y += chartGap
+		y += chartGap - chartRow
 	}
-	return r.frame(rivals, lo, hi, x, y) + rows.String() + "</svg>\n"
+	return r.frame(lo, hi, x, y) + rows.String() + "</svg>\n"
 }
 
 func bar(c *cell, goal float64, x func(float64) float64, y int, colour string) string {
 	var b strings.Builder
+	fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="end">%s</text>`, chartLeft-8, y+4, html.EscapeString(c.Rival))
 	fmt.Fprintf(&b, `<g stroke="%s" fill="%s"><title>%s: %.2f (%.2f to %.2f)</title><path d="M%.1f %dH%.1f" stroke-width="2"/><circle cx="%.1f" cy="%d" r="4"/></g>`,
 		colour, colour, html.EscapeString(c.Job+", "+c.Rival), c.Ratio, c.Low, c.High, x(c.Low), y, x(c.High), x(c.Ratio), y)
 	if goal > 0 {
 		fmt.Fprintf(&b, `<path d="M%.1f %dv10" class="goal"/>`, x(goal), y-5)
 	}
-	fmt.Fprintf(&b, `<text x="%d" y="%d" class="num">%.2f</text>`+"\n", chartLeft+chartPlot+8, y+4, c.Ratio)
+	fmt.Fprintf(&b, `<text x="%d" y="%d">%.2f</text>`+"\n", chartLeft+chartPlot+8, y+4, c.Ratio)
 	return b.String()
 }
 
-// frame is the head of the file: colours for light and dark, legend, grid.
-func (r *results) frame(rivals []string, lo, hi float64, x func(float64) float64, bottom int) string {
+// frame is the head of the file: colours for light and dark, title, grid.
+func (r *results) frame(lo, hi float64, x func(float64) float64, bottom int) string {
 	var b strings.Builder
 	width := chartLeft + chartPlot + chartRight
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" font-family="sans-serif" font-size="11">
@@ -62,13 +64,8 @@ text{fill:#222}.back{fill:#fff}.grid{stroke:#ddd}.one{stroke:#777}.goal{stroke:#
 @media (prefers-color-scheme:dark){text{fill:#ddd}.back{fill:#14181d}.grid{stroke:#343b43}.one{stroke:#999}.goal{stroke:#eee}}
 </style>
 <rect width="100%%" height="100%%" class="back"/>
-<text x="8" y="18" font-size="13">IOPS of %s / IOPS of the rival; bars: single rounds; black or white tick: target; right of 1 is faster</text>
+<text x="8" y="18" font-size="13">IOPS of %s / IOPS of the rival: dot median, bar single rounds, upright tick target; right of 1: faster</text>
 `, width, bottom+8, width, bottom+8, html.EscapeString(r.Subject))
-	at := 8
-	for i, name := range rivals {
-		fmt.Fprintf(&b, `<circle cx="%d" cy="36" r="4" fill="%s"/><text x="%d" y="40">%s</text>`+"\n", at+4, palette[i%len(palette)], at+13, html.EscapeString(name))
-		at += 30 + 7*len(name)
-	}
 	for v := lo; v <= hi*1.001; v *= 2 {
 		class := "grid"
 		if v == 1 {

@@ -103,7 +103,8 @@ func (r *results) comparison() string {
 		}
 		b.WriteByte('\n')
 	}
-	return b.String() + fmt.Sprintf("~: p of the Mann-Whitney U test is not below %.2f (with %d rounds it cannot be below 4 a side)\n", significant, len(r.Cells[0].Runs))
+	fmt.Fprintf(&b, "~: p of the Mann-Whitney U test is not below %.2f; with less than 4 rounds it never is\n", significant)
+	return b.String()
 }
 
 // withSpread is a median and how far the farthest value is from it.

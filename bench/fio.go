@@ -27,6 +27,7 @@ type load struct {
 	job   job
 	seed  int     // the same for all rivals of a round
 	limit float64 // IOPS; 0: as fast as it can
+	secs  int     // length, but for the long disk, which is gone over once
 }
 
 // fioFile returns the job file: [global] with the target, then the job's own text.
@@ -35,7 +36,7 @@ func fioFile(o options, l load, t *target) string {
 	fmt.Fprintf(&b, "[global]\n%s\nsize=%d\nrandseed=%d\nrefill_buffers=1\nthread=1\ngroup_reporting=1\n",
 		strings.Join(t.engine, "\n"), o.diskSize(l.job.disk), l.seed)
 	if l.job.disk != diskLong {
-		fmt.Fprintf(&b, "time_based=1\nruntime=%d\n", o.seconds)
+		fmt.Fprintf(&b, "time_based=1\nruntime=%d\n", l.secs)
 	}
 	b.WriteString(l.job.text)
 	jobs := option(l.job.text, "numjobs", 1)

@@ -6,12 +6,12 @@ import (
 )
 
 func TestFioFile(t *testing.T) {
-	o := options{seconds: 3, size: 1 << 20, long: 8 << 20}
+	o := options{size: 1 << 20, long: 8 << 20}
 	j, err := parseJob("w", "; loop numjobs=16 iodepth=1\n[w]\nrw=randwrite\nnumjobs=4\n")
 	if err != nil {
 		t.Fatal(err)
 	}
-	nbd := fioFile(o, load{job: j, seed: 2, limit: 400}, &target{engine: []string{"ioengine=nbd"}})
+	nbd := fioFile(o, load{job: j, seed: 2, secs: 3, limit: 400}, &target{engine: []string{"ioengine=nbd"}})
 	for _, want := range []string{"ioengine=nbd\n", "size=1048576\n", "randseed=2\n", "runtime=3\n", "rate_iops=100\n"} {
 		if !strings.Contains(nbd, want) {
 			t.Errorf("no %q in\n%s", want, nbd)

@@ -12,7 +12,7 @@ import (
 // options are the command's flags.
 type options struct {
 	bin, dir, journalDir, jobs, results string
-	rounds, seconds                     int
+	rounds, seconds, rpoSeconds         int
 	size, long                          int64 // bytes of the disks
 	rivals, match                       *regexp.Regexp
 	replicate                           bool
@@ -33,6 +33,7 @@ func parse(args []string) (options, error) {
 	fs.StringVar(&o.results, "results", "bench/results", "folder for the results")
 	fs.IntVar(&o.rounds, "rounds", 5, "rounds; rivals take turns in each")
 	fs.IntVar(&o.seconds, "seconds", 3, "length of one measurement")
+	fs.IntVar(&o.rpoSeconds, "rpo-seconds", 15, "with -replicate: length of a run at half rate")
 	fs.Int64Var(&o.size, "mib", 512, "size of the disk in MiB")
 	fs.Int64Var(&o.long, "long-mib", 4096, "size in MiB of the disk that the sequential rows write once from end to end")
 	fs.BoolVar(&quick, "quick", false, "3 rounds of 2 s, long disk of 1 GiB")
@@ -52,7 +53,7 @@ func parse(args []string) (options, error) {
 	if quick || o.replicate {
 		preset(given, "long-mib", &o.long, 1024)
 	}
-	if o.rounds < 1 || o.seconds < 1 || o.size < 1 || o.long < 1 || fs.NArg() > 0 {
+	if o.rounds < 1 || o.seconds < 1 || o.rpoSeconds < 1 || o.size < 1 || o.long < 1 || fs.NArg() > 0 {
 		return o, fmt.Errorf("rounds, seconds and sizes must be positive, and nothing may follow the flags: %q", fs.Args())
 	}
 	o.size, o.long = o.size<<20, o.long<<20

@@ -22,7 +22,11 @@ func (o options) journalMax(j job) int64 {
 	if j.disk == diskLong {
 		return least + o.long + o.long/8
 	}
-	return least + j.journal<<20*int64(o.seconds)
+	seconds := o.seconds
+	if o.replicate {
+		seconds += o.rpoSeconds / 2
+	}
+	return least + j.journal<<20*int64(seconds)
 }
 
 // startRedoubt serves a protected disk. Without replication the targets are

@@ -82,7 +82,7 @@ func measureRPO(ctx context.Context, o options, l load, t *target, reached measu
 	if err := t.drain(ctx); err != nil {
 		return nil, err
 	}
-	l.limit = reached.IOPS / 2
+	l.limit, l.secs = reached.IOPS/2, o.rpoSeconds
 	r := &rpo{Job: l.job.name, LimitIOPS: l.limit}
 	done := make(chan error, 1)
 	go func() {

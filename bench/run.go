@@ -83,7 +83,7 @@ func (r *results) turn(ctx context.Context, o options, round, i int, j job, riva
 		if err != nil {
 			return fmt.Errorf("start %s for %s: %w", v.name, j.name, err)
 		}
-		err = r.one(ctx, o, load{job: j, seed: round + 1}, v.name, round, t)
+		err = r.one(ctx, o, load{job: j, seed: round + 1, secs: o.seconds}, v.name, round, t)
 		if err = errors.Join(err, t.stop()); err != nil {
 			return fmt.Errorf("%s on %s: %w", j.name, v.name, err)
 		}

@@ -58,7 +58,7 @@ func startServer(ctx context.Context, o options, j job, argv serverArgs) (*targe
 	}
 	if _, err := exec.LookPath(args[0]); err != nil {
 		os.RemoveAll(dir)
-		return nil, &skipError{args[0] + " is not installed"}
+		return nil, &skipError{args[0] + " is not installed (scripts/deps.sh, or the Debian package of that name)"}
 	}
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
