@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -18,6 +19,7 @@ type facts struct {
 	Memory     string   `json:"memory"`
 	Kernel     string   `json:"kernel"`
 	FileSystem string   `json:"file_system"`
+	JournalFS  string   `json:"journal_file_system"`
 	FIO        string   `json:"fio"`
 	Go         string   `json:"go"`
 	Commit     string   `json:"commit"`
@@ -25,14 +27,15 @@ type facts struct {
 	Busy       []string `json:"busy,omitempty"` // when what else ran
 }
 
-func machine(ctx context.Context, dir string) facts {
+func machine(ctx context.Context, dir, journalDir string) facts {
+	fs := func(dir string) string { return says(ctx, "stat", "-f", "-c", "%T", dir) }
 	return facts{Cores: runtime.NumCPU(), Go: runtime.Version(), When: time.Now().UTC().Format(time.RFC3339),
 		CPU:        field("/proc/cpuinfo", "model name"),
 		Memory:     field("/proc/meminfo", "MemTotal"),
 		FIO:        says(ctx, "fio", "--version"),
 		Kernel:     says(ctx, "uname", "-r"),
 		Commit:     says(ctx, "git", "describe", "--always", "--dirty"),
-		FileSystem: says(ctx, "stat", "-f", "-c", "%T", dir)}
+		FileSystem: fs(dir), JournalFS: fs(cmp.Or(journalDir, dir))}
 }
 
 // look notes whether others use the machine at this moment.

@@ -39,7 +39,7 @@ func TestVerdicts(t *testing.T) {
 	r := sample()
 	md := r.markdown("")
 	for _, want := range []string{
-		"## Targets: 1 of 3 met",
+		"## Targets: 1 met, 1 missed, 1 not measured",
 		"| j | loop-direct | >= 1.3 | 2.00 | 2.00 to 2.00 | met |",
 		"| j | nbdkit-file | >= 1.2 | 1.00 | 1.00 to 2.00 | **missed** (rounds disagree) |",
 		"| j | nbd-server | >= 1.0 | - | - | not measured |",
@@ -69,6 +69,18 @@ func TestVerdictsOfReplication(t *testing.T) {
 	}
 	if strings.Contains(md, ">= 9") {
 		t.Error("targets of the table without replication are held against replication")
+	}
+}
+
+// A journal in memory makes every flush free.
+func TestMemoryIsNoDisk(t *testing.T) {
+	for _, f := range []facts{{FileSystem: "ext2/ext3", JournalFS: "tmpfs"}, {FileSystem: "tmpfs"}} {
+		if md := f.markdown(); !strings.Contains(md, "**In memory (tmpfs)") {
+			t.Errorf("%+v is not marked:\n%s", f, md)
+		}
+	}
+	if md := (facts{FileSystem: "xfs", JournalFS: "xfs"}).markdown(); strings.Contains(md, "memory (tmpfs)") {
+		t.Errorf("a disk is marked:\n%s", md)
 	}
 }
 

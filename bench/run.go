@@ -49,7 +49,7 @@ func prepare(o *options) (jobs []job, done func(), err error) {
 }
 
 func newResults(ctx context.Context, o options, jobs []job) *results {
-	return &results{Machine: machine(ctx, o.dir), Subject: o.subject(), TwoDisks: o.twoDisks(), jobs: jobs,
+	return &results{Machine: machine(ctx, o.dir, o.journalDir), Subject: o.subject(), TwoDisks: o.twoDisks(), jobs: jobs,
 		Options: map[string]any{"rounds": o.rounds, "seconds": o.seconds, "disk_bytes": o.size, "long_disk_bytes": o.long, "journal_dir": o.journalDir}}
 }
 

@@ -42,7 +42,10 @@ func (r *results) markdown(chart string) string {
 
 func (f facts) markdown() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s, %d cores, %s, Linux %s, file system %s, %s, commit %s, %s\n\n", f.CPU, f.Cores, f.Memory, f.Kernel, f.FileSystem, f.FIO, f.Commit, f.When)
+	fmt.Fprintf(&b, "%s, %d cores, %s, Linux %s, file system %s, journal on %s, %s, commit %s, %s\n\n", f.CPU, f.Cores, f.Memory, f.Kernel, f.FileSystem, f.JournalFS, f.FIO, f.Commit, f.When)
+	if f.FileSystem == "tmpfs" || f.JournalFS == "tmpfs" {
+		b.WriteString("**In memory (tmpfs): a flush costs nothing there, so this is no measurement of a disk**\n\n")
+	}
 	for _, s := range f.Busy {
 		fmt.Fprintf(&b, "**The machine was busy %s**\n\n", s)
 	}

@@ -62,13 +62,16 @@ func (r *results) verdictTable() string {
 		return ""
 	}
 	var b strings.Builder
-	met := 0
+	met, unknown := 0, 0
 	for _, v := range r.Verdicts {
 		if v.Met {
 			met++
 		}
+		if !v.Measured {
+			unknown++
+		}
 	}
-	fmt.Fprintf(&b, "## Targets: %d of %d met\n\n", met, len(r.Verdicts))
+	fmt.Fprintf(&b, "## Targets: %d met, %d missed, %d not measured\n\n", met, len(r.Verdicts)-met-unknown, unknown)
 	b.WriteString("| job | rival | target | ratio | rounds | verdict |\n|---|---|---:|---:|---:|---|\n")
 	for _, v := range r.Verdicts {
 		ratio, rounds := "-", "-"
