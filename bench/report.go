@@ -20,7 +20,9 @@ type results struct {
 	Cells    []*cell           `json:"cells"`
 	RPO      []*rpo            `json:"rpo,omitempty"`
 	Verdicts []verdict         `json:"verdicts"`
-	jobs     []job
+	// Incomplete is the error that ended the run early; it has rows of fewer rounds.
+	Incomplete string `json:"incomplete,omitempty"`
+	jobs       []job
 }
 
 // cell is one job on one rival.

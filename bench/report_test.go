@@ -72,6 +72,16 @@ func TestVerdictsOfReplication(t *testing.T) {
 	}
 }
 
+// What was measured before an error is kept, and the report says what it is.
+func TestAnIncompleteRunIsNamed(t *testing.T) {
+	r := sample()
+	r.Incomplete = "fio: no space\nand a long log"
+	md := r.markdown("")
+	if !strings.Contains(md, "**The run ended early: fio: no space**") || strings.Contains(md, "long log") {
+		t.Errorf("table:\n%s", md)
+	}
+}
+
 // A journal in memory makes every flush free.
 func TestMemoryIsNoDisk(t *testing.T) {
 	for _, f := range []facts{{FileSystem: "ext2/ext3", JournalFS: "tmpfs"}, {FileSystem: "tmpfs"}} {

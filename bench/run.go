@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// bench measures all jobs on all rivals and saves the report.
+// bench measures all jobs on all rivals and saves the report; also what there
+// is when it fails or is interrupted on the way.
 func bench(ctx context.Context, o options) error {
 	jobs, done, err := prepare(&o)
 	if err != nil {
@@ -17,12 +18,16 @@ func bench(ctx context.Context, o options) error {
 	}
 	defer done()
 	r := newResults(ctx, o, jobs)
-	if err := r.rounds(ctx, o, rivalsOf(o)); err != nil {
-		return err
+	failed := r.rounds(ctx, o, rivalsOf(o))
+	if failed != nil {
+		r.Incomplete = failed.Error()
+	}
+	if len(r.Cells) == 0 {
+		return failed
 	}
 	r.summarise()
 	fmt.Print("\n", r.markdown(""))
-	return r.save(o.results, time.Now())
+	return errors.Join(failed, r.save(o.results, time.Now()))
 }
 
 // prepare reads the jobs and makes the folder and the images; done removes

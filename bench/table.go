@@ -11,6 +11,10 @@ import (
 func (r *results) markdown(chart string) string {
 	var b strings.Builder
 	b.WriteString(r.Machine.markdown())
+	if r.Incomplete != "" {
+		first, _, _ := strings.Cut(r.Incomplete, "\n")
+		fmt.Fprintf(&b, "**The run ended early: %s**\n\n", first)
+	}
 	b.WriteString(chart)
 	if t := r.verdictTable(); t != "" {
 		b.WriteString(t + r.rpoTable() + "\n## Medians\n\n")
