@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that tests, demo and bench use; without root it
-# prints the command that would. Further tools: scripts/deps.sh TOOL=PACKAGE... Nothing is needed to build or run Redoubt.
+# prints the command that would. Nothing is needed to build or run Redoubt.
+# Further tools: scripts/deps.sh TOOL=PACKAGE...
 set -euo pipefail
 declare -A package=(
 	[fio]=fio [nbdinfo]=libnbd-bin [nbdcopy]=libnbd-bin [nbdfuse]=libnbd-bin
