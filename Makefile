@@ -10,7 +10,7 @@ RACE ?= ./internal/... ./journal/... ./blockdev/... ./ship/... ./cluster/... ./t
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## bin/redoubtd and bin/redoubt
@@ -41,8 +41,14 @@ lint: ## gofmt, vet, staticcheck, shell syntax, generated code
 	bash scripts/lint.sh $(STATICCHECK)
 
 .PHONY: bench
-bench: deps build ## fio against loop devices, nbdkit and qemu-nbd; table in bench/results
-	$(GO) run ./bench
+bench: deps build ## fio against loop devices and NBD servers, about 45 minutes; BENCH=-quick for 15; bench/results
+	@bash scripts/deps.sh nbd-server=nbd-server || echo "bench: goes on without nbd-server"
+	$(GO) run ./bench $(BENCH)
+
+.PHONY: bench-compare
+bench-compare: deps ## redoubt of the revision BASE against the working tree, like benchstat; BENCH="-match fsync"
+	@[ -n "$(BASE)" ] || { echo "usage: make bench-compare BASE=REVISION [BENCH=FLAGS]" >&2; exit 2; }
+	$(GO) run ./bench -compare "$(BASE)" $(BENCH)
 
 .PHONY: generate
 generate: ## the admin RPC's code from its schema

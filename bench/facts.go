@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -13,29 +14,36 @@ import (
 
 // facts are what a number needs beside it.
 type facts struct {
-	CPU        string `json:"cpu"`
-	Cores      int    `json:"cores"`
-	Memory     string `json:"memory"`
-	Kernel     string `json:"kernel"`
-	FileSystem string `json:"file_system"`
-	FIO        string `json:"fio"`
-	Go         string `json:"go"`
-	Commit     string `json:"commit"`
-	When       string `json:"when"`
-	Busy       string `json:"busy,omitempty"`       // what else ran at the start
-	After      string `json:"busy_after,omitempty"` // what else ran at the end
+	CPU        string   `json:"cpu"`
+	Cores      int      `json:"cores"`
+	Memory     string   `json:"memory"`
+	Kernel     string   `json:"kernel"`
+	FileSystem string   `json:"file_system"`
+	JournalFS  string   `json:"journal_file_system"`
+	FIO        string   `json:"fio"`
+	Go         string   `json:"go"`
+	Commit     string   `json:"commit"`
+	When       string   `json:"when"`
+	Busy       []string `json:"busy,omitempty"` // when what else ran
 }
 
-func machine(ctx context.Context, dir string) facts {
-	f := facts{Cores: runtime.NumCPU(), Go: runtime.Version(), When: time.Now().UTC().Format(time.RFC3339),
+func machine(ctx context.Context, dir, journalDir string) facts {
+	fs := func(dir string) string { return says(ctx, "stat", "-f", "-c", "%T", dir) }
+	return facts{Cores: runtime.NumCPU(), Go: runtime.Version(), When: time.Now().UTC().Format(time.RFC3339),
 		CPU:        field("/proc/cpuinfo", "model name"),
 		Memory:     field("/proc/meminfo", "MemTotal"),
 		FIO:        says(ctx, "fio", "--version"),
 		Kernel:     says(ctx, "uname", "-r"),
 		Commit:     says(ctx, "git", "describe", "--always", "--dirty"),
-		FileSystem: says(ctx, "stat", "-f", "-c", "%T", dir)}
-	f.Busy = busy()
-	return f
+		FileSystem: fs(dir), JournalFS: fs(cmp.Or(journalDir, dir))}
+}
+
+// look notes whether others use the machine at this moment.
+func (f *facts) look(when string) {
+	if s := busy(); s != "" {
+		f.Busy = append(f.Busy, when+": "+s)
+		fmt.Printf("NOTE: the machine is busy %s: %s\n", when, s)
+	}
 }
 
 // busy tells whether others use the processors: it watches them for a second.

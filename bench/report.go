@@ -7,26 +7,34 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 )
 
 // results is all of a run: raw measurements, and medians with their spread.
 type results struct {
-	Machine facts             `json:"machine"`
-	Options map[string]any    `json:"options"`
-	Skipped map[string]string `json:"skipped,omitempty"`
-	Cells   []*cell           `json:"cells"`
+	Machine  facts             `json:"machine"`
+	Options  map[string]any    `json:"options"`
+	Subject  string            `json:"subject"`   // the rival that ratios are about
+	TwoDisks bool              `json:"two_disks"` // the journal has its own device
+	Skipped  map[string]string `json:"skipped,omitempty"`
+	Cells    []*cell           `json:"cells"`
+	RPO      []*rpo            `json:"rpo,omitempty"`
+	Verdicts []verdict         `json:"verdicts"`
+	// Incomplete is the error that ended the run early; it has rows of fewer rounds.
+	Incomplete string `json:"incomplete,omitempty"`
+	jobs       []job
 }
 
 // cell is one job on one rival.
 type cell struct {
 	Job    string        `json:"job"`
 	Rival  string        `json:"rival"`
-	Runs   []measurement `json:"runs"`
+	Runs   []measurement `json:"runs"` // by round
 	Median measurement   `json:"median"`
-	Spread float64       `json:"spread"` // (max-min)/median of IOPS
-	Ratio  float64       `json:"ratio"`  // redoubt's median IOPS divided by this one's
+	Spread float64       `json:"spread"`     // (max-min)/median of IOPS
+	Ratio  float64       `json:"ratio"`      // the subject's median IOPS divided by this one's
+	Low    float64       `json:"ratio_low"`  // the smallest and
+	High   float64       `json:"ratio_high"` // the largest ratio within one round
 }
 
 func (r *results) skip(rival, why string) {
@@ -57,64 +65,48 @@ func (r *results) add(job, rival string, m measurement) {
 	c.Runs = append(c.Runs, m)
 }
 
+// summarise computes medians, ratios and verdicts from the runs.
 func (r *results) summarise() {
 	for _, c := range r.Cells {
-		by := func(f func(measurement) float64) []float64 {
-			var vs []float64
-			for _, m := range c.Runs {
-				vs = append(vs, f(m))
-			}
-			slices.Sort(vs)
-			return vs
-		}
-		iops := by(func(m measurement) float64 { return m.IOPS })
-		c.Median = measurement{IOPS: median(iops), MiBps: median(by(func(m measurement) float64 { return m.MiBps })),
-			P50us: median(by(func(m measurement) float64 { return m.P50us })), P99us: median(by(func(m measurement) float64 { return m.P99us }))}
-		c.Spread = (iops[len(iops)-1] - iops[0]) / c.Median.IOPS
+		by := func(f func(measurement) float64) float64 { return median(sorted(c.Runs, f)) }
+		c.Median = measurement{IOPS: by(iops),
+			MiBps:      by(func(m measurement) float64 { return m.MiBps }),
+			P50us:      by(func(m measurement) float64 { return m.P50us }),
+			P99us:      by(func(m measurement) float64 { return m.P99us }),
+			FlushP50us: by(func(m measurement) float64 { return m.FlushP50us }),
+			FlushP99us: by(func(m measurement) float64 { return m.FlushP99us })}
+		c.Spread = spread(sorted(c.Runs, iops))
 	}
 	for _, c := range r.Cells {
-		if own := r.cell(c.Job, "redoubt"); own != nil {
-			c.Ratio = own.Median.IOPS / c.Median.IOPS
+		if own := r.cell(c.Job, r.Subject); own != nil {
+			c.compare(own)
 		}
 	}
 	slices.SortStableFunc(r.Cells, func(a, b *cell) int { return cmp.Compare(a.Job, b.Job) })
+	r.Verdicts = r.judge()
 }
 
-func median(sorted []float64) float64 {
-	n := len(sorted)
-	if n%2 == 1 {
-		return sorted[n/2]
+func (c *cell) compare(own *cell) {
+	c.Ratio = own.Median.IOPS / c.Median.IOPS
+	c.Low, c.High = c.Ratio, c.Ratio
+	for i := range min(len(own.Runs), len(c.Runs)) {
+		v := own.Runs[i].IOPS / c.Runs[i].IOPS
+		c.Low, c.High = min(c.Low, v), max(c.High, v)
 	}
-	return (sorted[n/2-1] + sorted[n/2]) / 2
 }
 
-func (r *results) markdown() string {
-	var b strings.Builder
-	m := r.Machine
-	fmt.Fprintf(&b, "%s, %d cores, %s, Linux %s, file system %s, %s, commit %s\n\n", m.CPU, m.Cores, m.Memory, m.Kernel, m.FileSystem, m.FIO, m.Commit)
-	for _, s := range []struct{ when, what string }{{"at the start", m.Busy}, {"at the end", m.After}} {
-		if s.what != "" {
-			fmt.Fprintf(&b, "**The machine was busy %s: %s**\n\n", s.when, s.what)
-		}
+func iops(m measurement) float64 { return m.IOPS }
+
+func sorted(ms []measurement, f func(measurement) float64) []float64 {
+	var vs []float64
+	for _, m := range ms {
+		vs = append(vs, f(m))
 	}
-	b.WriteString("| job | rival | IOPS | MiB/s | p50 us | p99 us | spread | redoubt / rival |\n|---|---|---:|---:|---:|---:|---:|---:|\n")
-	for _, c := range r.Cells {
-		ratio := "-"
-		if c.Ratio > 0 {
-			ratio = fmt.Sprintf("%.2f", c.Ratio)
-		}
-		fmt.Fprintf(&b, "| %s | %s | %.0f | %.1f | %.0f | %.0f | %.0f %% | %s |\n", c.Job, c.Rival,
-			c.Median.IOPS, c.Median.MiBps, c.Median.P50us, c.Median.P99us, 100*c.Spread, ratio)
-	}
-	for rival, why := range r.Skipped {
-		fmt.Fprintf(&b, "\n%s was skipped: %s\n", rival, why)
-	}
-	fmt.Fprintf(&b, "\nMedians of %v rounds of %v s each, rivals interleaved; disk of %v bytes. Loops are driven by libaio with O_DIRECT, "+
-		"NBD servers by fio's nbd engine over a unix socket: see bench/DESIGN.md before comparing them.\n",
-		r.Options["rounds"], r.Options["seconds"], r.Options["disk_bytes"])
-	return b.String()
+	slices.Sort(vs)
+	return vs
 }
 
+// save writes the JSON, the tables and the chart side by side.
 func (r *results) save(dir string, now time.Time) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -123,10 +115,16 @@ func (r *results) save(dir string, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	base := filepath.Join(dir, now.UTC().Format("2006-01-02T150405Z"))
-	if err := os.WriteFile(base+".json", append(b, '\n'), 0o644); err != nil {
-		return err
+	name := now.UTC().Format("2006-01-02T150405Z")
+	if r.Subject == replicated {
+		name += "-replicated"
 	}
-	fmt.Printf("\nsaved %s.json and .md\n", base)
-	return os.WriteFile(base+".md", []byte(r.markdown()), 0o644)
+	base := filepath.Join(dir, name)
+	for ext, text := range map[string]string{".json": string(b) + "\n", ".md": r.markdown("![ratios](" + name + ".svg)\n\n"), ".svg": r.chart()} {
+		if err := os.WriteFile(base+ext, []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	fmt.Printf("\nsaved %s.json, .md and .svg\n", base)
+	return nil
 }

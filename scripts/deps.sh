@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that tests, demo and bench use; without root it
 # prints the command that would. Nothing is needed to build or run Redoubt.
+# Further tools: scripts/deps.sh TOOL=PACKAGE...
 set -euo pipefail
 declare -A package=(
 	[fio]=fio [nbdinfo]=libnbd-bin [nbdcopy]=libnbd-bin [nbdfuse]=libnbd-bin
 	[nbdkit]=nbdkit [qemu-nbd]=qemu-utils [qemu-img]=qemu-utils
 	[mke2fs]=e2fsprogs [e2fsck]=e2fsprogs [debugfs]=e2fsprogs [losetup]=mount [mount]=mount
 )
+for extra; do package[${extra%%=*}]=${extra#*=}; done
 PATH=$PATH:/usr/sbin:/sbin
 missing=()
 for tool in "${!package[@]}"; do
