@@ -41,7 +41,7 @@ func (c *conn) readLater(req request) {
 	if c.workers < c.srv.o.SlowReads {
 		c.workers++
 		c.wg.Add(1)
-		go c.work()
+		go c.work(c.jobs)
 	} else {
 		c.commit()
 		c.send()
@@ -56,12 +56,12 @@ func (c *conn) weight(req request) int64 {
 	return int64(req.len)
 }
 
-// work answers slow requests until the reader loop ends. It keeps one buffer
-// for reads of ordinary length.
-func (c *conn) work() {
+// work answers slow requests until jobs is closed. It keeps one buffer for
+// reads of ordinary length.
+func (c *conn) work(jobs <-chan request) {
 	defer c.wg.Done()
 	var keep []byte
-	for req := range c.jobs {
+	for req := range jobs {
 		var b []byte
 		if req.typ == cmdBlockStatus {
 			b = c.blockStatus(req)
@@ -75,12 +75,10 @@ func (c *conn) work() {
 			}
 			b = c.readWait(b[:n], req)
 		}
-		c.sendMu.Lock()
-		_, err := c.nc.Write(b)
-		c.sendMu.Unlock()
+		err := c.write(b)
 		c.slow.Release(c.weight(req))
 		if err != nil {
-			c.nc.Close() // the reader loop notices
+			c.raw.Close() // the reader loop notices
 		}
 	}
 }

@@ -38,7 +38,9 @@ const (
 	optSetMeta    = uint32(10)
 
 	repMeta       = uint32(4)
+	repErrPolicy  = uint32(2 | 1<<31)
 	repErrInvalid = uint32(3 | 1<<31)
+	repErrTLS     = uint32(5 | 1<<31) // TLS first
 	repErrTooBig  = uint32(9 | 1<<31)
 
 	flagReadOnly    = uint16(1 << 1)
