@@ -40,7 +40,12 @@ func (p *complaints) warn(log *slog.Logger, now time.Time, msg string, args ...a
 	log.Warn(msg, args...)
 }
 
-// complain logs what a client did wrong.
-func (s *Server) complain(msg string, args ...any) {
-	s.complaints.warn(s.log, time.Now(), msg, args...)
+// complain logs what a client did wrong. Those who are not admitted have an
+// account of their own, so that they cannot drown what is said of others.
+func (c *conn) complain(msg string, args ...any) {
+	p := &c.srv.strangers
+	if c.pulse.live.Load() {
+		p = &c.srv.clients
+	}
+	p.warn(c.log, time.Now(), msg, args...)
 }

@@ -125,11 +125,6 @@ func (c *conn) giveUp() {
 	c.raw.Close()
 }
 
-// complain logs what a client did wrong.
-func (c *conn) complain(msg string, args ...any) {
-	c.srv.complaints.warn(c.log, time.Now(), msg, args...)
-}
-
 func (c *conn) transmit() error {
 	for {
 		err := c.parse()
@@ -178,7 +173,7 @@ func (c *conn) serve(req request) {
 	switch {
 	case req.typ == cmdWrite:
 		c.cur = incoming{on: true, cookie: req.cookie, fua: fua, errno: errno, off: req.off, left: uint64(req.len)}
-	case req.typ == cmdRead, req.typ == cmdBlockStatus:
+	case req.typ == cmdRead, req.typ == cmdBlockStatus, req.typ == cmdCache && errno == 0:
 		if errno != 0 {
 			c.refuse(req, errno)
 		} else if req.typ != cmdRead || !c.readNow(req) {

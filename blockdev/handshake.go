@@ -230,7 +230,7 @@ func (c *conn) metaContext(id uint32, data []byte) []byte {
 
 // flags returns the transmission flags of the export.
 func (c *conn) flags() uint16 {
-	f := protocol.NEGOTIATION_REPLY_FLAGS_HAS_FLAGS | flagFlush | flagFUA | flagTrim | flagWriteZeroes | flagFastZero | flagMultiConn
+	f := protocol.NEGOTIATION_REPLY_FLAGS_HAS_FLAGS | flagFlush | flagFUA | flagTrim | flagWriteZeroes | flagCache | flagFastZero | flagMultiConn
 	if c.structured {
 		f |= flagDF
 	}

@@ -3,6 +3,7 @@ package blockdev
 import (
 	"container/list"
 	"fmt"
+	"time"
 
 	"github.com/redoubt-dr/redoubt"
 )
@@ -23,7 +24,7 @@ func (s *Server) enter(c *conn) {
 		old := l.Front().Value.(*conn)
 		s.leaveLobby(old)
 		old.giveUp()
-		s.complain("NBD handshake abandoned: too many at once", "limit", s.o.MaxHandshakes, "peer", peerName(old.raw))
+		s.strangers.warn(s.log, time.Now(), "NBD handshake abandoned: too many at once", "peer", peerName(old.raw), "limit", s.o.MaxHandshakes)
 	}
 	c.place = l.PushBack(c)
 }

@@ -80,7 +80,7 @@ type Server struct {
 	log  *slog.Logger
 	stop chan struct{} // closed by Close
 
-	complaints complaints
+	strangers, clients complaints // of connections in their handshake, and after it
 
 	mu        sync.Mutex
 	exports   map[string]Export

@@ -55,7 +55,7 @@ func (s *Server) look(c *conn, now time.Time) {
 	if v := c.pulse.sent.Load(); v != w.sent || w.sentAt.IsZero() {
 		w.sent, w.sentAt = v, now
 	} else if v&pulseBusy != 0 && now.Sub(w.sentAt) >= s.o.StallTimeout {
-		s.complain("NBD connection closed: the client takes no answers", "peer", peerName(c.raw), "export", c.export.Name, "for", now.Sub(w.sentAt))
+		c.complain("NBD client does not take its answers", "for", now.Sub(w.sentAt))
 		c.giveUp()
 		return
 	}
@@ -69,7 +69,7 @@ func (s *Server) look(c *conn, now time.Time) {
 	case v&pulseBusy == 0:
 	case v&pulseMidway != 0:
 		if quiet >= s.o.StallTimeout {
-			s.complain("NBD connection closed: the rest of a request does not come", "peer", peerName(c.raw), "export", c.export.Name, "for", quiet)
+			c.complain("NBD client does not send the rest of a request", "for", quiet)
 			c.giveUp()
 		}
 	case v&pulseRest == 0 && quiet >= s.o.IdleAfter:

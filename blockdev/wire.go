@@ -50,6 +50,7 @@ const (
 	flagWriteZeroes = uint16(1 << 6)
 	flagDF          = uint16(1 << 7)
 	flagMultiConn   = protocol.NEGOTIATION_REPLY_FLAGS_CAN_MULTI_CONN
+	flagCache       = uint16(1 << 10)
 	flagFastZero    = uint16(1 << 11)
 
 	cmdRead        = protocol.TRANSMISSION_TYPE_REQUEST_READ
