@@ -165,10 +165,13 @@ func (c *client) latencies(n int) (median, p99 time.Duration) {
 	return all[n/2], all[n*99/100]
 }
 
+// raceOn says that the race detector watches, which bears 8,000 goroutines.
+var raceOn bool
+
 // TestCrowd is a good client among up to 10,000 bad ones.
 func TestCrowd(t *testing.T) {
 	n := min(10_000, (raiseLimit()-1000)*10/11)
-	if testing.Short() {
+	if testing.Short() || raceOn {
 		n = min(n, 1000)
 	}
 	o := ServerOptions{MaxConns: crowdConns(n) + 1, MaxHandshakes: n / 20, IdleAfter: time.Second, StallTimeout: 10 * time.Second}
@@ -202,7 +205,6 @@ func TestCrowd(t *testing.T) {
 	mem1, fds1 := memory(), descriptors(t)
 	each := (mem1 - mem0) / int64(crowded)
 	t.Logf("%d bad clients, %d connections at once: memory +%d MiB (%d KiB each), descriptors +%d", n, crowded, (mem1-mem0)>>20, each>>10, fds1-fds0)
-	t.Logf("4 KiB write and read: median %v -> %v, p99 %v -> %v (x%.1f)", med0, med1, p0, p1, float64(p1)/float64(p0))
 	if crowded < crowdIdle(n) {
 		t.Errorf("%d connections: this was no crowd", crowded)
 	}
@@ -213,15 +215,17 @@ func TestCrowd(t *testing.T) {
 	if limit := int64(crowdDeaf(n))*(2<<20) + int64(n)*(64<<10); mem1-mem0 > limit {
 		t.Errorf("%d MiB more memory, want at most %d MiB", (mem1-mem0)>>20, limit>>20)
 	}
-	if p1 > 20*p0+100*time.Millisecond {
-		t.Errorf("p99 rose from %v to %v", p0, p1)
-	}
 	eventually(t, "the deaf are thrown out", func() bool { return sv.log.has("does not take its answers") })
 	eventually(t, "the others rest", func() bool { return memory()-mem0 < int64(n)*(24<<10)+16<<20 })
 	t.Logf("afterwards: memory +%d MiB, %d connections", (memory()-mem0)>>20, sv.s.Conns())
 	cmd.Process.Kill()
 	eventually(t, "the crowd is gone", func() bool { return sv.s.Conns() == 1 })
 	eventually(t, "its descriptors are closed", func() bool { return descriptors(t) <= fds0+4 })
+	med2, p2 := good.latencies(4000)
+	t.Logf("4 KiB write and read: before, among the crowd, after: median %v, %v, %v; p99 %v, %v, %v", med0, med1, med2, p0, p1, p2)
+	if p1 > 20*max(p0, p2)+100*time.Millisecond { // the machine is not ours alone
+		t.Errorf("p99 is %v among the crowd, %v before and %v after", p1, p0, p2)
+	}
 	if errno, _ := good.do(0, cmdFlush, 0, 0, nil); errno != 0 {
 		t.Errorf("flush: %d", errno)
 	}
