@@ -271,3 +271,45 @@ func TestTLSRealClients(t *testing.T) {
 		t.Logf("qemu-img: %s", strings.TrimSpace(out))
 	}
 }
+
+// What the watch does to connections holds over TLS, too: a read that was woken
+// goes on, one that takes nothing ends, half a TLS handshake times out.
+func TestTLSWatch(t *testing.T) {
+	const size = 32 << 20
+	a := newAuthority(t)
+	sv := serve(t, ServerOptions{IdleAfter: 30 * time.Millisecond, StallTimeout: 400 * time.Millisecond, HandshakeTimeout: time.Second},
+		newRig(t, GroupOptions{}, nil, size))
+	addr := sv.serveTLS(t, load(t, a.issue(pki.RoleSource, "host1")), map[string][]string{"d1": {"vm1"}})
+	vm1 := load(t, a.issue(pki.RoleClient, "vm1"))
+	c := dialTCP(t, addr)
+	c.hello(3)
+	if err := c.upgrade(vm1.ClientTLS("")); err != nil {
+		t.Fatal(err)
+	}
+	if typ, _ := c.option(7, goData("d1")); typ != protocol.NEGOTIATION_TYPE_REPLY_ACK {
+		t.Fatalf("go: %#x", typ)
+	}
+	srv := sv.only(t)
+	data := bytes.Repeat([]byte("0123456789abcdef"), 20<<10)
+	for round := range uint64(3) {
+		eventually(t, "the connection rests", func() bool { return srv.pulse.read.Load()&(pulseRest|pulseBusy) == pulseRest|pulseBusy })
+		if errno, _ := c.do(0, cmdWrite, round<<20, uint32(len(data)), data); errno != 0 {
+			t.Fatalf("write: %d", errno)
+		}
+		if errno, got := c.do(0, cmdRead, round<<20, uint32(len(data)), nil); errno != 0 || !bytes.Equal(got, data) {
+			t.Fatalf("read: %d", errno)
+		}
+	}
+	for i := range uint64(8) {
+		c.send(header(0, cmdRead, i, 0, 16<<20))
+	}
+	eventually(t, "the deaf client is thrown out", func() bool { return sv.s.Conns() == 0 })
+	if !sv.log.has("does not take its answers") {
+		t.Error("the log does not say why")
+	}
+	half := dialTCP(t, addr)
+	half.hello(3)
+	half.option(optStartTLS, nil)
+	half.send([]byte{22, 3, 1, 2}) // the beginning of a record
+	half.gone()
+}

@@ -118,7 +118,7 @@ func TestIdleConnectionGivesMemoryBack(t *testing.T) {
 // Whoever dawdles in the handshake makes room for others, and takes no place
 // among the clients that are served.
 func TestLobby(t *testing.T) {
-	sv := serve(t, ServerOptions{MaxConns: 2, MaxHandshakes: 8}, newRig(t, GroupOptions{}, nil, 64<<10))
+	sv := serve(t, ServerOptions{MaxConns: 2, MaxHandshakes: 8, HandshakeTimeout: time.Minute}, newRig(t, GroupOptions{}, nil, 64<<10))
 	first := sv.dial(t)
 	first.hello(3)
 	var idle []*client
