@@ -38,3 +38,8 @@ type dataMap interface {
 	// but zeros, or false if there is none.
 	NextData(from uint64) (redoubt.Extent, bool)
 }
+
+// prefetcher is a backing that can bring a range nearer, as a hint.
+type prefetcher interface {
+	Prefetch(e redoubt.Extent)
+}

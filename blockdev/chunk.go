@@ -8,9 +8,10 @@ import (
 
 // A connection reads requests into a chunk, and the payload of a WRITE stays
 // there until it is applied: it is copied into the journal's file and into the
-// image, and nowhere else. A connection begins with a small chunk and goes on
-// with large ones when it turns out to write.
+// image, and nowhere else. A connection begins with next to nothing, goes on with
+// a small chunk, and with large ones when it turns out to write.
 const (
+	restChunk  = 4 << 10 // of a connection that waits for its next request
 	smallChunk = 64 << 10
 	largeChunk = 1 << 20
 )

@@ -1,14 +1,18 @@
 package blockdev
 
 import (
+	"container/list"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/semaphore"
 
@@ -21,9 +25,18 @@ import (
 // for the backing are handed to workers (slow.go).
 type conn struct {
 	srv  *Server
-	nc   net.Conn
+	raw  net.Conn // the socket
+	nc   net.Conn // what is spoken over: raw, or tls
+	tls  *tls.Conn
+	sec  *Security // nil: plain
 	log  *slog.Logger
 	done chan struct{} // closed when nothing of the connection runs any more
+
+	lobby    *lobby
+	place    *list.Element // in the lobby; under srv.mu
+	admitted bool          // under srv.mu
+	watched  watched       // under srv.mu
+	pulse    pulse
 
 	ctx    context.Context // ends when the server gives the connection up
 	cancel context.CancelFunc
@@ -45,6 +58,9 @@ type conn struct {
 	now   int64           // when the last read from the socket returned, of the group's clock
 	told  timings         // requests whose answers are in out
 	sendE error           // first failure of sending from the reader loop
+
+	reads   uint64 // calls, as pulse counts them
+	resting bool   // in is a restChunk
 
 	sendMu  sync.Mutex // one answer at a time on nc
 	jobs    chan request
@@ -85,32 +101,35 @@ const (
 func (c *conn) run() {
 	if err := c.handshake(); err != nil {
 		if !errors.Is(err, errLeft) && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
-			c.log.Warn("NBD handshake failed", "err", err)
+			c.complain("NBD handshake failed", "err", err, "hint", redoubt.Hint(err))
 		}
+		c.bye()
 		return
 	}
 	c.vol = c.export.Volume
 	c.log = c.log.With("export", c.export.Name)
 	c.log.Info("NBD client connected")
 	c.srv.joined(c)
-	c.in = &chunk{b: make([]byte, smallChunk)}
+	c.in, c.resting = &chunk{b: make([]byte, restChunk)}, true
 	c.jobs = make(chan request)
 	c.slow = semaphore.NewWeighted(int64(c.srv.o.SlowBytes))
+	c.pulse.live.Store(true)
 	err := c.transmit()
 	close(c.jobs)
 	c.wg.Wait()
 	c.vol.g.chunks.retire(c.in)
 	if errors.Is(err, errLeft) || errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
 		c.log.Info("NBD client left")
+		c.bye()
 	} else {
-		c.log.Warn("NBD connection closed", "err", err)
+		c.complain("NBD connection closed", "err", err)
 	}
 }
 
 // giveUp ends the connection from any goroutine.
 func (c *conn) giveUp() {
 	c.cancel()
-	c.nc.Close()
+	c.raw.Close()
 }
 
 func (c *conn) transmit() error {
@@ -162,7 +181,7 @@ func (c *conn) serve(req request) {
 	switch {
 	case req.typ == cmdWrite:
 		c.cur = incoming{on: true, cookie: req.cookie, fua: fua, errno: errno, off: req.off, left: uint64(req.len), at: req.at}
-	case req.typ == cmdRead, req.typ == cmdBlockStatus:
+	case req.typ == cmdRead, req.typ == cmdBlockStatus, req.typ == cmdCache && errno == 0:
 		if errno != 0 {
 			c.refuse(req, errno)
 		} else if req.typ != cmdRead || !c.readNow(req) {
@@ -291,13 +310,32 @@ func (c *conn) send() {
 		return
 	}
 	c.told.observe(c.vol) // before the write: how fast a client reads is its own affair
-	c.sendMu.Lock()
-	_, err := c.nc.Write(c.out)
-	c.sendMu.Unlock()
+	err := c.write(c.out)
 	c.out = c.out[:0]
 	if err != nil && c.sendE == nil {
 		c.sendE = err
 	}
+}
+
+// sendPiece is the most bytes given to one write: the watch looks for progress
+// between them.
+const sendPiece = 1 << 20
+
+// write sends a whole answer, from any goroutine.
+func (c *conn) write(b []byte) error {
+	c.sendMu.Lock()
+	defer c.sendMu.Unlock()
+	for len(b) > 0 {
+		n := min(len(b), sendPiece)
+		c.pulse.sent.Add(pulseBusy)
+		_, err := c.nc.Write(b[:n])
+		c.pulse.sent.Add(pulseCount - pulseBusy)
+		if err != nil {
+			return err
+		}
+		b = b[n:]
+	}
+	return nil
 }
 
 // room returns n bytes at the end of out to be filled.
@@ -319,25 +357,43 @@ func (c *conn) fill() error {
 	if c.r == c.w && c.r > 0 && c.vol.g.chunks.reusable(c.in) {
 		c.r, c.w = 0, 0
 	}
-	if len(b)-c.r < need || len(b)-c.w < readMin {
+	if !c.resting && (len(b)-c.r < need || len(b)-c.w < readMin) {
 		if len(b) >= need+readMin && c.vol.g.chunks.reusable(c.in) {
 			c.w = copy(b, b[c.r:c.w])
 		} else {
-			next := c.vol.g.chunks.get()
+			next := c.nextChunk(need)
 			c.w = copy(next.b, b[c.r:c.w])
 			c.vol.g.chunks.retire(c.in)
 			c.in = next
 		}
 		c.r = 0
 	}
+	c.beginRead()
 	n, err := c.nc.Read(c.in.b[c.w:])
+	c.endRead()
 	c.w += n
 	if n > 0 {
 		c.now = c.vol.g.clock()
+		c.resting = false
 		return nil
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) { // the watch found us idle
+		if c.w == c.r && !c.cur.on && !c.resting {
+			c.rest()
+		}
+		return c.raw.SetReadDeadline(time.Time{})
 	}
 	if err == io.EOF && (c.cur.on || c.w > c.r) {
 		return io.ErrUnexpectedEOF
 	}
 	return err
+}
+
+// nextChunk returns memory to go on with: after a rest a small chunk again, and
+// a large one for a client that writes more than that holds.
+func (c *conn) nextChunk(need int) *chunk {
+	if len(c.in.b) == restChunk && need+readMin <= smallChunk {
+		return &chunk{b: make([]byte, smallChunk)}
+	}
+	return c.vol.g.chunks.get()
 }

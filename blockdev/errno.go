@@ -38,6 +38,7 @@ func (c *conn) judge(req request) uint32 {
 	case cmdWriteZeroes:
 		write, beyond = true, errNoSpace
 		allowed |= cmdFlagNoHole | cmdFlagFastZero
+	case cmdCache:
 	case cmdTrim:
 		write = true
 	case cmdBlockStatus:

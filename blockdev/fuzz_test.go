@@ -2,6 +2,7 @@ package blockdev
 
 import (
 	"encoding/binary"
+	"log/slog"
 	"testing"
 )
 
@@ -24,9 +25,13 @@ func FuzzOptions(f *testing.F) {
 		if o, err := parseMeta(data); err == nil && (len(o.queries) > maxQueries || len(o.name) > maxString) {
 			t.Fatalf("limits passed: %d queries, name of %d", len(o.queries), len(o.name))
 		}
-		c := &conn{srv: NewServer(ServerOptions{}), structured: true}
-		if out, begin := c.option(id, data, false); begin || len(out) > 0 && binary.BigEndian.Uint64(out) != 0x3e889045565a9 {
+		c := &conn{srv: NewServer(ServerOptions{}), log: slog.New(slog.DiscardHandler), structured: true}
+		if out, next, _ := c.option(id, data, false); next == begin || len(out) > 0 && binary.BigEndian.Uint64(out) != 0x3e889045565a9 {
 			t.Fatalf("option %d: transmission without an export, or a bad reply %x", id, out)
+		}
+		c.sec = &Security{}
+		if out, next, _ := c.option(id, data, false); next == begin || len(out) == 20 && out[19] == 1 && next == more {
+			t.Fatalf("option %d got %x before TLS", id, out)
 		}
 	})
 }

@@ -23,9 +23,19 @@ const (
 	contextAllocationID = uint32(1)
 )
 
+// step is what follows the answer to an option.
+type step int
+
+const (
+	more    step = iota // options
+	begin               // transmission
+	upgrade             // TLS
+	leave               // the end
+)
+
 // handshake negotiates until transmission begins (nil), or fails.
 func (c *conn) handshake() error {
-	c.nc.SetDeadline(time.Now().Add(c.srv.o.HandshakeTimeout))
+	c.raw.SetDeadline(time.Now().Add(c.srv.o.HandshakeTimeout))
 	hello, _ := binary.Append(nil, binary.BigEndian, protocol.NegotiationNewstyleHeader{
 		OldstyleMagic: protocol.NEGOTIATION_MAGIC_OLDSTYLE, OptionMagic: protocol.NEGOTIATION_MAGIC_OPTION,
 		HandshakeFlags: protocol.NEGOTIATION_HANDSHAKE_FLAG_FIXED_NEWSTYLE | handshakeNoZeroes})
@@ -52,19 +62,24 @@ func (c *conn) handshake() error {
 			}
 			continue
 		}
-		out, begin := c.option(id, data, noZeroes)
+		out, next, err := c.option(id, data, noZeroes)
 		if len(out) > 0 {
-			if _, err := c.nc.Write(out); err != nil {
-				return err
+			if _, werr := c.nc.Write(out); werr != nil {
+				return werr
 			}
 		}
-		switch {
-		case id == protocol.NEGOTIATION_ID_OPTION_ABORT:
+		if err != nil {
+			return err
+		}
+		switch next {
+		case leave:
 			return errLeft
 		case begin:
-			return c.nc.SetDeadline(time.Time{})
-		case id == optExportName: // has no error reply
-			return fmt.Errorf("no such export %.64q: %w", data, redoubt.ErrNotFound)
+			return c.raw.SetDeadline(time.Time{})
+		case upgrade:
+			if err := c.startTLS(); err != nil {
+				return err
+			}
 		}
 	}
 	return fmt.Errorf("more than %d options: %w", maxOptions, redoubt.ErrInvalid)
@@ -90,68 +105,107 @@ func (c *conn) readOption() (id uint32, data []byte, err error) {
 	return h.ID, data, err
 }
 
-// option answers one option; begin says that transmission follows the answer.
-func (c *conn) option(id uint32, data []byte, noZeroes bool) (out []byte, begin bool) {
+// option answers one option. An error ends the connection, after the answer.
+func (c *conn) option(id uint32, data []byte, noZeroes bool) (out []byte, next step, err error) {
 	ack := func(parts ...[]byte) []byte {
 		return append(slices.Concat(parts...), reply(id, protocol.NEGOTIATION_TYPE_REPLY_ACK)...)
 	}
 	invalid := reply(id, repErrInvalid)
+	if c.tooEarly(id) {
+		if id == optExportName { // has no error reply
+			return nil, leave, &redoubt.Error{Op: "choose export", Hint: "use nbds:// and a client certificate", Err: fmt.Errorf("without TLS: %w", redoubt.ErrDenied)}
+		}
+		return reply(id, repErrTLS, []byte("TLS first: use STARTTLS, nbds://")), more, nil
+	}
 	switch id {
 	case optExportName:
-		if !c.srv.choose(c, string(data)) {
-			return nil, false
+		if err := c.choose(string(data), true); err != nil {
+			return nil, leave, err
 		}
 		out = binary.BigEndian.AppendUint64(nil, c.export.Volume.Disk().Size)
 		out = binary.BigEndian.AppendUint16(out, c.flags())
 		if !noZeroes {
 			out = append(out, make([]byte, 124)...)
 		}
-		return out, true
+		return out, begin, nil
 	case protocol.NEGOTIATION_ID_OPTION_ABORT:
-		return ack(), false
+		return ack(), leave, nil
+	case optStartTLS:
+		typ := c.mayStartTLS(data)
+		if typ == protocol.NEGOTIATION_TYPE_REPLY_ACK {
+			next = upgrade
+		}
+		return reply(id, typ), next, nil
 	case protocol.NEGOTIATION_ID_OPTION_LIST:
 		if len(data) != 0 {
-			return invalid, false
+			return invalid, more, nil
 		}
 		for _, e := range c.srv.Exports() {
+			if c.authorise(e.Name) != nil {
+				continue
+			}
 			name := binary.BigEndian.AppendUint32(nil, uint32(len(e.Name)))
 			out = append(out, reply(id, protocol.NEGOTIATION_TYPE_REPLY_SERVER, name, []byte(e.Name), []byte(e.Description))...)
 		}
-		return ack(out), false
+		return ack(out), more, nil
 	case protocol.NEGOTIATION_ID_OPTION_INFO, protocol.NEGOTIATION_ID_OPTION_GO:
 		o, err := parseInfo(data)
 		if err != nil {
-			return invalid, false
+			return invalid, more, nil
 		}
-		if !c.srv.choose(c, o.name) {
-			return reply(id, protocol.NEGOTIATION_TYPE_REPLY_ERR_UNKNOWN, []byte("no such export")), false
+		if id == protocol.NEGOTIATION_ID_OPTION_GO {
+			next = begin
+		}
+		if err := c.choose(o.name, next == begin); err != nil {
+			return c.refuseOption(id, err), more, nil
 		}
 		if c.metaName != nil && *c.metaName != c.export.Name {
 			c.allocation = false // contexts belong to the export they were set for
 		}
-		return ack(infoReplies(id, c, o.wants)), id == protocol.NEGOTIATION_ID_OPTION_GO
+		return ack(infoReplies(id, c, o.wants)), next, nil
 	case optStructured:
 		if len(data) != 0 {
-			return invalid, false
+			return invalid, more, nil
 		}
 		c.structured = true
-		return ack(), false
+		return ack(), more, nil
 	case optListMeta, optSetMeta:
-		return c.metaContext(id, data)
+		return c.metaContext(id, data), more, nil
 	}
-	return reply(id, protocol.NEGOTIATION_TYPE_REPLY_ERR_UNSUPPORTED), false
+	return reply(id, protocol.NEGOTIATION_TYPE_REPLY_ERR_UNSUPPORTED), more, nil
 }
 
-func (c *conn) metaContext(id uint32, data []byte) ([]byte, bool) {
+// choose makes the connection use an export, if the client may; to use it for
+// transmission the connection must be admitted, too.
+func (c *conn) choose(name string, transmission bool) error {
+	err := c.srv.choose(c, name)
+	if err == nil && transmission {
+		err = c.srv.admit(c)
+	}
+	if err != nil && !errors.Is(err, redoubt.ErrNotFound) {
+		c.complain("NBD client refused", "export", name, "err", err, "hint", redoubt.Hint(err))
+	}
+	return err
+}
+
+// refuseOption is the reply that fits an error of choose.
+func (c *conn) refuseOption(id uint32, err error) []byte {
+	if errors.Is(err, redoubt.ErrNotFound) {
+		return reply(id, protocol.NEGOTIATION_TYPE_REPLY_ERR_UNKNOWN, []byte("no such export"))
+	}
+	return reply(id, repErrPolicy, []byte(err.Error())[:min(len(err.Error()), maxString)])
+}
+
+func (c *conn) metaContext(id uint32, data []byte) []byte {
 	if id == optSetMeta { // whatever comes of it, what was set before is gone
 		c.allocation = false
 	}
 	o, err := parseMeta(data)
 	if err != nil || !c.structured {
-		return reply(id, repErrInvalid), false
+		return reply(id, repErrInvalid)
 	}
-	if !c.srv.choose(c, o.name) {
-		return reply(id, protocol.NEGOTIATION_TYPE_REPLY_ERR_UNKNOWN, []byte("no such export")), false
+	if err := c.choose(o.name, false); err != nil {
+		return c.refuseOption(id, err)
 	}
 	all := id == optListMeta && len(o.queries) == 0
 	for _, q := range o.queries {
@@ -171,12 +225,12 @@ func (c *conn) metaContext(id uint32, data []byte) ([]byte, bool) {
 		name := c.export.Name
 		c.allocation, c.metaName = all, &name
 	}
-	return append(out, reply(id, protocol.NEGOTIATION_TYPE_REPLY_ACK)...), false
+	return append(out, reply(id, protocol.NEGOTIATION_TYPE_REPLY_ACK)...)
 }
 
 // flags returns the transmission flags of the export.
 func (c *conn) flags() uint16 {
-	f := protocol.NEGOTIATION_REPLY_FLAGS_HAS_FLAGS | flagFlush | flagFUA | flagTrim | flagWriteZeroes | flagFastZero | flagMultiConn
+	f := protocol.NEGOTIATION_REPLY_FLAGS_HAS_FLAGS | flagFlush | flagFUA | flagTrim | flagWriteZeroes | flagCache | flagFastZero | flagMultiConn
 	if c.structured {
 		f |= flagDF
 	}

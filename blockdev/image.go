@@ -145,6 +145,15 @@ func (im *Image) TryReadAt(p []byte, off uint64) bool {
 	return err == nil && n == len(p)
 }
 
+// Prefetch has the system read a range into its page cache, without waiting for it.
+func (im *Image) Prefetch(e redoubt.Extent) {
+	if im.use("prefetch") != nil {
+		return
+	}
+	defer im.life.RUnlock()
+	_ = unix.Fadvise(im.fd, int64(e.Off), int64(e.Len), unix.FADV_WILLNEED) // a hint
+}
+
 // WriteAt writes p at off.
 func (im *Image) WriteAt(p []byte, off uint64) error {
 	if err := im.use("write disk"); err != nil {

@@ -22,6 +22,10 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, serveForEver(dir))
 		os.Exit(1)
 	}
+	if sock := os.Getenv(crowdEnv); sock != "" {
+		fmt.Fprintln(os.Stderr, crowd(sock))
+		os.Exit(1)
+	}
 	goleak.VerifyTestMain(m)
 }
 

@@ -42,7 +42,7 @@ func (c *conn) readLater(req request) {
 	if c.workers < c.srv.o.SlowReads {
 		c.workers++
 		c.wg.Add(1)
-		go c.work()
+		go c.work(c.jobs)
 	} else {
 		c.commit()
 		c.send()
@@ -50,23 +50,44 @@ func (c *conn) readLater(req request) {
 	c.jobs <- req
 }
 
+// weight is the memory that the answer to a slow request takes.
 func (c *conn) weight(req request) int64 {
-	if req.typ == cmdBlockStatus {
+	switch {
+	case req.typ == cmdBlockStatus:
 		return maxDescriptors * 8
+	case req.typ == cmdCache:
+		return simpleLen
+	case c.inPieces(req):
+		return inlineRead
 	}
 	return int64(req.len)
 }
 
-// work answers slow requests until the reader loop ends. It keeps one buffer
-// for reads of ordinary length.
-func (c *conn) work() {
+// inPieces reports whether a READ may be answered by several chunks, so that a
+// long one needs no long buffer.
+func (c *conn) inPieces(req request) bool {
+	return c.structured && req.typ == cmdRead && req.flags&cmdFlagDF == 0 && req.len > inlineRead
+}
+
+// work answers slow requests until jobs is closed. It keeps one buffer for
+// reads of ordinary length.
+func (c *conn) work(jobs <-chan request) {
 	defer c.wg.Done()
 	var keep []byte
-	for req := range c.jobs {
+	for req := range jobs {
 		var b []byte
-		if req.typ == cmdBlockStatus {
+		var err error
+		switch {
+		case req.typ == cmdBlockStatus:
 			b = c.blockStatus(req)
-		} else {
+		case req.typ == cmdCache:
+			b = c.prefetch(req)
+		case c.inPieces(req):
+			if keep == nil {
+				keep = make([]byte, inlineRead+structuredLen+8)
+			}
+			b, err = c.readPieces(keep, req)
+		default:
 			n := c.dataHeadLen() + int(req.len)
 			if b = keep; cap(b) < n {
 				b = make([]byte, n)
@@ -76,12 +97,12 @@ func (c *conn) work() {
 			}
 			b = c.readWait(b[:n], req)
 		}
-		c.sendMu.Lock()
-		_, err := c.nc.Write(b)
-		c.sendMu.Unlock()
+		if err == nil {
+			err = c.write(b)
+		}
 		c.slow.Release(c.weight(req))
 		if err != nil {
-			c.nc.Close() // the reader loop notices
+			c.raw.Close() // the reader loop notices
 		}
 	}
 }
@@ -98,6 +119,41 @@ func (c *conn) readWait(b []byte, req request) []byte {
 	c.vol.disk.count.read(req)
 	c.vol.observe(classRead, req.at, c.vol.g.clock(), 1)
 	return b
+}
+
+// readPieces answers a long READ by OFFSET_DATA chunks. The last, or one that
+// tells of an error, is returned unsent. It fails if the client is gone.
+func (c *conn) readPieces(b []byte, req request) ([]byte, error) {
+	head := c.dataHeadLen()
+	c.vol.disk.count.slowReads.Add(1)
+	for off, end := req.off, req.off+uint64(req.len); ; {
+		n := min(end-off, inlineRead)
+		if err := c.vol.disk.read(b[head:head+int(n)], off); err != nil {
+			c.vol.disk.count.errors.Add(1)
+			c.log.Warn("read failed", "off", off, "len", n, "err", err)
+			return c.appendRefusal(b[:0], req, errnoOf(err)), nil
+		}
+		flags := uint16(0)
+		if off+n == end {
+			flags = chunkDone
+		}
+		binary.BigEndian.AppendUint64(appendChunk(b[:0], flags, chunkOffsetData, req.cookie, 8+int(n)), off)
+		if off += n; off == end {
+			c.vol.disk.count.read(req)
+			return b[:head+int(n)], nil
+		}
+		if err := c.write(b[:head+int(n)]); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// prefetch answers CACHE. It is a hint: what the backing makes of it is not told.
+func (c *conn) prefetch(req request) []byte {
+	if p, ok := c.vol.disk.backing.(prefetcher); ok && req.len > 0 {
+		p.Prefetch(redoubt.Extent{Off: req.off, Len: uint64(req.len)})
+	}
+	return appendSimple(nil, req.cookie, 0)
 }
 
 // dataHeadLen is the length of what precedes the data of a READ's answer.

@@ -27,9 +27,20 @@ type ServerOptions struct {
 	Logger *slog.Logger
 	// HandshakeTimeout is the time from connecting to the first request. Default 10 s.
 	HandshakeTimeout time.Duration
-	// MaxConns is the number of connections at a time. Default 256. One may
-	// hold 3 MiB and SlowBytes.
+	// MaxConns is the number of connections served at a time. Default 256. One
+	// may hold 3 MiB and SlowBytes.
 	MaxConns int
+	// MaxHandshakes is the number of handshakes at a time, for each listener. One
+	// more ends the oldest. Default 2 * MaxConns, so that all clients can come
+	// back at once. One may hold some 64 KiB.
+	MaxHandshakes int
+	// IdleAfter is the time without a request after which a connection gives its
+	// memory back. Default 10 s.
+	IdleAfter time.Duration
+	// StallTimeout is how long a client may take no answer that is ready, or leave
+	// a request half sent. Default 2 min, which is what a virtual machine that
+	// is moved may need.
+	StallTimeout time.Duration
 	// SlowReads is how many reads of one connection may wait for the backing at
 	// a time. Default 16.
 	SlowReads int
@@ -47,6 +58,15 @@ func (o *ServerOptions) setDefaults() {
 	if o.MaxConns <= 0 {
 		o.MaxConns = 256
 	}
+	if o.MaxHandshakes <= 0 {
+		o.MaxHandshakes = 2 * o.MaxConns
+	}
+	if o.IdleAfter <= 0 {
+		o.IdleAfter = 10 * time.Second
+	}
+	if o.StallTimeout <= 0 {
+		o.StallTimeout = 2 * time.Minute
+	}
 	if o.SlowReads <= 0 {
 		o.SlowReads = 16
 	}
@@ -56,21 +76,26 @@ func (o *ServerOptions) setDefaults() {
 // Server speaks NBD. Exports may be added and removed while it runs. All
 // methods may be called concurrently.
 type Server struct {
-	o   ServerOptions
-	log *slog.Logger
+	o    ServerOptions
+	log  *slog.Logger
+	stop chan struct{} // closed by Close
+
+	strangers, clients complaints // of connections in their handshake, and after it
 
 	mu        sync.Mutex
 	exports   map[string]Export
 	listeners map[net.Listener]bool
 	conns     map[*conn]bool
+	admitted  int // of conns
+	watching  bool
 	closed    bool
-	wg        sync.WaitGroup // connections
+	wg        sync.WaitGroup // connections and the watch
 }
 
 // NewServer returns a server without exports.
 func NewServer(o ServerOptions) *Server {
 	o.setDefaults()
-	return &Server{o: o, log: o.Logger, exports: make(map[string]Export),
+	return &Server{o: o, log: o.Logger, stop: make(chan struct{}), exports: make(map[string]Export),
 		listeners: make(map[net.Listener]bool), conns: make(map[*conn]bool)}
 }
 
@@ -129,26 +154,50 @@ func (s *Server) Exports() []Export {
 	return out
 }
 
+var errNoExport = fmt.Errorf("no such export: %w", redoubt.ErrNotFound)
+
 // choose makes the connection use the export with that name; the empty name
-// means the only one. It reports false if there is none.
-func (s *Server) choose(c *conn, name string) bool {
+// means the only one. redoubt.ErrNotFound if there is none, redoubt.ErrDenied
+// if it is not for this client.
+func (s *Server) choose(c *conn, name string) error {
+	s.mu.Lock()
+	if name == "" && len(s.exports) == 1 {
+		for name = range s.exports {
+		}
+	}
+	_, ok := s.exports[name]
+	s.mu.Unlock()
+	if !ok {
+		return &redoubt.Error{Op: "find export", Object: fmt.Sprintf("%.64q", name), Err: errNoExport}
+	}
+	if err := c.authorise(name); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e, ok := s.exports[name]
-	if !ok && name == "" && len(s.exports) == 1 {
-		for _, e = range s.exports {
-			ok = true
-		}
+	if !ok {
+		return &redoubt.Error{Op: "find export", Object: name, Err: errNoExport}
 	}
-	if ok {
-		c.export = e
-	}
-	return ok
+	c.export = e
+	return nil
 }
 
 // Serve accepts connections on l until Close, or until l is closed; it returns
-// nil then. It may be called with several listeners.
-func (s *Server) Serve(l net.Listener) error {
+// nil then. It may be called with several listeners. Clients are not asked who
+// they are: l must be out of reach of strangers, see ListenUnix.
+func (s *Server) Serve(l net.Listener) error { return s.serve(l, nil) }
+
+// ServeTLS is Serve for listeners that strangers reach: nothing but STARTTLS is
+// served to them before TLS is on.
+func (s *Server) ServeTLS(l net.Listener, sec Security) error {
+	if sec.Config == nil {
+		return &redoubt.Error{Op: "serve NBD on", Object: l.Addr().String(), Hint: "TLS needs a configuration", Err: redoubt.ErrInvalid}
+	}
+	return s.serve(l, &sec)
+}
+
+func (s *Server) serve(l net.Listener, sec *Security) error {
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
@@ -156,7 +205,13 @@ func (s *Server) Serve(l net.Listener) error {
 		return nil
 	}
 	s.listeners[l] = true
+	if !s.watching {
+		s.watching = true
+		s.wg.Add(1)
+		go s.watch()
+	}
 	s.mu.Unlock()
+	lob := &lobby{sec: sec}
 	defer func() {
 		s.mu.Lock()
 		delete(s.listeners, l)
@@ -176,22 +231,20 @@ func (s *Server) Serve(l net.Listener) error {
 			}
 			return &redoubt.Error{Op: "accept NBD connection", Object: l.Addr().String(), Err: err}
 		}
-		s.start(nc)
+		s.start(nc, lob)
 	}
 }
 
-func (s *Server) start(nc net.Conn) {
+func (s *Server) start(nc net.Conn, lob *lobby) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || len(s.conns) >= s.o.MaxConns {
-		if !s.closed {
-			s.log.Warn("NBD connection refused: too many", "limit", s.o.MaxConns, "peer", peerName(nc))
-		}
+	if s.closed {
 		nc.Close()
 		return
 	}
-	c := &conn{srv: s, nc: nc, log: s.log.With("peer", peerName(nc)), done: make(chan struct{})}
+	c := &conn{srv: s, raw: nc, nc: nc, lobby: lob, sec: lob.sec, log: s.log.With("peer", peerName(nc)), done: make(chan struct{})}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
+	s.enter(c)
 	s.conns[c] = true
 	s.wg.Add(1)
 	go func() {
@@ -199,13 +252,13 @@ func (s *Server) start(nc net.Conn) {
 		defer close(c.done)
 		c.run()
 		s.mu.Lock()
-		delete(s.conns, c) // first, so that a client that sees the end can come again
+		s.dismiss(c) // first, so that a client that sees the end can come again
 		s.mu.Unlock()
 		c.giveUp()
 	}()
 }
 
-// Conns returns the number of connections.
+// Conns returns the number of connections, also of those in their handshake.
 func (s *Server) Conns() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -237,7 +290,10 @@ func (s *Server) Clients(export string) int {
 // is being served. Requests that were not answered may or may not be carried out.
 func (s *Server) Close() error {
 	s.mu.Lock()
-	s.closed = true
+	if !s.closed {
+		s.closed = true
+		close(s.stop)
+	}
 	for l := range s.listeners {
 		l.Close()
 	}

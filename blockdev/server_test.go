@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -47,7 +48,7 @@ func TestHandshake(t *testing.T) {
 	if typ != protocol.NEGOTIATION_TYPE_REPLY_ACK || len(infos) != 4 {
 		t.Fatalf("go: %#x %q", typ, infos)
 	}
-	want := "\x00\x00" + "\x00\x00\x00\x00\x00\x10\x00\x00" + "\x09\x6d"
+	want := "\x00\x00" + "\x00\x00\x00\x00\x00\x10\x00\x00" + "\x0d\x6d"
 	if string(infos[0]) != want {
 		t.Errorf("export info %x, want %x", infos[0], want)
 	}
@@ -139,7 +140,9 @@ func TestErrorsStayInSync(t *testing.T) {
 		{"trim over the end", 0, cmdTrim, size - 512, 1024, 0, errInval},
 		{"zeroes over the end", 0, cmdWriteZeroes, size, 1, 0, errNoSpace},
 		{"unknown command", 0, 99, 0, 0, 0, errInval},
-		{"cache, which is not offered", 0, cmdCache, 0, 4096, 0, errInval},
+		{"cache over the end", 0, cmdCache, size - 512, 1024, 0, errInval},
+		{"cache", 0, cmdCache, 512, 4096, 0, 0},
+		{"cache nothing", 0, cmdCache, 512, 0, 0, 0},
 		{"block status without a context", 0, cmdBlockStatus, 0, 4096, 0, errInval},
 		{"flush with unknown flag", 1 << 5, cmdFlush, 0, 0, 0, errInval},
 		{"empty write", 0, cmdWrite, 512, 0, 0, 0},
@@ -409,6 +412,32 @@ func TestBlockStatusAndStructuredReads(t *testing.T) {
 		typ, body = chunk()
 		if typ != chunkOffsetData || len(body) != 8+int(n) || binary.BigEndian.Uint64(body) != 1<<20 || body[8] != 9 {
 			t.Errorf("read: %d, %d bytes", typ, len(body))
+		}
+	}
+	// Without DF a long answer comes in pieces, in order, the last marked.
+	c.send(header(0, cmdRead, 7, 1<<20-100, 1<<20))
+	at := uint64(1<<20 - 100)
+	for chunks := 1; ; chunks++ {
+		h := make([]byte, structuredLen)
+		if _, err := io.ReadFull(c.nc, h); err != nil {
+			t.Fatal(err)
+		}
+		body := make([]byte, binary.BigEndian.Uint32(h[16:]))
+		if _, err := io.ReadFull(c.nc, body); err != nil {
+			t.Fatal(err)
+		}
+		if binary.BigEndian.Uint16(h[6:]) != chunkOffsetData || binary.BigEndian.Uint64(body) != at || len(body) > 8+inlineRead {
+			t.Fatalf("chunk %x of %d bytes", h, len(body))
+		}
+		if chunks == 1 && !bytes.Equal(body[8:8+8400], slices.Concat(make([]byte, 100), bytes.Repeat([]byte{9}, 8192), make([]byte, 108))) {
+			t.Error("the content differs")
+		}
+		at += uint64(len(body) - 8)
+		if binary.BigEndian.Uint16(h[4:]) == chunkDone {
+			if chunks != 4 || at != 2<<20-100 {
+				t.Errorf("%d chunks to %d", chunks, at)
+			}
+			break
 		}
 	}
 	c.send(header(0, cmdRead, 7, 1<<30, 512))

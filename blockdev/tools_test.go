@@ -107,7 +107,7 @@ func TestNbdinfo(t *testing.T) {
 	st := newSite(t, 64<<20)
 	out := mustTool(t, "libnbd-bin", "nbdinfo", st.uri())
 	for _, want := range []string{"export-size: 67108864", "is_read_only: false", "can_flush: true", "can_fua: true", "can_trim: true",
-		"can_zero: true", "can_fast_zero: true", "can_multi_conn: true", "base:allocation", "block_size_maximum: 33554432"} {
+		"can_zero: true", "can_fast_zero: true", "can_multi_conn: true", "can_cache: true", "can_df: true", "base:allocation", "block_size_maximum: 33554432"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("nbdinfo does not say %q:\n%s", want, out)
 		}
@@ -213,7 +213,8 @@ want(errno.ENOSPC, lambda: h.pwrite(b"x" * 1024, size - 512))
 want(errno.EINVAL, lambda: h.pread(1024, size - 512))
 want(errno.EINVAL, lambda: h.trim(1024, size - 512))
 want(errno.ENOSPC, lambda: h.zero(1024, size - 512))
-want(errno.EINVAL, lambda: h.cache(512, 0))
+want(0, lambda: h.cache(512, 0))
+want(errno.EINVAL, lambda: h.cache(1024, size - 512))
 want(errno.EINVAL, lambda: h.pread(512, 0, 1 << 9))
 want(0, lambda: h.pwrite(b"hello", 1234567 % size, nbd.CMD_FLAG_FUA))
 assert h.pread(5, 1234567 % size) == b"hello"

@@ -38,7 +38,9 @@ const (
 	optSetMeta    = uint32(10)
 
 	repMeta       = uint32(4)
+	repErrPolicy  = uint32(2 | 1<<31)
 	repErrInvalid = uint32(3 | 1<<31)
+	repErrTLS     = uint32(5 | 1<<31) // TLS first
 	repErrTooBig  = uint32(9 | 1<<31)
 
 	flagReadOnly    = uint16(1 << 1)
@@ -48,6 +50,7 @@ const (
 	flagWriteZeroes = uint16(1 << 6)
 	flagDF          = uint16(1 << 7)
 	flagMultiConn   = protocol.NEGOTIATION_REPLY_FLAGS_CAN_MULTI_CONN
+	flagCache       = uint16(1 << 10)
 	flagFastZero    = uint16(1 << 11)
 
 	cmdRead        = protocol.TRANSMISSION_TYPE_REQUEST_READ

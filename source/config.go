@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/pki"
 )
 
 // Config describes a source host.
@@ -18,6 +19,10 @@ type Config struct {
 	Advertise string   // where the secondary reaches this host for the way back
 	Targets   []string // addresses of master targets; any one that answers will do
 	Groups    []GroupConfig
+
+	// Credentials are the host's own, for NBD over TLS. Nil: groups with Clients
+	// are refused.
+	Credentials *pki.Credentials
 
 	Dial   func(ctx context.Context, addr string) (net.Conn, error) // to a master target's shipping port
 	Logger *slog.Logger
@@ -32,10 +37,11 @@ type GroupConfig struct {
 	Preallocate  bool   // reserve JournalMax on disk at the first start
 	SegmentSize  int64  // bytes; 0 is the journal's default
 	FullWait     time.Duration
-	MemoryLimit  int64  // bytes of unapplied data; 0 is the default
-	K, M         int    // wanted redundancy: data and parity shards
-	Listen       string // HOST:PORT for NBD over TCP beside the unix socket; loopback only; empty: none
-	ShipRate     int64  // bytes a second; 0 is unlimited
+	MemoryLimit  int64    // bytes of unapplied data; 0 is the default
+	K, M         int      // wanted redundancy: data and parity shards
+	Listen       string   // HOST:PORT for NBD over TCP beside the unix socket; loopback unless there are Clients; empty: none
+	Clients      []string // names in certificates of pki.RoleClient that may use the disks over TCP; not empty: TLS is forced
+	ShipRate     int64    // bytes a second; 0 is unlimited
 	Disks        []DiskConfig
 	PollInterval time.Duration // how often a fenced source asks; default 1 s
 }

@@ -32,7 +32,9 @@ type Group struct {
 	cursor  *journal.Cursor
 	server  *blockdev.Server
 	socket  string
-	copy    *copier
+	// listening is the address of NBD over TCP, nil if there is none.
+	listening net.Addr
+	copy      *copier
 
 	step sync.Mutex // held over a change of mode; taken before mu
 
@@ -129,50 +131,6 @@ func (g *Group) openJournal(dir string) (err error) {
 		return g.journal.SetEpoch(g.role.Epoch)
 	}
 	return nil
-}
-
-// serve begins to export the disks on the group's unix socket, and over TCP on
-// the loopback address if that is wanted.
-func (g *Group) serve() error {
-	g.server = blockdev.NewServer(blockdev.ServerOptions{Logger: g.log})
-	for _, v := range g.disks.Volumes() {
-		if err := g.server.Add(blockdev.Export{Name: v.Disk().Name, Volume: v, Description: "protection group " + string(g.cfg.Name)}); err != nil {
-			return err
-		}
-	}
-	g.socket = filepath.Join(g.host.RunDir, string(g.cfg.Name)+".sock")
-	l, err := blockdev.ListenUnix(g.socket)
-	if err != nil {
-		return err
-	}
-	go g.accept(l)
-	if g.cfg.Listen == "" {
-		return nil
-	}
-	tcp, err := listenLoopback(g.cfg.Listen)
-	if err != nil {
-		return err
-	}
-	go g.accept(tcp)
-	return nil
-}
-
-func (g *Group) accept(l net.Listener) {
-	if err := g.server.Serve(l); err != nil && !errors.Is(err, net.ErrClosed) && !errors.Is(err, redoubt.ErrClosed) {
-		g.log.Error("the NBD server stopped", "address", l.Addr().String(), "err", err)
-	}
-}
-
-// listenLoopback listens on a TCP address of this host alone: NBD without TLS
-// must not leave it.
-func listenLoopback(addr string) (net.Listener, error) {
-	host, _, err := net.SplitHostPort(addr)
-	ip := net.ParseIP(host)
-	if err != nil || ip == nil || !ip.IsLoopback() {
-		return nil, &redoubt.Error{Op: "serve NBD on", Object: addr, Err: redoubt.ErrInvalid,
-			Hint: "plain NBD over TCP is served on loopback addresses only, such as 127.0.0.1:10809"}
-	}
-	return net.Listen("tcp", addr)
 }
 
 // run moves the group between its modes until ctx is done: each mode runs

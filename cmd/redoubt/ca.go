@@ -60,10 +60,11 @@ func caIssue(a *app) *cobra.Command {
 	var days int
 	c := &cobra.Command{
 		Use: "issue --role ROLE --name NAME", Short: "make a certificate for a node or an operator", Args: args(),
-		Long: "Makes node.crt, node.key and a copy of ca.crt in a folder that becomes the node's identity (redoubtd) or the operator's (--identity).",
+		Long: "Makes node.crt, node.key and a copy of ca.crt in a folder that becomes the node's identity (redoubtd) or the operator's (--identity). " +
+			"The role client is for NBD over TLS; its folder is what nbds:// URIs take as tls-certificates.",
 		RunE: a.runE(func(c *cobra.Command, _ []string) error {
 			if role == "" || name == "" {
-				return usage(c, "roles are source, target, operator, viewer; the name is the node's", "--role and --name are needed")
+				return usage(c, "roles are source, target, operator, viewer, client; the name is the node's", "--role and --name are needed")
 			}
 			r, err := pki.ParseRole(role)
 			if err != nil {
@@ -79,13 +80,22 @@ func caIssue(a *app) *cobra.Command {
 			if err := pki.Issue(ca, out, id, hosts, time.Duration(days)*day); err != nil {
 				return err
 			}
-			return a.showFiles(caFiles{id.String(), out, []string{pki.NodeCertFile, pki.NodeKeyFile, pki.CACertFile}})
+			files := []string{pki.NodeCertFile, pki.NodeKeyFile, pki.CACertFile}
+			if r == pki.RoleClient {
+				if err := pki.LinkForNBD(out); err != nil {
+					return err
+				}
+				for _, l := range pki.NBDLinks() {
+					files = append(files, l.Name)
+				}
+			}
+			return a.showFiles(caFiles{id.String(), out, files})
 		}),
 	}
 	c.Flags().StringVar(&ca, "ca", "/etc/redoubt/ca", "folder of the authority")
 	c.Flags().StringVar(&out, "out", "", "folder for the files; default: ./NAME")
-	c.Flags().StringVar(&role, "role", "", "source, target, operator or viewer")
-	c.Flags().StringVar(&name, "name", "", "name of the node or person")
+	c.Flags().StringVar(&role, "role", "", "source, target, operator, viewer or client")
+	c.Flags().StringVar(&name, "name", "", "name of the node, person or NBD client")
 	c.Flags().StringSliceVar(&hosts, "host", nil, "host name or IP address for clients that check it, such as curl; may be repeated")
 	c.Flags().IntVar(&days, "days", 730, "validity")
 	return c

@@ -22,12 +22,12 @@ func openSource(n *node) (*sourceRole, error) {
 	c := n.cfg.Source
 	sc := source.Config{
 		Name: n.cfg.Name, DataDir: n.cfg.DataDir, RunDir: n.cfg.RunDir, Advertise: n.cfg.Advertise, Targets: c.Targets,
-		Dial: n.dial(netmux.ProtoShip, pki.RoleTarget), Logger: n.log,
+		Credentials: n.cred, Dial: n.dial(netmux.ProtoShip, pki.RoleTarget), Logger: n.log,
 	}
 	for _, g := range c.Groups {
 		gc := source.GroupConfig{
 			Name: redoubt.GroupID(g.Name), JournalDir: g.Journal.Dir, JournalMax: int64(g.Journal.Max), Preallocate: g.Journal.Preallocate, SegmentSize: int64(g.Journal.Segment),
-			FullWait: time.Duration(g.Journal.FullWait), MemoryLimit: int64(g.Memory), K: g.Redundancy.Data, M: g.Redundancy.Parity, Listen: g.NBD.Listen,
+			FullWait: time.Duration(g.Journal.FullWait), MemoryLimit: int64(g.Memory), K: g.Redundancy.Data, M: g.Redundancy.Parity, Listen: g.NBD.Listen, Clients: g.NBD.Clients,
 		}
 		for _, d := range g.Disks {
 			gc.Disks = append(gc.Disks, source.DiskConfig{Name: d.Name, Path: d.Path})

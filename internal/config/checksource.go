@@ -31,23 +31,33 @@ func (k *checker) source(c *Config) {
 		k.unique(dirs, clean(g.Journal.Dir), key+".journal.dir")
 		k.redundancy(key+".redundancy", g.Redundancy)
 		k.size(key+".memory", g.Memory, 16*MiB, TiB)
-		k.loopback(key+".nbd.listen", g.NBD.Listen)
+		k.nbd(key+".nbd", g.NBD)
 		k.disks(key+".disks", g.Disks, paths)
 	}
 }
 
-// loopback checks the address of NBD over TCP: it has no TLS, so it must not
-// leave the host.
-func (k *checker) loopback(key, s string) {
-	if s == "" {
+// nbd checks NBD over TCP: with clients it is TLS, without it must not leave
+// the host.
+func (k *checker) nbd(key string, n NBD) {
+	seen := map[string]string{}
+	for i, name := range n.Clients {
+		at := fmt.Sprintf("%s.clients[%d]", key, i)
+		k.name(at, "client", name)
+		k.unique(seen, name, at)
+	}
+	if n.Listen == "" {
+		if len(n.Clients) > 0 {
+			k.add(key+".listen", "is missing", "clients are for NBD over TCP, such as on 0.0.0.0:10809")
+		}
 		return
 	}
-	host, _, err := net.SplitHostPort(s)
-	if ip := net.ParseIP(host); err != nil || ip == nil || !ip.IsLoopback() {
-		k.add(key, strconv.Quote(s)+" is no loopback address", "NBD over TCP is served to this host alone, such as on 127.0.0.1:10809; others reach the disks through an ssh tunnel")
+	host, _, err := net.SplitHostPort(n.Listen)
+	if ip := net.ParseIP(host); len(n.Clients) == 0 && err == nil && (ip == nil || !ip.IsLoopback()) {
+		k.add(key+".listen", strconv.Quote(n.Listen)+" is no loopback address",
+			"without TLS the disks are served to this host alone, such as on 127.0.0.1:10809; with clients: [NAME] they are served to the holders of these certificates")
 		return
 	}
-	k.hostPort(key, s, false)
+	k.hostPort(key+".listen", n.Listen, false)
 }
 
 func (k *checker) journal(key string, j Journal) {

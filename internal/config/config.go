@@ -69,7 +69,8 @@ type Redundancy struct {
 
 // NBD is the group's NBD service beside its unix socket.
 type NBD struct {
-	Listen string `yaml:"listen"` // loopback HOST:PORT; empty: the unix socket only
+	Listen  string   `yaml:"listen"`  // HOST:PORT, of the loopback unless there are Clients; empty: the unix socket only
+	Clients []string `yaml:"clients"` // names in client certificates; not empty: TLS only
 }
 
 // Disk is one protected disk.

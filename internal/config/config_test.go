@@ -42,6 +42,16 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
+func TestNBDClients(t *testing.T) {
+	c, err := Parse([]byte(strings.Replace(sourceYAML, "name: db", "name: db\n      nbd: {listen: \"0.0.0.0:10809\", clients: [vm1, backup]}", 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := c.Source.Groups[0].NBD, (NBD{"0.0.0.0:10809", []string{"vm1", "backup"}}); !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v", got)
+	}
+}
+
 func TestValuesOverrideDefaults(t *testing.T) {
 	c, err := Parse([]byte(`
 name: t1
@@ -111,6 +121,10 @@ func TestFaults(t *testing.T) {
 		{"on_full", edit("name: db", "name: db\n      journal: {on_full: drop}"), `"drop" is not valid (one of block)`},
 		{"bool", edit("name: db", "name: db\n      journal: {preallocate: yes}"), `journal.preallocate: "yes" is not valid`},
 		{"nbd", edit("name: db", "name: db\n      nbd: {listen: \"0.0.0.0:10809\"}"), `nbd.listen: "0.0.0.0:10809" is no loopback address`},
+		{"nbd client", edit("name: db", "name: db\n      nbd: {listen: \"0.0.0.0:10809\", clients: [vm1, a/b]}"), `nbd.clients[1]: "a/b" is not valid`},
+		{"nbd client twice", edit("name: db", "name: db\n      nbd: {listen: \"0.0.0.0:10809\", clients: [vm1, vm1]}"), `nbd.clients[1]: "vm1" is used twice`},
+		{"nbd clients alone", edit("name: db", "name: db\n      nbd: {clients: [vm1]}"), `nbd.listen: is missing`},
+		{"nbd port", edit("name: db", "name: db\n      nbd: {listen: \"0.0.0.0\", clients: [vm1]}"), `nbd.listen: "0.0.0.0" is not HOST:PORT`},
 		{"level", edit("name: host1", "name: host1\nlog: {level: loud}"), `2:14: log.level: "loud" is not valid (one of debug, info, warn, error)`},
 		{"long socket", edit("name: host1", "name: host1\nrun_dir: /"+strings.Repeat("r", 100)), `2:10: run_dir: the socket /rrr`},
 		{"advertise", edit("name: host1", "name: host1\nadvertise: 0.0.0.0:7700"), `2:12: advertise: "0.0.0.0:7700" names no host`},
