@@ -64,10 +64,14 @@ func killRounds(ctx context.Context, dir string, seed uint64, mode Mode, command
 	}
 	k := &killer{w: Worker{Dir: dir, Seed: seed, Mode: mode}, command: command, rng: rand.New(rand.NewPCG(seed, 3)), tally: t, images: blank(killSizes())}
 	t.Rounds++
-	for ctx.Err() == nil {
-		if err := k.life(ctx); err != nil {
-			return fmt.Errorf("%w (kill %d; see %s)", err, len(k.born), dir)
-		}
+	for err == nil && ctx.Err() == nil {
+		err = k.life(ctx)
+	}
+	if err == nil {
+		err = k.judge() // what the last life left, if it was not looked at
+	}
+	if err != nil {
+		return fmt.Errorf("%w (after %d lives; the folder %s is kept)", err, len(k.born), dir)
 	}
 	return os.RemoveAll(dir)
 }
@@ -99,11 +103,17 @@ func (k *killer) life(ctx context.Context) error {
 		return err
 	}
 	if msg := strings.TrimSpace(stderr.String()); msg != "" {
-		return found(1, "the worker failed by itself: %s (%v)", msg, werr)
+		if err := k.judge(); err != nil { // says more than the worker
+			return err
+		}
+		return &redoubt.Error{Op: "crash test worker", Object: k.w.Dir, Err: fmt.Errorf("it failed by itself: %s (%v)", msg, werr)}
 	}
 	k.tally.RealKills++
 	if k.acked == before && len(k.born) == int(k.w.Life) {
 		k.tally.Recoveries++ // killed before it was open
+	}
+	if k.rng.IntN(3) == 0 {
+		return nil // the next life replays what this one left, and may be killed at that
 	}
 	return k.judge()
 }
@@ -120,7 +130,7 @@ func (k *killer) listen(out io.Reader) error {
 		}
 		switch r.kind {
 		case reportOpen:
-			if err := checkHead(r.lsn, k.acked, r.lsn); err != nil {
+			if err := checkHead(r.lsn, k.acked, k.acked+1); err != nil {
 				return err
 			}
 			k.born, k.acked = append(k.born, r.lsn), r.lsn

@@ -21,3 +21,22 @@ type Tally struct {
 
 // Crashes returns how often a disk was left without an orderly end.
 func (t *Tally) Crashes() int64 { return t.Cuts + t.Kills + t.RealKills }
+
+// add adds what another tally counted.
+func (t *Tally) add(o Tally) {
+	t.Rounds += o.Rounds
+	t.Cuts += o.Cuts
+	t.Kills += o.Kills
+	t.RealKills += o.RealKills
+	t.Recoveries += o.Recoveries
+	t.Faults += o.Faults
+	t.Latched += o.Latched
+	t.Lies += o.Lies
+	t.Damaged += o.Damaged
+	t.Noticed += o.Noticed
+	t.Acknowledged += o.Acknowledged
+	t.Flushed += o.Flushed
+	t.Dropped += o.Dropped
+	t.Full += o.Full
+	t.Lost += o.Lost
+}
