@@ -70,10 +70,10 @@ func killRounds(ctx context.Context, dir string, seed uint64, mode Mode, command
 	if err == nil {
 		err = k.judge() // what the last life left, if it was not looked at
 	}
-	if err != nil {
+	if err != nil && mode == Sound {
 		return fmt.Errorf("%w (after %d lives; the folder %s is kept)", err, len(k.born), dir)
 	}
-	return os.RemoveAll(dir)
+	return errors.Join(err, os.RemoveAll(dir))
 }
 
 // life lets one process write, kills it, and judges what it leaves.

@@ -35,6 +35,7 @@ const livesPerWorld = 6
 // live runs one world and returns the first finding.
 func live(seed uint64, mode Mode, t *Tally) error {
 	w := newWorld(seed, mode, t)
+	defer w.release()
 	t.Rounds++
 	if err := w.open(&power{}, time.Millisecond); err != nil { // its making is not judged
 		return fmt.Errorf("make a journal: %w", err)
@@ -62,7 +63,7 @@ func (w *world) tell(err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("%w (after: %s)", err, strings.Join(w.story, ", "))
+	return fmt.Errorf("%w (after: %s)", err, strings.Join(w.story, "; "))
 }
 
 func (w *world) draw() fate {
@@ -96,7 +97,14 @@ func (w *world) life(f fate) error {
 	case fateRot:
 		apply = time.Hour
 	}
-	w.story = append(w.story, fmt.Sprintf("%s at operation %d (%v, stay down %v), applier every %s", f, at, p.fault, p.stayDown, apply))
+	what := f.String()
+	if f != fateRot && f != fateKill {
+		what = fmt.Sprintf("%s due at operation %d", f, at)
+	}
+	if f == fateFault {
+		what += fmt.Sprintf(" (%v, for good: %v)", p.fault, p.stayDown)
+	}
+	w.story = append(w.story, fmt.Sprintf("%s, applier every %s", what, apply))
 	if err := w.reopen(p, apply); err != nil {
 		if w.excused(err) {
 			return nil
@@ -114,16 +122,20 @@ func (w *world) life(f fate) error {
 	default:
 		err = w.drive(20+w.rng.IntN(200), never)
 	}
-	if err != nil && !w.excused(err) {
-		return fmt.Errorf("unexpected error of a healthy disk: %w", err)
+	var breach *Finding
+	switch {
+	case err == nil || w.excused(err):
+		return nil
+	case errors.As(err, &breach) || errors.Is(err, errNoticed) || w.suspect:
+		return err
 	}
-	return nil
+	return fmt.Errorf("unexpected error of a healthy disk: %w", err)
 }
 
 // excused reports whether the disk's own failure explains err.
 func (w *world) excused(err error) bool {
-	var f *Finding
-	if errors.As(err, &f) || errors.Is(err, errNoticed) {
+	var breach *Finding
+	if errors.As(err, &breach) || errors.Is(err, errNoticed) {
 		return false
 	}
 	w.p.mu.Lock()

@@ -10,9 +10,6 @@ import (
 	"github.com/redoubt-dr/redoubt"
 )
 
-// minPerMode is the least time that a broken variant is given to be caught.
-const minPerMode = 5 * time.Second
-
 // Options say what Run does.
 type Options struct {
 	// Seed decides the workloads and what goes wrong in each round: round n is
@@ -176,7 +173,7 @@ func (x *runner) kill(ctx context.Context, mode Mode) error {
 
 // broken runs each variant until it is caught.
 func (x *runner) broken(ctx context.Context) error {
-	part := max(x.o.Time/time.Duration(len(x.o.Broken)), minPerMode)
+	part := x.o.Time / time.Duration(len(x.o.Broken))
 	missed := 0
 	for _, m := range x.o.Broken {
 		if m == EarlyReply && x.o.Command == nil {

@@ -103,6 +103,7 @@ func (w *world) end() error {
 	if err := errors.Join(w.g.Close(), w.j.Close()); err != nil {
 		return err
 	}
+	w.g, w.j = nil, nil
 	want := w.model()
 	for i, d := range w.disks {
 		if diff := differ(d.durable(), want[i]); diff != "" {

@@ -108,13 +108,7 @@ func (w *world) stop(kill bool) {
 		w.p.off()
 	}
 	w.p.mu.Unlock()
-	// Both fail, as they must on a dead disk, and end their goroutines.
-	if w.g != nil {
-		_ = w.g.Close()
-	}
-	if w.j != nil {
-		_ = w.j.Close()
-	}
+	w.letGo()
 	w.fs, w.disks = w.next.fs, w.next.disks
 	w.tally.Acknowledged += int64(w.acked - w.born)
 	w.tally.Flushed += int64(max(w.synced, w.born) - w.born)
@@ -129,6 +123,26 @@ func (w *world) stop(kill bool) {
 		w.story = append(w.story, fmt.Sprintf("cut at operation %d, write %d, flushed %d", w.p.count(), len(w.ops), w.synced))
 	}
 	w.born = w.acked
+}
+
+// release ends what a world that was given up has left running.
+func (w *world) release() {
+	if w.p != nil {
+		w.p.cutNow()
+	}
+	w.letGo()
+}
+
+// letGo closes group and journal of a dead disk: both fail, as they must, and
+// end their goroutines.
+func (w *world) letGo() {
+	if w.g != nil {
+		_ = w.g.Close()
+	}
+	if w.j != nil {
+		_ = w.j.Close()
+	}
+	w.g, w.j = nil, nil
 }
 
 // write issues one op. An error means that the op may be there or not.
