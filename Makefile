@@ -24,6 +24,10 @@ deps: ## install or name the Debian packages that tests and demo need
 demo: deps build ## the whole way on loopback: protect, fail over, come back (under 3 minutes)
 	bin/redoubt demo
 
+.PHONY: crashtest
+crashtest: build ## the crash contract: SECONDS=60; BROKEN=1 shows that the judge sees broken builds
+	bin/redoubt crashtest --seconds $(or $(SECONDS),60) --dir $(or $(DIR),bin) $(if $(filter-out 0,$(BROKEN)),--broken all)
+
 .PHONY: test
 test: deps ## all tests (under 10 minutes on two cores)
 	$(GO) test -timeout 9m ./...

@@ -39,6 +39,7 @@ var importTable = []room{
 	{"target", with(plumbing, "journal", "blockdev", "ship", "cluster")},
 	{"source", with(plumbing, "journal", "blockdev", "ship")},
 	{"admin", plumbing},
+	{"crashtest", []string{".", "internal/vfs", "journal", "blockdev"}},
 	{"internal/config", plumbing},
 	{"cmd", []string{"*"}},
 	{"demo", []string{".", "internal/oracle", "admin/v1"}},

@@ -31,6 +31,9 @@ func fileRig(t *testing.T, size int) *rig {
 // The way of a write and of a read from the socket to the answer: a batch of
 // requests allocates no more than one chunk in a while.
 func TestRequestsDoNotAllocate(t *testing.T) {
+	if raceOn {
+		t.Skip("the race detector allocates")
+	}
 	sv := serve(t, ServerOptions{}, fileRig(t, 1<<20))
 	c := sv.client(t, "d1")
 	const n = 16

@@ -208,8 +208,11 @@ func (j *Journal) begin(r *recovery) error {
 		return nil
 	}
 	wasClean := j.facts.Clean
-	for _, s := range r.chain {
+	for i, s := range r.chain {
 		if !s.sealed {
+			if err := rewrite(s, r.heads[i], r.watermark); err != nil {
+				return err
+			}
 			if err := s.file.Sync(); err != nil {
 				return err
 			}

@@ -262,6 +262,13 @@ func (r *recovery) sweep() error {
 					continue
 				}
 			}
+			stale, err := s.outlived(r.id, last)
+			if err != nil {
+				return err
+			}
+			if stale { // its last header never reached the disk
+				s.seq = 0
+			}
 			if s.seq > last || s.seq == 0 {
 				if err := r.sweepSegment(s, pageSize, last); err != nil {
 					return err

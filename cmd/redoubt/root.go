@@ -35,7 +35,7 @@ Points in time (--at) are written as: latest, an RFC 3339 time such as
 		pointsCommand(a), bookmarkCommand(a),
 		failoverCommand(a), reverseCommand(a), failbackCommand(a),
 		journalCommand(a), segmentCommand(a),
-		caCommand(a), configCommand(a), demoCommand(a), versionCommand(a),
+		caCommand(a), configCommand(a), demoCommand(a), crashtestCommand(a), crashtestWorkerCommand(a), versionCommand(a),
 	)
 	return root
 }

@@ -368,3 +368,14 @@ func (i memInfo) Mode() fs.FileMode {
 	}
 	return 0o600
 }
+
+// Forget makes the unsynced data of a file never reach the disk, as Linux does
+// after a failed write-back, and a disk that lies about a flush: programs still
+// see it, and later syncs do not write it. The file's size is not forgotten.
+func (m *Mem) Forget(name string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if n := m.names[clean(name)]; n != nil {
+		n.log = []memOp{{off: int64(len(n.data))}}
+	}
+}
