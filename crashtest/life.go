@@ -157,6 +157,12 @@ func (w *world) reopen(p *power, apply time.Duration) error {
 		w.tally.Noticed++
 		w.stop(false)
 		return errNoticed
+	case w.lied && breach(err) > 0:
+		// What such a disk loses is its own fault; that no open said so is counted
+		// apart: see DESIGN.md.
+		w.tally.Unnoticed++
+		w.stop(false)
+		return errNoticed
 	case w.excused(err):
 		w.tally.Recoveries++
 	}
@@ -194,7 +200,7 @@ func (w *world) driveLie() error {
 	if err := w.drive(400, w.p.hasLied); err != nil || !w.p.hasLied() {
 		return err
 	}
-	w.suspect = true
+	w.suspect, w.lied = true, true
 	w.tally.Lies++
 	return w.flushed(2)
 }
