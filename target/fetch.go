@@ -116,7 +116,11 @@ func (s *Store) readRange(ctx context.Context, sr index.Series, sg *cluster.Segm
 		if err != nil {
 			s.counter.decodes.Add(1)
 			var derr error
-			if b, derr = s.decode(ctx, sr, sg, i, from, part, avoid); derr != nil {
+			b, derr = s.decode(ctx, sr, sg, i, from, part, avoid)
+			if derr != nil && errors.Is(err, errAvoided) && (avoid == nil || !avoid(i)) {
+				b, derr = s.readShard(ctx, sr, sg, i, from, part) // its node was thought to be down: the last resort
+			}
+			if derr != nil {
 				return nil, &redoubt.Error{Op: "read segment", Object: segmentName(sr, sg.Ordinal), Err: errors.Join(derr, err), Hint: "fewer than k shards can be read; bring nodes back"}
 			}
 		}
