@@ -10,31 +10,40 @@ import (
 // applier moves writes from memory to the backings, in rounds: after every
 // ApplyInterval, when a quarter of the memory is used, or when somebody waits.
 func (g *Group) applier() {
+	g.repeat(g.o.ApplyInterval, g.kick, "apply journal to disks", g.round)
+}
+
+// repeat does work after every interval and when now is signalled, until the
+// group stops. The first failure latches; nothing reaches the backings after it.
+func (g *Group) repeat(interval time.Duration, now <-chan struct{}, op string, work func() error) {
 	defer g.ends.Done()
-	tick := time.NewTicker(g.o.ApplyInterval)
+	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for {
 		select {
 		case <-g.stop:
 			return
 		case <-tick.C:
-		case <-g.kick:
+		case <-now:
 		}
 		if g.Err() != nil {
-			continue // nothing more reaches the backings; wait for stop
+			continue
 		}
-		if err := g.round(); err != nil {
-			g.fail("apply journal to disks", err)
+		if err := work(); err != nil {
+			g.fail(op, err)
 		}
 	}
 }
 
-func (g *Group) kickApplier() {
+// signal wakes who repeats on ch; one signal that waits is enough.
+func signal(ch chan<- struct{}) {
 	select {
-	case g.kick <- struct{}{}:
+	case ch <- struct{}{}:
 	default:
 	}
 }
+
+func (g *Group) kickApplier() { signal(g.kick) }
 
 // round writes everything up to the present head to the backings and frees its
 // memory: reads find it in the backings' page cache. Making it durable there is

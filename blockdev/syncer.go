@@ -1,39 +1,14 @@
 package blockdev
 
-import (
-	"time"
-)
-
 // syncer makes what the rounds wrote durable in the backings and moves the
 // journal's applied mark: after every SyncInterval, after SyncBytes, or when
 // somebody waits. It runs beside the rounds, so that writers do not wait for the
 // backings' disk, and a block that is written again and again reaches it once.
 func (g *Group) syncer() {
-	defer g.ends.Done()
-	tick := time.NewTicker(g.o.SyncInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-g.stop:
-			return
-		case <-tick.C:
-		case <-g.syncNow:
-		}
-		if g.Err() != nil {
-			continue
-		}
-		if err := g.syncBackings(); err != nil {
-			g.fail("sync disks", err)
-		}
-	}
+	g.repeat(g.o.SyncInterval, g.syncNow, "sync disks", g.syncBackings)
 }
 
-func (g *Group) kickSyncer() {
-	select {
-	case g.syncNow <- struct{}{}:
-	default:
-	}
-}
+func (g *Group) kickSyncer() { signal(g.syncNow) }
 
 // syncBackings makes everything that was written before the call durable. Only
 // one runs at a time.
