@@ -114,6 +114,9 @@ func (c Promote) apply(s *state) (any, error) {
 	if err := c.checkPoint(g, base); err != nil {
 		return nil, err
 	}
+	if err := s.retained("promote group", g, g.Written(c.Point)); err != nil {
+		return nil, err
+	}
 	n := *g
 	n.begin(s, redoubt.Fork{Epoch: c.NewEpoch, Parent: c.Point.Epoch, At: c.Point.LSN}, c.Writer, next)
 	n.Promoted, n.PromotedAt = c.Point, c.Now

@@ -33,6 +33,13 @@ const (
 	kindReverseReplicate kind = 11
 	kindSetState         kind = 12
 	kindRecordReceipt    kind = 13
+	kindSetPolicy        kind = 60
+	kindAdvanceClock     kind = 61
+	kindSetPin           kind = 62
+	kindRemovePin        kind = 63
+	kindBeginPlan        kind = 64
+	kindAdvancePlan      kind = 65
+	kindThinSegments     kind = 66
 )
 
 func (k kind) String() string {
@@ -40,7 +47,8 @@ func (k kind) String() string {
 		kindUpdateGroup: "UpdateGroup", kindCommitSegments: "CommitSegments", kindShardsStored: "ShardsStored",
 		kindSetOwner: "SetOwner", kindPromote: "Promote", kindCommitFailover: "CommitFailover",
 		kindCancelFailover: "CancelFailover", kindReverseReplicate: "ReverseReplicate", kindSetState: "SetState",
-		kindRecordReceipt: "RecordReceipt"}
+		kindRecordReceipt: "RecordReceipt", kindSetPolicy: "SetPolicy", kindAdvanceClock: "AdvanceClock", kindSetPin: "SetPin",
+		kindRemovePin: "RemovePin", kindBeginPlan: "BeginPlan", kindAdvancePlan: "AdvancePlan", kindThinSegments: "ThinSegments"}
 	if int(k) < len(names) && names[k] != "" {
 		return names[k]
 	}
@@ -153,6 +161,20 @@ func decodeBody(k kind, d *decoder) (Command, bool) {
 		return SetState{Group: d.groupID(), Epoch: d.epoch(), Op: Operation(d.u8()), Now: d.i64()}, true
 	case kindRecordReceipt:
 		return RecordReceipt{Group: d.groupID(), Receipt: d.receiptValue()}, true
+	case kindSetPolicy:
+		return SetPolicy{Group: d.groupID(), Policy: d.policy(), Default: d.bool()}, true
+	case kindAdvanceClock:
+		return AdvanceClock{Group: d.groupID(), To: d.i64(), Confirm: d.bool()}, true
+	case kindSetPin:
+		return SetPin{Group: d.groupID(), Pin: d.pin()}, true
+	case kindRemovePin:
+		return RemovePin{Group: d.groupID(), Name: d.str(maxName, "pin")}, true
+	case kindBeginPlan:
+		return decodeBeginPlan(d), true
+	case kindAdvancePlan:
+		return decodeAdvancePlan(d), true
+	case kindThinSegments:
+		return decodeThinSegments(d), true
 	}
 	return nil, false
 }

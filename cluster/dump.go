@@ -83,6 +83,9 @@ func dumpState(out *json.Encoder, path string, s *state) error {
 	c := &Catalog{s: s, changed: make(chan struct{})}
 	for _, g := range c.Groups() {
 		err = errors.Join(err, out.Encode(map[string]any{"group": g}))
+		if r, ok := s.retain[g.ID]; ok {
+			err = errors.Join(err, out.Encode(map[string]any{"group_id": g.ID, "retention": r}))
+		}
 		for _, f := range g.Lineage {
 			for i := uint64(0); i < c.SegmentCount(g.ID, f.Epoch) && err == nil; i++ {
 				err = out.Encode(map[string]any{"group_id": g.ID, "segment": c.Segments(g.ID, f.Epoch, i, 1)[0]})

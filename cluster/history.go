@@ -68,6 +68,15 @@ func (h *history) setStored(i uint64, stored uint32, gen uint64) {
 	c.recs[i%chunkLen].stored = stored
 }
 
+// replace changes a whole record, leaving frozen copies as they are.
+func (h *history) replace(i uint64, r record, gen uint64) {
+	c := &h.chunks[i/chunkLen]
+	if c.gen != gen {
+		c.recs, c.gen = slices.Clone(c.recs), gen
+	}
+	c.recs[i%chunkLen] = r
+}
+
 // freeze returns a copy that later changes do not reach, provided that they
 // carry a later generation. It costs one chunk header per chunkLen records.
 func (h *history) freeze() history { return history{chunks: slices.Clone(h.chunks)} }

@@ -33,6 +33,7 @@ const (
 	recSegs    = 5 // up to chunkLen segments of one epoch, in order
 	recClient  = 6
 	recEnd     = 7 // how many records came before
+	recRetain  = 60
 	maxRecord  = 64 << 20
 	recordHead = 5
 )
@@ -41,7 +42,7 @@ const (
 // state is never changed in place: groups and answers by habit, histories by
 // the new generation.
 func (s *state) freeze() *state {
-	f := &state{index: s.index, nodes: maps.Clone(s.nodes), groups: maps.Clone(s.groups),
+	f := &state{index: s.index, nodes: maps.Clone(s.nodes), groups: maps.Clone(s.groups), retain: maps.Clone(s.retain),
 		places: places{list: slices.Clip(s.places.list)},
 		epochs: make(map[epochKey]*history, len(s.epochs)), clients: make(map[clientID]*client, len(s.clients))}
 	for k, h := range s.epochs {
@@ -117,6 +118,9 @@ func writeSnapshot(out io.Writer, s *state) error {
 	for _, id := range slices.Sorted(maps.Keys(s.groups)) {
 		g := s.groups[id]
 		w.record(recGroup, func(e *encoder) { e.group(g) })
+		if r, ok := s.retain[id]; ok {
+			w.record(recRetain, func(e *encoder) { e.str(string(id)); e.retention(r) })
+		}
 		for _, f := range g.Lineage {
 			w.segments(epochKey{id, f.Epoch}, s.history(id, f.Epoch))
 		}

@@ -116,6 +116,12 @@ func (s *state) load(typ uint8, d *decoder) {
 		s.loadSegments(d)
 	case recClient:
 		s.loadClient(d)
+	case recRetain:
+		id, r := d.groupID(), d.retention()
+		if _, twice := s.retain[id]; twice || s.groups[id] == nil {
+			d.bad("retention of an unknown group")
+		}
+		s.retain[id] = r
 	default:
 		d.bad(fmt.Sprintf("unknown record type %d", typ))
 	}

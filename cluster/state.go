@@ -20,6 +20,7 @@ type state struct {
 	epochs  map[epochKey]*history
 	places  places
 	clients map[clientID]*client
+	retain  map[redoubt.GroupID]*Retention // never changed in place either
 }
 
 type epochKey struct {
@@ -35,6 +36,7 @@ func newState() *state {
 		epochs:  map[epochKey]*history{},
 		places:  places{byID: map[string]uint32{}},
 		clients: map[clientID]*client{},
+		retain:  map[redoubt.GroupID]*Retention{},
 	}
 }
 

@@ -44,7 +44,7 @@ func (b *rawBlock) entry(r index.Ref) ([]byte, error) {
 
 // block returns an inflated block of a segment, shared with all Views.
 func (s *Store) block(ctx context.Context, sr index.Series, ordinal uint64, block uint32) (*rawBlock, error) {
-	k := blockKey{segmentKey{sr, ordinal}, block}
+	k := blockKey{segmentKey{sr, ordinal, 0}, block}
 	return s.blocks.Load(k, func() (*rawBlock, int64, error) {
 		raw, err := s.loadBlock(ctx, sr, ordinal, block)
 		if err != nil {
@@ -54,17 +54,31 @@ func (s *Store) block(ctx context.Context, sr index.Series, ordinal uint64, bloc
 	})
 }
 
+// loadBlock reads a block. If that fails and the segment was thinned meanwhile,
+// it is read again from what is left.
 func (s *Store) loadBlock(ctx context.Context, sr index.Series, ordinal uint64, block uint32) ([]byte, error) {
-	sg, err := s.segmentAt(sr, ordinal)
-	if err != nil {
-		return nil, err
+	for {
+		sg, err := s.segmentAt(sr, ordinal)
+		if err != nil {
+			return nil, err
+		}
+		b, err := s.loadBlockOf(ctx, sr, sg, block)
+		if err == nil || s.node.Barrier(ctx) != nil {
+			return b, err
+		}
+		if now, nerr := s.segmentAt(sr, ordinal); nerr != nil || now.CRC == sg.CRC {
+			return nil, err
+		}
 	}
+}
+
+func (s *Store) loadBlockOf(ctx context.Context, sr index.Series, sg cluster.Segment, block uint32) ([]byte, error) {
 	d, err := s.head(ctx, sr, &sg)
 	if err != nil {
 		return nil, err
 	}
 	if int(block) >= len(d.Blocks()) {
-		return nil, &redoubt.Error{Op: "read block", Object: segmentName(sr, ordinal), Err: fmt.Errorf("block %d of %d: %w", block, len(d.Blocks()), redoubt.ErrCorrupt)}
+		return nil, &redoubt.Error{Op: "read block", Object: segmentName(sr, sg.Ordinal), Err: fmt.Errorf("block %d of %d: %w", block, len(d.Blocks()), redoubt.ErrCorrupt)}
 	}
 	ref := d.Blocks()[block]
 	b, err := s.readRange(ctx, sr, &sg, ref.Off, ref.Len, nil)

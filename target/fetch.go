@@ -18,7 +18,7 @@ func segmentName(sr index.Series, ordinal uint64) string {
 // head returns the parsed head of a segment, from memory, this node's shard log
 // or a peer; if all copies are gone, from the shards.
 func (s *Store) head(ctx context.Context, sr index.Series, sg *cluster.Segment) (*ship.Delta, error) {
-	return s.heads.Load(segmentKey{sr, sg.Ordinal}, func() (*ship.Delta, int64, error) {
+	return s.heads.Load(segmentKey{sr, sg.Ordinal, sg.CRC}, func() (*ship.Delta, int64, error) {
 		d, err := s.fetchHead(ctx, sr, sg)
 		if err != nil {
 			return nil, 0, err

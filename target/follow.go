@@ -7,6 +7,7 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/ship"
 	"github.com/redoubt-dr/redoubt/target/index"
 )
 
@@ -48,12 +49,8 @@ func (s *Store) checkStream(g *cluster.Group) {
 // Entries gives the index the entries of a segment: from the node's own copy of
 // its head, or a peer's.
 func (s *Store) Entries(ctx context.Context, sr index.Series, ordinal uint64) ([]index.Entry, error) {
-	sg, err := s.segmentAt(sr, ordinal)
-	if err != nil {
-		return nil, err
-	}
-	d, err := s.head(ctx, sr, &sg)
-	if err != nil {
+	d, err := s.headAt(ctx, sr, ordinal)
+	if d == nil {
 		return nil, err
 	}
 	out := make([]index.Entry, 0, len(d.Entries))
@@ -63,9 +60,31 @@ func (s *Store) Entries(ctx context.Context, sr index.Series, ordinal uint64) ([
 		if e.Extent.Len == 0 || !e.Kind.Zeroes() && !e.HasData() {
 			continue
 		}
-		out = append(out, index.Entry{LSN: e.LSN, Disk: e.Disk, Extent: e.Extent, Zero: e.Kind.Zeroes(), Block: e.Block, BlockOff: e.BlockOff, CRC: e.CRC})
+		out = append(out, indexEntry(e))
 	}
 	return out, nil
+}
+
+func indexEntry(e *ship.Entry) index.Entry {
+	return index.Entry{LSN: e.LSN, Disk: e.Disk, Extent: e.Extent, Zero: e.Kind.Zeroes(), Block: e.Block, BlockOff: e.BlockOff, CRC: e.CRC}
+}
+
+// headAt returns the head of a segment as it is now: nil if nothing is left of
+// it. If it was thinned while its head was read, it is read again.
+func (s *Store) headAt(ctx context.Context, sr index.Series, ordinal uint64) (*ship.Delta, error) {
+	for {
+		sg, err := s.segmentAt(sr, ordinal)
+		if err != nil || sg.Gone() {
+			return nil, err
+		}
+		d, err := s.head(ctx, sr, &sg)
+		if err == nil || s.node.Barrier(ctx) != nil {
+			return d, err
+		}
+		if now, nerr := s.segmentAt(sr, ordinal); nerr != nil || now.CRC == sg.CRC && !now.Gone() {
+			return nil, err
+		}
+	}
 }
 
 // Contact is what is known of a group's writer.

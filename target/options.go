@@ -31,7 +31,11 @@ type Options struct {
 	LogFileSize  int64         // of a shard log file; default 256 MiB
 	PutTimeout   time.Duration // after which a node that is needed for redundancy only is given up; default 3 s
 	RepairBytes  int64         // bytes a second that repair writes at most; default 64 MiB
-	Tick         time.Duration // of repair, contact exchange and probing of nodes that are down; default 500 ms
+	RetainEvery  time.Duration // interval at which a group's history is thinned; default 1 min
+	// Policy is that of groups for which nobody chose one; nil: cluster.DefaultPolicy.
+	Policy *cluster.Policy
+
+	Tick time.Duration // of repair, contact exchange and probing of nodes that are down; default 500 ms
 }
 
 func (o *Options) defaults() error {
@@ -63,6 +67,9 @@ func (o *Options) defaults() error {
 	set(&o.RepairBytes, 64<<20)
 	if o.PutTimeout <= 0 {
 		o.PutTimeout = 3 * time.Second
+	}
+	if o.RetainEvery <= 0 {
+		o.RetainEvery = time.Minute
 	}
 	if o.Tick <= 0 {
 		o.Tick = 500 * time.Millisecond

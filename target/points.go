@@ -78,6 +78,9 @@ func (s *Store) Changed(ctx context.Context, id redoubt.GroupID, st redoubt.Stre
 		return nil, &redoubt.Error{Op: "list changes of group", Object: string(id),
 			Err: fmt.Errorf("(%d, %d] of epoch %d, which has (%d, %d]: %w", from, to, e, f.At, head, redoubt.ErrInvalid)}
 	}
+	if !s.retained(&g, redoubt.Position{Epoch: e, LSN: to}) {
+		return nil, &redoubt.Error{Op: "list changes of group", Object: string(id), Err: fmt.Errorf("point %d:%d: %w", e, to, redoubt.ErrNotFound), Hint: "it is not retained"}
+	}
 	if from == to {
 		return map[redoubt.DiskID][]redoubt.Extent{}, nil
 	}

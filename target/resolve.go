@@ -8,7 +8,6 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster"
-	"github.com/redoubt-dr/redoubt/target/index"
 )
 
 // PointSpec says which recovery point is meant: the latest, if no field but
@@ -116,6 +115,8 @@ func (s *Store) checkPosition(g *cluster.Group, p redoubt.Position) error {
 		return noPoint(g, p.String(), fmt.Errorf("epoch %d begins after LSN %d: %w", p.Epoch, f.At, redoubt.ErrNotFound), fmt.Sprintf("it may be %d:%d", f.Parent, p.LSN))
 	case g.Baseline == 0:
 		return noPoint(g, p.String(), fmt.Errorf("the first copy is not complete: %w", redoubt.ErrState), "there is no recovery point yet")
+	case !s.retained(g, p):
+		return noPoint(g, p.String(), fmt.Errorf("it is not retained: %w", redoubt.ErrNotFound), s.nearest(g, p))
 	case p.LSN < g.Baseline:
 		return noPoint(g, p.String(), fmt.Errorf("the first point is at LSN %d: %w", g.Baseline, redoubt.ErrNotFound), "the first copy was not complete before")
 	}
@@ -142,46 +143,12 @@ func (s *Store) positionOfTime(ctx context.Context, g *cluster.Group, base redou
 	if now := s.o.Now(); t.After(now) {
 		return redoubt.Position{}, noPoint(g, what, fmt.Errorf("it is in the future: %w", redoubt.ErrInvalid), "now it is "+now.UTC().Format(time.RFC3339))
 	}
-	ns := t.UnixNano()
-	for _, st := range g.Lineage.Path(base) {
-		if st.To == st.From {
-			continue
-		}
-		sg, ok := s.catalog.FindTime(g.ID, st.Epoch, ns)
-		if !ok {
-			continue // all of this epoch is later
-		}
-		if sg.First > st.To {
-			return redoubt.Position{Epoch: st.Epoch, LSN: st.To}, nil
-		}
-		lsn, err := s.lastBefore(ctx, g, &sg, ns)
-		if err != nil {
-			return redoubt.Position{}, err
-		}
-		return redoubt.Position{Epoch: st.Epoch, LSN: min(lsn, st.To)}, nil
+	r := s.catalog.Retention(g.ID)
+	p, ok, err := (&timeline{ctx: ctx, s: s, g: g, r: &r, line: g.Lineage.Path(base)}).Before(t.UnixNano() + 1)
+	if err != nil || ok {
+		return p.Position, err
 	}
 	return redoubt.Position{}, noPoint(g, what, fmt.Errorf("it lies before the first write that is kept: %w", redoubt.ErrNotFound), "redoubt points shows the timeline")
-}
-
-// lastBefore returns the last LSN of the segment whose time is not later than ns.
-func (s *Store) lastBefore(ctx context.Context, g *cluster.Group, sg *cluster.Segment, ns int64) (redoubt.LSN, error) {
-	if sg.LastTime <= ns {
-		return sg.Last, nil
-	}
-	d, err := s.head(ctx, seriesOf(g, sg.Epoch), sg)
-	if err != nil {
-		return 0, err
-	}
-	// An LSN without an entry changed nothing; it goes with the one before it.
-	lsn := sg.First
-	for i := range d.Entries {
-		e := &d.Entries[i]
-		if e.Time > ns {
-			return max(e.LSN-1, sg.First), nil
-		}
-		lsn = e.LSN
-	}
-	return lsn, nil
 }
 
 // timeOf returns the time of the write at p.
@@ -197,60 +164,9 @@ func (s *Store) timeOf(ctx context.Context, g *cluster.Group, p redoubt.Position
 		if sg.Last == st.To {
 			return time.Unix(0, sg.LastTime), nil
 		}
-		d, err := s.head(ctx, seriesOf(g, st.Epoch), &sg)
-		if err != nil {
-			return time.Time{}, err
-		}
-		at := sg.FirstTime
-		for i := range d.Entries {
-			if d.Entries[i].LSN > st.To {
-				break
-			}
-			at = d.Entries[i].Time
-		}
-		return time.Unix(0, at), nil
+		r := s.catalog.Retention(g.ID)
+		at, err := (&outlook{g: *g, r: r}).timeOf(ctx, s, redoubt.Position{Epoch: st.Epoch, LSN: st.To})
+		return time.Unix(0, at), err
 	}
 	return time.Unix(0, g.CreatedAt), nil
-}
-
-// positionOfBookmark finds the newest bookmark of that name on the history that
-// leads to base. It reads heads from the newest on until it finds it.
-func (s *Store) positionOfBookmark(ctx context.Context, g *cluster.Group, base redoubt.Position, name string) (redoubt.Position, error) {
-	for _, st := range g.Lineage.Path(base) {
-		sg, ok := s.catalog.FindSegment(g.ID, st.Epoch, st.To)
-		for ok && ctx.Err() == nil {
-			sr := seriesOf(g, st.Epoch)
-			d, err := s.head(ctx, sr, &sg)
-			if err != nil {
-				return redoubt.Position{}, err
-			}
-			for i := len(d.Entries) - 1; i >= 0; i-- {
-				e := &d.Entries[i]
-				if e.Kind != redoubt.KindBookmark || !e.HasData() || e.LSN > st.To {
-					continue
-				}
-				b, err := s.block(ctx, sr, sg.Ordinal, e.Block)
-				if err != nil {
-					return redoubt.Position{}, err
-				}
-				data, err := b.entry(index.Ref{BlockOff: e.BlockOff, Len: e.DataLen, CRC: e.CRC})
-				if err != nil {
-					return redoubt.Position{}, err
-				}
-				if string(data) == name {
-					return redoubt.Position{Epoch: st.Epoch, LSN: e.LSN}, nil
-				}
-			}
-			if ok = sg.Ordinal > 0; ok {
-				prev := s.catalog.Segments(g.ID, st.Epoch, sg.Ordinal-1, 1)
-				if ok = len(prev) == 1; ok {
-					sg = prev[0]
-				}
-			}
-		}
-	}
-	if err := ctx.Err(); err != nil {
-		return redoubt.Position{}, err
-	}
-	return redoubt.Position{}, noPoint(g, "bookmark "+name, redoubt.ErrNotFound, "")
 }

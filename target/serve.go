@@ -20,6 +20,7 @@ func (s *Store) serve() {
 		methodRead:    s.serveRead,
 		methodHead:    s.serveHead,
 		methodContact: s.serveContact,
+		methodLeases:  s.serveLeases,
 	} {
 		s.o.RPC.Handle(method, targetsOnly(method, s.open(h)))
 	}

@@ -13,7 +13,7 @@ import (
 )
 
 type counters struct {
-	segments, degraded, bytesIn, decodes, rotten, repaired, repairedBytes atomic.Uint64
+	segments, degraded, bytesIn, decodes, rotten, repaired, repairedBytes, discarded, reclaimed atomic.Uint64
 }
 
 // Stats are figures of a node's Store since it was opened.
@@ -26,6 +26,8 @@ type Stats struct {
 	Rotten        uint64 // shards of this node found rotten
 	Repaired      uint64 // shards that this node rebuilt
 	RepairedBytes uint64
+	Discarded     uint64           // shards that the catalog names no more
+	Reclaimed     uint64           // bytes of shard log files given back
 	Down          []redoubt.NodeID // nodes that do not answer this node
 	Log           segment.Stats
 	Index         index.Stats
@@ -37,6 +39,7 @@ type Stats struct {
 func (s *Store) Stats() Stats {
 	st := Stats{Segments: s.counter.segments.Load(), Degraded: s.counter.degraded.Load(), BytesIn: s.counter.bytesIn.Load(), Decodes: s.counter.decodes.Load(),
 		Rotten: s.counter.rotten.Load(), Repaired: s.counter.repaired.Load(), RepairedBytes: s.counter.repairedBytes.Load(),
+		Discarded: s.counter.discarded.Load(), Reclaimed: s.counter.reclaimed.Load(),
 		Log: s.log.Stats(), Index: s.idx.Stats(), Blocks: s.blocks.Stats(), Heads: s.heads.Stats()}
 	s.mu.Lock()
 	st.Streams = len(s.streams)
@@ -69,6 +72,9 @@ func (s *Store) Redundancy(id redoubt.GroupID) (r Redundancy, err error) {
 				break
 			}
 			for i := range segs {
+				if segs[i].Gone() {
+					continue
+				}
 				stored := ones(segs[i].Stored)
 				r.Segments++
 				r.Bytes += uint64(stored) * uint64(segs[i].ShardSize)

@@ -38,7 +38,11 @@ type Store struct {
 	streams  map[redoubt.GroupID]*stream
 	joining  map[redoubt.GroupID]*sync.Mutex // one Hello at a time
 	contacts map[redoubt.GroupID]Contact
+	stuck    map[redoubt.GroupID]error // why a group's history is not thinned
 	closed   bool
+
+	leases    leases
+	retaining sync.Mutex // one plan at a time
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -49,6 +53,7 @@ type Store struct {
 type segmentKey struct {
 	index.Series
 	ordinal uint64
+	crc     uint32 // what is left of a thinned segment has another one; not of blocks, which stay as they are
 }
 
 type blockKey struct {
@@ -73,7 +78,8 @@ func Open(o Options) (*Store, error) {
 	s := &Store{o: o, node: o.Node, catalog: o.Node.Catalog(), coders: newCoders(),
 		heads: newHeadCache(o.HeadBytes), blocks: newBlockCache(o.CacheBytes),
 		room: semaphore.NewWeighted(o.PendingBytes), kick: make(chan struct{}, 1),
-		streams: map[redoubt.GroupID]*stream{}, joining: map[redoubt.GroupID]*sync.Mutex{}, contacts: map[redoubt.GroupID]Contact{}}
+		streams: map[redoubt.GroupID]*stream{}, joining: map[redoubt.GroupID]*sync.Mutex{}, contacts: map[redoubt.GroupID]Contact{}, stuck: map[redoubt.GroupID]error{},
+		leases: leases{open: map[redoubt.GroupID]map[redoubt.Position]int{}}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	var err error
 	if s.log, err = segment.Open(filepath.Join(o.Dir, "shards"), segment.Options{FS: o.FS, Logger: o.Logger, FileSize: o.LogFileSize}); err != nil {
@@ -91,6 +97,8 @@ func Open(o Options) (*Store, error) {
 	s.run(s.follow)
 	s.run(s.repair.loop)
 	s.run(s.exchangeContacts)
+	s.run(s.retain)
+	s.run(s.collect)
 	s.run(func() { s.peers.probe(s.ctx) })
 	return s, nil
 }

@@ -23,6 +23,8 @@ type View struct {
 	prefix *index.Prefix
 	ctx    context.Context
 	cancel context.CancelFunc
+
+	release func() // ends the lease
 }
 
 const (
@@ -33,11 +35,18 @@ const (
 
 // View opens the group at a committed position. ErrNotFound if there is no such
 // recovery point; the hint says which there are.
-func (s *Store) View(ctx context.Context, id redoubt.GroupID, p redoubt.Position) (*View, error) {
+func (s *Store) View(ctx context.Context, id redoubt.GroupID, p redoubt.Position) (v *View, err error) {
 	g, err := s.group(id)
 	if err != nil {
 		return nil, err
 	}
+	// Before the check: a plan that takes the point away hears of one of them.
+	release := s.leases.take(id, p)
+	defer func() {
+		if err != nil {
+			release()
+		}
+	}()
 	if err := s.checkPosition(&g, p); err != nil {
 		// The catalog may not have heard of it yet.
 		if berr := s.node.Barrier(ctx); berr != nil {
@@ -50,7 +59,7 @@ func (s *Store) View(ctx context.Context, id redoubt.GroupID, p redoubt.Position
 			return nil, err
 		}
 	}
-	v := &View{s: s, pos: p, disks: append([]redoubt.Disk(nil), g.Disks...), series: map[redoubt.Epoch]index.Series{}}
+	v = &View{s: s, pos: p, release: release, disks: append([]redoubt.Disk(nil), g.Disks...), series: map[redoubt.Epoch]index.Series{}}
 	var spans []index.Span
 	for _, st := range g.Lineage.Path(p) {
 		if st.To == st.From {
@@ -83,6 +92,7 @@ func (v *View) Disks() []redoubt.Disk { return v.disks }
 // Close ends reads that are under way; later ones fail with ErrClosed.
 func (v *View) Close() error {
 	v.cancel()
+	v.release()
 	return nil
 }
 

@@ -17,6 +17,7 @@ const (
 	methodRead    = "target.read"    // readRequest -> verified bytes of a shard
 	methodHead    = "target.head"    // readRequest -> verified head
 	methodContact = "target.contact" // contacts of the groups that the caller owns
+	methodLeases  = "target.leases"  // leaseRequest -> the points of a group that are open
 )
 
 const maxMeta = 1 << 20

@@ -10,9 +10,11 @@ import (
 )
 
 // Span is a prefix of a series: all of the ordinals below Full and, if Partial,
-// of the ordinal Full the entries with LSN <= Upto.
+// of the ordinal Full the entries with LSN <= Upto. With From it is a stretch
+// that begins there.
 type Span struct {
 	Series
+	From    uint64
 	Full    uint64
 	Partial bool
 	Upto    redoubt.LSN
@@ -71,7 +73,7 @@ func (p *Prefix) refresh() {
 		if s.Partial {
 			p.parts = append(p.parts, part{epoch: s.Epoch, mem: p.partial[i]})
 		}
-		ps := p.x.cover(s.Series, 0, s.Full)
+		ps := p.x.cover(s.Series, s.From, s.Full)
 		slices.Reverse(ps)
 		p.parts = append(p.parts, ps...)
 	}

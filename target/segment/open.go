@@ -97,7 +97,6 @@ func (l *Log) load(n uint64) error {
 	}
 	l.files[n] = f
 	l.sums[n] = FileInfo{Number: n, Bytes: size, Sealed: true}
-	l.bytes += s.end
 	for _, h := range s.headers {
 		l.apply(h)
 	}
@@ -108,8 +107,17 @@ func (l *Log) load(n uint64) error {
 	}
 	if !s.sealed {
 		l.o.Logger.Info("shard log file was not sealed; scanned it", "file", name, "records", len(s.headers), "end", s.end)
-		return sealFile(f, s.end, s.headers)
+		if err := sealFile(f, s.end, s.headers); err != nil {
+			return err
+		}
+		if size, err = f.Size(); err != nil {
+			return err
+		}
 	}
+	info := l.sums[n]
+	info.Bytes = size
+	l.sums[n] = info
+	l.bytes += size
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/redoubt-dr/redoubt"
@@ -11,10 +12,27 @@ import (
 // range touches is verified first; a mismatch is ErrCorrupt and returns no
 // data. ErrNotFound if the shard is not stored.
 func (l *Log) ReadRange(id ID, off, n uint32) ([]byte, error) {
-	p, ok := l.find(id)
-	if !ok {
-		return nil, notFound("read shard", id)
+	return l.stable("read shard", id, func(p place) ([]byte, error) { return l.readRange(id, p, off, n) })
+}
+
+// stable reads a record again if it was moved to another file meanwhile.
+func (l *Log) stable(op string, id ID, read func(p place) ([]byte, error)) ([]byte, error) {
+	for {
+		p, ok := l.find(id)
+		if !ok {
+			return nil, notFound(op, id)
+		}
+		b, err := read(p)
+		if err == nil || errors.Is(err, redoubt.ErrCorrupt) {
+			return b, err
+		}
+		if now, ok := l.find(id); ok && now == p {
+			return nil, err
+		}
 	}
+}
+
+func (l *Log) readRange(id ID, p place, off, n uint32) ([]byte, error) {
 	if uint64(off)+uint64(n) > uint64(p.shardLen) {
 		return nil, &redoubt.Error{Op: "read shard", Object: id.String(), Err: fmt.Errorf("range %d+%d of %d bytes: %w", off, n, p.shardLen, redoubt.ErrInvalid)}
 	}
@@ -48,10 +66,10 @@ func (l *Log) ReadRange(id ID, off, n uint32) ([]byte, error) {
 // ReadHead returns the head of the delta that was stored beside the shard,
 // verified.
 func (l *Log) ReadHead(id ID) ([]byte, error) {
-	p, ok := l.find(id)
-	if !ok {
-		return nil, notFound("read head", id)
-	}
+	return l.stable("read head", id, func(p place) ([]byte, error) { return l.readHead(id, p) })
+}
+
+func (l *Log) readHead(id ID, p place) ([]byte, error) {
 	h, err := l.header(p)
 	if err == nil && h.ID != id {
 		err = corrupt("record of another shard " + h.ID.String())

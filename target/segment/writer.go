@@ -202,6 +202,16 @@ func (w *writer) seal() error {
 	if err := sealFile(w.f, w.end, w.listed); err != nil {
 		return err
 	}
+	size, err := w.f.Size()
+	if err != nil {
+		return err
+	}
+	w.l.mu.Lock()
+	info := w.l.sums[w.number]
+	info.Bytes, info.Sealed = size, true
+	w.l.sums[w.number] = info
+	w.l.bytes += size - (w.end - sector) // header, footer and trailer
+	w.l.mu.Unlock()
 	w.f, w.listed = nil, nil
 	return nil
 }

@@ -1,0 +1,105 @@
+package target
+
+import (
+	"context"
+	"time"
+
+	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/target/segment"
+)
+
+// logSlack is the part of the sealed shard log files that may be dead before
+// the emptiest one is written anew.
+const logSlack = 0.15
+
+// collect gives back the space of shards that the catalog names no more, until
+// Close.
+func (s *Store) collect() {
+	t := time.NewTicker(s.o.Tick)
+	defer t.Stop()
+	seen := map[redoubt.GroupID]uint64{}
+	for first := true; ; first = false {
+		changed := first
+		for _, g := range s.catalog.Groups() {
+			r := s.catalog.Retention(g.ID)
+			if mark := r.Plans<<32 + uint64(workLeft(r.Plan)); seen[g.ID] != mark {
+				seen[g.ID], changed = mark, true
+			}
+		}
+		if changed {
+			if err := s.Collect(s.ctx); err != nil && s.ctx.Err() == nil {
+				s.o.Logger.Warn("dead shards are not collected; tried again", "err", err, "hint", redoubt.Hint(err))
+				clear(seen)
+			}
+		}
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-t.C:
+		}
+	}
+}
+
+func workLeft(p *cluster.Plan) (n uint32) {
+	if p != nil {
+		for _, w := range p.Work {
+			n += uint32(w.To - w.From)
+		}
+		n++
+	}
+	return n
+}
+
+// Collect forgets this node's shards that the catalog names no more, and gives
+// back the space of log files with too much of that.
+func (s *Store) Collect(ctx context.Context) error {
+	// First the list, then the barrier: a shard that was there before is named by
+	// the catalog behind the barrier, or its plan is, or it is dead.
+	var all []segment.ID
+	s.log.Each(func(i segment.Info) bool {
+		all = append(all, i.ID)
+		return true
+	})
+	if err := s.node.Barrier(ctx); err != nil {
+		return err
+	}
+	var dead []segment.ID
+	for _, id := range all {
+		if s.dead(id) {
+			dead = append(dead, id)
+		}
+	}
+	s.log.Discard(dead...)
+	s.counter.discarded.Add(uint64(len(dead)))
+	for ctx.Err() == nil {
+		n, err := s.log.Reclaim(ctx, logSlack, s.throttle)
+		if err != nil || n == 0 {
+			return err
+		}
+		s.counter.reclaimed.Add(uint64(n))
+	}
+	return ctx.Err()
+}
+
+// dead reports whether no one will ever ask for the shard: its place in the
+// history is taken by another delta, or nothing is left of it, and no plan is
+// about to put it there.
+func (s *Store) dead(id segment.ID) bool {
+	g, ok := s.catalog.Group(id.Group)
+	if !ok || g.UUID != id.UUID {
+		return false
+	}
+	sgs := s.catalog.Segments(id.Group, id.Epoch, id.Ordinal, 1)
+	if len(sgs) == 0 || sgs[0].CRC == id.CRC && !sgs[0].Gone() {
+		return false
+	}
+	if p := s.catalog.Retention(id.Group).Plan; p != nil && !sgs[0].Gone() {
+		for _, w := range p.Work {
+			if w.Epoch == id.Epoch && id.Ordinal >= w.From && id.Ordinal < w.To {
+				return false
+			}
+		}
+	}
+	return true
+}

@@ -1,0 +1,114 @@
+package target
+
+import (
+	"context"
+	"sync"
+
+	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/cluster"
+)
+
+// leases counts the Views that are open on this node. Before a plan takes bytes
+// away the owner asks every node for them. A View takes its lease before it
+// looks whether its point is there: so either the plan's owner hears of it, or
+// the View hears of the plan.
+type leases struct {
+	mu   sync.Mutex
+	open map[redoubt.GroupID]map[redoubt.Position]int
+}
+
+// take counts one more reader of the point; the function that it returns, which
+// may be called more than once, ends that.
+func (l *leases) take(id redoubt.GroupID, p redoubt.Position) (release func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.open[id] == nil {
+		l.open[id] = map[redoubt.Position]int{}
+	}
+	l.open[id][p]++
+	return sync.OnceFunc(func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.open[id][p]--; l.open[id][p] == 0 {
+			delete(l.open[id], p)
+		}
+	})
+}
+
+func (l *leases) of(id redoubt.GroupID) (out []redoubt.Position) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for p := range l.open[id] {
+		out = append(out, p)
+	}
+	return out
+}
+
+// leaseRequest asks which points of the group are open, once the node's
+// catalog has the plan.
+type leaseRequest struct {
+	Group redoubt.GroupID
+	Plan  uint64
+}
+
+func (s *Store) serveLeases(ctx context.Context, body []byte) ([]byte, error) {
+	var r leaseRequest
+	if _, err := decodeMeta(body, &r); err != nil {
+		return nil, err
+	}
+	ps, err := s.openPoints(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	return encodeMeta(ps), nil
+}
+
+// openPoints lists what is open on this node after the plan became known here.
+func (s *Store) openPoints(ctx context.Context, r leaseRequest) ([]redoubt.Position, error) {
+	for {
+		changed := s.catalog.Changed()
+		if s.catalog.Retention(r.Group).Plans >= r.Plan {
+			return s.leases.of(r.Group), nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-s.ctx.Done():
+			return nil, redoubt.ErrClosed
+		}
+	}
+}
+
+// askLeases returns the points that any node has open. Every node must answer.
+func (s *Store) askLeases(ctx context.Context, id redoubt.GroupID, plan uint64) (map[redoubt.Position]bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*s.o.PutTimeout)
+	defer cancel()
+	req := leaseRequest{Group: id, Plan: plan}
+	out := map[redoubt.Position]bool{}
+	for _, n := range s.catalog.Nodes() {
+		var ps []redoubt.Position
+		var err error
+		if n.ID == s.o.ID {
+			ps, err = s.openPoints(ctx, req)
+		} else {
+			ps, err = s.askNode(ctx, n, req)
+		}
+		if err != nil {
+			return nil, &redoubt.Error{Op: "ask which points are open on node", Object: string(n.ID), Err: err,
+				Hint: "nothing is thinned until every node answers: bring it back or remove it"}
+		}
+		for _, p := range ps {
+			out[p] = true
+		}
+	}
+	return out, nil
+}
+
+func (s *Store) askNode(ctx context.Context, n cluster.NodeInfo, r leaseRequest) (ps []redoubt.Position, err error) {
+	b, err := s.peers.call(ctx, n.ID, methodLeases, encodeMeta(r))
+	if err == nil {
+		_, err = decodeMeta(b, &ps)
+	}
+	return ps, err
+}

@@ -1,0 +1,213 @@
+package target
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"math"
+	"slices"
+
+	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/target/index"
+	"github.com/redoubt-dr/redoubt/target/retention"
+)
+
+// outlook is what retention decides for a group at one time.
+type outlook struct {
+	g        cluster.Group
+	r        cluster.Retention
+	now      int64
+	dense    int64 // every write from this time on stays
+	trunk    []redoubt.Stretch
+	branches []redoubt.Stretch
+	keep     map[redoubt.Epoch][]retention.Kept // older than dense, rising
+	marks    []cluster.Mark                     // bookmarks that come below the horizon
+}
+
+// decide applies policy (nil: the group's) to what the catalog knows.
+func (s *Store) decide(ctx context.Context, id redoubt.GroupID, policy *cluster.Policy, now int64) (*outlook, error) {
+	g, err := s.group(id)
+	if err != nil {
+		return nil, err
+	}
+	o := &outlook{g: g, r: s.catalog.Retention(id), now: now, keep: map[redoubt.Epoch][]retention.Kept{}}
+	if policy != nil {
+		o.r.Policy = *policy
+	}
+	o.dense = now - int64(o.r.Policy.Every)
+	o.trunk, o.branches = lines(s, &g)
+	if o.marks, err = s.newMarks(ctx, o); err != nil {
+		return nil, err
+	}
+	pinned, err := o.pinned(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	for i, line := range append([][]redoubt.Stretch{o.trunk}, single(o.branches)...) {
+		d, err := retention.Decide(retention.Input{Policy: o.r.Policy, Now: now, Branch: i > 0, Pinned: on(line, pinned),
+			Path: &timeline{ctx: ctx, s: s, g: &o.g, r: &o.r, line: line}})
+		if err != nil {
+			return nil, err
+		}
+		for _, k := range d.Keep {
+			o.keep[k.Position.Epoch] = append(o.keep[k.Position.Epoch], k)
+		}
+	}
+	for e := range o.keep {
+		slices.SortFunc(o.keep[e], func(a, b retention.Kept) int { return cmp.Compare(a.Position.LSN, b.Position.LSN) })
+	}
+	return o, nil
+}
+
+func single(sts []redoubt.Stretch) (out [][]redoubt.Stretch) {
+	for _, st := range sts {
+		out = append(out, []redoubt.Stretch{st})
+	}
+	return out
+}
+
+// on returns the points that lie on the line.
+func on(line []redoubt.Stretch, ps []retention.Pinned) (out []retention.Pinned) {
+	for _, p := range ps {
+		if slices.ContainsFunc(line, func(st redoubt.Stretch) bool {
+			return st.Epoch == p.Position.Epoch && p.Position.LSN > st.From && p.Position.LSN <= st.To
+		}) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// pinned lists what stays whatever its age.
+func (o *outlook) pinned(ctx context.Context, s *Store) (out []retention.Pinned, err error) {
+	add := func(p redoubt.Position, reason string) {
+		at, terr := o.timeOf(ctx, s, p)
+		if err = errors.Join(err, terr); o.r.Has(p) && terr == nil {
+			out = append(out, retention.Pinned{Point: retention.Point{Position: p, Time: at}, Reason: reason})
+		}
+	}
+	for _, p := range o.r.Pins {
+		if !p.Over(o.now) {
+			add(p.Position, p.Kind.String()+" "+p.Name)
+		}
+	}
+	for _, m := range append(slices.Clone(o.r.Marks), o.marks...) {
+		if o.now-m.Time < int64(o.r.Policy.Bookmarks) {
+			add(m.Position, "bookmark "+m.Name)
+		}
+	}
+	if g := &o.g; g.State == cluster.StateFailedOver || g.State == cluster.StateReverseReplicating {
+		add(g.Written(g.Promoted), "production lies over it")
+	}
+	return out, err
+}
+
+// timeOf returns the time of a point as retention counts it.
+func (o *outlook) timeOf(ctx context.Context, s *Store, p redoubt.Position) (int64, error) {
+	ps := o.r.Track(p.Epoch).Points
+	if i, ok := slices.BinarySearchFunc(ps, p.LSN, func(k cluster.Kept, l redoubt.LSN) int { return cmp.Compare(k.LSN, l) }); ok {
+		return ps[i].Time, nil
+	}
+	_, at, _, err := s.lastWrite(ctx, &o.g, p.Epoch, p.LSN, math.MaxInt64)
+	return at, err
+}
+
+// newMarks finds the bookmarks in what comes below the horizon.
+func (s *Store) newMarks(ctx context.Context, o *outlook) (out []cluster.Mark, err error) {
+	for _, f := range o.g.Lineage {
+		sr := seriesOf(&o.g, f.Epoch)
+		from := uint64(0)
+		if h := o.r.Track(f.Epoch).Horizon; h > 0 {
+			sg, ok := s.catalog.FindSegment(o.g.ID, f.Epoch, h)
+			if !ok {
+				continue
+			}
+			from = sg.Ordinal
+		}
+		for ; ; from += repairBatch {
+			segs := s.catalog.Segments(o.g.ID, f.Epoch, from, repairBatch)
+			for i := range segs {
+				if segs[i].FirstTime >= o.dense {
+					segs = nil
+					break
+				}
+				ms, err := s.marksOf(ctx, sr, &segs[i])
+				if err != nil {
+					return nil, err
+				}
+				out = append(out, ms...)
+			}
+			if len(segs) < repairBatch {
+				break
+			}
+		}
+	}
+	return slices.DeleteFunc(out, func(m cluster.Mark) bool { return m.Time >= o.dense || slices.Contains(o.r.Marks, m) }), nil
+}
+
+// marksOf reads the bookmarks of a segment.
+func (s *Store) marksOf(ctx context.Context, sr index.Series, sg *cluster.Segment) (out []cluster.Mark, err error) {
+	if sg.Gone() {
+		return nil, nil
+	}
+	d, err := s.head(ctx, sr, sg)
+	if err != nil {
+		return nil, err
+	}
+	for i := range d.Entries {
+		e := &d.Entries[i]
+		if e.Kind != redoubt.KindBookmark || !e.HasData() {
+			continue
+		}
+		b, err := s.block(ctx, sr, sg.Ordinal, e.Block)
+		if err != nil {
+			return nil, err
+		}
+		name, err := b.entry(index.Ref{BlockOff: e.BlockOff, Len: e.DataLen, CRC: e.CRC})
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, cluster.Mark{Position: redoubt.Position{Epoch: sg.Epoch, LSN: e.LSN}, Time: min(max(e.Time, sg.FirstTime), sg.LastTime), Name: string(name)})
+	}
+	return out, nil
+}
+
+// changes turns the decision into changes of the catalog's tracks.
+func (o *outlook) changes(ctx context.Context, s *Store) (out []cluster.TrackChange, err error) {
+	for _, f := range o.g.Lineage {
+		old := o.r.Track(f.Epoch)
+		c := cluster.TrackChange{Epoch: f.Epoch, Horizon: old.Horizon}
+		head, ok := s.catalog.Head(o.g.ID, f.Epoch)
+		if !ok || s.catalog.SegmentCount(o.g.ID, f.Epoch) == 0 {
+			continue
+		}
+		lsn, _, found, err := s.lastWrite(ctx, &o.g, f.Epoch, head, o.dense-1)
+		if err != nil {
+			return nil, err
+		}
+		if found {
+			c.Horizon = max(c.Horizon, lsn+1)
+		}
+		_, c.HorizonTime, _, err = s.lastWrite(ctx, &o.g, f.Epoch, min(c.Horizon, head), math.MaxInt64)
+		if err != nil {
+			return nil, err
+		}
+		stays := map[redoubt.LSN]bool{}
+		for _, k := range o.keep[f.Epoch] {
+			stays[k.Position.LSN] = true
+			if l := k.Position.LSN; l >= old.Horizon && l < c.Horizon {
+				c.Keep = append(c.Keep, cluster.Kept{LSN: l, Time: k.Time})
+			}
+		}
+		for _, p := range old.Points {
+			if !stays[p.LSN] {
+				c.Drop = append(c.Drop, p.LSN)
+			}
+		}
+		if c.Horizon != old.Horizon || len(c.Drop) > 0 {
+			out = append(out, c)
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,112 @@
+package target
+
+import (
+	"math"
+
+	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/target/index"
+)
+
+// reach says which retained point is the first to show a write: what is
+// overwritten by then, no point shows.
+type reach struct {
+	s     *Store
+	g     *cluster.Group
+	r     *cluster.Retention
+	trunk []redoubt.Stretch
+	end   map[redoubt.Epoch]redoubt.LSN   // of the trunk's part of an epoch
+	head  map[redoubt.Epoch]redoubt.LSN   // of all of the epoch
+	forks map[redoubt.Epoch][]redoubt.LSN // where branches leave of which there still are points
+}
+
+func (s *Store) reachOf(g *cluster.Group, r *cluster.Retention) *reach {
+	x := &reach{s: s, g: g, r: r, end: map[redoubt.Epoch]redoubt.LSN{}, head: map[redoubt.Epoch]redoubt.LSN{}, forks: map[redoubt.Epoch][]redoubt.LSN{}}
+	var branches []redoubt.Stretch
+	x.trunk, branches = lines(s, g)
+	for _, st := range x.trunk {
+		x.end[st.Epoch] = st.To
+	}
+	for _, b := range branches {
+		x.head[b.Epoch] = b.To
+	}
+	// Children come behind their parents in a lineage: from the last branch on,
+	// so that a branch of a branch keeps the place where it left.
+	for i := len(branches) - 1; i >= 0; i-- {
+		b := branches[i]
+		if _, ok := x.first(b.Epoch, b.From+1, b.To); !ok {
+			continue
+		}
+		at := redoubt.Position{Epoch: b.Epoch, LSN: b.From}
+		if f, _ := g.Lineage.Find(b.Epoch); f.At == b.From {
+			at.Epoch = f.Parent
+		}
+		x.forks[at.Epoch] = append(x.forks[at.Epoch], at.LSN)
+	}
+	return x
+}
+
+// first returns the first point, or place where a branch leaves, in [from, to].
+func (x *reach) first(e redoubt.Epoch, from, to redoubt.LSN) (redoubt.LSN, bool) {
+	t := x.r.Track(e)
+	l := t.Next(from)
+	for _, f := range x.forks[e] {
+		if f >= from {
+			l = min(l, f)
+		}
+	}
+	return l, l <= to
+}
+
+// next returns the first point that shows the write; ok is false if none does.
+func (x *reach) next(p redoubt.Position) (redoubt.Position, bool) {
+	end, on := x.end[p.Epoch]
+	if !on || p.LSN > end {
+		l, ok := x.first(p.Epoch, p.LSN, x.head[p.Epoch])
+		return redoubt.Position{Epoch: p.Epoch, LSN: l}, ok
+	}
+	for i := len(x.trunk) - 1; i >= 0; i-- { // oldest first
+		st := x.trunk[i]
+		from := max(p.LSN, st.From+1)
+		if st.Epoch < p.Epoch || st.To < from {
+			continue
+		}
+		if l, ok := x.first(st.Epoch, from, st.To); ok {
+			return redoubt.Position{Epoch: st.Epoch, LSN: l}, true
+		}
+	}
+	return redoubt.Position{}, false
+}
+
+// after returns what was written behind a segment up to a point, newest first.
+func (x *reach) after(e redoubt.Epoch, ordinal uint64, to redoubt.Position) (out []index.Span) {
+	add := func(e redoubt.Epoch, from uint64, upto redoubt.LSN) {
+		sg, ok := x.s.catalog.FindSegment(x.g.ID, e, upto)
+		if !ok || sg.Ordinal < from {
+			return
+		}
+		sp := index.Span{Series: seriesOf(x.g, e), From: from, Full: sg.Ordinal + 1}
+		if sg.Last > upto {
+			sp.Full, sp.Partial, sp.Upto = sg.Ordinal, true, upto
+		}
+		out = append(out, sp)
+	}
+	if to.Epoch == e {
+		add(e, ordinal+1, to.LSN)
+		return out
+	}
+	for _, st := range x.trunk {
+		switch {
+		case st.Epoch == to.Epoch:
+			add(st.Epoch, 0, to.LSN)
+		case st.Epoch == e:
+			add(e, ordinal+1, st.To)
+		case st.Epoch < to.Epoch && st.Epoch > e && st.To > st.From:
+			add(st.Epoch, 0, st.To)
+		}
+	}
+	return out
+}
+
+// always is later than any write.
+const always = redoubt.LSN(math.MaxUint64)

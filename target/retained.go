@@ -1,0 +1,55 @@
+package target
+
+import (
+	"fmt"
+
+	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/cluster"
+)
+
+// retained reports whether retention has left the point.
+func (s *Store) retained(g *cluster.Group, p redoubt.Position) bool {
+	r := s.catalog.Retention(g.ID)
+	return r.Has(g.Written(p))
+}
+
+// nearest names the retained points around p.
+func (s *Store) nearest(g *cluster.Group, p redoubt.Position) string {
+	r := s.catalog.Retention(g.ID)
+	w := g.Written(p)
+	t := r.Track(w.Epoch)
+	next := redoubt.Position{Epoch: w.Epoch, LSN: t.Next(w.LSN)}
+	for i := len(t.Points) - 1; i >= 0; i-- {
+		if t.Points[i].LSN < w.LSN {
+			return fmt.Sprintf("the points next to it are %d:%d and %s", w.Epoch, t.Points[i].LSN, next)
+		}
+	}
+	return fmt.Sprintf("the next point is %s", next)
+}
+
+// Retention returns what is kept of a group, and why it is not thinned at
+// present, if it is not, as far as this node knows: only the owner thins.
+func (s *Store) Retention(id redoubt.GroupID) (r cluster.Retention, stuck error, err error) {
+	if _, err := s.group(id); err != nil {
+		return r, nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.catalog.Retention(id), s.stuck[id], nil
+}
+
+// marksKept returns the new bookmarks that stay.
+func (o *outlook) marksKept(changes []cluster.TrackChange) (out []cluster.Mark) {
+	for _, m := range o.marks {
+		for i := range changes {
+			if c := &changes[i]; c.Epoch == m.Position.Epoch && m.Position.LSN < c.Horizon {
+				for _, k := range c.Keep {
+					if k.LSN == m.Position.LSN {
+						out = append(out, m)
+					}
+				}
+			}
+		}
+	}
+	return out
+}

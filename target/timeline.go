@@ -1,0 +1,114 @@
+package target
+
+import (
+	"context"
+	"sort"
+
+	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/target/retention"
+)
+
+// timeline is the retained points of one line of history, as retention asks
+// for them: below the horizons from the catalog, above from the segments, of
+// which it reads the head of the one in which the answer lies.
+type timeline struct {
+	ctx  context.Context
+	s    *Store
+	g    *cluster.Group
+	r    *cluster.Retention
+	line []redoubt.Stretch // newest first
+}
+
+var _ retention.Path = (*timeline)(nil)
+
+// Before returns the last point whose time is less than t.
+func (l *timeline) Before(t int64) (retention.Point, bool, error) {
+	for _, st := range l.line {
+		if st.To == st.From {
+			continue
+		}
+		p, ok, err := l.within(st, t)
+		if ok || err != nil {
+			return p, ok, err
+		}
+	}
+	return retention.Point{}, false, nil
+}
+
+// within is Before for the points with From < LSN <= To.
+func (l *timeline) within(st redoubt.Stretch, t int64) (none retention.Point, ok bool, err error) {
+	track := l.r.Track(st.Epoch)
+	low := max(st.From+1, l.g.Baseline)
+	if from := max(low, track.Horizon); from <= st.To {
+		lsn, at, ok, err := l.s.lastWrite(l.ctx, l.g, st.Epoch, st.To, t-1)
+		if err != nil {
+			return none, false, err
+		}
+		if ok && lsn >= from {
+			return retention.Point{Position: redoubt.Position{Epoch: st.Epoch, LSN: lsn}, Time: at}, true, nil
+		}
+	}
+	ps := track.Points
+	i := sort.Search(len(ps), func(i int) bool { return ps[i].Time >= t || ps[i].LSN > st.To })
+	if i == 0 || ps[i-1].LSN < low {
+		return none, false, nil
+	}
+	return retention.Point{Position: redoubt.Position{Epoch: st.Epoch, LSN: ps[i-1].LSN}, Time: ps[i-1].Time}, true, nil
+}
+
+// lastWrite returns the last LSN of the epoch, up to limit, whose time is not
+// later than ns, and that time. An LSN without an entry changed nothing; it goes
+// with the one before it.
+func (s *Store) lastWrite(ctx context.Context, g *cluster.Group, e redoubt.Epoch, limit redoubt.LSN, ns int64) (lsn redoubt.LSN, at int64, ok bool, err error) {
+	sg, ok := s.catalog.FindTime(g.ID, e, ns)
+	if ok && sg.First > limit {
+		sg, ok = s.catalog.FindSegment(g.ID, e, limit)
+	}
+	if !ok {
+		return 0, 0, false, nil
+	}
+	if sg.LastTime <= ns && sg.Last <= limit {
+		return sg.Last, sg.LastTime, true, nil
+	}
+	lsn, at = sg.First, sg.FirstTime
+	if sg.Gone() {
+		return lsn, at, true, nil
+	}
+	d, err := s.head(ctx, seriesOf(g, e), &sg)
+	if err != nil {
+		return 0, 0, false, err
+	}
+	for i := range d.Entries {
+		n := &d.Entries[i]
+		t := min(max(n.Time, sg.FirstTime), sg.LastTime)
+		if t > ns || n.LSN > limit {
+			return max(min(n.LSN-1, limit), sg.First), at, true, nil
+		}
+		lsn, at = n.LSN, t
+	}
+	if sg.Last > limit {
+		lsn = limit
+	}
+	return lsn, at, true, nil
+}
+
+// lines returns the main line of a group's history, and the branches that
+// failovers left behind: what lies beyond the point from which it went on.
+func lines(s *Store, g *cluster.Group) (trunk []redoubt.Stretch, branches []redoubt.Stretch) {
+	trunk = g.Lineage.Path(g.Committed)
+	end := map[redoubt.Epoch]redoubt.LSN{}
+	for _, st := range trunk {
+		end[st.Epoch] = st.To
+	}
+	for _, f := range g.Lineage {
+		from, on := end[f.Epoch]
+		if !on {
+			from = f.At
+		}
+		if head, ok := s.catalog.Head(g.ID, f.Epoch); ok && head > from {
+			branches = append(branches, redoubt.Stretch{Epoch: f.Epoch, From: from, To: head})
+		}
+	}
+	return trunk, branches
+}
