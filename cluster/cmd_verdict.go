@@ -135,7 +135,10 @@ func (v *verdict) gone(p redoubt.Position, at int64, after []Track) error {
 			return v.bad("%s is the last of its %s", p, t.Step)
 		}
 	}
-	if main := v.g.Lineage.Contains(p) && v.onPath(p); main && age > pol.Longest() && (!ok || next > v.c.Now-int64(pol.Longest())) {
+	if last := pol.Tiers; ok && len(last) > 0 && bucket(next, last[len(last)-1].Step) == bucket(at, last[len(last)-1].Step) {
+		return nil // it ends no bucket, so it is not what the oldest tier begins with
+	}
+	if v.onPath(p) && age > pol.Longest() && (!ok || next > v.c.Now-int64(pol.Longest())) {
 		return v.bad("%s is what the disks were when the oldest tier begins", p)
 	}
 	return nil

@@ -54,6 +54,8 @@ func workLeft(p *cluster.Plan) (n uint32) {
 // Collect forgets this node's shards that the catalog names no more, and gives
 // back the space of log files with too much of that.
 func (s *Store) Collect(ctx context.Context) error {
+	s.collecting.Lock()
+	defer s.collecting.Unlock()
 	// First the list, then the barrier: a shard that was there before is named by
 	// the catalog behind the barrier, or its plan is, or it is dead.
 	var all []segment.ID

@@ -30,10 +30,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // site is a secondary site of nodes on 127.0.0.1 that talk over TLS, as in
 // production, all in this process.
 type site struct {
-	t     *testing.T
-	ca    string
-	peers []cluster.Peer
-	nodes []*host
+	t       *testing.T
+	now     func() time.Time // nil: the real clock, and history is thinned as in production
+	logFile int64
+	ca      string
+	peers   []cluster.Peer
+	nodes   []*host
 }
 
 // host is one node.
@@ -58,9 +60,15 @@ func logger(t *testing.T) *slog.Logger {
 	return slog.New(slog.NewTextHandler(os.Stderr, nil))
 }
 
-func newSite(t *testing.T, n int) *site {
+func newSite(t *testing.T, n int) *site { return newSiteAt(t, n, nil) }
+
+// newSiteAt is newSite with a clock; history is thinned only by calls of Retain.
+func newSiteAt(t *testing.T, n int, now func() time.Time) *site {
 	t.Helper()
-	s := &site{t: t, ca: t.TempDir()}
+	s := &site{t: t, ca: t.TempDir(), now: now, logFile: 4 << 20}
+	if now != nil {
+		s.logFile = 512 << 10
+	}
 	noErr(t, pki.InitCA(s.ca, "test", time.Hour))
 	for i := range n {
 		h := &host{site: s, id: redoubt.NodeID("n" + strconv.Itoa(i+1))}
@@ -121,8 +129,12 @@ func (h *host) open() {
 		RaftListener: h.mux.Listener(netmux.ProtoRaft, pki.RoleTarget), RPC: h.rpc, Pool: h.pool, Logger: log,
 		Timeouts: cluster.Timeouts{Heartbeat: 500 * time.Millisecond, Owner: time.Second, Ping: 100 * time.Millisecond}})
 	noErr(t, err)
-	h.store, err = Open(Options{Node: h.node, Dir: h.dir, FS: vfs.OS, RPC: h.rpc, Pool: h.pool, Logger: log, CacheBytes: 4 << 20, HeadBytes: 1 << 20,
-		LogFileSize: 4 << 20, Tick: 50 * time.Millisecond, RepairBytes: 1 << 30})
+	every := time.Duration(0)
+	if h.site.now != nil {
+		every = 1000 * time.Hour
+	}
+	h.store, err = Open(Options{Node: h.node, Now: h.site.now, RetainEvery: every, Dir: h.dir, FS: vfs.OS, RPC: h.rpc, Pool: h.pool, Logger: log, CacheBytes: 4 << 20, HeadBytes: 1 << 20,
+		LogFileSize: h.site.logFile, Tick: 50 * time.Millisecond, RepairBytes: 1 << 30})
 	noErr(t, err)
 	h.recv = ship.NewReceiver(ship.ReceiverOptions{Sink: h.store.Sink(), Logger: log})
 	go func(s *rpc.Server, l net.Listener) { _ = s.Serve(l) }(h.rpc, h.mux.Listener(netmux.ProtoPeer))

@@ -41,8 +41,9 @@ type Store struct {
 	stuck    map[redoubt.GroupID]error // why a group's history is not thinned
 	closed   bool
 
-	leases    leases
-	retaining sync.Mutex // one plan at a time
+	leases     leases
+	retaining  sync.Mutex // one plan at a time
+	collecting sync.Mutex
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc

@@ -2,6 +2,7 @@ package retention
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -59,7 +60,7 @@ func Decide(in Input) (Decision, error) {
 		if err := d.last(in.Path, math.MaxInt64, "newest"); err != nil {
 			return Decision{}, err
 		}
-		if err := d.last(in.Path, in.Now-int64(in.Policy.Longest())+1, "oldest"); err != nil {
+		if err := d.oldest(in); err != nil {
 			return Decision{}, err
 		}
 	}
@@ -101,6 +102,27 @@ func (d *decision) last(path Path, t int64, reason string) error {
 		d.add(p, reason)
 	}
 	return err
+}
+
+// oldest keeps what the disks were when the oldest tier begins: the last point
+// before, of those that end a bucket of that tier. Others went long ago, when
+// they were younger, so that what stays does not depend on how often one decides.
+func (d *decision) oldest(in Input) error {
+	begin := in.Now - int64(in.Policy.Longest()) + 1
+	p, ok, err := in.Path.Before(begin)
+	n := len(in.Policy.Tiers)
+	if err != nil || !ok || n == 0 {
+		return errors.Join(err, d.last(in.Path, begin, "oldest"))
+	}
+	step := in.Policy.Tiers[n-1].Step
+	end, _, err := in.Path.Before(ceil(p.Time, step))
+	if err != nil {
+		return err
+	}
+	if end.Position != p.Position {
+		begin = floor(p.Time, step)
+	}
+	return d.last(in.Path, begin, "oldest")
 }
 
 // tier keeps the last point of each bucket, from the newest back.

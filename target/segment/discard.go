@@ -68,7 +68,7 @@ func (l *Log) sealed() []fill {
 // slack of all sealed files is dead: of the file with the least live in it.
 // What is live is first written anew and made durable, at a pace that throttle
 // sets, which is called with the bytes of each shard. It returns how many bytes
-// the file had; 0: there was nothing to do.
+// the file had; 0: there was nothing to do. One call at a time.
 func (l *Log) Reclaim(ctx context.Context, slack float64, throttle func(n int64)) (int64, error) {
 	files := l.sealed()
 	var best *fill
