@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/admin/v1/adminv1connect"
 	"github.com/redoubt-dr/redoubt/internal/pki"
 )
 
@@ -28,14 +29,25 @@ func (p Peer) String() string {
 }
 
 // Authorise says who may call what: the local socket (its mode 0600 is the
-// check), operator and target (nodes forward to each other) everything,
-// viewer what changes nothing. A source may call nothing: whoever has broken
+// check) and target (nodes forward to each other) everything; operator all but
+// confirming the clock, which is what holds end by; keeper that, holds and what
+// changes nothing; viewer what changes nothing. So no credential that can
+// delete points can bring a hold nearer to its end. A source may call nothing: whoever has broken
 // into a protected host must not reach its recovery points. It returns an
 // error that wraps redoubt.ErrDenied.
 func Authorise(p Peer, procedure string, readOnly bool) error {
+	confirm := procedure == adminv1connect.AdminServiceConfirmClockProcedure
 	switch {
-	case p.Local, p.Role == pki.RoleOperator, p.Role == pki.RoleTarget:
+	case p.Local, p.Role == pki.RoleTarget, p.Role == pki.RoleOperator && !confirm:
 		return nil
+	case p.Role == pki.RoleOperator:
+		return &redoubt.Error{Op: "authorise", Object: p.String(), Err: fmt.Errorf("whoever can delete points may not move the clock that holds end by: %w", redoubt.ErrDenied),
+			Hint: "use a certificate of the role keeper (redoubt ca issue --role keeper --name NAME), or the local socket"}
+	case p.Role == pki.RoleKeeper && (readOnly || confirm || procedure == adminv1connect.AdminServiceHoldPointProcedure):
+		return nil
+	case p.Role == pki.RoleKeeper:
+		return &redoubt.Error{Op: "authorise", Object: p.String(), Err: fmt.Errorf("the role keeper holds points and confirms clocks only: %w", redoubt.ErrDenied),
+			Hint: "use a certificate of the role operator (redoubt ca issue --role operator --name NAME)"}
 	case p.Role == pki.RoleViewer && readOnly:
 		return nil
 	case p.Role == pki.RoleViewer:

@@ -34,6 +34,7 @@ type Options struct {
 	RetainEvery  time.Duration // interval at which a group's history is thinned; default 1 min
 	// Policy is that of groups for which nobody chose one; nil: cluster.DefaultPolicy.
 	Policy *cluster.Policy
+	Free   func(dir string) (uint64, error) // free bytes of a file system; default statfs
 
 	Tick time.Duration // of repair, contact exchange and probing of nodes that are down; default 500 ms
 }
@@ -50,6 +51,9 @@ func (o *Options) defaults() error {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Free == nil {
+		o.Free = freeSpace
 	}
 	if o.K == 0 {
 		o.K, o.M = 2, 1

@@ -5,10 +5,13 @@ import (
 	"fmt"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/cluster"
 	"github.com/redoubt-dr/redoubt/target/index"
+	"github.com/redoubt-dr/redoubt/target/retention"
 )
 
-// Point is the end of a segment; every LSN in it is a recovery point too.
+// Point is the end of a segment; every LSN from First on is a recovery point
+// too. Below the horizon of retention First is the position itself.
 type Point struct {
 	Position redoubt.Position `json:"position"`
 	Time     int64            `json:"time"`  // of the last write, Unix nanoseconds
@@ -16,6 +19,8 @@ type Point struct {
 	Since    int64            `json:"since"` // time of the segment's first write, Unix nanoseconds
 	Bytes    uint32           `json:"bytes"` // of the stored delta
 	Degraded bool             `json:"degraded,omitempty"`
+	Tier     string           `json:"tier"`               // for which it is kept at present
+	Bookmark string           `json:"bookmark,omitempty"` // the newest in it
 }
 
 // Points lists the recovery points on the history that leads to the current
@@ -28,38 +33,90 @@ func (s *Store) Points(ctx context.Context, id redoubt.GroupID, limit int) ([]Po
 	if err != nil {
 		return nil, err
 	}
-	var out []Point
 	if g.Baseline == 0 {
-		return out, nil
+		return nil, nil
 	}
+	l := &listing{s: s, g: &g, r: s.catalog.Retention(id), now: s.retentionNow(&g), limit: limit}
 	for _, st := range g.Lineage.Path(g.Committed) {
-		if st.To == st.From {
+		if st.To > st.From {
+			if err := l.stretch(ctx, st); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return l.out, nil
+}
+
+// listing collects points, newest first.
+type listing struct {
+	s     *Store
+	g     *cluster.Group
+	r     cluster.Retention
+	now   int64
+	limit int
+	out   []Point
+}
+
+// stretch adds the points of one epoch: segments above the horizon, single
+// points below it.
+func (l *listing) stretch(ctx context.Context, st redoubt.Stretch) error {
+	track := l.r.Track(st.Epoch)
+	low := max(l.g.Baseline, track.Horizon, st.From+1)
+	sg, ok := l.s.catalog.FindSegment(l.g.ID, st.Epoch, st.To)
+	for ok && sg.Last >= low && sg.First <= st.To && low <= st.To && len(l.out) < l.limit {
+		p := l.point(&sg, redoubt.Position{Epoch: st.Epoch, LSN: min(sg.Last, st.To)}, sg.LastTime)
+		p.First, p.Since = max(sg.First, low), sg.FirstTime
+		if sg.Last > st.To { // the epoch was left in the middle of this segment
+			at, err := l.s.timeOf(ctx, l.g, p.Position)
+			if err != nil {
+				return err
+			}
+			p.Time = at.UnixNano()
+		}
+		marks, err := l.s.marksOf(ctx, seriesOf(l.g, st.Epoch), &sg)
+		if err != nil {
+			return err
+		}
+		for _, m := range marks {
+			if m.Position.LSN >= p.First && m.Position.LSN <= p.Position.LSN {
+				p.Bookmark = m.Name
+			}
+		}
+		l.out = append(l.out, p)
+		if ok = sg.Ordinal > 0; ok {
+			prev := l.s.catalog.Segments(l.g.ID, st.Epoch, sg.Ordinal-1, 1)
+			if ok = len(prev) == 1; ok {
+				sg = prev[0]
+			}
+		}
+	}
+	for i := len(track.Points) - 1; i >= 0 && len(l.out) < l.limit; i-- {
+		k := track.Points[i]
+		if k.LSN > st.To || k.LSN <= st.From {
 			continue
 		}
-		sg, ok := s.catalog.FindSegment(id, st.Epoch, st.To)
-		for ok && len(out) < limit {
-			p := Point{Position: redoubt.Position{Epoch: st.Epoch, LSN: min(sg.Last, st.To)}, Time: sg.LastTime, First: max(sg.First, g.Baseline), Since: sg.FirstTime,
-				Bytes: sg.Size, Degraded: ones(sg.Stored) < int(sg.K)+int(sg.M)}
-			if p.Position.LSN < g.Baseline {
-				return out, nil
-			}
-			if sg.Last > st.To { // the epoch was left in the middle of this segment
-				at, err := s.timeOf(ctx, &g, p.Position)
-				if err != nil {
-					return nil, err
-				}
-				p.Time = at.UnixNano()
-			}
-			out = append(out, p)
-			if ok = sg.Ordinal > 0; ok {
-				prev := s.catalog.Segments(id, st.Epoch, sg.Ordinal-1, 1)
-				if ok = len(prev) == 1; ok {
-					sg = prev[0]
-				}
-			}
+		sg, ok := l.s.catalog.FindSegment(l.g.ID, st.Epoch, k.LSN)
+		if ok {
+			l.out = append(l.out, l.point(&sg, redoubt.Position{Epoch: st.Epoch, LSN: k.LSN}, k.Time))
 		}
 	}
-	return out, nil
+	return nil
+}
+
+func (l *listing) point(sg *cluster.Segment, at redoubt.Position, t int64) Point {
+	p := Point{Position: at, Time: t, First: at.LSN, Since: t, Bytes: sg.Size, Degraded: ones(sg.Stored) < int(sg.K)+int(sg.M),
+		Tier: newTiers(l.r.Policy)[retention.TierOf(l.r.Policy, t, l.now)+1].Name}
+	for _, m := range l.r.Marks {
+		if m.Position == at {
+			p.Bookmark = m.Name
+		}
+	}
+	for _, pin := range l.r.Pins {
+		if pin.Position == at {
+			p.Tier = pin.Kind.String() + " " + pin.Name
+		}
+	}
+	return p
 }
 
 // Changed returns what was written in the stretch: per disk, sorted and merged.

@@ -1,7 +1,9 @@
 package target
 
 import (
+	"context"
 	"fmt"
+	"time"
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster"
@@ -52,4 +54,19 @@ func (o *outlook) marksKept(changes []cluster.TrackChange) (out []cluster.Mark) 
 		}
 	}
 	return out
+}
+
+// ConfirmClock says that the time of the newest write is right, however far it
+// is from the one before, and returns what retention reckons with from now on.
+func (s *Store) ConfirmClock(ctx context.Context, id redoubt.GroupID) (time.Time, error) {
+	if err := s.node.Barrier(ctx); err != nil {
+		return time.Time{}, err
+	}
+	g, err := s.group(id)
+	if err != nil {
+		return time.Time{}, err
+	}
+	to := s.retentionNow(&g)
+	_, err = s.node.Propose(ctx, cluster.AdvanceClock{Group: id, To: to, Confirm: true})
+	return time.Unix(0, to), err
 }

@@ -21,6 +21,7 @@ func (s *Store) serve() {
 		methodHead:    s.serveHead,
 		methodContact: s.serveContact,
 		methodLeases:  s.serveLeases,
+		methodSpace:   s.serveSpace,
 	} {
 		s.o.RPC.Handle(method, targetsOnly(method, s.open(h)))
 	}

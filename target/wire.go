@@ -17,6 +17,7 @@ const (
 	methodRead    = "target.read"    // readRequest -> verified bytes of a shard
 	methodHead    = "target.head"    // readRequest -> verified head
 	methodContact = "target.contact" // contacts of the groups that the caller owns
+	methodSpace   = "target.space"   // bytes that the node has left
 	methodLeases  = "target.leases"  // leaseRequest -> the points of a group that are open
 )
 

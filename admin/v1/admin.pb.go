@@ -2544,6 +2544,7 @@ type ListPointsResponse struct {
 	Earliest      *Point                 `protobuf:"bytes,2,opt,name=earliest,proto3" json:"earliest,omitempty"` // unset if there is no point
 	Latest        *Point                 `protobuf:"bytes,3,opt,name=latest,proto3" json:"latest,omitempty"`
 	Truncated     bool                   `protobuf:"varint,4,opt,name=truncated,proto3" json:"truncated,omitempty"` // there are more
+	Tiers         []*RetentionTier       `protobuf:"bytes,5,rep,name=tiers,proto3" json:"tiers,omitempty"`          // youngest first
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2606,6 +2607,13 @@ func (x *ListPointsResponse) GetTruncated() bool {
 	return false
 }
 
+func (x *ListPointsResponse) GetTiers() []*RetentionTier {
+	if x != nil {
+		return x.Tiers
+	}
+	return nil
+}
+
 // Point is a stretch of writes that were committed together. Every write of
 // it, first_lsn to position.lsn, can be opened.
 type Point struct {
@@ -2617,6 +2625,7 @@ type Point struct {
 	StoredBytes   uint64                 `protobuf:"varint,5,opt,name=stored_bytes,json=storedBytes,proto3" json:"stored_bytes,omitempty"`
 	Degraded      bool                   `protobuf:"varint,6,opt,name=degraded,proto3" json:"degraded,omitempty"`
 	Bookmark      string                 `protobuf:"bytes,7,opt,name=bookmark,proto3" json:"bookmark,omitempty"` // if the stretch holds one
+	Tier          string                 `protobuf:"bytes,8,opt,name=tier,proto3" json:"tier,omitempty"`         // for which it is kept, such as "every 1s for 1d" or "hold audit"
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2696,6 +2705,13 @@ func (x *Point) GetDegraded() bool {
 func (x *Point) GetBookmark() string {
 	if x != nil {
 		return x.Bookmark
+	}
+	return ""
+}
+
+func (x *Point) GetTier() string {
+	if x != nil {
+		return x.Tier
 	}
 	return ""
 }
@@ -2804,6 +2820,1084 @@ func (x *AddBookmarkResponse) GetTime() *timestamppb.Timestamp {
 	return nil
 }
 
+// RetentionTier is what one tier of a policy holds.
+type RetentionTier struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Points        uint64                 `protobuf:"varint,2,opt,name=points,proto3" json:"points,omitempty"`
+	StoredBytes   uint64                 `protobuf:"varint,3,opt,name=stored_bytes,json=storedBytes,proto3" json:"stored_bytes,omitempty"` // shards of segments of that age, on all nodes
+	Oldest        *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=oldest,proto3" json:"oldest,omitempty"`
+	Newest        *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=newest,proto3" json:"newest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetentionTier) Reset() {
+	*x = RetentionTier{}
+	mi := &file_admin_v1_admin_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetentionTier) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetentionTier) ProtoMessage() {}
+
+func (x *RetentionTier) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_v1_admin_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetentionTier.ProtoReflect.Descriptor instead.
+func (*RetentionTier) Descriptor() ([]byte, []int) {
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *RetentionTier) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RetentionTier) GetPoints() uint64 {
+	if x != nil {
+		return x.Points
+	}
+	return 0
+}
+
+func (x *RetentionTier) GetStoredBytes() uint64 {
+	if x != nil {
+		return x.StoredBytes
+	}
+	return 0
+}
+
+func (x *RetentionTier) GetOldest() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Oldest
+	}
+	return nil
+}
+
+func (x *RetentionTier) GetNewest() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Newest
+	}
+	return nil
+}
+
+// Pin keeps a point.
+type Pin struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Kind          string                 `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"` // "pin", "hold", "export"
+	Position      *Position              `protobuf:"bytes,3,opt,name=position,proto3" json:"position,omitempty"`
+	Time          *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
+	Until         *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=until,proto3" json:"until,omitempty"` // unset: no end
+	By            string                 `protobuf:"bytes,6,opt,name=by,proto3" json:"by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Pin) Reset() {
+	*x = Pin{}
+	mi := &file_admin_v1_admin_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Pin) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Pin) ProtoMessage() {}
+
+func (x *Pin) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_v1_admin_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Pin.ProtoReflect.Descriptor instead.
+func (*Pin) Descriptor() ([]byte, []int) {
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *Pin) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Pin) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Pin) GetPosition() *Position {
+	if x != nil {
+		return x.Position
+	}
+	return nil
+}
+
+func (x *Pin) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *Pin) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *Pin) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+type GetRetentionRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Group         string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetRetentionRequest) Reset() {
+	*x = GetRetentionRequest{}
+	mi := &file_admin_v1_admin_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetRetentionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetRetentionRequest) ProtoMessage() {}
+
+func (x *GetRetentionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_v1_admin_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetRetentionRequest.ProtoReflect.Descriptor instead.
+func (*GetRetentionRequest) Descriptor() ([]byte, []int) {
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *GetRetentionRequest) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+type GetRetentionResponse struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	Policy          string                 `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"`  // such as every=15m,1s=1d,1m=3d,bookmarks=60d
+	Chosen          bool                   `protobuf:"varint,2,opt,name=chosen,proto3" json:"chosen,omitempty"` // somebody set it; otherwise it is the default
+	Clock           *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=clock,proto3" json:"clock,omitempty"`    // the time that retention reckons with
+	Pins            []*Pin                 `protobuf:"bytes,4,rep,name=pins,proto3" json:"pins,omitempty"`
+	Tiers           []*RetentionTier       `protobuf:"bytes,5,rep,name=tiers,proto3" json:"tiers,omitempty"`
+	Plans           uint64                 `protobuf:"varint,6,opt,name=plans,proto3" json:"plans,omitempty"`                                   // carried out or under way
+	SegmentsLeft    uint64                 `protobuf:"varint,7,opt,name=segments_left,json=segmentsLeft,proto3" json:"segments_left,omitempty"` // of the plan under way
+	Phase           string                 `protobuf:"bytes,8,opt,name=phase,proto3" json:"phase,omitempty"`                                    // "", "announced" or "thinning"
+	DroppedSegments uint64                 `protobuf:"varint,9,opt,name=dropped_segments,json=droppedSegments,proto3" json:"dropped_segments,omitempty"`
+	FreedBytes      uint64                 `protobuf:"varint,10,opt,name=freed_bytes,json=freedBytes,proto3" json:"freed_bytes,omitempty"`
+	Stopped         string                 `protobuf:"bytes,11,opt,name=stopped,proto3" json:"stopped,omitempty"` // why nothing is thinned; empty: nothing is wrong, or another node owns the group
+	Hint            string                 `protobuf:"bytes,12,opt,name=hint,proto3" json:"hint,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *GetRetentionResponse) Reset() {
+	*x = GetRetentionResponse{}
+	mi := &file_admin_v1_admin_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetRetentionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetRetentionResponse) ProtoMessage() {}
+
+func (x *GetRetentionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_v1_admin_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetRetentionResponse.ProtoReflect.Descriptor instead.
+func (*GetRetentionResponse) Descriptor() ([]byte, []int) {
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *GetRetentionResponse) GetPolicy() string {
+	if x != nil {
+		return x.Policy
+	}
+	return ""
+}
+
+func (x *GetRetentionResponse) GetChosen() bool {
+	if x != nil {
+		return x.Chosen
+	}
+	return false
+}
+
+func (x *GetRetentionResponse) GetClock() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Clock
+	}
+	return nil
+}
+
+func (x *GetRetentionResponse) GetPins() []*Pin {
+	if x != nil {
+		return x.Pins
+	}
+	return nil
+}
+
+func (x *GetRetentionResponse) GetTiers() []*RetentionTier {
+	if x != nil {
+		return x.Tiers
+	}
+	return nil
+}
+
+func (x *GetRetentionResponse) GetPlans() uint64 {
+	if x != nil {
+		return x.Plans
+	}
+	return 0
+}
+
+func (x *GetRetentionResponse) GetSegmentsLeft() uint64 {
+	if x != nil {
+		return x.SegmentsLeft
+	}
+	return 0
+}
+
+func (x *GetRetentionResponse) GetPhase() string {
+	if x != nil {
+		return x.Phase
+	}
+	return ""
+}
+
+func (x *GetRetentionResponse) GetDroppedSegments() uint64 {
+	if x != nil {
+		return x.DroppedSegments
+	}
+	return 0
+}
+
+func (x *GetRetentionResponse) GetFreedBytes() uint64 {
+	if x != nil {
+		return x.FreedBytes
+	}
+	return 0
+}
+
+func (x *GetRetentionResponse) GetStopped() string {
+	if x != nil {
+		return x.Stopped
+	}
+	return ""
+}
+
+func (x *GetRetentionResponse) GetHint() string {
+	if x != nil {
+		return x.Hint
+	}
+	return ""
+}
+
+type PlanRetentionRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Group         string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	Policy        string                 `protobuf:"bytes,2,opt,name=policy,proto3" json:"policy,omitempty"` // empty: the group's own
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlanRetentionRequest) Reset() {
+	*x = PlanRetentionRequest{}
+	mi := &file_admin_v1_admin_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanRetentionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanRetentionRequest) ProtoMessage() {}
+
+func (x *PlanRetentionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_v1_admin_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanRetentionRequest.ProtoReflect.Descriptor instead.
+func (*PlanRetentionRequest) Descriptor() ([]byte, []int) {
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *PlanRetentionRequest) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *PlanRetentionRequest) GetPolicy() string {
+	if x != nil {
+		return x.Policy
+	}
+	return ""
+}
+
+type RetentionReason struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Reason        string                 `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
+	Points        uint64                 `protobuf:"varint,2,opt,name=points,proto3" json:"points,omitempty"`
+	Oldest        *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=oldest,proto3" json:"oldest,omitempty"` // of points that go
+	Newest        *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=newest,proto3" json:"newest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetentionReason) Reset() {
+	*x = RetentionReason{}
+	mi := &file_admin_v1_admin_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetentionReason) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetentionReason) ProtoMessage() {}
+
+func (x *RetentionReason) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_v1_admin_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetentionReason.ProtoReflect.Descriptor instead.
+func (*RetentionReason) Descriptor() ([]byte, []int) {
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *RetentionReason) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *RetentionReason) GetPoints() uint64 {
+	if x != nil {
+		return x.Points
+	}
+	return 0
+}
+
+func (x *RetentionReason) GetOldest() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Oldest
+	}
+	return nil
+}
+
+func (x *RetentionReason) GetNewest() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Newest
+	}
+	return nil
+}
+
+type PlanRetentionResponse struct {
+	state             protoimpl.MessageState `protogen:"open.v1"`
+	Policy            string                 `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"`
+	Now               *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=now,proto3" json:"now,omitempty"`
+	Keep              []*RetentionReason     `protobuf:"bytes,3,rep,name=keep,proto3" json:"keep,omitempty"` // by the first reason of each point
+	Drop              []*RetentionReason     `protobuf:"bytes,4,rep,name=drop,proto3" json:"drop,omitempty"`
+	FreesAtMostBytes  uint64                 `protobuf:"varint,5,opt,name=frees_at_most_bytes,json=freesAtMostBytes,proto3" json:"frees_at_most_bytes,omitempty"`
+	Tiers             []*RetentionTier       `protobuf:"bytes,6,rep,name=tiers,proto3" json:"tiers,omitempty"`                                                        // what there is now, by the policy's ages
+	FreeBytes         uint64                 `protobuf:"varint,7,opt,name=free_bytes,json=freeBytes,proto3" json:"free_bytes,omitempty"`                              // on all nodes
+	GrowthBytesPerDay float64                `protobuf:"fixed64,8,opt,name=growth_bytes_per_day,json=growthBytesPerDay,proto3" json:"growth_bytes_per_day,omitempty"` // of this group's history; 0: it does not grow
+	NeedsBytes        uint64                 `protobuf:"varint,9,opt,name=needs_bytes,json=needsBytes,proto3" json:"needs_bytes,omitempty"`                           // more, until the history is as long as the policy says
+	ShortAt           *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=short_at,json=shortAt,proto3" json:"short_at,omitempty"`                                    // when space ends before that; unset: it does not
+	ShortReachSeconds float64                `protobuf:"fixed64,11,opt,name=short_reach_seconds,json=shortReachSeconds,proto3" json:"short_reach_seconds,omitempty"`  // how far back the history reaches then
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *PlanRetentionResponse) Reset() {
+	*x = PlanRetentionResponse{}
+	mi := &file_admin_v1_admin_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanRetentionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanRetentionResponse) ProtoMessage() {}
+
+func (x *PlanRetentionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_v1_admin_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanRetentionResponse.ProtoReflect.Descriptor instead.
+func (*PlanRetentionResponse) Descriptor() ([]byte, []int) {
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *PlanRetentionResponse) GetPolicy() string {
+	if x != nil {
+		return x.Policy
+	}
+	return ""
+}
+
+func (x *PlanRetentionResponse) GetNow() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Now
+	}
+	return nil
+}
+
+func (x *PlanRetentionResponse) GetKeep() []*RetentionReason {
+	if x != nil {
+		return x.Keep
+	}
+	return nil
+}
+
+func (x *PlanRetentionResponse) GetDrop() []*RetentionReason {
+	if x != nil {
+		return x.Drop
+	}
+	return nil
+}
+
+func (x *PlanRetentionResponse) GetFreesAtMostBytes() uint64 {
+	if x != nil {
+		return x.FreesAtMostBytes
+	}
+	return 0
+}
+
+func (x *PlanRetentionResponse) GetTiers() []*RetentionTier {
+	if x != nil {
+		return x.Tiers
+	}
+	return nil
+}
+
+func (x *PlanRetentionResponse) GetFreeBytes() uint64 {
+	if x != nil {
+		return x.FreeBytes
+	}
+	return 0
+}
+
+func (x *PlanRetentionResponse) GetGrowthBytesPerDay() float64 {
+	if x != nil {
+		return x.GrowthBytesPerDay
+	}
+	return 0
+}
+
+func (x *PlanRetentionResponse) GetNeedsBytes() uint64 {
+	if x != nil {
+		return x.NeedsBytes
+	}
+	return 0
+}
+
+func (x *PlanRetentionResponse) GetShortAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ShortAt
+	}
+	return nil
+}
+
+func (x *PlanRetentionResponse) GetShortReachSeconds() float64 {
+	if x != nil {
+		return x.ShortReachSeconds
+	}
+	return 0
+}
+
+type SetRetentionRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Group         string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	Policy        string                 `protobuf:"bytes,2,opt,name=policy,proto3" json:"policy,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetRetentionRequest) Reset() {
+	*x = SetRetentionRequest{}
+	mi := &file_admin_v1_admin_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetRetentionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetRetentionRequest) ProtoMessage() {}
+
+func (x *SetRetentionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_v1_admin_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetRetentionRequest.ProtoReflect.Descriptor instead.
+func (*SetRetentionRequest) Descriptor() ([]byte, []int) {
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *SetRetentionRequest) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *SetRetentionRequest) GetPolicy() string {
+	if x != nil {
+		return x.Policy
+	}
+	return ""
+}
+
+type SetRetentionResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Policy        string                 `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetRetentionResponse) Reset() {
+	*x = SetRetentionResponse{}
+	mi := &file_admin_v1_admin_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetRetentionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetRetentionResponse) ProtoMessage() {}
+
+func (x *SetRetentionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_v1_admin_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetRetentionResponse.ProtoReflect.Descriptor instead.
+func (*SetRetentionResponse) Descriptor() ([]byte, []int) {
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *SetRetentionResponse) GetPolicy() string {
+	if x != nil {
+		return x.Policy
+	}
+	return ""
+}
+
+type PinPointRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Group         string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Point         *PointSpec             `protobuf:"bytes,3,opt,name=point,proto3" json:"point,omitempty"`
+	Until         *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=until,proto3" json:"until,omitempty"` // unset: no end
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PinPointRequest) Reset() {
+	*x = PinPointRequest{}
+	mi := &file_admin_v1_admin_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PinPointRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PinPointRequest) ProtoMessage() {}
+
+func (x *PinPointRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_v1_admin_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PinPointRequest.ProtoReflect.Descriptor instead.
+func (*PinPointRequest) Descriptor() ([]byte, []int) {
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *PinPointRequest) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *PinPointRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PinPointRequest) GetPoint() *PointSpec {
+	if x != nil {
+		return x.Point
+	}
+	return nil
+}
+
+func (x *PinPointRequest) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+type PinPointResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Pin           *Pin                   `protobuf:"bytes,1,opt,name=pin,proto3" json:"pin,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PinPointResponse) Reset() {
+	*x = PinPointResponse{}
+	mi := &file_admin_v1_admin_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PinPointResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PinPointResponse) ProtoMessage() {}
+
+func (x *PinPointResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_v1_admin_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PinPointResponse.ProtoReflect.Descriptor instead.
+func (*PinPointResponse) Descriptor() ([]byte, []int) {
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *PinPointResponse) GetPin() *Pin {
+	if x != nil {
+		return x.Pin
+	}
+	return nil
+}
+
+type UnpinPointRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Group         string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnpinPointRequest) Reset() {
+	*x = UnpinPointRequest{}
+	mi := &file_admin_v1_admin_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnpinPointRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnpinPointRequest) ProtoMessage() {}
+
+func (x *UnpinPointRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_v1_admin_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnpinPointRequest.ProtoReflect.Descriptor instead.
+func (*UnpinPointRequest) Descriptor() ([]byte, []int) {
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *UnpinPointRequest) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *UnpinPointRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type UnpinPointResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnpinPointResponse) Reset() {
+	*x = UnpinPointResponse{}
+	mi := &file_admin_v1_admin_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnpinPointResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnpinPointResponse) ProtoMessage() {}
+
+func (x *UnpinPointResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_v1_admin_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnpinPointResponse.ProtoReflect.Descriptor instead.
+func (*UnpinPointResponse) Descriptor() ([]byte, []int) {
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{42}
+}
+
+type HoldPointRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Group         string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Point         *PointSpec             `protobuf:"bytes,3,opt,name=point,proto3" json:"point,omitempty"` // of a new hold; that of a hold that is put off, or unset
+	Until         *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=until,proto3" json:"until,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HoldPointRequest) Reset() {
+	*x = HoldPointRequest{}
+	mi := &file_admin_v1_admin_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HoldPointRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HoldPointRequest) ProtoMessage() {}
+
+func (x *HoldPointRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_v1_admin_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HoldPointRequest.ProtoReflect.Descriptor instead.
+func (*HoldPointRequest) Descriptor() ([]byte, []int) {
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *HoldPointRequest) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *HoldPointRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *HoldPointRequest) GetPoint() *PointSpec {
+	if x != nil {
+		return x.Point
+	}
+	return nil
+}
+
+func (x *HoldPointRequest) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+type HoldPointResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Pin           *Pin                   `protobuf:"bytes,1,opt,name=pin,proto3" json:"pin,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HoldPointResponse) Reset() {
+	*x = HoldPointResponse{}
+	mi := &file_admin_v1_admin_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HoldPointResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HoldPointResponse) ProtoMessage() {}
+
+func (x *HoldPointResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_v1_admin_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HoldPointResponse.ProtoReflect.Descriptor instead.
+func (*HoldPointResponse) Descriptor() ([]byte, []int) {
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *HoldPointResponse) GetPin() *Pin {
+	if x != nil {
+		return x.Pin
+	}
+	return nil
+}
+
+type ConfirmClockRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Group         string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfirmClockRequest) Reset() {
+	*x = ConfirmClockRequest{}
+	mi := &file_admin_v1_admin_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfirmClockRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfirmClockRequest) ProtoMessage() {}
+
+func (x *ConfirmClockRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_v1_admin_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfirmClockRequest.ProtoReflect.Descriptor instead.
+func (*ConfirmClockRequest) Descriptor() ([]byte, []int) {
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *ConfirmClockRequest) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+type ConfirmClockResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Clock         *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=clock,proto3" json:"clock,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfirmClockResponse) Reset() {
+	*x = ConfirmClockResponse{}
+	mi := &file_admin_v1_admin_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfirmClockResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfirmClockResponse) ProtoMessage() {}
+
+func (x *ConfirmClockResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_v1_admin_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfirmClockResponse.ProtoReflect.Descriptor instead.
+func (*ConfirmClockResponse) Descriptor() ([]byte, []int) {
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *ConfirmClockResponse) GetClock() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Clock
+	}
+	return nil
+}
+
 type ListExportsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Group         string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"` // empty: all
@@ -2813,7 +3907,7 @@ type ListExportsRequest struct {
 
 func (x *ListExportsRequest) Reset() {
 	*x = ListExportsRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[30]
+	mi := &file_admin_v1_admin_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2825,7 +3919,7 @@ func (x *ListExportsRequest) String() string {
 func (*ListExportsRequest) ProtoMessage() {}
 
 func (x *ListExportsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[30]
+	mi := &file_admin_v1_admin_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2838,7 +3932,7 @@ func (x *ListExportsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListExportsRequest.ProtoReflect.Descriptor instead.
 func (*ListExportsRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{30}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ListExportsRequest) GetGroup() string {
@@ -2857,7 +3951,7 @@ type ListExportsResponse struct {
 
 func (x *ListExportsResponse) Reset() {
 	*x = ListExportsResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[31]
+	mi := &file_admin_v1_admin_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2869,7 +3963,7 @@ func (x *ListExportsResponse) String() string {
 func (*ListExportsResponse) ProtoMessage() {}
 
 func (x *ListExportsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[31]
+	mi := &file_admin_v1_admin_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2882,7 +3976,7 @@ func (x *ListExportsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListExportsResponse.ProtoReflect.Descriptor instead.
 func (*ListExportsResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{31}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ListExportsResponse) GetExports() []*Export {
@@ -2911,7 +4005,7 @@ type Export struct {
 
 func (x *Export) Reset() {
 	*x = Export{}
-	mi := &file_admin_v1_admin_proto_msgTypes[32]
+	mi := &file_admin_v1_admin_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2923,7 +4017,7 @@ func (x *Export) String() string {
 func (*Export) ProtoMessage() {}
 
 func (x *Export) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[32]
+	mi := &file_admin_v1_admin_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2936,7 +4030,7 @@ func (x *Export) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Export.ProtoReflect.Descriptor instead.
 func (*Export) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{32}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Export) GetId() string {
@@ -3020,7 +4114,7 @@ type TestFailoverRequest struct {
 
 func (x *TestFailoverRequest) Reset() {
 	*x = TestFailoverRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[33]
+	mi := &file_admin_v1_admin_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3032,7 +4126,7 @@ func (x *TestFailoverRequest) String() string {
 func (*TestFailoverRequest) ProtoMessage() {}
 
 func (x *TestFailoverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[33]
+	mi := &file_admin_v1_admin_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3045,7 +4139,7 @@ func (x *TestFailoverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TestFailoverRequest.ProtoReflect.Descriptor instead.
 func (*TestFailoverRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{33}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *TestFailoverRequest) GetGroup() string {
@@ -3079,7 +4173,7 @@ type TestFailoverResponse struct {
 
 func (x *TestFailoverResponse) Reset() {
 	*x = TestFailoverResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[34]
+	mi := &file_admin_v1_admin_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3091,7 +4185,7 @@ func (x *TestFailoverResponse) String() string {
 func (*TestFailoverResponse) ProtoMessage() {}
 
 func (x *TestFailoverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[34]
+	mi := &file_admin_v1_admin_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3104,7 +4198,7 @@ func (x *TestFailoverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TestFailoverResponse.ProtoReflect.Descriptor instead.
 func (*TestFailoverResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{34}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *TestFailoverResponse) GetExport() *Export {
@@ -3131,7 +4225,7 @@ type CleanupTestRequest struct {
 
 func (x *CleanupTestRequest) Reset() {
 	*x = CleanupTestRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[35]
+	mi := &file_admin_v1_admin_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3143,7 +4237,7 @@ func (x *CleanupTestRequest) String() string {
 func (*CleanupTestRequest) ProtoMessage() {}
 
 func (x *CleanupTestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[35]
+	mi := &file_admin_v1_admin_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3156,7 +4250,7 @@ func (x *CleanupTestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CleanupTestRequest.ProtoReflect.Descriptor instead.
 func (*CleanupTestRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{35}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *CleanupTestRequest) GetGroup() string {
@@ -3183,7 +4277,7 @@ type CleanupTestResponse struct {
 
 func (x *CleanupTestResponse) Reset() {
 	*x = CleanupTestResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[36]
+	mi := &file_admin_v1_admin_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3195,7 +4289,7 @@ func (x *CleanupTestResponse) String() string {
 func (*CleanupTestResponse) ProtoMessage() {}
 
 func (x *CleanupTestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[36]
+	mi := &file_admin_v1_admin_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3208,7 +4302,7 @@ func (x *CleanupTestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CleanupTestResponse.ProtoReflect.Descriptor instead.
 func (*CleanupTestResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{36}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *CleanupTestResponse) GetIds() []string {
@@ -3236,7 +4330,7 @@ type UnplannedFailoverRequest struct {
 
 func (x *UnplannedFailoverRequest) Reset() {
 	*x = UnplannedFailoverRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[37]
+	mi := &file_admin_v1_admin_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3248,7 +4342,7 @@ func (x *UnplannedFailoverRequest) String() string {
 func (*UnplannedFailoverRequest) ProtoMessage() {}
 
 func (x *UnplannedFailoverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[37]
+	mi := &file_admin_v1_admin_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3261,7 +4355,7 @@ func (x *UnplannedFailoverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnplannedFailoverRequest.ProtoReflect.Descriptor instead.
 func (*UnplannedFailoverRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{37}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *UnplannedFailoverRequest) GetGroup() string {
@@ -3296,7 +4390,7 @@ type UnplannedFailoverResponse struct {
 
 func (x *UnplannedFailoverResponse) Reset() {
 	*x = UnplannedFailoverResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[38]
+	mi := &file_admin_v1_admin_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3308,7 +4402,7 @@ func (x *UnplannedFailoverResponse) String() string {
 func (*UnplannedFailoverResponse) ProtoMessage() {}
 
 func (x *UnplannedFailoverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[38]
+	mi := &file_admin_v1_admin_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3321,7 +4415,7 @@ func (x *UnplannedFailoverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnplannedFailoverResponse.ProtoReflect.Descriptor instead.
 func (*UnplannedFailoverResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{38}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *UnplannedFailoverResponse) GetPromotion() *Promotion {
@@ -3355,7 +4449,7 @@ type ChangeRecoveryPointRequest struct {
 
 func (x *ChangeRecoveryPointRequest) Reset() {
 	*x = ChangeRecoveryPointRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[39]
+	mi := &file_admin_v1_admin_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3367,7 +4461,7 @@ func (x *ChangeRecoveryPointRequest) String() string {
 func (*ChangeRecoveryPointRequest) ProtoMessage() {}
 
 func (x *ChangeRecoveryPointRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[39]
+	mi := &file_admin_v1_admin_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3380,7 +4474,7 @@ func (x *ChangeRecoveryPointRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeRecoveryPointRequest.ProtoReflect.Descriptor instead.
 func (*ChangeRecoveryPointRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{39}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *ChangeRecoveryPointRequest) GetGroup() string {
@@ -3408,7 +4502,7 @@ type ChangeRecoveryPointResponse struct {
 
 func (x *ChangeRecoveryPointResponse) Reset() {
 	*x = ChangeRecoveryPointResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[40]
+	mi := &file_admin_v1_admin_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3420,7 +4514,7 @@ func (x *ChangeRecoveryPointResponse) String() string {
 func (*ChangeRecoveryPointResponse) ProtoMessage() {}
 
 func (x *ChangeRecoveryPointResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[40]
+	mi := &file_admin_v1_admin_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3433,7 +4527,7 @@ func (x *ChangeRecoveryPointResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeRecoveryPointResponse.ProtoReflect.Descriptor instead.
 func (*ChangeRecoveryPointResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{40}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *ChangeRecoveryPointResponse) GetPromotion() *Promotion {
@@ -3466,7 +4560,7 @@ type CommitFailoverRequest struct {
 
 func (x *CommitFailoverRequest) Reset() {
 	*x = CommitFailoverRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[41]
+	mi := &file_admin_v1_admin_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3478,7 +4572,7 @@ func (x *CommitFailoverRequest) String() string {
 func (*CommitFailoverRequest) ProtoMessage() {}
 
 func (x *CommitFailoverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[41]
+	mi := &file_admin_v1_admin_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3491,7 +4585,7 @@ func (x *CommitFailoverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitFailoverRequest.ProtoReflect.Descriptor instead.
 func (*CommitFailoverRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{41}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *CommitFailoverRequest) GetGroup() string {
@@ -3511,7 +4605,7 @@ type CommitFailoverResponse struct {
 
 func (x *CommitFailoverResponse) Reset() {
 	*x = CommitFailoverResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[42]
+	mi := &file_admin_v1_admin_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3523,7 +4617,7 @@ func (x *CommitFailoverResponse) String() string {
 func (*CommitFailoverResponse) ProtoMessage() {}
 
 func (x *CommitFailoverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[42]
+	mi := &file_admin_v1_admin_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3536,7 +4630,7 @@ func (x *CommitFailoverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitFailoverResponse.ProtoReflect.Descriptor instead.
 func (*CommitFailoverResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{42}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *CommitFailoverResponse) GetPosition() *Position {
@@ -3562,7 +4656,7 @@ type CancelFailoverRequest struct {
 
 func (x *CancelFailoverRequest) Reset() {
 	*x = CancelFailoverRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[43]
+	mi := &file_admin_v1_admin_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3574,7 +4668,7 @@ func (x *CancelFailoverRequest) String() string {
 func (*CancelFailoverRequest) ProtoMessage() {}
 
 func (x *CancelFailoverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[43]
+	mi := &file_admin_v1_admin_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3587,7 +4681,7 @@ func (x *CancelFailoverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelFailoverRequest.ProtoReflect.Descriptor instead.
 func (*CancelFailoverRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{43}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *CancelFailoverRequest) GetGroup() string {
@@ -3608,7 +4702,7 @@ type CancelFailoverResponse struct {
 
 func (x *CancelFailoverResponse) Reset() {
 	*x = CancelFailoverResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[44]
+	mi := &file_admin_v1_admin_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3620,7 +4714,7 @@ func (x *CancelFailoverResponse) String() string {
 func (*CancelFailoverResponse) ProtoMessage() {}
 
 func (x *CancelFailoverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[44]
+	mi := &file_admin_v1_admin_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3633,7 +4727,7 @@ func (x *CancelFailoverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelFailoverResponse.ProtoReflect.Descriptor instead.
 func (*CancelFailoverResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{44}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *CancelFailoverResponse) GetState() string {
@@ -3666,7 +4760,7 @@ type ReverseReplicateRequest struct {
 
 func (x *ReverseReplicateRequest) Reset() {
 	*x = ReverseReplicateRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[45]
+	mi := &file_admin_v1_admin_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3678,7 +4772,7 @@ func (x *ReverseReplicateRequest) String() string {
 func (*ReverseReplicateRequest) ProtoMessage() {}
 
 func (x *ReverseReplicateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[45]
+	mi := &file_admin_v1_admin_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3691,7 +4785,7 @@ func (x *ReverseReplicateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReverseReplicateRequest.ProtoReflect.Descriptor instead.
 func (*ReverseReplicateRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{45}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *ReverseReplicateRequest) GetGroup() string {
@@ -3715,7 +4809,7 @@ type ReverseReplicateResponse struct {
 
 func (x *ReverseReplicateResponse) Reset() {
 	*x = ReverseReplicateResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[46]
+	mi := &file_admin_v1_admin_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3727,7 +4821,7 @@ func (x *ReverseReplicateResponse) String() string {
 func (*ReverseReplicateResponse) ProtoMessage() {}
 
 func (x *ReverseReplicateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[46]
+	mi := &file_admin_v1_admin_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3740,7 +4834,7 @@ func (x *ReverseReplicateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReverseReplicateResponse.ProtoReflect.Descriptor instead.
 func (*ReverseReplicateResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{46}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *ReverseReplicateResponse) GetDirtyBytes() uint64 {
@@ -3794,7 +4888,7 @@ type FailbackRequest struct {
 
 func (x *FailbackRequest) Reset() {
 	*x = FailbackRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[47]
+	mi := &file_admin_v1_admin_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3806,7 +4900,7 @@ func (x *FailbackRequest) String() string {
 func (*FailbackRequest) ProtoMessage() {}
 
 func (x *FailbackRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[47]
+	mi := &file_admin_v1_admin_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3819,7 +4913,7 @@ func (x *FailbackRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailbackRequest.ProtoReflect.Descriptor instead.
 func (*FailbackRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{47}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *FailbackRequest) GetGroup() string {
@@ -3841,7 +4935,7 @@ type FailbackResponse struct {
 
 func (x *FailbackResponse) Reset() {
 	*x = FailbackResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[48]
+	mi := &file_admin_v1_admin_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3853,7 +4947,7 @@ func (x *FailbackResponse) String() string {
 func (*FailbackResponse) ProtoMessage() {}
 
 func (x *FailbackResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[48]
+	mi := &file_admin_v1_admin_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3866,7 +4960,7 @@ func (x *FailbackResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailbackResponse.ProtoReflect.Descriptor instead.
 func (*FailbackResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{48}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *FailbackResponse) GetPosition() *Position {
@@ -3907,7 +5001,7 @@ type GetLossReceiptRequest struct {
 
 func (x *GetLossReceiptRequest) Reset() {
 	*x = GetLossReceiptRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[49]
+	mi := &file_admin_v1_admin_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3919,7 +5013,7 @@ func (x *GetLossReceiptRequest) String() string {
 func (*GetLossReceiptRequest) ProtoMessage() {}
 
 func (x *GetLossReceiptRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[49]
+	mi := &file_admin_v1_admin_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3932,7 +5026,7 @@ func (x *GetLossReceiptRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLossReceiptRequest.ProtoReflect.Descriptor instead.
 func (*GetLossReceiptRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{49}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *GetLossReceiptRequest) GetGroup() string {
@@ -3958,7 +5052,7 @@ type GetLossReceiptResponse struct {
 
 func (x *GetLossReceiptResponse) Reset() {
 	*x = GetLossReceiptResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[50]
+	mi := &file_admin_v1_admin_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3970,7 +5064,7 @@ func (x *GetLossReceiptResponse) String() string {
 func (*GetLossReceiptResponse) ProtoMessage() {}
 
 func (x *GetLossReceiptResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[50]
+	mi := &file_admin_v1_admin_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3983,7 +5077,7 @@ func (x *GetLossReceiptResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLossReceiptResponse.ProtoReflect.Descriptor instead.
 func (*GetLossReceiptResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{50}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *GetLossReceiptResponse) GetReceipt() *LossReceipt {
@@ -4019,7 +5113,7 @@ type LossReceipt struct {
 
 func (x *LossReceipt) Reset() {
 	*x = LossReceipt{}
-	mi := &file_admin_v1_admin_proto_msgTypes[51]
+	mi := &file_admin_v1_admin_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4031,7 +5125,7 @@ func (x *LossReceipt) String() string {
 func (*LossReceipt) ProtoMessage() {}
 
 func (x *LossReceipt) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[51]
+	mi := &file_admin_v1_admin_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4044,7 +5138,7 @@ func (x *LossReceipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LossReceipt.ProtoReflect.Descriptor instead.
 func (*LossReceipt) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{51}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *LossReceipt) GetGroup() string {
@@ -4172,7 +5266,7 @@ type LostWrite struct {
 
 func (x *LostWrite) Reset() {
 	*x = LostWrite{}
-	mi := &file_admin_v1_admin_proto_msgTypes[52]
+	mi := &file_admin_v1_admin_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4184,7 +5278,7 @@ func (x *LostWrite) String() string {
 func (*LostWrite) ProtoMessage() {}
 
 func (x *LostWrite) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[52]
+	mi := &file_admin_v1_admin_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4197,7 +5291,7 @@ func (x *LostWrite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LostWrite.ProtoReflect.Descriptor instead.
 func (*LostWrite) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{52}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *LostWrite) GetLsn() uint64 {
@@ -4248,7 +5342,7 @@ type DiskExtents struct {
 
 func (x *DiskExtents) Reset() {
 	*x = DiskExtents{}
-	mi := &file_admin_v1_admin_proto_msgTypes[53]
+	mi := &file_admin_v1_admin_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4260,7 +5354,7 @@ func (x *DiskExtents) String() string {
 func (*DiskExtents) ProtoMessage() {}
 
 func (x *DiskExtents) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[53]
+	mi := &file_admin_v1_admin_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4273,7 +5367,7 @@ func (x *DiskExtents) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiskExtents.ProtoReflect.Descriptor instead.
 func (*DiskExtents) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{53}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *DiskExtents) GetDisk() uint32 {
@@ -4325,7 +5419,7 @@ type ErrorDetail struct {
 
 func (x *ErrorDetail) Reset() {
 	*x = ErrorDetail{}
-	mi := &file_admin_v1_admin_proto_msgTypes[54]
+	mi := &file_admin_v1_admin_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4337,7 +5431,7 @@ func (x *ErrorDetail) String() string {
 func (*ErrorDetail) ProtoMessage() {}
 
 func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[54]
+	mi := &file_admin_v1_admin_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4350,7 +5444,7 @@ func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErrorDetail.ProtoReflect.Descriptor instead.
 func (*ErrorDetail) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{54}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *ErrorDetail) GetReason() string {
@@ -4645,12 +5739,13 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x11ListPointsRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\rR\x05limit\x122\n" +
-	"\x06around\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x06around\"\xc9\x01\n" +
+	"\x06around\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x06around\"\x80\x02\n" +
 	"\x12ListPointsResponse\x12/\n" +
 	"\x06points\x18\x01 \x03(\v2\x17.redoubt.admin.v1.PointR\x06points\x123\n" +
 	"\bearliest\x18\x02 \x01(\v2\x17.redoubt.admin.v1.PointR\bearliest\x12/\n" +
 	"\x06latest\x18\x03 \x01(\v2\x17.redoubt.admin.v1.PointR\x06latest\x12\x1c\n" +
-	"\ttruncated\x18\x04 \x01(\bR\ttruncated\"\xa2\x02\n" +
+	"\ttruncated\x18\x04 \x01(\bR\ttruncated\x125\n" +
+	"\x05tiers\x18\x05 \x03(\v2\x1f.redoubt.admin.v1.RetentionTierR\x05tiers\"\xb6\x02\n" +
 	"\x05Point\x126\n" +
 	"\bposition\x18\x01 \x01(\v2\x1a.redoubt.admin.v1.PositionR\bposition\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1b\n" +
@@ -4659,13 +5754,94 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"first_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tfirstTime\x12!\n" +
 	"\fstored_bytes\x18\x05 \x01(\x04R\vstoredBytes\x12\x1a\n" +
 	"\bdegraded\x18\x06 \x01(\bR\bdegraded\x12\x1a\n" +
-	"\bbookmark\x18\a \x01(\tR\bbookmark\">\n" +
+	"\bbookmark\x18\a \x01(\tR\bbookmark\x12\x12\n" +
+	"\x04tier\x18\b \x01(\tR\x04tier\">\n" +
 	"\x12AddBookmarkRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\"}\n" +
 	"\x13AddBookmarkResponse\x126\n" +
 	"\bposition\x18\x01 \x01(\v2\x1a.redoubt.admin.v1.PositionR\bposition\x12.\n" +
-	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"*\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\xc6\x01\n" +
+	"\rRetentionTier\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06points\x18\x02 \x01(\x04R\x06points\x12!\n" +
+	"\fstored_bytes\x18\x03 \x01(\x04R\vstoredBytes\x122\n" +
+	"\x06oldest\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x06oldest\x122\n" +
+	"\x06newest\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x06newest\"\xd7\x01\n" +
+	"\x03Pin\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\tR\x04kind\x126\n" +
+	"\bposition\x18\x03 \x01(\v2\x1a.redoubt.admin.v1.PositionR\bposition\x12.\n" +
+	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x120\n" +
+	"\x05until\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x0e\n" +
+	"\x02by\x18\x06 \x01(\tR\x02by\"+\n" +
+	"\x13GetRetentionRequest\x12\x14\n" +
+	"\x05group\x18\x01 \x01(\tR\x05group\"\xa5\x03\n" +
+	"\x14GetRetentionResponse\x12\x16\n" +
+	"\x06policy\x18\x01 \x01(\tR\x06policy\x12\x16\n" +
+	"\x06chosen\x18\x02 \x01(\bR\x06chosen\x120\n" +
+	"\x05clock\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05clock\x12)\n" +
+	"\x04pins\x18\x04 \x03(\v2\x15.redoubt.admin.v1.PinR\x04pins\x125\n" +
+	"\x05tiers\x18\x05 \x03(\v2\x1f.redoubt.admin.v1.RetentionTierR\x05tiers\x12\x14\n" +
+	"\x05plans\x18\x06 \x01(\x04R\x05plans\x12#\n" +
+	"\rsegments_left\x18\a \x01(\x04R\fsegmentsLeft\x12\x14\n" +
+	"\x05phase\x18\b \x01(\tR\x05phase\x12)\n" +
+	"\x10dropped_segments\x18\t \x01(\x04R\x0fdroppedSegments\x12\x1f\n" +
+	"\vfreed_bytes\x18\n" +
+	" \x01(\x04R\n" +
+	"freedBytes\x12\x18\n" +
+	"\astopped\x18\v \x01(\tR\astopped\x12\x12\n" +
+	"\x04hint\x18\f \x01(\tR\x04hint\"D\n" +
+	"\x14PlanRetentionRequest\x12\x14\n" +
+	"\x05group\x18\x01 \x01(\tR\x05group\x12\x16\n" +
+	"\x06policy\x18\x02 \x01(\tR\x06policy\"\xa9\x01\n" +
+	"\x0fRetentionReason\x12\x16\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x16\n" +
+	"\x06points\x18\x02 \x01(\x04R\x06points\x122\n" +
+	"\x06oldest\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x06oldest\x122\n" +
+	"\x06newest\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x06newest\"\x89\x04\n" +
+	"\x15PlanRetentionResponse\x12\x16\n" +
+	"\x06policy\x18\x01 \x01(\tR\x06policy\x12,\n" +
+	"\x03now\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x03now\x125\n" +
+	"\x04keep\x18\x03 \x03(\v2!.redoubt.admin.v1.RetentionReasonR\x04keep\x125\n" +
+	"\x04drop\x18\x04 \x03(\v2!.redoubt.admin.v1.RetentionReasonR\x04drop\x12-\n" +
+	"\x13frees_at_most_bytes\x18\x05 \x01(\x04R\x10freesAtMostBytes\x125\n" +
+	"\x05tiers\x18\x06 \x03(\v2\x1f.redoubt.admin.v1.RetentionTierR\x05tiers\x12\x1d\n" +
+	"\n" +
+	"free_bytes\x18\a \x01(\x04R\tfreeBytes\x12/\n" +
+	"\x14growth_bytes_per_day\x18\b \x01(\x01R\x11growthBytesPerDay\x12\x1f\n" +
+	"\vneeds_bytes\x18\t \x01(\x04R\n" +
+	"needsBytes\x125\n" +
+	"\bshort_at\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\ashortAt\x12.\n" +
+	"\x13short_reach_seconds\x18\v \x01(\x01R\x11shortReachSeconds\"C\n" +
+	"\x13SetRetentionRequest\x12\x14\n" +
+	"\x05group\x18\x01 \x01(\tR\x05group\x12\x16\n" +
+	"\x06policy\x18\x02 \x01(\tR\x06policy\".\n" +
+	"\x14SetRetentionResponse\x12\x16\n" +
+	"\x06policy\x18\x01 \x01(\tR\x06policy\"\xa0\x01\n" +
+	"\x0fPinPointRequest\x12\x14\n" +
+	"\x05group\x18\x01 \x01(\tR\x05group\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x121\n" +
+	"\x05point\x18\x03 \x01(\v2\x1b.redoubt.admin.v1.PointSpecR\x05point\x120\n" +
+	"\x05until\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\";\n" +
+	"\x10PinPointResponse\x12'\n" +
+	"\x03pin\x18\x01 \x01(\v2\x15.redoubt.admin.v1.PinR\x03pin\"=\n" +
+	"\x11UnpinPointRequest\x12\x14\n" +
+	"\x05group\x18\x01 \x01(\tR\x05group\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"\x14\n" +
+	"\x12UnpinPointResponse\"\xa1\x01\n" +
+	"\x10HoldPointRequest\x12\x14\n" +
+	"\x05group\x18\x01 \x01(\tR\x05group\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x121\n" +
+	"\x05point\x18\x03 \x01(\v2\x1b.redoubt.admin.v1.PointSpecR\x05point\x120\n" +
+	"\x05until\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"<\n" +
+	"\x11HoldPointResponse\x12'\n" +
+	"\x03pin\x18\x01 \x01(\v2\x15.redoubt.admin.v1.PinR\x03pin\"+\n" +
+	"\x13ConfirmClockRequest\x12\x14\n" +
+	"\x05group\x18\x01 \x01(\tR\x05group\"H\n" +
+	"\x14ConfirmClockResponse\x120\n" +
+	"\x05clock\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05clock\"*\n" +
 	"\x12ListExportsRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\"I\n" +
 	"\x13ListExportsResponse\x122\n" +
@@ -4781,15 +5957,22 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x02op\x18\x02 \x01(\tR\x02op\x12\x16\n" +
 	"\x06object\x18\x03 \x01(\tR\x06object\x12\x12\n" +
 	"\x04hint\x18\x04 \x01(\tR\x04hint\x12\x18\n" +
-	"\amessage\x18\x05 \x01(\tR\amessage2\x93\n" +
-	"\n" +
+	"\amessage\x18\x05 \x01(\tR\amessage2\x9e\x0f\n" +
 	"\fAdminService\x12Y\n" +
 	"\tGetStatus\x12\".redoubt.admin.v1.GetStatusRequest\x1a#.redoubt.admin.v1.GetStatusResponse\"\x03\x90\x02\x01\x12\\\n" +
 	"\n" +
 	"ListPoints\x12#.redoubt.admin.v1.ListPointsRequest\x1a$.redoubt.admin.v1.ListPointsResponse\"\x03\x90\x02\x01\x12_\n" +
 	"\vListExports\x12$.redoubt.admin.v1.ListExportsRequest\x1a%.redoubt.admin.v1.ListExportsResponse\"\x03\x90\x02\x01\x12h\n" +
 	"\x0eGetLossReceipt\x12'.redoubt.admin.v1.GetLossReceiptRequest\x1a(.redoubt.admin.v1.GetLossReceiptResponse\"\x03\x90\x02\x01\x12Z\n" +
-	"\vAddBookmark\x12$.redoubt.admin.v1.AddBookmarkRequest\x1a%.redoubt.admin.v1.AddBookmarkResponse\x12]\n" +
+	"\vAddBookmark\x12$.redoubt.admin.v1.AddBookmarkRequest\x1a%.redoubt.admin.v1.AddBookmarkResponse\x12b\n" +
+	"\fGetRetention\x12%.redoubt.admin.v1.GetRetentionRequest\x1a&.redoubt.admin.v1.GetRetentionResponse\"\x03\x90\x02\x01\x12e\n" +
+	"\rPlanRetention\x12&.redoubt.admin.v1.PlanRetentionRequest\x1a'.redoubt.admin.v1.PlanRetentionResponse\"\x03\x90\x02\x01\x12]\n" +
+	"\fSetRetention\x12%.redoubt.admin.v1.SetRetentionRequest\x1a&.redoubt.admin.v1.SetRetentionResponse\x12Q\n" +
+	"\bPinPoint\x12!.redoubt.admin.v1.PinPointRequest\x1a\".redoubt.admin.v1.PinPointResponse\x12W\n" +
+	"\n" +
+	"UnpinPoint\x12#.redoubt.admin.v1.UnpinPointRequest\x1a$.redoubt.admin.v1.UnpinPointResponse\x12T\n" +
+	"\tHoldPoint\x12\".redoubt.admin.v1.HoldPointRequest\x1a#.redoubt.admin.v1.HoldPointResponse\x12]\n" +
+	"\fConfirmClock\x12%.redoubt.admin.v1.ConfirmClockRequest\x1a&.redoubt.admin.v1.ConfirmClockResponse\x12]\n" +
 	"\fTestFailover\x12%.redoubt.admin.v1.TestFailoverRequest\x1a&.redoubt.admin.v1.TestFailoverResponse\x12Z\n" +
 	"\vCleanupTest\x12$.redoubt.admin.v1.CleanupTestRequest\x1a%.redoubt.admin.v1.CleanupTestResponse\x12l\n" +
 	"\x11UnplannedFailover\x12*.redoubt.admin.v1.UnplannedFailoverRequest\x1a+.redoubt.admin.v1.UnplannedFailoverResponse\x12r\n" +
@@ -4811,7 +5994,7 @@ func file_admin_v1_admin_proto_rawDescGZIP() []byte {
 	return file_admin_v1_admin_proto_rawDescData
 }
 
-var file_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 55)
+var file_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 72)
 var file_admin_v1_admin_proto_goTypes = []any{
 	(*Position)(nil),                    // 0: redoubt.admin.v1.Position
 	(*Fork)(nil),                        // 1: redoubt.admin.v1.Fork
@@ -4843,146 +6026,200 @@ var file_admin_v1_admin_proto_goTypes = []any{
 	(*Point)(nil),                       // 27: redoubt.admin.v1.Point
 	(*AddBookmarkRequest)(nil),          // 28: redoubt.admin.v1.AddBookmarkRequest
 	(*AddBookmarkResponse)(nil),         // 29: redoubt.admin.v1.AddBookmarkResponse
-	(*ListExportsRequest)(nil),          // 30: redoubt.admin.v1.ListExportsRequest
-	(*ListExportsResponse)(nil),         // 31: redoubt.admin.v1.ListExportsResponse
-	(*Export)(nil),                      // 32: redoubt.admin.v1.Export
-	(*TestFailoverRequest)(nil),         // 33: redoubt.admin.v1.TestFailoverRequest
-	(*TestFailoverResponse)(nil),        // 34: redoubt.admin.v1.TestFailoverResponse
-	(*CleanupTestRequest)(nil),          // 35: redoubt.admin.v1.CleanupTestRequest
-	(*CleanupTestResponse)(nil),         // 36: redoubt.admin.v1.CleanupTestResponse
-	(*UnplannedFailoverRequest)(nil),    // 37: redoubt.admin.v1.UnplannedFailoverRequest
-	(*UnplannedFailoverResponse)(nil),   // 38: redoubt.admin.v1.UnplannedFailoverResponse
-	(*ChangeRecoveryPointRequest)(nil),  // 39: redoubt.admin.v1.ChangeRecoveryPointRequest
-	(*ChangeRecoveryPointResponse)(nil), // 40: redoubt.admin.v1.ChangeRecoveryPointResponse
-	(*CommitFailoverRequest)(nil),       // 41: redoubt.admin.v1.CommitFailoverRequest
-	(*CommitFailoverResponse)(nil),      // 42: redoubt.admin.v1.CommitFailoverResponse
-	(*CancelFailoverRequest)(nil),       // 43: redoubt.admin.v1.CancelFailoverRequest
-	(*CancelFailoverResponse)(nil),      // 44: redoubt.admin.v1.CancelFailoverResponse
-	(*ReverseReplicateRequest)(nil),     // 45: redoubt.admin.v1.ReverseReplicateRequest
-	(*ReverseReplicateResponse)(nil),    // 46: redoubt.admin.v1.ReverseReplicateResponse
-	(*FailbackRequest)(nil),             // 47: redoubt.admin.v1.FailbackRequest
-	(*FailbackResponse)(nil),            // 48: redoubt.admin.v1.FailbackResponse
-	(*GetLossReceiptRequest)(nil),       // 49: redoubt.admin.v1.GetLossReceiptRequest
-	(*GetLossReceiptResponse)(nil),      // 50: redoubt.admin.v1.GetLossReceiptResponse
-	(*LossReceipt)(nil),                 // 51: redoubt.admin.v1.LossReceipt
-	(*LostWrite)(nil),                   // 52: redoubt.admin.v1.LostWrite
-	(*DiskExtents)(nil),                 // 53: redoubt.admin.v1.DiskExtents
-	(*ErrorDetail)(nil),                 // 54: redoubt.admin.v1.ErrorDetail
-	(*timestamppb.Timestamp)(nil),       // 55: google.protobuf.Timestamp
+	(*RetentionTier)(nil),               // 30: redoubt.admin.v1.RetentionTier
+	(*Pin)(nil),                         // 31: redoubt.admin.v1.Pin
+	(*GetRetentionRequest)(nil),         // 32: redoubt.admin.v1.GetRetentionRequest
+	(*GetRetentionResponse)(nil),        // 33: redoubt.admin.v1.GetRetentionResponse
+	(*PlanRetentionRequest)(nil),        // 34: redoubt.admin.v1.PlanRetentionRequest
+	(*RetentionReason)(nil),             // 35: redoubt.admin.v1.RetentionReason
+	(*PlanRetentionResponse)(nil),       // 36: redoubt.admin.v1.PlanRetentionResponse
+	(*SetRetentionRequest)(nil),         // 37: redoubt.admin.v1.SetRetentionRequest
+	(*SetRetentionResponse)(nil),        // 38: redoubt.admin.v1.SetRetentionResponse
+	(*PinPointRequest)(nil),             // 39: redoubt.admin.v1.PinPointRequest
+	(*PinPointResponse)(nil),            // 40: redoubt.admin.v1.PinPointResponse
+	(*UnpinPointRequest)(nil),           // 41: redoubt.admin.v1.UnpinPointRequest
+	(*UnpinPointResponse)(nil),          // 42: redoubt.admin.v1.UnpinPointResponse
+	(*HoldPointRequest)(nil),            // 43: redoubt.admin.v1.HoldPointRequest
+	(*HoldPointResponse)(nil),           // 44: redoubt.admin.v1.HoldPointResponse
+	(*ConfirmClockRequest)(nil),         // 45: redoubt.admin.v1.ConfirmClockRequest
+	(*ConfirmClockResponse)(nil),        // 46: redoubt.admin.v1.ConfirmClockResponse
+	(*ListExportsRequest)(nil),          // 47: redoubt.admin.v1.ListExportsRequest
+	(*ListExportsResponse)(nil),         // 48: redoubt.admin.v1.ListExportsResponse
+	(*Export)(nil),                      // 49: redoubt.admin.v1.Export
+	(*TestFailoverRequest)(nil),         // 50: redoubt.admin.v1.TestFailoverRequest
+	(*TestFailoverResponse)(nil),        // 51: redoubt.admin.v1.TestFailoverResponse
+	(*CleanupTestRequest)(nil),          // 52: redoubt.admin.v1.CleanupTestRequest
+	(*CleanupTestResponse)(nil),         // 53: redoubt.admin.v1.CleanupTestResponse
+	(*UnplannedFailoverRequest)(nil),    // 54: redoubt.admin.v1.UnplannedFailoverRequest
+	(*UnplannedFailoverResponse)(nil),   // 55: redoubt.admin.v1.UnplannedFailoverResponse
+	(*ChangeRecoveryPointRequest)(nil),  // 56: redoubt.admin.v1.ChangeRecoveryPointRequest
+	(*ChangeRecoveryPointResponse)(nil), // 57: redoubt.admin.v1.ChangeRecoveryPointResponse
+	(*CommitFailoverRequest)(nil),       // 58: redoubt.admin.v1.CommitFailoverRequest
+	(*CommitFailoverResponse)(nil),      // 59: redoubt.admin.v1.CommitFailoverResponse
+	(*CancelFailoverRequest)(nil),       // 60: redoubt.admin.v1.CancelFailoverRequest
+	(*CancelFailoverResponse)(nil),      // 61: redoubt.admin.v1.CancelFailoverResponse
+	(*ReverseReplicateRequest)(nil),     // 62: redoubt.admin.v1.ReverseReplicateRequest
+	(*ReverseReplicateResponse)(nil),    // 63: redoubt.admin.v1.ReverseReplicateResponse
+	(*FailbackRequest)(nil),             // 64: redoubt.admin.v1.FailbackRequest
+	(*FailbackResponse)(nil),            // 65: redoubt.admin.v1.FailbackResponse
+	(*GetLossReceiptRequest)(nil),       // 66: redoubt.admin.v1.GetLossReceiptRequest
+	(*GetLossReceiptResponse)(nil),      // 67: redoubt.admin.v1.GetLossReceiptResponse
+	(*LossReceipt)(nil),                 // 68: redoubt.admin.v1.LossReceipt
+	(*LostWrite)(nil),                   // 69: redoubt.admin.v1.LostWrite
+	(*DiskExtents)(nil),                 // 70: redoubt.admin.v1.DiskExtents
+	(*ErrorDetail)(nil),                 // 71: redoubt.admin.v1.ErrorDetail
+	(*timestamppb.Timestamp)(nil),       // 72: google.protobuf.Timestamp
 }
 var file_admin_v1_admin_proto_depIdxs = []int32{
-	55, // 0: redoubt.admin.v1.PointSpec.time:type_name -> google.protobuf.Timestamp
-	0,  // 1: redoubt.admin.v1.PointSpec.position:type_name -> redoubt.admin.v1.Position
-	18, // 2: redoubt.admin.v1.Disk.figures:type_name -> redoubt.admin.v1.DiskFigures
-	7,  // 3: redoubt.admin.v1.GetStatusResponse.node:type_name -> redoubt.admin.v1.NodeInfo
-	8,  // 4: redoubt.admin.v1.GetStatusResponse.groups:type_name -> redoubt.admin.v1.Group
-	15, // 5: redoubt.admin.v1.GetStatusResponse.cluster:type_name -> redoubt.admin.v1.ClusterNode
-	55, // 6: redoubt.admin.v1.NodeInfo.started:type_name -> google.protobuf.Timestamp
-	55, // 7: redoubt.admin.v1.NodeInfo.now:type_name -> google.protobuf.Timestamp
-	1,  // 8: redoubt.admin.v1.Group.lineage:type_name -> redoubt.admin.v1.Fork
-	0,  // 9: redoubt.admin.v1.Group.head:type_name -> redoubt.admin.v1.Position
-	55, // 10: redoubt.admin.v1.Group.head_time:type_name -> google.protobuf.Timestamp
-	0,  // 11: redoubt.admin.v1.Group.committed:type_name -> redoubt.admin.v1.Position
-	55, // 12: redoubt.admin.v1.Group.committed_time:type_name -> google.protobuf.Timestamp
-	9,  // 13: redoubt.admin.v1.Group.copy:type_name -> redoubt.admin.v1.CopyProgress
-	10, // 14: redoubt.admin.v1.Group.journal:type_name -> redoubt.admin.v1.Journal
-	11, // 15: redoubt.admin.v1.Group.link:type_name -> redoubt.admin.v1.Link
-	12, // 16: redoubt.admin.v1.Group.redundancy:type_name -> redoubt.admin.v1.Redundancy
-	4,  // 17: redoubt.admin.v1.Group.disks:type_name -> redoubt.admin.v1.Disk
-	13, // 18: redoubt.admin.v1.Group.promotion:type_name -> redoubt.admin.v1.Promotion
-	14, // 19: redoubt.admin.v1.Group.reverse:type_name -> redoubt.admin.v1.Reverse
-	20, // 20: redoubt.admin.v1.Group.figures:type_name -> redoubt.admin.v1.GroupFigures
-	21, // 21: redoubt.admin.v1.Journal.figures:type_name -> redoubt.admin.v1.JournalFigures
-	55, // 22: redoubt.admin.v1.Link.last_contact:type_name -> google.protobuf.Timestamp
-	23, // 23: redoubt.admin.v1.Link.figures:type_name -> redoubt.admin.v1.ShipFigures
-	0,  // 24: redoubt.admin.v1.Promotion.position:type_name -> redoubt.admin.v1.Position
-	55, // 25: redoubt.admin.v1.Promotion.point_time:type_name -> google.protobuf.Timestamp
-	55, // 26: redoubt.admin.v1.Promotion.promoted:type_name -> google.protobuf.Timestamp
-	55, // 27: redoubt.admin.v1.Promotion.known_head_time:type_name -> google.protobuf.Timestamp
-	55, // 28: redoubt.admin.v1.Promotion.unknown_since:type_name -> google.protobuf.Timestamp
-	0,  // 29: redoubt.admin.v1.Reverse.committed:type_name -> redoubt.admin.v1.Position
-	23, // 30: redoubt.admin.v1.Reverse.figures:type_name -> redoubt.admin.v1.ShipFigures
-	55, // 31: redoubt.admin.v1.ClusterNode.last_contact:type_name -> google.protobuf.Timestamp
-	17, // 32: redoubt.admin.v1.Histogram.buckets:type_name -> redoubt.admin.v1.HistogramBucket
-	16, // 33: redoubt.admin.v1.DiskFigures.read_latency_ns:type_name -> redoubt.admin.v1.Histogram
-	16, // 34: redoubt.admin.v1.DiskFigures.write_latency_ns:type_name -> redoubt.admin.v1.Histogram
-	16, // 35: redoubt.admin.v1.DiskFigures.flush_latency_ns:type_name -> redoubt.admin.v1.Histogram
-	19, // 36: redoubt.admin.v1.DiskFigures.rates:type_name -> redoubt.admin.v1.DiskRates
-	16, // 37: redoubt.admin.v1.JournalFigures.fdatasync_ns:type_name -> redoubt.admin.v1.Histogram
-	16, // 38: redoubt.admin.v1.JournalFigures.commit_records:type_name -> redoubt.admin.v1.Histogram
-	16, // 39: redoubt.admin.v1.JournalFigures.commit_callers:type_name -> redoubt.admin.v1.Histogram
-	22, // 40: redoubt.admin.v1.JournalFigures.rates:type_name -> redoubt.admin.v1.JournalRates
-	24, // 41: redoubt.admin.v1.ShipFigures.rates:type_name -> redoubt.admin.v1.ShipRates
-	55, // 42: redoubt.admin.v1.ListPointsRequest.around:type_name -> google.protobuf.Timestamp
-	27, // 43: redoubt.admin.v1.ListPointsResponse.points:type_name -> redoubt.admin.v1.Point
-	27, // 44: redoubt.admin.v1.ListPointsResponse.earliest:type_name -> redoubt.admin.v1.Point
-	27, // 45: redoubt.admin.v1.ListPointsResponse.latest:type_name -> redoubt.admin.v1.Point
-	0,  // 46: redoubt.admin.v1.Point.position:type_name -> redoubt.admin.v1.Position
-	55, // 47: redoubt.admin.v1.Point.time:type_name -> google.protobuf.Timestamp
-	55, // 48: redoubt.admin.v1.Point.first_time:type_name -> google.protobuf.Timestamp
-	0,  // 49: redoubt.admin.v1.AddBookmarkResponse.position:type_name -> redoubt.admin.v1.Position
-	55, // 50: redoubt.admin.v1.AddBookmarkResponse.time:type_name -> google.protobuf.Timestamp
-	32, // 51: redoubt.admin.v1.ListExportsResponse.exports:type_name -> redoubt.admin.v1.Export
-	0,  // 52: redoubt.admin.v1.Export.position:type_name -> redoubt.admin.v1.Position
-	55, // 53: redoubt.admin.v1.Export.time:type_name -> google.protobuf.Timestamp
-	4,  // 54: redoubt.admin.v1.Export.disks:type_name -> redoubt.admin.v1.Disk
-	55, // 55: redoubt.admin.v1.Export.created:type_name -> google.protobuf.Timestamp
-	3,  // 56: redoubt.admin.v1.TestFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	32, // 57: redoubt.admin.v1.TestFailoverResponse.export:type_name -> redoubt.admin.v1.Export
-	3,  // 58: redoubt.admin.v1.UnplannedFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	13, // 59: redoubt.admin.v1.UnplannedFailoverResponse.promotion:type_name -> redoubt.admin.v1.Promotion
-	32, // 60: redoubt.admin.v1.UnplannedFailoverResponse.export:type_name -> redoubt.admin.v1.Export
-	3,  // 61: redoubt.admin.v1.ChangeRecoveryPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	13, // 62: redoubt.admin.v1.ChangeRecoveryPointResponse.promotion:type_name -> redoubt.admin.v1.Promotion
-	32, // 63: redoubt.admin.v1.ChangeRecoveryPointResponse.export:type_name -> redoubt.admin.v1.Export
-	0,  // 64: redoubt.admin.v1.CommitFailoverResponse.position:type_name -> redoubt.admin.v1.Position
-	0,  // 65: redoubt.admin.v1.ReverseReplicateResponse.fork:type_name -> redoubt.admin.v1.Position
-	53, // 66: redoubt.admin.v1.ReverseReplicateResponse.disks:type_name -> redoubt.admin.v1.DiskExtents
-	0,  // 67: redoubt.admin.v1.FailbackResponse.position:type_name -> redoubt.admin.v1.Position
-	51, // 68: redoubt.admin.v1.GetLossReceiptResponse.receipt:type_name -> redoubt.admin.v1.LossReceipt
-	0,  // 69: redoubt.admin.v1.LossReceipt.fork:type_name -> redoubt.admin.v1.Position
-	55, // 70: redoubt.admin.v1.LossReceipt.fork_time:type_name -> google.protobuf.Timestamp
-	0,  // 71: redoubt.admin.v1.LossReceipt.old_head:type_name -> redoubt.admin.v1.Position
-	55, // 72: redoubt.admin.v1.LossReceipt.old_head_time:type_name -> google.protobuf.Timestamp
-	55, // 73: redoubt.admin.v1.LossReceipt.unknown_since:type_name -> google.protobuf.Timestamp
-	55, // 74: redoubt.admin.v1.LossReceipt.first_time:type_name -> google.protobuf.Timestamp
-	55, // 75: redoubt.admin.v1.LossReceipt.last_time:type_name -> google.protobuf.Timestamp
-	52, // 76: redoubt.admin.v1.LossReceipt.writes:type_name -> redoubt.admin.v1.LostWrite
-	53, // 77: redoubt.admin.v1.LossReceipt.disks:type_name -> redoubt.admin.v1.DiskExtents
-	55, // 78: redoubt.admin.v1.LostWrite.time:type_name -> google.protobuf.Timestamp
-	2,  // 79: redoubt.admin.v1.LostWrite.extent:type_name -> redoubt.admin.v1.Extent
-	2,  // 80: redoubt.admin.v1.DiskExtents.extents:type_name -> redoubt.admin.v1.Extent
-	5,  // 81: redoubt.admin.v1.AdminService.GetStatus:input_type -> redoubt.admin.v1.GetStatusRequest
-	25, // 82: redoubt.admin.v1.AdminService.ListPoints:input_type -> redoubt.admin.v1.ListPointsRequest
-	30, // 83: redoubt.admin.v1.AdminService.ListExports:input_type -> redoubt.admin.v1.ListExportsRequest
-	49, // 84: redoubt.admin.v1.AdminService.GetLossReceipt:input_type -> redoubt.admin.v1.GetLossReceiptRequest
-	28, // 85: redoubt.admin.v1.AdminService.AddBookmark:input_type -> redoubt.admin.v1.AddBookmarkRequest
-	33, // 86: redoubt.admin.v1.AdminService.TestFailover:input_type -> redoubt.admin.v1.TestFailoverRequest
-	35, // 87: redoubt.admin.v1.AdminService.CleanupTest:input_type -> redoubt.admin.v1.CleanupTestRequest
-	37, // 88: redoubt.admin.v1.AdminService.UnplannedFailover:input_type -> redoubt.admin.v1.UnplannedFailoverRequest
-	39, // 89: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:input_type -> redoubt.admin.v1.ChangeRecoveryPointRequest
-	41, // 90: redoubt.admin.v1.AdminService.CommitFailover:input_type -> redoubt.admin.v1.CommitFailoverRequest
-	43, // 91: redoubt.admin.v1.AdminService.CancelFailover:input_type -> redoubt.admin.v1.CancelFailoverRequest
-	45, // 92: redoubt.admin.v1.AdminService.ReverseReplicate:input_type -> redoubt.admin.v1.ReverseReplicateRequest
-	47, // 93: redoubt.admin.v1.AdminService.Failback:input_type -> redoubt.admin.v1.FailbackRequest
-	6,  // 94: redoubt.admin.v1.AdminService.GetStatus:output_type -> redoubt.admin.v1.GetStatusResponse
-	26, // 95: redoubt.admin.v1.AdminService.ListPoints:output_type -> redoubt.admin.v1.ListPointsResponse
-	31, // 96: redoubt.admin.v1.AdminService.ListExports:output_type -> redoubt.admin.v1.ListExportsResponse
-	50, // 97: redoubt.admin.v1.AdminService.GetLossReceipt:output_type -> redoubt.admin.v1.GetLossReceiptResponse
-	29, // 98: redoubt.admin.v1.AdminService.AddBookmark:output_type -> redoubt.admin.v1.AddBookmarkResponse
-	34, // 99: redoubt.admin.v1.AdminService.TestFailover:output_type -> redoubt.admin.v1.TestFailoverResponse
-	36, // 100: redoubt.admin.v1.AdminService.CleanupTest:output_type -> redoubt.admin.v1.CleanupTestResponse
-	38, // 101: redoubt.admin.v1.AdminService.UnplannedFailover:output_type -> redoubt.admin.v1.UnplannedFailoverResponse
-	40, // 102: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:output_type -> redoubt.admin.v1.ChangeRecoveryPointResponse
-	42, // 103: redoubt.admin.v1.AdminService.CommitFailover:output_type -> redoubt.admin.v1.CommitFailoverResponse
-	44, // 104: redoubt.admin.v1.AdminService.CancelFailover:output_type -> redoubt.admin.v1.CancelFailoverResponse
-	46, // 105: redoubt.admin.v1.AdminService.ReverseReplicate:output_type -> redoubt.admin.v1.ReverseReplicateResponse
-	48, // 106: redoubt.admin.v1.AdminService.Failback:output_type -> redoubt.admin.v1.FailbackResponse
-	94, // [94:107] is the sub-list for method output_type
-	81, // [81:94] is the sub-list for method input_type
-	81, // [81:81] is the sub-list for extension type_name
-	81, // [81:81] is the sub-list for extension extendee
-	0,  // [0:81] is the sub-list for field type_name
+	72,  // 0: redoubt.admin.v1.PointSpec.time:type_name -> google.protobuf.Timestamp
+	0,   // 1: redoubt.admin.v1.PointSpec.position:type_name -> redoubt.admin.v1.Position
+	18,  // 2: redoubt.admin.v1.Disk.figures:type_name -> redoubt.admin.v1.DiskFigures
+	7,   // 3: redoubt.admin.v1.GetStatusResponse.node:type_name -> redoubt.admin.v1.NodeInfo
+	8,   // 4: redoubt.admin.v1.GetStatusResponse.groups:type_name -> redoubt.admin.v1.Group
+	15,  // 5: redoubt.admin.v1.GetStatusResponse.cluster:type_name -> redoubt.admin.v1.ClusterNode
+	72,  // 6: redoubt.admin.v1.NodeInfo.started:type_name -> google.protobuf.Timestamp
+	72,  // 7: redoubt.admin.v1.NodeInfo.now:type_name -> google.protobuf.Timestamp
+	1,   // 8: redoubt.admin.v1.Group.lineage:type_name -> redoubt.admin.v1.Fork
+	0,   // 9: redoubt.admin.v1.Group.head:type_name -> redoubt.admin.v1.Position
+	72,  // 10: redoubt.admin.v1.Group.head_time:type_name -> google.protobuf.Timestamp
+	0,   // 11: redoubt.admin.v1.Group.committed:type_name -> redoubt.admin.v1.Position
+	72,  // 12: redoubt.admin.v1.Group.committed_time:type_name -> google.protobuf.Timestamp
+	9,   // 13: redoubt.admin.v1.Group.copy:type_name -> redoubt.admin.v1.CopyProgress
+	10,  // 14: redoubt.admin.v1.Group.journal:type_name -> redoubt.admin.v1.Journal
+	11,  // 15: redoubt.admin.v1.Group.link:type_name -> redoubt.admin.v1.Link
+	12,  // 16: redoubt.admin.v1.Group.redundancy:type_name -> redoubt.admin.v1.Redundancy
+	4,   // 17: redoubt.admin.v1.Group.disks:type_name -> redoubt.admin.v1.Disk
+	13,  // 18: redoubt.admin.v1.Group.promotion:type_name -> redoubt.admin.v1.Promotion
+	14,  // 19: redoubt.admin.v1.Group.reverse:type_name -> redoubt.admin.v1.Reverse
+	20,  // 20: redoubt.admin.v1.Group.figures:type_name -> redoubt.admin.v1.GroupFigures
+	21,  // 21: redoubt.admin.v1.Journal.figures:type_name -> redoubt.admin.v1.JournalFigures
+	72,  // 22: redoubt.admin.v1.Link.last_contact:type_name -> google.protobuf.Timestamp
+	23,  // 23: redoubt.admin.v1.Link.figures:type_name -> redoubt.admin.v1.ShipFigures
+	0,   // 24: redoubt.admin.v1.Promotion.position:type_name -> redoubt.admin.v1.Position
+	72,  // 25: redoubt.admin.v1.Promotion.point_time:type_name -> google.protobuf.Timestamp
+	72,  // 26: redoubt.admin.v1.Promotion.promoted:type_name -> google.protobuf.Timestamp
+	72,  // 27: redoubt.admin.v1.Promotion.known_head_time:type_name -> google.protobuf.Timestamp
+	72,  // 28: redoubt.admin.v1.Promotion.unknown_since:type_name -> google.protobuf.Timestamp
+	0,   // 29: redoubt.admin.v1.Reverse.committed:type_name -> redoubt.admin.v1.Position
+	23,  // 30: redoubt.admin.v1.Reverse.figures:type_name -> redoubt.admin.v1.ShipFigures
+	72,  // 31: redoubt.admin.v1.ClusterNode.last_contact:type_name -> google.protobuf.Timestamp
+	17,  // 32: redoubt.admin.v1.Histogram.buckets:type_name -> redoubt.admin.v1.HistogramBucket
+	16,  // 33: redoubt.admin.v1.DiskFigures.read_latency_ns:type_name -> redoubt.admin.v1.Histogram
+	16,  // 34: redoubt.admin.v1.DiskFigures.write_latency_ns:type_name -> redoubt.admin.v1.Histogram
+	16,  // 35: redoubt.admin.v1.DiskFigures.flush_latency_ns:type_name -> redoubt.admin.v1.Histogram
+	19,  // 36: redoubt.admin.v1.DiskFigures.rates:type_name -> redoubt.admin.v1.DiskRates
+	16,  // 37: redoubt.admin.v1.JournalFigures.fdatasync_ns:type_name -> redoubt.admin.v1.Histogram
+	16,  // 38: redoubt.admin.v1.JournalFigures.commit_records:type_name -> redoubt.admin.v1.Histogram
+	16,  // 39: redoubt.admin.v1.JournalFigures.commit_callers:type_name -> redoubt.admin.v1.Histogram
+	22,  // 40: redoubt.admin.v1.JournalFigures.rates:type_name -> redoubt.admin.v1.JournalRates
+	24,  // 41: redoubt.admin.v1.ShipFigures.rates:type_name -> redoubt.admin.v1.ShipRates
+	72,  // 42: redoubt.admin.v1.ListPointsRequest.around:type_name -> google.protobuf.Timestamp
+	27,  // 43: redoubt.admin.v1.ListPointsResponse.points:type_name -> redoubt.admin.v1.Point
+	27,  // 44: redoubt.admin.v1.ListPointsResponse.earliest:type_name -> redoubt.admin.v1.Point
+	27,  // 45: redoubt.admin.v1.ListPointsResponse.latest:type_name -> redoubt.admin.v1.Point
+	30,  // 46: redoubt.admin.v1.ListPointsResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
+	0,   // 47: redoubt.admin.v1.Point.position:type_name -> redoubt.admin.v1.Position
+	72,  // 48: redoubt.admin.v1.Point.time:type_name -> google.protobuf.Timestamp
+	72,  // 49: redoubt.admin.v1.Point.first_time:type_name -> google.protobuf.Timestamp
+	0,   // 50: redoubt.admin.v1.AddBookmarkResponse.position:type_name -> redoubt.admin.v1.Position
+	72,  // 51: redoubt.admin.v1.AddBookmarkResponse.time:type_name -> google.protobuf.Timestamp
+	72,  // 52: redoubt.admin.v1.RetentionTier.oldest:type_name -> google.protobuf.Timestamp
+	72,  // 53: redoubt.admin.v1.RetentionTier.newest:type_name -> google.protobuf.Timestamp
+	0,   // 54: redoubt.admin.v1.Pin.position:type_name -> redoubt.admin.v1.Position
+	72,  // 55: redoubt.admin.v1.Pin.time:type_name -> google.protobuf.Timestamp
+	72,  // 56: redoubt.admin.v1.Pin.until:type_name -> google.protobuf.Timestamp
+	72,  // 57: redoubt.admin.v1.GetRetentionResponse.clock:type_name -> google.protobuf.Timestamp
+	31,  // 58: redoubt.admin.v1.GetRetentionResponse.pins:type_name -> redoubt.admin.v1.Pin
+	30,  // 59: redoubt.admin.v1.GetRetentionResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
+	72,  // 60: redoubt.admin.v1.RetentionReason.oldest:type_name -> google.protobuf.Timestamp
+	72,  // 61: redoubt.admin.v1.RetentionReason.newest:type_name -> google.protobuf.Timestamp
+	72,  // 62: redoubt.admin.v1.PlanRetentionResponse.now:type_name -> google.protobuf.Timestamp
+	35,  // 63: redoubt.admin.v1.PlanRetentionResponse.keep:type_name -> redoubt.admin.v1.RetentionReason
+	35,  // 64: redoubt.admin.v1.PlanRetentionResponse.drop:type_name -> redoubt.admin.v1.RetentionReason
+	30,  // 65: redoubt.admin.v1.PlanRetentionResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
+	72,  // 66: redoubt.admin.v1.PlanRetentionResponse.short_at:type_name -> google.protobuf.Timestamp
+	3,   // 67: redoubt.admin.v1.PinPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	72,  // 68: redoubt.admin.v1.PinPointRequest.until:type_name -> google.protobuf.Timestamp
+	31,  // 69: redoubt.admin.v1.PinPointResponse.pin:type_name -> redoubt.admin.v1.Pin
+	3,   // 70: redoubt.admin.v1.HoldPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	72,  // 71: redoubt.admin.v1.HoldPointRequest.until:type_name -> google.protobuf.Timestamp
+	31,  // 72: redoubt.admin.v1.HoldPointResponse.pin:type_name -> redoubt.admin.v1.Pin
+	72,  // 73: redoubt.admin.v1.ConfirmClockResponse.clock:type_name -> google.protobuf.Timestamp
+	49,  // 74: redoubt.admin.v1.ListExportsResponse.exports:type_name -> redoubt.admin.v1.Export
+	0,   // 75: redoubt.admin.v1.Export.position:type_name -> redoubt.admin.v1.Position
+	72,  // 76: redoubt.admin.v1.Export.time:type_name -> google.protobuf.Timestamp
+	4,   // 77: redoubt.admin.v1.Export.disks:type_name -> redoubt.admin.v1.Disk
+	72,  // 78: redoubt.admin.v1.Export.created:type_name -> google.protobuf.Timestamp
+	3,   // 79: redoubt.admin.v1.TestFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	49,  // 80: redoubt.admin.v1.TestFailoverResponse.export:type_name -> redoubt.admin.v1.Export
+	3,   // 81: redoubt.admin.v1.UnplannedFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	13,  // 82: redoubt.admin.v1.UnplannedFailoverResponse.promotion:type_name -> redoubt.admin.v1.Promotion
+	49,  // 83: redoubt.admin.v1.UnplannedFailoverResponse.export:type_name -> redoubt.admin.v1.Export
+	3,   // 84: redoubt.admin.v1.ChangeRecoveryPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	13,  // 85: redoubt.admin.v1.ChangeRecoveryPointResponse.promotion:type_name -> redoubt.admin.v1.Promotion
+	49,  // 86: redoubt.admin.v1.ChangeRecoveryPointResponse.export:type_name -> redoubt.admin.v1.Export
+	0,   // 87: redoubt.admin.v1.CommitFailoverResponse.position:type_name -> redoubt.admin.v1.Position
+	0,   // 88: redoubt.admin.v1.ReverseReplicateResponse.fork:type_name -> redoubt.admin.v1.Position
+	70,  // 89: redoubt.admin.v1.ReverseReplicateResponse.disks:type_name -> redoubt.admin.v1.DiskExtents
+	0,   // 90: redoubt.admin.v1.FailbackResponse.position:type_name -> redoubt.admin.v1.Position
+	68,  // 91: redoubt.admin.v1.GetLossReceiptResponse.receipt:type_name -> redoubt.admin.v1.LossReceipt
+	0,   // 92: redoubt.admin.v1.LossReceipt.fork:type_name -> redoubt.admin.v1.Position
+	72,  // 93: redoubt.admin.v1.LossReceipt.fork_time:type_name -> google.protobuf.Timestamp
+	0,   // 94: redoubt.admin.v1.LossReceipt.old_head:type_name -> redoubt.admin.v1.Position
+	72,  // 95: redoubt.admin.v1.LossReceipt.old_head_time:type_name -> google.protobuf.Timestamp
+	72,  // 96: redoubt.admin.v1.LossReceipt.unknown_since:type_name -> google.protobuf.Timestamp
+	72,  // 97: redoubt.admin.v1.LossReceipt.first_time:type_name -> google.protobuf.Timestamp
+	72,  // 98: redoubt.admin.v1.LossReceipt.last_time:type_name -> google.protobuf.Timestamp
+	69,  // 99: redoubt.admin.v1.LossReceipt.writes:type_name -> redoubt.admin.v1.LostWrite
+	70,  // 100: redoubt.admin.v1.LossReceipt.disks:type_name -> redoubt.admin.v1.DiskExtents
+	72,  // 101: redoubt.admin.v1.LostWrite.time:type_name -> google.protobuf.Timestamp
+	2,   // 102: redoubt.admin.v1.LostWrite.extent:type_name -> redoubt.admin.v1.Extent
+	2,   // 103: redoubt.admin.v1.DiskExtents.extents:type_name -> redoubt.admin.v1.Extent
+	5,   // 104: redoubt.admin.v1.AdminService.GetStatus:input_type -> redoubt.admin.v1.GetStatusRequest
+	25,  // 105: redoubt.admin.v1.AdminService.ListPoints:input_type -> redoubt.admin.v1.ListPointsRequest
+	47,  // 106: redoubt.admin.v1.AdminService.ListExports:input_type -> redoubt.admin.v1.ListExportsRequest
+	66,  // 107: redoubt.admin.v1.AdminService.GetLossReceipt:input_type -> redoubt.admin.v1.GetLossReceiptRequest
+	28,  // 108: redoubt.admin.v1.AdminService.AddBookmark:input_type -> redoubt.admin.v1.AddBookmarkRequest
+	32,  // 109: redoubt.admin.v1.AdminService.GetRetention:input_type -> redoubt.admin.v1.GetRetentionRequest
+	34,  // 110: redoubt.admin.v1.AdminService.PlanRetention:input_type -> redoubt.admin.v1.PlanRetentionRequest
+	37,  // 111: redoubt.admin.v1.AdminService.SetRetention:input_type -> redoubt.admin.v1.SetRetentionRequest
+	39,  // 112: redoubt.admin.v1.AdminService.PinPoint:input_type -> redoubt.admin.v1.PinPointRequest
+	41,  // 113: redoubt.admin.v1.AdminService.UnpinPoint:input_type -> redoubt.admin.v1.UnpinPointRequest
+	43,  // 114: redoubt.admin.v1.AdminService.HoldPoint:input_type -> redoubt.admin.v1.HoldPointRequest
+	45,  // 115: redoubt.admin.v1.AdminService.ConfirmClock:input_type -> redoubt.admin.v1.ConfirmClockRequest
+	50,  // 116: redoubt.admin.v1.AdminService.TestFailover:input_type -> redoubt.admin.v1.TestFailoverRequest
+	52,  // 117: redoubt.admin.v1.AdminService.CleanupTest:input_type -> redoubt.admin.v1.CleanupTestRequest
+	54,  // 118: redoubt.admin.v1.AdminService.UnplannedFailover:input_type -> redoubt.admin.v1.UnplannedFailoverRequest
+	56,  // 119: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:input_type -> redoubt.admin.v1.ChangeRecoveryPointRequest
+	58,  // 120: redoubt.admin.v1.AdminService.CommitFailover:input_type -> redoubt.admin.v1.CommitFailoverRequest
+	60,  // 121: redoubt.admin.v1.AdminService.CancelFailover:input_type -> redoubt.admin.v1.CancelFailoverRequest
+	62,  // 122: redoubt.admin.v1.AdminService.ReverseReplicate:input_type -> redoubt.admin.v1.ReverseReplicateRequest
+	64,  // 123: redoubt.admin.v1.AdminService.Failback:input_type -> redoubt.admin.v1.FailbackRequest
+	6,   // 124: redoubt.admin.v1.AdminService.GetStatus:output_type -> redoubt.admin.v1.GetStatusResponse
+	26,  // 125: redoubt.admin.v1.AdminService.ListPoints:output_type -> redoubt.admin.v1.ListPointsResponse
+	48,  // 126: redoubt.admin.v1.AdminService.ListExports:output_type -> redoubt.admin.v1.ListExportsResponse
+	67,  // 127: redoubt.admin.v1.AdminService.GetLossReceipt:output_type -> redoubt.admin.v1.GetLossReceiptResponse
+	29,  // 128: redoubt.admin.v1.AdminService.AddBookmark:output_type -> redoubt.admin.v1.AddBookmarkResponse
+	33,  // 129: redoubt.admin.v1.AdminService.GetRetention:output_type -> redoubt.admin.v1.GetRetentionResponse
+	36,  // 130: redoubt.admin.v1.AdminService.PlanRetention:output_type -> redoubt.admin.v1.PlanRetentionResponse
+	38,  // 131: redoubt.admin.v1.AdminService.SetRetention:output_type -> redoubt.admin.v1.SetRetentionResponse
+	40,  // 132: redoubt.admin.v1.AdminService.PinPoint:output_type -> redoubt.admin.v1.PinPointResponse
+	42,  // 133: redoubt.admin.v1.AdminService.UnpinPoint:output_type -> redoubt.admin.v1.UnpinPointResponse
+	44,  // 134: redoubt.admin.v1.AdminService.HoldPoint:output_type -> redoubt.admin.v1.HoldPointResponse
+	46,  // 135: redoubt.admin.v1.AdminService.ConfirmClock:output_type -> redoubt.admin.v1.ConfirmClockResponse
+	51,  // 136: redoubt.admin.v1.AdminService.TestFailover:output_type -> redoubt.admin.v1.TestFailoverResponse
+	53,  // 137: redoubt.admin.v1.AdminService.CleanupTest:output_type -> redoubt.admin.v1.CleanupTestResponse
+	55,  // 138: redoubt.admin.v1.AdminService.UnplannedFailover:output_type -> redoubt.admin.v1.UnplannedFailoverResponse
+	57,  // 139: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:output_type -> redoubt.admin.v1.ChangeRecoveryPointResponse
+	59,  // 140: redoubt.admin.v1.AdminService.CommitFailover:output_type -> redoubt.admin.v1.CommitFailoverResponse
+	61,  // 141: redoubt.admin.v1.AdminService.CancelFailover:output_type -> redoubt.admin.v1.CancelFailoverResponse
+	63,  // 142: redoubt.admin.v1.AdminService.ReverseReplicate:output_type -> redoubt.admin.v1.ReverseReplicateResponse
+	65,  // 143: redoubt.admin.v1.AdminService.Failback:output_type -> redoubt.admin.v1.FailbackResponse
+	124, // [124:144] is the sub-list for method output_type
+	104, // [104:124] is the sub-list for method input_type
+	104, // [104:104] is the sub-list for extension type_name
+	104, // [104:104] is the sub-list for extension extendee
+	0,   // [0:104] is the sub-list for field type_name
 }
 
 func init() { file_admin_v1_admin_proto_init() }
@@ -5007,7 +6244,7 @@ func file_admin_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_admin_v1_admin_proto_rawDesc), len(file_admin_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   55,
+			NumMessages:   72,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -18,7 +18,7 @@ func pointsCommand(a *app) *cobra.Command {
 	var around string
 	c := &cobra.Command{
 		Use: "points GROUP", Short: "recovery points of a group", Args: args("GROUP"),
-		Long: "Lists stretches of writes that were made safe together, the newest first. Every write of a stretch can be opened: --at EPOCH:LSN, or any time.",
+		Long: "Lists stretches of writes that were made safe together, the newest first. Every write of a stretch can be opened: --at EPOCH:LSN, or any time. Where retention has thinned the history, single points are left; GAP is the time to the point before, KEPT FOR the tier or pin that keeps it. Below is what each tier holds.",
 		RunE: a.runE(func(c *cobra.Command, args []string) error {
 			req := &adminv1.ListPointsRequest{Group: args[0], Limit: limit}
 			if around != "" {
@@ -46,11 +46,17 @@ func printPoints(w io.Writer, r *adminv1.ListPointsResponse) {
 		return
 	}
 	fmt.Fprintf(w, "any write from %s (%s) to %s (%s)\n\n", position(r.Earliest.GetPosition()), stamp(r.Earliest.GetTime()), position(r.Latest.Position), stamp(r.Latest.Time))
-	t := newTable(w, "POINT", "TIME", "FROM LSN", "SPAN", "STORED", "DEGRADED", "BOOKMARK")
-	for _, p := range r.Points {
-		t.row(position(p.Position), stamp(p.Time), number(p.FirstLsn), age(p.Time, p.FirstTime), iec(p.StoredBytes), yes(p.Degraded), p.Bookmark)
+	t := newTable(w, "POINT", "TIME", "FROM LSN", "SPAN", "GAP", "STORED", "DEGRADED", "KEPT FOR", "BOOKMARK")
+	for i, p := range r.Points {
+		gap := ""
+		if i+1 < len(r.Points) {
+			gap = age(p.FirstTime, r.Points[i+1].Time)
+		}
+		t.row(position(p.Position), stamp(p.Time), number(p.FirstLsn), age(p.Time, p.FirstTime), gap, iec(p.StoredBytes), yes(p.Degraded), p.Tier, p.Bookmark)
 	}
 	t.flush()
+	fmt.Fprintln(w)
+	printTiers(w, r.Tiers)
 	if r.Truncated {
 		fmt.Fprintln(w, "… and more: --limit, --around")
 	}

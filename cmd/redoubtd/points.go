@@ -32,6 +32,11 @@ func (s *service) listPoints(ctx context.Context, r *adminv1.ListPointsRequest) 
 	if len(all) == 0 {
 		return out, nil
 	}
+	tiers, err := s.target.store.Tiers(ctx, redoubt.GroupID(r.GetGroup()))
+	if err != nil {
+		return nil, err
+	}
+	out.Tiers = retentionTiers(tiers)
 	out.Latest, out.Earliest = point(all[0]), point(all[len(all)-1])
 	if r.GetAround() != nil {
 		all = around(all, admin.ToNanos(r.GetAround()), limit)
@@ -61,5 +66,5 @@ func around(ps []target.Point, ns int64, limit int) []target.Point {
 
 func point(p target.Point) *adminv1.Point {
 	return &adminv1.Point{Position: admin.FromPosition(p.Position), Time: stamp(time.Unix(0, p.Time)), FirstLsn: uint64(p.First),
-		FirstTime: admin.FromNanos(p.Since), StoredBytes: uint64(p.Bytes), Degraded: p.Degraded}
+		FirstTime: admin.FromNanos(p.Since), StoredBytes: uint64(p.Bytes), Degraded: p.Degraded, Tier: p.Tier, Bookmark: p.Bookmark}
 }

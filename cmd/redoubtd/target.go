@@ -68,9 +68,17 @@ func openTarget(n *node) (t *targetRole, err error) {
 		return t, err
 	}
 	t.undo.add(t.node.Close)
+	var policy *cluster.Policy
+	if c.Retention != "" {
+		p, err := cluster.ParsePolicy(c.Retention)
+		if err != nil {
+			return t, err
+		}
+		policy = &p
+	}
 	t.store, err = target.Open(target.Options{
 		Node: t.node, ID: id, Dir: filepath.Join(n.cfg.DataDir, "target"), FS: vfs.OS, RPC: calls, Pool: pool,
-		Logger: n.log, CacheBytes: int64(c.Cache),
+		Logger: n.log, CacheBytes: int64(c.Cache), Policy: policy,
 	})
 	if err != nil {
 		return t, err

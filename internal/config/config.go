@@ -84,6 +84,7 @@ type Target struct {
 	Bootstrap    []Node   `yaml:"bootstrap"`     // all nodes of the new cluster; the same list on each
 	OwnerTimeout Duration `yaml:"owner_timeout"` // a silent owner is replaced after it
 	Cache        Size     `yaml:"cache"`         // bound on the memory for shards and index
+	Retention    string   `yaml:"retention"`     // policy of groups for which nobody chose one, such as every=15m,1s=1d
 }
 
 // Node is a master target in the bootstrap list.

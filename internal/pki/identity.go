@@ -19,18 +19,21 @@ const (
 	RoleTarget   Role = "target"   // a node of the secondary site
 	RoleOperator Role = "operator" // a person or script that may change things
 	RoleViewer   Role = "viewer"   // one that may look
+	RoleKeeper   Role = "keeper"   // one that may look, hold points and confirm the clock, and delete nothing
 	RoleClient   Role = "client"   // one that uses disks over NBD, and nothing else
 )
 
 // Roles returns all roles.
-func Roles() []Role { return []Role{RoleSource, RoleTarget, RoleOperator, RoleViewer, RoleClient} }
+func Roles() []Role {
+	return []Role{RoleSource, RoleTarget, RoleOperator, RoleViewer, RoleKeeper, RoleClient}
+}
 
 // ParseRole reads a role's name.
 func ParseRole(s string) (Role, error) {
 	if r := Role(s); slices.Contains(Roles(), r) {
 		return r, nil
 	}
-	return "", &redoubt.Error{Op: "parse role", Object: s, Hint: "roles are source, target, operator, viewer, client", Err: redoubt.ErrInvalid}
+	return "", &redoubt.Error{Op: "parse role", Object: s, Hint: "roles are source, target, operator, viewer, keeper, client", Err: redoubt.ErrInvalid}
 }
 
 // Identity is who holds a certificate.

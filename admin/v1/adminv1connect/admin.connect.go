@@ -59,6 +59,24 @@ const (
 	// AdminServiceAddBookmarkProcedure is the fully-qualified name of the AdminService's AddBookmark
 	// RPC.
 	AdminServiceAddBookmarkProcedure = "/redoubt.admin.v1.AdminService/AddBookmark"
+	// AdminServiceGetRetentionProcedure is the fully-qualified name of the AdminService's GetRetention
+	// RPC.
+	AdminServiceGetRetentionProcedure = "/redoubt.admin.v1.AdminService/GetRetention"
+	// AdminServicePlanRetentionProcedure is the fully-qualified name of the AdminService's
+	// PlanRetention RPC.
+	AdminServicePlanRetentionProcedure = "/redoubt.admin.v1.AdminService/PlanRetention"
+	// AdminServiceSetRetentionProcedure is the fully-qualified name of the AdminService's SetRetention
+	// RPC.
+	AdminServiceSetRetentionProcedure = "/redoubt.admin.v1.AdminService/SetRetention"
+	// AdminServicePinPointProcedure is the fully-qualified name of the AdminService's PinPoint RPC.
+	AdminServicePinPointProcedure = "/redoubt.admin.v1.AdminService/PinPoint"
+	// AdminServiceUnpinPointProcedure is the fully-qualified name of the AdminService's UnpinPoint RPC.
+	AdminServiceUnpinPointProcedure = "/redoubt.admin.v1.AdminService/UnpinPoint"
+	// AdminServiceHoldPointProcedure is the fully-qualified name of the AdminService's HoldPoint RPC.
+	AdminServiceHoldPointProcedure = "/redoubt.admin.v1.AdminService/HoldPoint"
+	// AdminServiceConfirmClockProcedure is the fully-qualified name of the AdminService's ConfirmClock
+	// RPC.
+	AdminServiceConfirmClockProcedure = "/redoubt.admin.v1.AdminService/ConfirmClock"
 	// AdminServiceTestFailoverProcedure is the fully-qualified name of the AdminService's TestFailover
 	// RPC.
 	AdminServiceTestFailoverProcedure = "/redoubt.admin.v1.AdminService/TestFailover"
@@ -96,6 +114,21 @@ type AdminServiceClient interface {
 	GetLossReceipt(context.Context, *v1.GetLossReceiptRequest) (*v1.GetLossReceiptResponse, error)
 	// AddBookmark names the present position (at the writer of the group).
 	AddBookmark(context.Context, *v1.AddBookmarkRequest) (*v1.AddBookmarkResponse, error)
+	// GetRetention returns what is kept of a group, and why (target).
+	GetRetention(context.Context, *v1.GetRetentionRequest) (*v1.GetRetentionResponse, error)
+	// PlanRetention says what a policy would keep and drop now, and what it costs (target).
+	PlanRetention(context.Context, *v1.PlanRetentionRequest) (*v1.PlanRetentionResponse, error)
+	// SetRetention changes a group's policy (target).
+	SetRetention(context.Context, *v1.SetRetentionRequest) (*v1.SetRetentionResponse, error)
+	// PinPoint keeps a point, whatever the policy says (target).
+	PinPoint(context.Context, *v1.PinPointRequest) (*v1.PinPointResponse, error)
+	// UnpinPoint ends a pin; a hold is refused (target).
+	UnpinPoint(context.Context, *v1.UnpinPointRequest) (*v1.UnpinPointResponse, error)
+	// HoldPoint keeps a point up to a date that can only be put off (target).
+	HoldPoint(context.Context, *v1.HoldPointRequest) (*v1.HoldPointResponse, error)
+	// ConfirmClock says that a jump of time is right, so that thinning goes on:
+	// for the role keeper and the local socket (target).
+	ConfirmClock(context.Context, *v1.ConfirmClockRequest) (*v1.ConfirmClockResponse, error)
 	// TestFailover opens a point writable beside production (target).
 	TestFailover(context.Context, *v1.TestFailoverRequest) (*v1.TestFailoverResponse, error)
 	// CleanupTest closes a test failover and throws its writes away (target).
@@ -159,6 +192,50 @@ func NewAdminServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(adminServiceMethods.ByName("AddBookmark")),
 			connect.WithClientOptions(opts...),
 		),
+		getRetention: connect.NewClient[v1.GetRetentionRequest, v1.GetRetentionResponse](
+			httpClient,
+			baseURL+AdminServiceGetRetentionProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("GetRetention")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		planRetention: connect.NewClient[v1.PlanRetentionRequest, v1.PlanRetentionResponse](
+			httpClient,
+			baseURL+AdminServicePlanRetentionProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("PlanRetention")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		setRetention: connect.NewClient[v1.SetRetentionRequest, v1.SetRetentionResponse](
+			httpClient,
+			baseURL+AdminServiceSetRetentionProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("SetRetention")),
+			connect.WithClientOptions(opts...),
+		),
+		pinPoint: connect.NewClient[v1.PinPointRequest, v1.PinPointResponse](
+			httpClient,
+			baseURL+AdminServicePinPointProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("PinPoint")),
+			connect.WithClientOptions(opts...),
+		),
+		unpinPoint: connect.NewClient[v1.UnpinPointRequest, v1.UnpinPointResponse](
+			httpClient,
+			baseURL+AdminServiceUnpinPointProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("UnpinPoint")),
+			connect.WithClientOptions(opts...),
+		),
+		holdPoint: connect.NewClient[v1.HoldPointRequest, v1.HoldPointResponse](
+			httpClient,
+			baseURL+AdminServiceHoldPointProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("HoldPoint")),
+			connect.WithClientOptions(opts...),
+		),
+		confirmClock: connect.NewClient[v1.ConfirmClockRequest, v1.ConfirmClockResponse](
+			httpClient,
+			baseURL+AdminServiceConfirmClockProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("ConfirmClock")),
+			connect.WithClientOptions(opts...),
+		),
 		testFailover: connect.NewClient[v1.TestFailoverRequest, v1.TestFailoverResponse](
 			httpClient,
 			baseURL+AdminServiceTestFailoverProcedure,
@@ -217,6 +294,13 @@ type adminServiceClient struct {
 	listExports         *connect.Client[v1.ListExportsRequest, v1.ListExportsResponse]
 	getLossReceipt      *connect.Client[v1.GetLossReceiptRequest, v1.GetLossReceiptResponse]
 	addBookmark         *connect.Client[v1.AddBookmarkRequest, v1.AddBookmarkResponse]
+	getRetention        *connect.Client[v1.GetRetentionRequest, v1.GetRetentionResponse]
+	planRetention       *connect.Client[v1.PlanRetentionRequest, v1.PlanRetentionResponse]
+	setRetention        *connect.Client[v1.SetRetentionRequest, v1.SetRetentionResponse]
+	pinPoint            *connect.Client[v1.PinPointRequest, v1.PinPointResponse]
+	unpinPoint          *connect.Client[v1.UnpinPointRequest, v1.UnpinPointResponse]
+	holdPoint           *connect.Client[v1.HoldPointRequest, v1.HoldPointResponse]
+	confirmClock        *connect.Client[v1.ConfirmClockRequest, v1.ConfirmClockResponse]
 	testFailover        *connect.Client[v1.TestFailoverRequest, v1.TestFailoverResponse]
 	cleanupTest         *connect.Client[v1.CleanupTestRequest, v1.CleanupTestResponse]
 	unplannedFailover   *connect.Client[v1.UnplannedFailoverRequest, v1.UnplannedFailoverResponse]
@@ -266,6 +350,69 @@ func (c *adminServiceClient) GetLossReceipt(ctx context.Context, req *v1.GetLoss
 // AddBookmark calls redoubt.admin.v1.AdminService.AddBookmark.
 func (c *adminServiceClient) AddBookmark(ctx context.Context, req *v1.AddBookmarkRequest) (*v1.AddBookmarkResponse, error) {
 	response, err := c.addBookmark.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// GetRetention calls redoubt.admin.v1.AdminService.GetRetention.
+func (c *adminServiceClient) GetRetention(ctx context.Context, req *v1.GetRetentionRequest) (*v1.GetRetentionResponse, error) {
+	response, err := c.getRetention.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// PlanRetention calls redoubt.admin.v1.AdminService.PlanRetention.
+func (c *adminServiceClient) PlanRetention(ctx context.Context, req *v1.PlanRetentionRequest) (*v1.PlanRetentionResponse, error) {
+	response, err := c.planRetention.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// SetRetention calls redoubt.admin.v1.AdminService.SetRetention.
+func (c *adminServiceClient) SetRetention(ctx context.Context, req *v1.SetRetentionRequest) (*v1.SetRetentionResponse, error) {
+	response, err := c.setRetention.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// PinPoint calls redoubt.admin.v1.AdminService.PinPoint.
+func (c *adminServiceClient) PinPoint(ctx context.Context, req *v1.PinPointRequest) (*v1.PinPointResponse, error) {
+	response, err := c.pinPoint.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// UnpinPoint calls redoubt.admin.v1.AdminService.UnpinPoint.
+func (c *adminServiceClient) UnpinPoint(ctx context.Context, req *v1.UnpinPointRequest) (*v1.UnpinPointResponse, error) {
+	response, err := c.unpinPoint.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// HoldPoint calls redoubt.admin.v1.AdminService.HoldPoint.
+func (c *adminServiceClient) HoldPoint(ctx context.Context, req *v1.HoldPointRequest) (*v1.HoldPointResponse, error) {
+	response, err := c.holdPoint.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// ConfirmClock calls redoubt.admin.v1.AdminService.ConfirmClock.
+func (c *adminServiceClient) ConfirmClock(ctx context.Context, req *v1.ConfirmClockRequest) (*v1.ConfirmClockResponse, error) {
+	response, err := c.confirmClock.CallUnary(ctx, connect.NewRequest(req))
 	if response != nil {
 		return response.Msg, err
 	}
@@ -356,6 +503,21 @@ type AdminServiceHandler interface {
 	GetLossReceipt(context.Context, *v1.GetLossReceiptRequest) (*v1.GetLossReceiptResponse, error)
 	// AddBookmark names the present position (at the writer of the group).
 	AddBookmark(context.Context, *v1.AddBookmarkRequest) (*v1.AddBookmarkResponse, error)
+	// GetRetention returns what is kept of a group, and why (target).
+	GetRetention(context.Context, *v1.GetRetentionRequest) (*v1.GetRetentionResponse, error)
+	// PlanRetention says what a policy would keep and drop now, and what it costs (target).
+	PlanRetention(context.Context, *v1.PlanRetentionRequest) (*v1.PlanRetentionResponse, error)
+	// SetRetention changes a group's policy (target).
+	SetRetention(context.Context, *v1.SetRetentionRequest) (*v1.SetRetentionResponse, error)
+	// PinPoint keeps a point, whatever the policy says (target).
+	PinPoint(context.Context, *v1.PinPointRequest) (*v1.PinPointResponse, error)
+	// UnpinPoint ends a pin; a hold is refused (target).
+	UnpinPoint(context.Context, *v1.UnpinPointRequest) (*v1.UnpinPointResponse, error)
+	// HoldPoint keeps a point up to a date that can only be put off (target).
+	HoldPoint(context.Context, *v1.HoldPointRequest) (*v1.HoldPointResponse, error)
+	// ConfirmClock says that a jump of time is right, so that thinning goes on:
+	// for the role keeper and the local socket (target).
+	ConfirmClock(context.Context, *v1.ConfirmClockRequest) (*v1.ConfirmClockResponse, error)
 	// TestFailover opens a point writable beside production (target).
 	TestFailover(context.Context, *v1.TestFailoverRequest) (*v1.TestFailoverResponse, error)
 	// CleanupTest closes a test failover and throws its writes away (target).
@@ -413,6 +575,50 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 		AdminServiceAddBookmarkProcedure,
 		svc.AddBookmark,
 		connect.WithSchema(adminServiceMethods.ByName("AddBookmark")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceGetRetentionHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceGetRetentionProcedure,
+		svc.GetRetention,
+		connect.WithSchema(adminServiceMethods.ByName("GetRetention")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServicePlanRetentionHandler := connect.NewUnaryHandlerSimple(
+		AdminServicePlanRetentionProcedure,
+		svc.PlanRetention,
+		connect.WithSchema(adminServiceMethods.ByName("PlanRetention")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceSetRetentionHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceSetRetentionProcedure,
+		svc.SetRetention,
+		connect.WithSchema(adminServiceMethods.ByName("SetRetention")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServicePinPointHandler := connect.NewUnaryHandlerSimple(
+		AdminServicePinPointProcedure,
+		svc.PinPoint,
+		connect.WithSchema(adminServiceMethods.ByName("PinPoint")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceUnpinPointHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceUnpinPointProcedure,
+		svc.UnpinPoint,
+		connect.WithSchema(adminServiceMethods.ByName("UnpinPoint")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceHoldPointHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceHoldPointProcedure,
+		svc.HoldPoint,
+		connect.WithSchema(adminServiceMethods.ByName("HoldPoint")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceConfirmClockHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceConfirmClockProcedure,
+		svc.ConfirmClock,
+		connect.WithSchema(adminServiceMethods.ByName("ConfirmClock")),
 		connect.WithHandlerOptions(opts...),
 	)
 	adminServiceTestFailoverHandler := connect.NewUnaryHandlerSimple(
@@ -475,6 +681,20 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 			adminServiceGetLossReceiptHandler.ServeHTTP(w, r)
 		case AdminServiceAddBookmarkProcedure:
 			adminServiceAddBookmarkHandler.ServeHTTP(w, r)
+		case AdminServiceGetRetentionProcedure:
+			adminServiceGetRetentionHandler.ServeHTTP(w, r)
+		case AdminServicePlanRetentionProcedure:
+			adminServicePlanRetentionHandler.ServeHTTP(w, r)
+		case AdminServiceSetRetentionProcedure:
+			adminServiceSetRetentionHandler.ServeHTTP(w, r)
+		case AdminServicePinPointProcedure:
+			adminServicePinPointHandler.ServeHTTP(w, r)
+		case AdminServiceUnpinPointProcedure:
+			adminServiceUnpinPointHandler.ServeHTTP(w, r)
+		case AdminServiceHoldPointProcedure:
+			adminServiceHoldPointHandler.ServeHTTP(w, r)
+		case AdminServiceConfirmClockProcedure:
+			adminServiceConfirmClockHandler.ServeHTTP(w, r)
 		case AdminServiceTestFailoverProcedure:
 			adminServiceTestFailoverHandler.ServeHTTP(w, r)
 		case AdminServiceCleanupTestProcedure:
@@ -518,6 +738,34 @@ func (UnimplementedAdminServiceHandler) GetLossReceipt(context.Context, *v1.GetL
 
 func (UnimplementedAdminServiceHandler) AddBookmark(context.Context, *v1.AddBookmarkRequest) (*v1.AddBookmarkResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.AddBookmark is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) GetRetention(context.Context, *v1.GetRetentionRequest) (*v1.GetRetentionResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.GetRetention is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) PlanRetention(context.Context, *v1.PlanRetentionRequest) (*v1.PlanRetentionResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.PlanRetention is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) SetRetention(context.Context, *v1.SetRetentionRequest) (*v1.SetRetentionResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.SetRetention is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) PinPoint(context.Context, *v1.PinPointRequest) (*v1.PinPointResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.PinPoint is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) UnpinPoint(context.Context, *v1.UnpinPointRequest) (*v1.UnpinPointResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.UnpinPoint is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) HoldPoint(context.Context, *v1.HoldPointRequest) (*v1.HoldPointResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.HoldPoint is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) ConfirmClock(context.Context, *v1.ConfirmClockRequest) (*v1.ConfirmClockResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.ConfirmClock is not implemented"))
 }
 
 func (UnimplementedAdminServiceHandler) TestFailover(context.Context, *v1.TestFailoverRequest) (*v1.TestFailoverResponse, error) {
