@@ -167,7 +167,10 @@ func FuzzDecodeCommand(f *testing.F) {
 	for _, c := range []Command{PutNode{Node: NodeInfo{ID: "n", Addr: "a:1", Instance: "i"}}, createG("g"), UpdateGroup{Group: "g"},
 		batch(g, seg(g, 2, 11, 12)), ShardsStored{Node: "n1", Shards: []ShardRef{{Group: "g"}}}, SetOwner{Group: "g", Node: "n1"},
 		carryOut(g, OpUnplannedFailover), carryOut(g, OpCommit), carryOut(g, OpCancel), carryOut(g, OpReverseReplicate),
-		carryOut(g, OpPause), RecordReceipt{Group: "g"}, nil} {
+		carryOut(g, OpPause), RecordReceipt{Group: "g"}, SetPolicy{Group: "g", Policy: DefaultPolicy()}, AdvanceClock{Group: "g", To: 9000},
+		SetPin{Group: "g", Pin: Pin{Name: "p", Kind: PinHold, Position: redoubt.Position{Epoch: 1, LSN: 6}, Until: 1}}, RemovePin{Group: "g", Name: "p"},
+		rightPlan(m, m.aged("old")), AdvancePlan{Group: "old", OwnerTerm: 1, ID: 1, Open: []OpenPoint{{redoubt.Position{Epoch: 1, LSN: 6}, 1}}},
+		ThinSegments{Group: "old", OwnerTerm: 1, Epoch: 1, ID: 1, Done: Work{Epoch: 1, To: 1}, Segments: []Replacement{{5, seg(g, 0, 1, 5)}}}, nil} {
 		f.Add(encodeEnvelope(envelope{serial: 1, floor: 1, cmd: c}))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -195,6 +198,7 @@ func FuzzDecodeCommand(f *testing.F) {
 func FuzzReadSnapshot(f *testing.F) {
 	m := newMachine(f, 3)
 	inState(m, StateReverseReplicating)
+	m.must(rightPlan(m, m.aged("old")))
 	var b bytes.Buffer
 	if err := writeSnapshot(&b, m.s.freeze()); err != nil {
 		f.Fatal(err)

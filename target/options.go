@@ -31,7 +31,7 @@ type Options struct {
 	LogFileSize  int64         // of a shard log file; default 256 MiB
 	PutTimeout   time.Duration // after which a node that is needed for redundancy only is given up; default 3 s
 	RepairBytes  int64         // bytes a second that repair writes at most; default 64 MiB
-	RetainEvery  time.Duration // interval at which a group's history is thinned; default 1 min
+	RetainEvery  time.Duration // interval at which a group's history is thinned; default 1 min; negative: by calls of Retain only
 	// Policy is that of groups for which nobody chose one; nil: cluster.DefaultPolicy.
 	Policy *cluster.Policy
 	Free   func(dir string) (uint64, error) // free bytes of a file system; default statfs
@@ -72,7 +72,7 @@ func (o *Options) defaults() error {
 	if o.PutTimeout <= 0 {
 		o.PutTimeout = 3 * time.Second
 	}
-	if o.RetainEvery <= 0 {
+	if o.RetainEvery == 0 {
 		o.RetainEvery = time.Minute
 	}
 	if o.Tick <= 0 {

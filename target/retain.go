@@ -128,7 +128,7 @@ func (s *Store) runPlan(ctx context.Context, id redoubt.GroupID) error {
 		case r.Plan.Phase == cluster.PhaseAnnounced:
 			err = s.announce(ctx, &g, &r)
 		default:
-			t := &thinner{s: s, x: s.reachOf(&g, &r), plan: r.Plan, comp: comp}
+			t := &thinner{s: s, x: s.reachOf(&g, &r), plan: r.Plan, comp: comp, batch: thinBatch}
 			err = t.step(ctx)
 		}
 		if errors.Is(err, redoubt.ErrGap) || errors.Is(err, redoubt.ErrFenced) {

@@ -131,7 +131,7 @@ func (h *host) open() {
 	noErr(t, err)
 	every := time.Duration(0)
 	if h.site.now != nil {
-		every = 1000 * time.Hour
+		every = -1
 	}
 	h.store, err = Open(Options{Node: h.node, Now: h.site.now, RetainEvery: every, Dir: h.dir, FS: vfs.OS, RPC: h.rpc, Pool: h.pool, Logger: log, CacheBytes: 4 << 20, HeadBytes: 1 << 20,
 		LogFileSize: h.site.logFile, Tick: 50 * time.Millisecond, RepairBytes: 1 << 30})
@@ -399,8 +399,10 @@ func seeded(t *testing.T) *rand.Rand {
 		seed, _ = strconv.ParseUint(v, 10, 64)
 	}
 	t.Logf("REDOUBT_SEED=%d", seed)
-	return rand.New(rand.NewPCG(seed, 1))
+	return seededBy(seed)
 }
+
+func seededBy(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 1)) }
 
 func noErr(t testing.TB, err error) {
 	t.Helper()

@@ -98,7 +98,9 @@ func Open(o Options) (*Store, error) {
 	s.run(s.follow)
 	s.run(s.repair.loop)
 	s.run(s.exchangeContacts)
-	s.run(s.retain)
+	if s.o.RetainEvery > 0 {
+		s.run(s.retain)
+	}
 	s.run(s.collect)
 	s.run(func() { s.peers.probe(s.ctx) })
 	return s, nil

@@ -27,6 +27,8 @@ type thinner struct {
 	x    *reach
 	plan *cluster.Plan
 	comp *ship.Compressor
+
+	batch uint64 // segments that one step looks at
 }
 
 // step looks at the next segments of the plan and commits what is left of them.
@@ -39,7 +41,7 @@ func (t *thinner) step(ctx context.Context) error {
 	done := cluster.Work{Epoch: w.Epoch, From: w.From, To: w.From}
 	var out []cluster.Replacement
 	bytes := uint64(0)
-	for _, sg := range t.s.catalog.Segments(g.ID, w.Epoch, w.From, int(min(thinBatch, w.To-w.From))) {
+	for _, sg := range t.s.catalog.Segments(g.ID, w.Epoch, w.From, int(min(t.batch, w.To-w.From))) {
 		if bytes > thinBytes {
 			break
 		}
