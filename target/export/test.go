@@ -37,9 +37,12 @@ func (m *Manager) Test(ctx context.Context, id redoubt.GroupID, at target.PointS
 		return nil, err
 	}
 	dir := m.dir(spec)
+	if err := m.pin(ctx, &spec); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
 	in, err := m.open(ctx, spec, dir)
 	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(dir))
+		return nil, errors.Join(err, m.unpin(&spec), os.RemoveAll(dir))
 	}
 	m.mu.Lock()
 	m.tests[spec.ID] = in
@@ -93,7 +96,7 @@ func (m *Manager) Cleanup(id redoubt.GroupID, test string) (ids []string, freed 
 	}
 	for _, in := range ended {
 		freed += in.Bytes()
-		err = errors.Join(err, in.remove())
+		err = errors.Join(err, in.remove(), m.unpin(&in.Spec))
 		ids = append(ids, in.ID)
 	}
 	slices.Sort(ids)
