@@ -152,6 +152,17 @@ func (m *machine) commitAt(id string, at int64) {
 	m.must(batch(g, s))
 }
 
+// Until a failover is committed another point may be chosen: none may go.
+func TestNoPlanDuringAFailover(t *testing.T) {
+	m := newMachine(t, 3)
+	g := m.aged("g")
+	p := rightPlan(m, g)
+	m.must(Promote{Group: "g", Kind: PromoteUnplanned, Point: redoubt.Position{Epoch: 1, LSN: 404}, NewEpoch: 2, Writer: "target/n1"})
+	m.refused(p, redoubt.ErrState)
+	m.must(CommitFailover{Group: "g", Epoch: 2})
+	m.refused(p, redoubt.ErrInvalid) // production lies over 404
+}
+
 func TestThinSegmentsGoInOrder(t *testing.T) {
 	m := newMachine(t, 3)
 	g := m.aged("g")

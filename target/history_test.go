@@ -18,11 +18,10 @@ import (
 // clock is a clock that tests set.
 type clock struct{ ns atomic.Int64 }
 
-func (c *clock) now() time.Time                         { return time.Unix(0, c.ns.Load()) }
-func (c *clock) add(d time.Duration)                    { c.ns.Add(int64(d)) }
-func (c *clock) set(t time.Time)                        { c.ns.Store(t.UnixNano()) }
-func day1() time.Time                                   { return time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC) }
-func (f *feed) position(l redoubt.LSN) redoubt.Position { return redoubt.Position{Epoch: 1, LSN: l} }
+func (c *clock) now() time.Time      { return time.Unix(0, c.ns.Load()) }
+func (c *clock) add(d time.Duration) { c.ns.Add(int64(d)) }
+func (c *clock) set(t time.Time)     { c.ns.Store(t.UnixNano()) }
+func day1() time.Time                { return time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC) }
 
 const (
 	feedBlock  = 4 << 10
@@ -48,10 +47,13 @@ type feed struct {
 	all   []written // all[i] has LSN i+1
 	st    ship.Stream
 	owner *host
+
+	epoch redoubt.Epoch // of the writes beyond fork; up to it they are of epoch 1
+	fork  redoubt.LSN
 }
 
 func newFeed(t *testing.T, s *site, c *clock, rng *rand.Rand) *feed {
-	f := &feed{t: t, s: s, group: "shop", rng: rng, c: c, disk: redoubt.Disk{ID: 1, Name: "root", Size: feedBlock * feedBlocks}}
+	f := &feed{t: t, s: s, group: "shop", rng: rng, c: c, epoch: 1, disk: redoubt.Disk{ID: 1, Name: "root", Size: feedBlock * feedBlocks}}
 	f.connect()
 	return f
 }
@@ -72,9 +74,16 @@ func (f *feed) connect() {
 	f.t.Cleanup(f.st.Close)
 }
 
+func (f *feed) position(l redoubt.LSN) redoubt.Position {
+	if l <= f.fork {
+		return redoubt.Position{Epoch: 1, LSN: l}
+	}
+	return redoubt.Position{Epoch: f.epoch, LSN: l}
+}
+
 // data is what the write with that LSN puts into its i-th block.
-func feedData(l redoubt.LSN, i int) []byte {
-	rng := rand.New(rand.NewPCG(uint64(l), uint64(i)))
+func (f *feed) data(l redoubt.LSN, i int) []byte {
+	rng := rand.New(rand.NewPCG(uint64(l), uint64(i)<<32+uint64(f.position(l).Epoch)))
 	b := make([]byte, 0, feedBlock)
 	for range feedBlock / 8 {
 		b = binary.LittleEndian.AppendUint64(b, rng.Uint64())
@@ -85,7 +94,7 @@ func feedData(l redoubt.LSN, i int) []byte {
 // burst commits one delta of n writes, step apart, and waits for it.
 func (f *feed) burst(n int, step time.Duration, extra ...redoubt.Write) {
 	f.t.Helper()
-	b := ship.NewBuilder(f.group, 1, ship.NewCompressor(ship.CodecS2))
+	b := ship.NewBuilder(f.group, f.epoch, ship.NewCompressor(ship.CodecS2))
 	for range n {
 		f.c.add(step)
 		w := written{time: f.c.now().UnixNano(), at: f.rng.IntN(feedBlocks), zero: f.rng.IntN(12) == 0}
@@ -109,7 +118,7 @@ func (f *feed) put(b *ship.Builder, w written) {
 		rw.Kind = redoubt.KindZero
 	} else {
 		for i := range w.n {
-			rw.Data = append(rw.Data, feedData(l, i)...)
+			rw.Data = append(rw.Data, f.data(l, i)...)
 		}
 		rw.CRC = redoubt.Checksum(rw.Data)
 	}
@@ -128,7 +137,7 @@ func (f *feed) commit(b *ship.Builder) {
 // baseline writes the whole disk, after which there are points.
 func (f *feed) baseline() {
 	f.t.Helper()
-	b := ship.NewBuilder(f.group, 1, ship.NewCompressor(ship.CodecS2))
+	b := ship.NewBuilder(f.group, f.epoch, ship.NewCompressor(ship.CodecS2))
 	for at := 0; at < feedBlocks; at += 4 {
 		f.put(b, written{time: f.c.now().UnixNano(), at: at, n: 4})
 	}
@@ -209,7 +218,7 @@ func (f *feed) check(ls []redoubt.LSN, stride int) (unique int64) {
 		for i := range by {
 			block := got[i*feedBlock : (i+1)*feedBlock]
 			if by[i] == 0 && redoubt.Checksum(block) != redoubt.Checksum(make([]byte, feedBlock)) ||
-				by[i] != 0 && redoubt.Checksum(block) != redoubt.Checksum(feedData(by[i], part[i])) {
+				by[i] != 0 && redoubt.Checksum(block) != redoubt.Checksum(f.data(by[i], part[i])) {
 				f.t.Fatalf("point 1:%d: block %d is not what write %d put there", l, i, by[i])
 			}
 		}

@@ -1,0 +1,86 @@
+package target
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/internal/pki"
+	"github.com/redoubt-dr/redoubt/ship"
+)
+
+// promoted fails the group over to a point and returns the writer that goes on
+// from there.
+func (f *feed) promoted(at redoubt.LSN) *feed {
+	t := f.t
+	t.Helper()
+	f.st.Close()
+	propose := func(c cluster.Command) {
+		t.Helper()
+		_, err := f.owner.node.Propose(t.Context(), c)
+		noErr(t, err)
+	}
+	propose(cluster.Promote{Group: f.group, Kind: cluster.PromoteUnplanned, Point: f.position(at), NewEpoch: 2, Writer: "target/n1", Now: f.c.now().UnixNano()})
+	propose(cluster.CommitFailover{Group: f.group, Epoch: 2, Now: f.c.now().UnixNano()})
+	g, _ := f.owner.node.Catalog().Group(f.group)
+	n := *f
+	n.epoch, n.fork, n.all = 2, at, slices.Clone(f.all[:at])
+	_, st, err := f.owner.store.Sink().Hello(t.Context(), pki.Identity{Role: pki.RoleTarget, Name: "n1"},
+		ship.Hello{Group: f.group, UUID: "u1", Source: "web1", Epoch: 2, Lineage: g.Lineage, Disks: []redoubt.Disk{f.disk}})
+	noErr(t, err)
+	noErr(t, st.Begin(at+1))
+	n.st = st
+	t.Cleanup(st.Close)
+	return &n
+}
+
+// The branch that a failover leaves behind keeps its points for as long as the
+// policy says, the trunk is thinned across the fork, and when the branch has no
+// point left its bytes go.
+func TestBranchesAgeAndGo(t *testing.T) {
+	f := aged(t, seeded(t).Uint64())
+	ctx := t.Context()
+	noErr(t, f.owner.store.Retain(ctx, f.group))
+	f.synced()
+	ls := f.retained()
+	fork := ls[len(ls)/2]
+	n := f.promoted(fork)
+	branch := func() (out []redoubt.LSN) {
+		for _, l := range f.retained() {
+			if l > fork {
+				out = append(out, l)
+			}
+		}
+		return out
+	}
+	for i := range 36 {
+		n.c.add(10 * time.Minute)
+		n.burst(20, 300*time.Millisecond)
+		if i%4 != 3 {
+			continue
+		}
+		noErr(t, n.owner.store.Retain(ctx, n.group))
+		n.synced()
+		b := branch()
+		t.Logf("%d points on the trunk, %d on the branch", len(n.retained()), len(b))
+		n.check(n.retained(), 1)
+		if i < 8 && len(b) == 0 {
+			t.Error("the branch lost its points too early")
+		}
+		if len(b) > 0 {
+			f.check(b, 1)
+		}
+	}
+	if b := branch(); len(b) > 0 {
+		t.Errorf("the branch still has points: %v", b)
+	}
+	for _, sg := range n.owner.node.Catalog().Segments(n.group, 1, 0, 1000) {
+		if sg.First > fork && !sg.Gone() {
+			t.Errorf("segment %d of the branch has no point and is still there", sg.Ordinal)
+		}
+	}
+	_, err := n.owner.store.View(ctx, n.group, redoubt.Position{Epoch: 1, LSN: fork + 1})
+	isErr(t, err, redoubt.ErrNotFound)
+}
