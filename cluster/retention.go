@@ -112,6 +112,25 @@ const (
 	PhaseThinning Phase = 2
 )
 
+// String returns the phase's name.
+func (p Phase) String() string {
+	switch p {
+	case PhaseAnnounced:
+		return "announced"
+	case PhaseThinning:
+		return "thinning"
+	}
+	return fmt.Sprintf("phase-%d", uint8(p))
+}
+
+// Left is the number of segments that the plan still looks at.
+func (p *Plan) Left() (n uint64) {
+	for _, w := range p.Work {
+		n += w.To - w.From
+	}
+	return n
+}
+
 // Plan is a deletion under way.
 type Plan struct {
 	ID    uint64 `json:"id"`

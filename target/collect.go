@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
 	"github.com/redoubt-dr/redoubt/target/segment"
 )
 
@@ -23,7 +22,11 @@ func (s *Store) collect() {
 		changed := first
 		for _, g := range s.catalog.Groups() {
 			r := s.catalog.Retention(g.ID)
-			if mark := r.Plans<<32 + uint64(workLeft(r.Plan)); seen[g.ID] != mark {
+			mark := r.Plans << 32
+			if r.Plan != nil {
+				mark += 1 + r.Plan.Left()
+			}
+			if seen[g.ID] != mark {
 				seen[g.ID], changed = mark, true
 			}
 		}
@@ -39,16 +42,6 @@ func (s *Store) collect() {
 		case <-t.C:
 		}
 	}
-}
-
-func workLeft(p *cluster.Plan) (n uint32) {
-	if p != nil {
-		for _, w := range p.Work {
-			n += uint32(w.To - w.From)
-		}
-		n++
-	}
-	return n
 }
 
 // Collect forgets this node's shards that the catalog names no more, and gives

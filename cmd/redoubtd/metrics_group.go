@@ -26,6 +26,25 @@ func groupShelf() shelf[*adminv1.Group] {
 		func(g group) (float64, bool) {
 			return float64(g.GetRedundancy().GetDegradedSegments()), g.Redundancy != nil
 		})
+	type retention = *adminv1.RetentionStatus
+	kept := func(fn func(r retention) float64) func(g group) (float64, bool) {
+		return func(g group) (float64, bool) {
+			if g.Retention == nil {
+				return 0, false
+			}
+			return fn(g.Retention), true
+		}
+	}
+	s.gauge("retention_stopped", "1 if history is not thinned although it should be.", kept(func(r retention) float64 {
+		if r.Stopped != "" {
+			return 1
+		}
+		return 0
+	}))
+	s.gauge("retention_segments_left", "Segments that the retention plan under way still looks at.", kept(func(r retention) float64 { return float64(r.SegmentsLeft) }))
+	s.gauge("retention_pins", "Points that pins and holds keep.", kept(func(r retention) float64 { return float64(r.Pins) }))
+	s.gauge("retention_dropped_segments", "Segments of which retention has left nothing.", kept(func(r retention) float64 { return float64(r.DroppedSegments) }))
+	s.gauge("retention_freed_bytes", "Bytes of shards that retention has given back, on all nodes.", kept(func(r retention) float64 { return float64(r.FreedBytes) }))
 	s.gauge("segments", "Segments stored.", func(g group) (float64, bool) { return float64(g.GetRedundancy().GetSegments()), g.Redundancy != nil })
 	return s
 }

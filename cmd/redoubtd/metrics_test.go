@@ -22,7 +22,7 @@ func (fixedStatus) GetStatus(context.Context, *adminv1.GetStatusRequest) (*admin
 	h := &adminv1.Histogram{Sum: 30, Buckets: []*adminv1.HistogramBucket{{Upper: 1, Count: 2}, {Upper: 4095, Count: 1}}}
 	ship := func() *adminv1.ShipFigures { return &adminv1.ShipFigures{LinkBytesPerSecond: 1e6, Codec: "zstd"} }
 	return &adminv1.GetStatusResponse{Groups: []*adminv1.Group{{
-		Id: "db", Role: "source", State: "Protected", LagSeconds: proto.Float64(0.5), Redundancy: &adminv1.Redundancy{},
+		Id: "db", Role: "source", State: "Protected", LagSeconds: proto.Float64(0.5), Redundancy: &adminv1.Redundancy{}, Retention: &adminv1.RetentionStatus{},
 		Figures: &adminv1.GroupFigures{},
 		Journal: &adminv1.Journal{UsedBytes: 1, MaxBytes: 4, Figures: &adminv1.JournalFigures{FdatasyncNs: h, CommitRecords: h, CommitCallers: h}},
 		Disks: []*adminv1.Disk{

@@ -32,16 +32,28 @@ func (s *service) GetRetention(ctx context.Context, r *adminv1.GetRetentionReque
 	for i := range k.Pins {
 		out.Pins = append(out.Pins, pin(&k.Pins[i]))
 	}
-	if p := k.Plan; p != nil {
-		out.Phase = map[cluster.Phase]string{cluster.PhaseAnnounced: "announced", cluster.PhaseThinning: "thinning"}[p.Phase]
-		for _, w := range p.Work {
-			out.SegmentsLeft += w.To - w.From
-		}
+	if k.Plan != nil {
+		out.Phase, out.SegmentsLeft = k.Plan.Phase.String(), k.Plan.Left()
 	}
 	if stuck != nil {
 		out.Stopped, out.Hint = stuck.Error(), redoubt.Hint(stuck)
 	}
 	return out, nil
+}
+
+func (s *service) retentionStatus(id redoubt.GroupID) *adminv1.RetentionStatus {
+	k, stuck, err := s.target.store.Retention(id)
+	if err != nil {
+		return nil // the group is new
+	}
+	out := &adminv1.RetentionStatus{Plans: k.Plans, DroppedSegments: k.DroppedSegments, FreedBytes: k.FreedBytes, Pins: uint32(len(k.Pins))}
+	if k.Plan != nil {
+		out.SegmentsLeft = k.Plan.Left()
+	}
+	if stuck != nil {
+		out.Stopped = stuck.Error()
+	}
+	return out
 }
 
 // PlanRetention says what a policy would do.

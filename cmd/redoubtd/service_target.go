@@ -30,7 +30,7 @@ func (s *service) targetGroup(g cluster.Group) *adminv1.Group {
 		Id: string(g.ID), Uuid: g.UUID, Role: "target", State: g.State.String(), Epoch: uint64(g.Epoch), Lineage: admin.FromLineage(g.Lineage),
 		Writer: g.Writer, Owner: string(g.Owner), Source: g.Source, SourceAddress: g.SourceAddr,
 		Committed: admin.FromPosition(g.Committed), CommittedTime: admin.FromNanos(g.CommittedTime), BaselineLsn: uint64(g.Baseline),
-		Redundancy: s.redundancy(g), HasLossReceipt: g.Receipt != nil,
+		Redundancy: s.redundancy(g), Retention: s.retentionStatus(g.ID), HasLossReceipt: g.Receipt != nil,
 	}
 	for _, op := range g.AllowedOperations() {
 		out.AllowedOperations = append(out.AllowedOperations, op.String())
