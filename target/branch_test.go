@@ -11,8 +11,9 @@ import (
 	"github.com/redoubt-dr/redoubt/ship"
 )
 
-// promoted fails the group over to a point and returns the writer that goes on
-// from there.
+// promoted fails the group over to a point and, before anything is written
+// there, back: the source goes on from it in epoch 3, as the writer that is
+// returned. Then nothing but the branch needs the state at the point.
 func (f *feed) promoted(at redoubt.LSN) *feed {
 	t := f.t
 	t.Helper()
@@ -24,11 +25,13 @@ func (f *feed) promoted(at redoubt.LSN) *feed {
 	}
 	propose(cluster.Promote{Group: f.group, Kind: cluster.PromoteUnplanned, Point: f.position(at), NewEpoch: 2, Writer: "target/n1", Now: f.c.now().UnixNano()})
 	propose(cluster.CommitFailover{Group: f.group, Epoch: 2, Now: f.c.now().UnixNano()})
+	propose(cluster.ReverseReplicate{Group: f.group, Epoch: 2, Now: f.c.now().UnixNano()})
+	propose(cluster.Promote{Group: f.group, Kind: cluster.PromoteFailback, Point: redoubt.Position{Epoch: 2, LSN: at}, NewEpoch: 3, Writer: "source/web1"})
 	g, _ := f.owner.node.Catalog().Group(f.group)
 	n := *f
-	n.epoch, n.fork, n.all = 2, at, slices.Clone(f.all[:at])
-	_, st, err := f.owner.store.Sink().Hello(t.Context(), pki.Identity{Role: pki.RoleTarget, Name: "n1"},
-		ship.Hello{Group: f.group, UUID: "u1", Source: "web1", Epoch: 2, Lineage: g.Lineage, Disks: []redoubt.Disk{f.disk}})
+	n.epoch, n.fork, n.all = 3, at, slices.Clone(f.all[:at])
+	_, st, err := f.owner.store.Sink().Hello(t.Context(), pki.Identity{Role: pki.RoleSource, Name: "web1"},
+		ship.Hello{Group: f.group, UUID: "u1", Source: "web1", Epoch: 3, Lineage: g.Lineage, Disks: []redoubt.Disk{f.disk}})
 	noErr(t, err)
 	noErr(t, st.Begin(at+1))
 	n.st = st
@@ -44,8 +47,11 @@ func TestBranchesAgeAndGo(t *testing.T) {
 	ctx := t.Context()
 	noErr(t, f.owner.store.Retain(ctx, f.group))
 	f.synced()
-	ls := f.retained()
-	fork := ls[len(ls)/2]
+	for range 2 { // so that the trunk goes on within the fork's hour
+		f.c.add(10 * time.Minute)
+		f.burst(20, 300*time.Millisecond)
+	}
+	fork := redoubt.LSN(len(f.all) - 27) // in the middle of a second: no tier keeps it
 	n := f.promoted(fork)
 	branch := func() (out []redoubt.LSN) {
 		for _, l := range f.retained() {
@@ -64,6 +70,9 @@ func TestBranchesAgeAndGo(t *testing.T) {
 		noErr(t, n.owner.store.Retain(ctx, n.group))
 		n.synced()
 		b := branch()
+		if i > 12 && slices.Contains(f.retained(), fork) {
+			t.Error("the fork is still a point: this test says nothing")
+		}
 		t.Logf("%d points on the trunk, %d on the branch", len(n.retained()), len(b))
 		n.check(n.retained(), 1)
 		if i < 8 && len(b) == 0 {

@@ -33,6 +33,7 @@ type site struct {
 	t       *testing.T
 	now     func() time.Time // nil: the real clock, and history is thinned as in production
 	logFile int64
+	silent  time.Duration // after which an owner is replaced
 	ca      string
 	peers   []cluster.Peer
 	nodes   []*host
@@ -65,9 +66,9 @@ func newSite(t *testing.T, n int) *site { return newSiteAt(t, n, nil) }
 // newSiteAt is newSite with a clock; history is thinned only by calls of Retain.
 func newSiteAt(t *testing.T, n int, now func() time.Time) *site {
 	t.Helper()
-	s := &site{t: t, ca: t.TempDir(), now: now, logFile: 4 << 20}
+	s := &site{t: t, ca: t.TempDir(), now: now, logFile: 4 << 20, silent: time.Second}
 	if now != nil {
-		s.logFile = 512 << 10
+		s.logFile, s.silent = 512<<10, time.Minute // owners stay: a simulation takes no detour on a slow machine
 	}
 	noErr(t, pki.InitCA(s.ca, "test", time.Hour))
 	for i := range n {
@@ -127,7 +128,7 @@ func (h *host) open() {
 	var err error
 	h.node, err = cluster.Open(cluster.Options{ID: h.id, Advertise: h.addr, Dir: filepath.Join(h.dir, "raft"), Bootstrap: h.site.peers, Dial: dial,
 		RaftListener: h.mux.Listener(netmux.ProtoRaft, pki.RoleTarget), RPC: h.rpc, Pool: h.pool, Logger: log,
-		Timeouts: cluster.Timeouts{Heartbeat: 500 * time.Millisecond, Owner: time.Second, Ping: 100 * time.Millisecond}})
+		Timeouts: cluster.Timeouts{Heartbeat: 500 * time.Millisecond, Owner: h.site.silent, Ping: 100 * time.Millisecond}})
 	noErr(t, err)
 	every := time.Duration(0)
 	if h.site.now != nil {
