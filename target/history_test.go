@@ -186,8 +186,9 @@ func (f *feed) model(fn func(l redoubt.LSN, by []redoubt.LSN, part []int)) {
 }
 
 // check reads every retained point (every one in stride) whole and returns how
-// many bytes of writes the points show, each counted once.
-func (f *feed) check(ls []redoubt.LSN, stride int) (unique int64) {
+// many bytes of writes the points show, each counted once, and how many bytes
+// the writes have of which they show any.
+func (f *feed) check(ls []redoubt.LSN, stride int) (unique, whole int64) {
 	f.t.Helper()
 	want := map[redoubt.LSN]bool{}
 	for _, l := range ls {
@@ -223,7 +224,14 @@ func (f *feed) check(ls []redoubt.LSN, stride int) (unique int64) {
 			}
 		}
 	})
-	return int64(len(seen)) * feedBlock
+	writes := map[redoubt.LSN]bool{}
+	for p := range seen {
+		if !writes[p.by] {
+			writes[p.by] = true
+			whole += int64(f.all[p.by-1].n) * feedBlock
+		}
+	}
+	return int64(len(seen)) * feedBlock, whole
 }
 
 // synced waits until all nodes know what the owner's catalog says.

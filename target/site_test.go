@@ -33,6 +33,7 @@ type site struct {
 	t       *testing.T
 	now     func() time.Time // nil: the real clock, and history is thinned as in production
 	logFile int64
+	cache   int64
 	silent  time.Duration // after which an owner is replaced
 	ca      string
 	peers   []cluster.Peer
@@ -66,9 +67,10 @@ func newSite(t *testing.T, n int) *site { return newSiteAt(t, n, nil) }
 // newSiteAt is newSite with a clock; history is thinned only by calls of Retain.
 func newSiteAt(t *testing.T, n int, now func() time.Time) *site {
 	t.Helper()
-	s := &site{t: t, ca: t.TempDir(), now: now, logFile: 4 << 20, silent: time.Second}
+	s := &site{t: t, ca: t.TempDir(), now: now, logFile: 4 << 20, silent: time.Second, cache: 4 << 20}
 	if now != nil {
 		s.logFile, s.silent = 512<<10, time.Minute // owners stay: a simulation takes no detour on a slow machine
+		s.cache = 1 << 10                          // what is read must be stored, not remembered
 	}
 	noErr(t, pki.InitCA(s.ca, "test", time.Hour))
 	for i := range n {
@@ -134,7 +136,7 @@ func (h *host) open() {
 	if h.site.now != nil {
 		every = -1
 	}
-	h.store, err = Open(Options{Node: h.node, Now: h.site.now, RetainEvery: every, Dir: h.dir, FS: vfs.OS, RPC: h.rpc, Pool: h.pool, Logger: log, CacheBytes: 4 << 20, HeadBytes: 1 << 20,
+	h.store, err = Open(Options{Node: h.node, Now: h.site.now, RetainEvery: every, Dir: h.dir, FS: vfs.OS, RPC: h.rpc, Pool: h.pool, Logger: log, CacheBytes: h.site.cache, HeadBytes: h.site.cache / 4,
 		LogFileSize: h.site.logFile, Tick: 50 * time.Millisecond, RepairBytes: 1 << 30})
 	noErr(t, err)
 	h.recv = ship.NewReceiver(ship.ReceiverOptions{Sink: h.store.Sink(), Logger: log})
