@@ -28,7 +28,7 @@ func restarts(t *testing.T) int {
 func (b *bed) reload() {
 	b.Helper()
 	before := b.said("redoubtd is ready")
-	b.must(syscall.Kill(b.site.Source.Pid(), syscall.SIGHUP))
+	b.must(signalReload(b))
 	b.until(func() bool { b.must(b.site.Source.Check()); return b.said("redoubtd is ready") > before })
 }
 
@@ -116,4 +116,16 @@ func TestRestartKeepsTheOrder(t *testing.T) {
 	p := b.head()
 	b.committed(p.LSN)
 	b.judgePoint(b.site.Targets[0], p)
+}
+
+// reloadSignal asks for a planned restart.
+const reloadSignal = syscall.SIGHUP
+
+func signalReload(b *bed) error { return syscall.Kill(b.site.Source.Pid(), reloadSignal) }
+
+func inodeOf(b *bed, path string) uint64 {
+	b.Helper()
+	var st syscall.Stat_t
+	b.must(syscall.Stat(path, &st))
+	return st.Ino
 }

@@ -33,6 +33,10 @@ func (b *bed) newSteady(disk string, blocks int) *steady {
 	b.Helper()
 	c, err := oracle.Dial(b.ctx, b.socket(), disk)
 	b.must(err)
+	return b.steady(c, blocks)
+}
+
+func (b *bed) steady(c *oracle.Client, blocks int) *steady {
 	s := &steady{b: b, c: c, blocks: make([]uint64, blocks), stop: make(chan struct{}), done: make(chan error, 1)}
 	go func() { s.done <- s.run(b.rng.Uint64()) }()
 	return s

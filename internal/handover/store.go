@@ -1,8 +1,8 @@
 package handover
 
 import (
+	"errors"
 	"fmt"
-	"net"
 	"os"
 	"strconv"
 	"strings"
@@ -21,7 +21,7 @@ const (
 	notifyEnv   = "NOTIFY_SOCKET"
 	storePrefix = "redoubt-"
 	stateName   = storePrefix + "state"
-	barrierWait = 5 * time.Second
+	managerWait = 5 * time.Second
 )
 
 // HasStore reports whether a service manager may keep descriptors for us.
@@ -74,23 +74,35 @@ func unstore(names []string) error {
 	return m.barrier()
 }
 
-type manager struct{ *net.UnixConn }
-
-func dialManager() (manager, error) {
-	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Net: "unixgram", Name: os.Getenv(notifyEnv)})
-	if err != nil {
-		return manager{}, &redoubt.Error{Op: "reach the service manager", Object: os.Getenv(notifyEnv), Err: err}
-	}
-	return manager{c}, nil
+// manager is a socket from which the service manager is told.
+type manager struct {
+	fd int
+	to unix.Sockaddr
 }
 
+func dialManager() (*manager, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err == nil {
+		wait := unix.NsecToTimeval(int64(managerWait))
+		err = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &wait)
+	}
+	if err != nil {
+		closeFD(&fd)
+		return nil, &redoubt.Error{Op: "reach the service manager", Object: os.Getenv(notifyEnv), Err: err}
+	}
+	return &manager{fd, &unix.SockaddrUnix{Name: os.Getenv(notifyEnv)}}, nil
+}
+
+// Close closes the socket; what was sent arrives.
+func (m *manager) Close() { closeFD(&m.fd) }
+
 // send sends one message, with a descriptor unless fd is negative.
-func (m manager) send(msg string, fd int) error {
+func (m *manager) send(msg string, fd int) error {
 	var rights []byte
 	if fd >= 0 {
 		rights = unix.UnixRights(fd)
 	}
-	if _, _, err := m.WriteMsgUnix([]byte(msg), rights, nil); err != nil {
+	if err := unix.Sendmsg(m.fd, []byte(msg), rights, m.to, unix.MSG_NOSIGNAL); err != nil {
 		return &redoubt.Error{Op: "tell the service manager", Object: strings.ReplaceAll(msg, "\n", " "), Err: err}
 	}
 	return nil
@@ -98,32 +110,26 @@ func (m manager) send(msg string, fd int) error {
 
 // barrier returns when the service manager has seen everything that was sent:
 // it closes the end of a pipe that it is given.
-func (m manager) barrier() error {
-	r, w, err := os.Pipe()
-	if err != nil {
+func (m *manager) barrier() error {
+	var p [2]int
+	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
 		return &redoubt.Error{Op: "tell the service manager", Err: err}
 	}
-	defer r.Close()
-	err = m.sendFile("BARRIER=1", w)
-	w.Close()
+	defer unix.Close(p[0])
+	err := m.send("BARRIER=1", p[1])
+	unix.Close(p[1])
 	if err != nil {
 		return err
 	}
-	r.SetReadDeadline(time.Now().Add(barrierWait))
-	if _, err := r.Read(make([]byte, 1)); os.IsTimeout(err) {
-		return &redoubt.Error{Op: "wait for the service manager", Err: fmt.Errorf("no answer in %v: %w", barrierWait, redoubt.ErrUnavailable)}
+	for end := time.Now().Add(managerWait); ; {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(p[0])}}, int(max(0, time.Until(end)).Milliseconds()))
+		switch {
+		case n > 0:
+			return nil
+		case err != nil && !errors.Is(err, unix.EINTR):
+			return &redoubt.Error{Op: "wait for the service manager", Err: err}
+		case time.Now().After(end):
+			return &redoubt.Error{Op: "wait for the service manager", Err: fmt.Errorf("no answer in %v: %w", managerWait, redoubt.ErrUnavailable)}
+		}
 	}
-	return nil
-}
-
-func (m manager) sendFile(msg string, f *os.File) error {
-	raw, err := f.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var serr error
-	if err := raw.Control(func(fd uintptr) { serr = m.send(msg, int(fd)) }); err != nil {
-		return err
-	}
-	return serr
 }
