@@ -14,6 +14,7 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/internal/handover"
+	"github.com/redoubt-dr/redoubt/internal/pki"
 )
 
 // restart is a planned restart: another group over the same journal and disks,
@@ -252,4 +253,31 @@ func TestRetireDoesNotWaitForEver(t *testing.T) {
 func (c *client) served(*served) bool {
 	errno, _ := c.do(0, cmdRead, 0, 512, nil)
 	return errno == 0
+}
+
+// A TLS connection stays in its process: it is closed between two requests, in
+// an orderly way.
+func TestTLSIsNotHandedOver(t *testing.T) {
+	a := newAuthority(t)
+	sv := serve(t, ServerOptions{}, newRig(t, GroupOptions{}, nil, 1<<20))
+	addr := sv.serveTLS(t, load(t, a.issue(pki.RoleSource, "host1", "127.0.0.1")), map[string][]string{"d1": {"vm1"}})
+	c := dialTCP(t, addr)
+	c.hello(3)
+	cfg := load(t, a.issue(pki.RoleClient, "vm1")).ClientTLS("127.0.0.1", pki.RoleSource)
+	if err := c.upgrade(cfg); err != nil {
+		t.Fatal(err)
+	}
+	if typ, _ := c.option(protocol.NEGOTIATION_ID_OPTION_GO, goData("d1")); typ != protocol.NEGOTIATION_TYPE_REPLY_ACK {
+		t.Fatalf("GO: %#x", typ)
+	}
+	c.send(header(0, cmdWrite, 1, 0, 4096), make([]byte, 4096))
+	if _, errno, _ := c.answer(0); errno != 0 {
+		t.Fatal(errno)
+	}
+	if conns := sv.s.Retire(20 * time.Second); len(conns) != 0 {
+		t.Errorf("%d connections were handed over", len(conns))
+	}
+	if n, err := c.nc.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("the client reads %d, %v; want the orderly end", n, err)
+	}
 }

@@ -63,6 +63,13 @@ func (s *Server) Retire(patience time.Duration) []handover.Conn {
 	return out
 }
 
+// Shutdown is Close at a request boundary: Retire, and nobody goes on.
+func (s *Server) Shutdown(patience time.Duration) {
+	for _, c := range s.Retire(patience) {
+		c.End()
+	}
+}
+
 // emptyLobby waits for handshakes, while the other clients are still served.
 func (s *Server) emptyLobby() {
 	tick := time.NewTicker(time.Millisecond)
