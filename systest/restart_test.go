@@ -33,8 +33,8 @@ func (b *bed) reload() {
 }
 
 // Clients that cannot connect again see a pause and no error: fio over a unix
-// socket and over TCP, each with a verify pass, and a client that knows every
-// block.
+// socket and over TCP, each with a verify pass, and clients that know every
+// block, one of them always in the middle of a request.
 func TestRestartUnderLoad(t *testing.T) {
 	if _, err := exec.LookPath("fio"); err != nil {
 		t.Skip("fio is not installed: run scripts/deps.sh")
@@ -43,7 +43,7 @@ func TestRestartUnderLoad(t *testing.T) {
 	b.must(b.site.Source.Start())
 	b.serving()
 	pid := b.site.Source.Pid()
-	s := b.newSteady("b", 512)
+	s, half := b.newSteady("b", 512), b.newCutter("a", 64)
 	job := "[global]\nioengine=nbd\nrw=randwrite\nbsrange=4k-64k\niodepth=8\nsize=40m\noffset=4m\nrate=4m\nverify=crc32c\ndo_verify=1\nverify_fatal=1\nrandrepeat=0\nthread=1\n" +
 		fmt.Sprintf("[unix]\nuri=nbd+unix:///a?socket=%s\n[tcp]\nuri=nbd://%s/b\n", b.socket(), tcp)
 	path := filepath.Join(b.dir, "load.fio")
@@ -72,8 +72,11 @@ func TestRestartUnderLoad(t *testing.T) {
 	var pauses []time.Duration
 	for range restarts(t) {
 		s.pause()
+		release := half.cut()
 		b.reload()
+		release()
 		pauses = append(pauses, s.pause())
+		half.pause()
 		select {
 		case err := <-fio:
 			if err != nil {
@@ -87,7 +90,7 @@ func TestRestartUnderLoad(t *testing.T) {
 	if err := <-fio; err != nil {
 		t.Error(err)
 	}
-	if err := s.end(); err != nil {
+	if err := errors.Join(s.end(), half.end()); err != nil {
 		t.Error(err)
 	}
 	if got := b.site.Source.Pid(); got != pid {
