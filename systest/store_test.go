@@ -169,3 +169,29 @@ func TestSocketActivation(t *testing.T) {
 	nc.Close()
 	b.must(s.end())
 }
+
+// A program that answers the check and is gone then: the old one goes on, and
+// its clients with it.
+func TestReloadWithoutAProgram(t *testing.T) {
+	b, _ := newSource(t, 16<<20)
+	bin := filepath.Join(b.dir, "redoubtd")
+	b.must(os.Link(filepath.Join(binDir, "redoubtd"), bin))
+	p := b.launch("sh", "-c", `exec "$0" --config "$1" 2>>"$2"`, bin, b.site.Source.Config(), b.site.Source.LogPath())
+	b.until(func() bool { p.runs(); return b.said("redoubtd is ready") == 1 })
+	s := b.newSteady("a", 64)
+	s.pause()
+	b.must(os.Remove(bin))
+	b.must(os.WriteFile(bin, []byte("#!/bin/sh\nrm \"$0\"\n"), 0o700))
+	for n := range 2 {
+		if n == 1 {
+			b.must(os.Link(filepath.Join(binDir, "redoubtd"), bin)) // and now it is there
+		}
+		b.must(p.Process.Signal(reloadSignal))
+		b.until(func() bool { p.runs(); return b.said("redoubtd is ready") == n+2 })
+		s.pause()
+		if got := b.said("the old one goes on"); got != 1 {
+			t.Fatalf("reload %d: said %d times that the old one goes on", n, got)
+		}
+	}
+	b.must(s.end())
+}
