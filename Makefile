@@ -32,6 +32,10 @@ crashtest: build ## the crash contract: SECONDS=60; BROKEN=1 shows that the judg
 test: deps ## all tests (under 10 minutes on two cores)
 	$(GO) test -timeout 9m ./...
 
+.PHONY: fsstress
+fsstress: deps ## kill -9 under ext4, xfs and btrfs on a protected disk: ROUNDS=30 in all; as root
+	REDOUBT_FS_ROUNDS=$(or $(ROUNDS),30) $(GO) test -count=1 -v -timeout 60m -run 'TestFileSystems' ./systest
+
 .PHONY: race
 race: deps ## tests of the concurrent packages under the race detector
 	$(GO) test -race -short -timeout 15m $(RACE)
