@@ -139,6 +139,7 @@ func (b *fsBed) liveAndDie() {
 	if len(done) > 0 {
 		b.Fatalf("before the kill: %v", <-done)
 	}
+	b.load.Doom()
 	b.site.Source.Kill()
 	if b.rng.IntN(2) == 0 {
 		b.dev.Cut()

@@ -6,20 +6,28 @@ import (
 )
 
 // file is what is known of a file: for its length and for each cell, the values
-// that a crash may leave. The last one is the present value; an fsync that
-// succeeded leaves no other.
+// that a crash may leave. Of a cell the last one is the present value; an fsync
+// that succeeded leaves no other.
 type file struct {
 	id      uint64
 	writes  uint64     // the number of the last write
-	sizes   []int      // in cells
+	size    int        // in cells
+	sizes   []span     // lengths that a crash may leave
 	cells   [][]uint64 // write numbers, 0 is a hole; missing: a hole
 	removed bool       // it may be without a name
 	cut     bool       // shortened since the last fsync: fdatasync says nothing about it
 }
 
-func newFile(id uint64) *file { return &file{id: id, sizes: []int{0}} }
+// span is the lengths from lo to hi, in cells: a file gets longer page by page.
+type span struct{ lo, hi int }
 
-func (f *file) size() int { return f.sizes[len(f.sizes)-1] }
+func newFile(id uint64) *file { return &file{id: id, sizes: []span{{}}} }
+
+// resize notes that the length is about to change.
+func (f *file) resize(cells int) {
+	f.sizes = append(f.sizes, span{min(f.size, cells), max(f.size, cells)})
+	f.size = cells
+}
 
 // may adds a value that a crash may leave.
 func may[T comparable](values []T, v T) []T {
@@ -41,7 +49,9 @@ func (f *file) set(from, n int, write uint64) {
 	for i := from; i < from+n; i++ {
 		f.cells[i] = may(f.cells[i], write)
 	}
-	f.sizes = may(f.sizes, max(f.size(), from+n))
+	if from+n > f.size {
+		f.resize(from + n)
+	}
 }
 
 // truncate notes that the file is about to get another length.
@@ -49,13 +59,13 @@ func (f *file) truncate(cells int) {
 	for i := cells; i < len(f.cells); i++ {
 		f.cells[i] = may(f.cells[i], 0)
 	}
-	f.cut = f.cut || cells < f.size()
-	f.sizes = may(f.sizes, cells)
+	f.cut = f.cut || cells < f.size
+	f.resize(cells)
 }
 
 // synced notes an fsync that succeeded.
 func (f *file) synced() {
-	f.sizes = f.sizes[len(f.sizes)-1:]
+	f.sizes = []span{{f.size, f.size}}
 	for i, c := range f.cells {
 		f.cells[i] = c[len(c)-1:]
 	}
@@ -64,10 +74,11 @@ func (f *file) synced() {
 
 // check compares content with what may be there.
 func (f *file) check(content []byte) error {
-	if len(content)%CellSize != 0 || !slices.Contains(f.sizes, len(content)/CellSize) {
+	n := len(content) / CellSize
+	if len(content)%CellSize != 0 || !slices.ContainsFunc(f.sizes, func(s span) bool { return s.lo <= n && n <= s.hi }) {
 		return fmt.Errorf("file %d has %d bytes, must have %v cells of %d", f.id, len(content), f.sizes, CellSize)
 	}
-	for i := range len(content) / CellSize {
+	for i := range n {
 		w, err := readCell(content[i*CellSize:][:CellSize], f.id, i)
 		if err != nil {
 			return err
@@ -86,7 +97,7 @@ func (f *file) check(content []byte) error {
 // adopt makes content that passed check the only one that is known.
 func (f *file) adopt(content []byte) {
 	n := len(content) / CellSize
-	f.sizes, f.cells, f.cut = []int{n}, nil, false
+	f.size, f.sizes, f.cells, f.cut = n, []span{{n, n}}, nil, false
 	for i := range n {
 		w, _ := readCell(content[i*CellSize:][:CellSize], f.id, i)
 		f.cells = append(f.cells, []uint64{w})

@@ -20,6 +20,7 @@ type Load struct {
 	workers []*worker
 	churns  []*churn
 	acks    atomic.Int64
+	doomed  atomic.Bool
 }
 
 // New returns a load for the file system that is mounted at root, which is
@@ -41,9 +42,24 @@ func New(root string, seed uint64) *Load {
 // have succeeded.
 func (l *Load) Acknowledged() int64 { return l.acks.Load() }
 
+// Doom is called just before the disk is taken away: syncs that succeed from
+// now on are not believed, because a file system that has lost its disk may
+// lie. (XFS answers the fsync of a folder with success.)
+func (l *Load) Doom() { l.doomed.Store(true) }
+
+// count counts a sync that succeeded and tells whether to believe it.
+func (l *Load) count() bool {
+	if l.doomed.Load() {
+		return false
+	}
+	l.acks.Add(1)
+	return true
+}
+
 // Run changes the file system until ctx ends, or until an operation of a worker
 // fails. It returns that failure.
 func (l *Load) Run(ctx context.Context) error {
+	l.doomed.Store(false)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	errs := make([]error, len(l.workers))

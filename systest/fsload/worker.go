@@ -95,7 +95,7 @@ func (w *worker) write(name string, f *file) error {
 // fill writes a range of a file, of any length, small ones more often.
 func (w *worker) fill(fd *os.File, f *file) error {
 	n := 1 + w.rng.IntN(1<<w.rng.IntN(10))
-	from := w.rng.IntN(min(f.size(), maxCells-n) + 1)
+	from := w.rng.IntN(min(f.size, maxCells-n) + 1)
 	f.writes++
 	f.set(from, n, f.writes)
 	p := make([]byte, n*CellSize)
@@ -106,11 +106,11 @@ func (w *worker) fill(fd *os.File, f *file) error {
 
 // punch makes a hole: with discard, the disk is told so in time.
 func (w *worker) punch(name string, f *file) error {
-	if f.size() == 0 {
+	if f.size == 0 {
 		return nil
 	}
-	from := w.rng.IntN(f.size())
-	n := 1 + w.rng.IntN(f.size()-from)
+	from := w.rng.IntN(f.size)
+	n := 1 + w.rng.IntN(f.size-from)
 	f.set(from, n, 0)
 	return w.with(name, func(fd *os.File) error {
 		return unix.Fallocate(int(fd.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, int64(from)*CellSize, int64(n)*CellSize)
@@ -129,12 +129,11 @@ func (w *worker) fsync(name string, f *file) error {
 		if !f.cut && w.rng.IntN(2) == 0 {
 			sync = unix.Fdatasync
 		}
-		if err := sync(int(fd.Fd())); err != nil {
-			return err
+		err := sync(int(fd.Fd()))
+		if err == nil && w.load.count() {
+			f.synced()
 		}
-		f.synced()
-		w.load.acks.Add(1)
-		return nil
+		return err
 	})
 }
 
@@ -173,25 +172,23 @@ func (w *worker) remove(name string) error {
 
 func (w *worker) syncFolder() error {
 	return w.with("", func(fd *os.File) error {
-		if err := fd.Sync(); err != nil {
-			return err
+		err := fd.Sync()
+		if err == nil && w.load.count() {
+			w.folder.synced()
 		}
-		w.folder.synced()
-		w.load.acks.Add(1)
-		return nil
+		return err
 	})
 }
 
 // syncAll settles everything: nothing of this worker is under way.
 func (w *worker) syncAll() error {
-	if err := syncFS(w.dir); err != nil {
+	if err := syncFS(w.dir); err != nil || !w.load.count() {
 		return err
 	}
 	w.folder.synced()
 	for _, fs := range w.folder.names {
 		fs[0].synced()
 	}
-	w.load.acks.Add(1)
 	return nil
 }
 
