@@ -23,12 +23,13 @@ const fsRounds = "REDOUBT_FS_ROUNDS"
 type fileSystem struct {
 	kind, options string
 	make, check   []string // the device's path is added
+	ghosts        bool     // see fsload.Load
 }
 
 var fileSystems = []fileSystem{
-	{"ext4", "errors=remount-ro,discard", []string{"mkfs.ext4", "-q", "-F"}, []string{"e2fsck", "-f", "-n"}},
-	{"xfs", "discard", []string{"mkfs.xfs", "-q", "-f"}, []string{"xfs_repair", "-n"}},
-	{"btrfs", "discard=sync", []string{"mkfs.btrfs", "-q", "-f"}, []string{"btrfs", "check", "--readonly", "--check-data-csum"}},
+	{"ext4", "errors=remount-ro,discard", []string{"mkfs.ext4", "-q", "-F"}, []string{"e2fsck", "-f", "-n"}, false},
+	{"xfs", "discard", []string{"mkfs.xfs", "-q", "-f"}, []string{"xfs_repair", "-n"}, false},
+	{"btrfs", "discard=sync", []string{"mkfs.btrfs", "-q", "-f"}, []string{"btrfs", "check", "--readonly", "--check-data-csum"}, true},
 }
 
 // S1 as a file system's user sees it: redoubtd is killed at random moments under
@@ -95,6 +96,7 @@ func newFSBed(t *testing.T, k fileSystem, seed uint64) *fsBed {
 	b.attach()
 	tool(b.bed, append(k.make, b.dev.Path)...)
 	b.load = fsload.New(filepath.Join(b.dir, "fs"), seed)
+	b.load.Ghosts = k.ghosts
 	return b
 }
 
@@ -116,6 +118,9 @@ func (b *fsBed) rounds(n int) {
 			b.Fatalf("round %d: the judge had nothing to judge", i+1)
 		}
 		b.Logf("round %d: killed after %d syncs; %d files of %d bytes are as they must be, and %s finds nothing", i+1, b.load.Acknowledged(), files, bytes, b.fs.check[0])
+	}
+	if b.load.Seen > 0 {
+		b.Logf("%s brought back %d names that were gone", b.fs.kind, b.load.Seen)
 	}
 	b.unmount()
 	tool(b.bed, append(b.fs.check, b.dev.Path)...)

@@ -5,9 +5,12 @@ package fsload
 // the folder leaves no other.
 type folder struct {
 	names map[string][]*file
+	past  map[string][]*file // what a name stood for since the file system was synced
 }
 
-func newFolder() *folder { return &folder{names: map[string][]*file{}} }
+func newFolder() *folder {
+	return &folder{names: map[string][]*file{}, past: map[string][]*file{}}
+}
 
 // now returns the file of that name, or nil.
 func (d *folder) now(name string) *file {
@@ -24,6 +27,9 @@ func (d *folder) set(name string, f *file) {
 		fs = []*file{nil}
 	}
 	d.names[name] = may(fs, f)
+	if f != nil {
+		d.past[name] = may(d.past[name], f)
+	}
 }
 
 // lose notes that the file of that name is about to lose it, for good.

@@ -1,11 +1,13 @@
 package fsload
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // Judge compares the folders, mounted anew, with what must be there, and goes
@@ -40,6 +42,11 @@ func (w *worker) judge() (files, bytes int, err error) {
 			continue
 		}
 		fits, err := w.whose(e.Name(), content)
+		if err != nil && w.load.Ghosts && w.ghost(e.Name(), content) {
+			w.load.Seen++
+			errs = append(errs, os.Remove(w.path(e.Name())))
+			continue
+		}
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -59,6 +66,7 @@ func (w *worker) judge() (files, bytes int, err error) {
 	w.folder = newFolder()
 	for name, f := range found {
 		f.removed = false
+		w.folder.set(name, f)
 		w.folder.names[name] = []*file{f}
 	}
 	return files, bytes, nil
@@ -67,7 +75,7 @@ func (w *worker) judge() (files, bytes int, err error) {
 // whose returns the files that a name may stand for and whose content this may
 // be: more than one only if the content is empty or a hole.
 func (w *worker) whose(name string, content []byte) (fits []*file, err error) {
-	errs := []error{fmt.Errorf("%s/%s is not what it must be", w.dir, name)}
+	errs := []error{fmt.Errorf("%s/%s, %s, is not what it must be", w.dir, name, describe(content))}
 	for _, f := range w.folder.names[name] {
 		if f == nil {
 			continue
@@ -87,6 +95,21 @@ func (w *worker) whose(name string, content []byte) (fits []*file, err error) {
 	return nil, errors.Join(errs...)
 }
 
+// ghost tells whether a name that may be missing stands for what it once stood for.
+func (w *worker) ghost(name string, content []byte) bool {
+	if now := w.folder.names[name]; now != nil && !slices.Contains(now, nil) {
+		return false
+	}
+	return slices.ContainsFunc(w.folder.past[name], func(f *file) bool {
+		for i := 0; i+CellSize <= len(content); i += CellSize {
+			if _, err := readCell(content[i:i+CellSize], f.id, i/CellSize); err != nil {
+				return false
+			}
+		}
+		return true
+	})
+}
+
 // missing names what must be there and was not found.
 func (w *worker) missing(found map[string]*file, there map[*file]bool) (errs []error) {
 	for name, fs := range w.folder.names {
@@ -104,4 +127,15 @@ func (w *worker) missing(found map[string]*file, there map[*file]bool) (errs []e
 		}
 	}
 	return errs
+}
+
+// describe names the file and the writes that content claims to be of.
+func describe(content []byte) string {
+	for i := 0; i+CellSize <= len(content); i += CellSize {
+		if c := content[i:]; binary.LittleEndian.Uint32(c) == cellMagic {
+			return fmt.Sprintf("%d cells of file %d (cell %d is of write %d)", len(content)/CellSize,
+				binary.LittleEndian.Uint64(c[4:]), i/CellSize, binary.LittleEndian.Uint64(c[12:]))
+		}
+	}
+	return fmt.Sprintf("%d cells without a stamp", len(content)/CellSize)
 }

@@ -186,6 +186,7 @@ func (w *worker) syncAll() error {
 		return err
 	}
 	w.folder.synced()
+	clear(w.folder.past)
 	for _, fs := range w.folder.names {
 		fs[0].synced()
 	}
