@@ -36,6 +36,10 @@ test: deps ## all tests (under 10 minutes on two cores)
 fsstress: deps ## kill -9 under ext4, xfs and btrfs on a protected disk: ROUNDS=30 in all; as root
 	REDOUBT_FS_ROUNDS=$(or $(ROUNDS),30) $(GO) test -count=1 -v -timeout 60m -run 'TestFileSystems' ./systest
 
+.PHONY: guest
+guest: deps ## a QEMU guest attaches disks with its kernel's NBD client, and loses its power
+	$(GO) test -count=1 -v -timeout 20m -run 'TestKernelClient' ./systest
+
 .PHONY: race
 race: deps ## tests of the concurrent packages under the race detector
 	$(GO) test -race -short -timeout 15m $(RACE)

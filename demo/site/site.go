@@ -30,6 +30,7 @@ type Options struct {
 	JournalDir          string // empty: below the source's folder
 	Preallocate         bool   // reserve the journal at the start
 	FullWait            string // how long a write waits for room in the journal
+	Listen              string // loopback address at which the disks are served over TCP, too
 }
 
 // Site is a source and the targets of its secondary site. It is for one
@@ -126,6 +127,9 @@ func (s *Site) configs() error {
 			fmt.Fprintf(&b, "source:\n  targets: [%s]\n  groups:\n    - name: %s\n", strings.Join(addrs, ", "), s.Group)
 			fmt.Fprintf(&b, "      redundancy: {data: %d, parity: %d}\n", s.Data, s.Parity)
 			s.journal(&b)
+			if s.Listen != "" {
+				fmt.Fprintf(&b, "      nbd: {listen: %q}\n", s.Listen)
+			}
 			b.WriteString("      disks:\n")
 			for _, d := range s.Disks {
 				fmt.Fprintf(&b, "        - {name: %s, path: %s}\n", d.Name, d.Path)

@@ -28,7 +28,7 @@ func build(path, root, redoubt string) (image, error) {
 		files[m] = filepath.Join(root, m)
 	}
 	for _, p := range [][]string{{"bin/busybox", "usr/bin/busybox"}, {"sbin/mke2fs", "usr/sbin/mke2fs"}, {"sbin/nbd-client", "usr/sbin/nbd-client"}} {
-		if err := errors.Join(program(files, root, p)); err != nil {
+		if err := program(files, root, p); err != nil {
 			return image{}, err
 		}
 	}
@@ -46,16 +46,14 @@ func program(files map[string]string, root string, names []string) error {
 		return err
 	}
 	for _, f := range all {
-		to := f
-		if f != p {
-			to = filepath.Join("lib/x86_64-linux-gnu", filepath.Base(f))
-		}
-		if strings.HasPrefix(filepath.Base(f), "ld-linux") {
+		to := filepath.Join("lib/x86_64-linux-gnu", filepath.Base(f))
+		if f == p {
+			to = names[0]
+		} else if strings.HasPrefix(filepath.Base(f), "ld-linux") {
 			to = filepath.Join("lib64", filepath.Base(f))
 		}
 		files[to] = filepath.Join(root, f)
 	}
-	files[names[0]] = filepath.Join(root, p)
 	return nil
 }
 

@@ -3,7 +3,7 @@
 # and then runs what the host sends over the serial port, line by line. After
 # each line's output comes a line with a mark and the exit status.
 /bin/busybox --install -s /bin
-export PATH=/bin:/sbin:/usr/bin:/usr/sbin
+export PATH=/bin:/sbin
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev

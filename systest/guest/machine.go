@@ -89,7 +89,7 @@ func Boot(ctx context.Context, dir, redoubt string) (*Machine, error) {
 // Run has the guest's shell run a line and returns what it prints; a status
 // other than 0 is an error.
 func (m *Machine) Run(ctx context.Context, line string) (string, error) {
-	if err := m.Send(line); err != nil {
+	if _, err := fmt.Fprintln(m.conn, line); err != nil {
 		return "", err
 	}
 	out, err := m.answer(ctx)
@@ -97,12 +97,6 @@ func (m *Machine) Run(ctx context.Context, line string) (string, error) {
 		return out, fmt.Errorf("guest: %s: %w: %s", line, err, out)
 	}
 	return out, nil
-}
-
-// Send has the guest's shell run a line and does not wait for it.
-func (m *Machine) Send(line string) error {
-	_, err := fmt.Fprintln(m.conn, line)
-	return err
 }
 
 // answer reads up to the mark that ends a command's output.
