@@ -142,7 +142,8 @@ func (c *caller) chunk() (*answered, error) {
 	switch {
 	case h.Type == chunkError:
 		a.errno = binary.BigEndian.Uint32(body)
-	case h.Type == chunkOffsetData && r.typ == cmdRead:
+	case h.Type == chunkNone && len(body) == 0:
+	case h.Type == chunkOffsetData && r.typ == cmdRead && len(body) > 8:
 		if a.data == nil {
 			a.data = make([]byte, r.len)
 		}

@@ -12,6 +12,12 @@ func (c *conn) readNow(req request) bool {
 	if req.len > inlineRead {
 		return false
 	}
+	if req.len == 0 && c.structured { // a chunk of data must not be empty
+		c.out = appendChunk(c.out, chunkDone, chunkNone, req.cookie, 0)
+		c.vol.disk.count.read(req)
+		c.told.add(classRead, req.at)
+		return true
+	}
 	head := c.dataHeadLen()
 	b := c.room(head + int(req.len))
 	if req.len > 0 && !c.vol.disk.tryRead(b[head:], req.off) {
