@@ -25,8 +25,8 @@ type shredder struct {
 }
 
 func shred(n int, f func(from, to int)) {
-	for i := 0; i < n; i += 64 {
-		f(i, min(i+64, n))
+	for i := 0; i < n; i += 16 {
+		f(i, min(i+16, n))
 		runtime.Gosched()
 	}
 }
