@@ -231,6 +231,9 @@ func (j *Journal) begin(r *recovery) error {
 	if j.ff, err = openFactsFile(j.fs, j.dir, j.goodFacts); err != nil {
 		return err
 	}
+	if err := j.ff.settle(); err != nil {
+		return err
+	}
 	if err := j.updateFacts("open journal", func(f *facts) error {
 		f.Incarnation++
 		f.NextSeq = j.nextSeq // seqs whose headers go below are not used again
