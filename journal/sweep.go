@@ -45,8 +45,12 @@ func (r *recovery) sweepOther(s *segment, last uint64) error {
 	if err := readFull(s.file, p, 0); err != nil {
 		return err
 	}
+	seq := s.seq
+	if _, now, _, err := decodeHeader(p); err == nil {
+		seq = now // the file of a journal in use may have been recycled since
+	}
 	h, id, err := decodeBatch(p[pageSize:])
-	later := err == nil && id == r.id && h.off == pageSize && h.seq > max(last, s.seq)
+	later := err == nil && id == r.id && h.off == pageSize && h.seq > max(last, seq)
 	if later && h.seq >= max(r.facts.NextSeq, r.facts.MinSeq) {
 		// No batch is written before the header of its use is durable, and since
 		// this use no open has made one void: the disk has lost it.
