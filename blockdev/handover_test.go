@@ -118,12 +118,15 @@ func TestRestartKeepsWhatWasAgreed(t *testing.T) {
 		}
 	}
 	ask := func() []byte {
-		c.send(header(0, cmdRead, 1, 0, 4096), header(0, cmdBlockStatus, 2, 0, 1<<20))
-		b := make([]byte, structuredLen+8+4096+structuredLen+4+8)
-		if _, err := io.ReadFull(c.nc, b); err != nil {
+		read, status := make([]byte, structuredLen+8+4096), make([]byte, structuredLen+4+8)
+		c.send(header(0, cmdRead, 1, 0, 4096))
+		_, err := io.ReadFull(c.nc, read)
+		c.send(header(0, cmdBlockStatus, 2, 0, 1<<20))
+		_, err2 := io.ReadFull(c.nc, status)
+		if err := errors.Join(err, err2); err != nil {
 			t.Fatal(err)
 		}
-		return b
+		return append(status, read...)
 	}
 	before := ask()
 	sv.mustRestart(t, 1)

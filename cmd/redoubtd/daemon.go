@@ -52,6 +52,9 @@ func (n *node) run(l *life, in *handover.Inherited) (err error) {
 	if n.cred, err = loadIdentity(cfg); err != nil {
 		return err
 	}
+	ctx, stop := context.WithCancel(l.end)
+	defer stop()
+	go followCertificate(ctx, n.cred, log)
 	if err := errors.Join(os.MkdirAll(cfg.DataDir, 0o700), os.MkdirAll(cfg.RunDir, 0o700)); err != nil {
 		return err
 	}
