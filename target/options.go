@@ -30,7 +30,8 @@ type Options struct {
 	PendingBytes int64         // bound on deltas that are not committed yet, over all groups; default 256 MiB
 	LogFileSize  int64         // of a shard log file; default 256 MiB
 	PutTimeout   time.Duration // after which a node that is needed for redundancy only is given up; default 3 s
-	RepairBytes  int64         // bytes a second that repair writes at most; default 64 MiB
+	RepairBytes  int64         // bytes a second that repair writes at most, and that it reads here at most for other nodes; default 64 MiB
+	RepairLag    time.Duration // how long a delta may wait for its commit before repair gives way; default 1 s
 	Tick         time.Duration // of repair, contact exchange and probing of nodes that are down; default 500 ms
 }
 
@@ -63,6 +64,9 @@ func (o *Options) defaults() error {
 	set(&o.RepairBytes, 64<<20)
 	if o.PutTimeout <= 0 {
 		o.PutTimeout = 3 * time.Second
+	}
+	if o.RepairLag <= 0 {
+		o.RepairLag = time.Second
 	}
 	if o.Tick <= 0 {
 		o.Tick = 500 * time.Millisecond

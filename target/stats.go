@@ -13,7 +13,7 @@ import (
 )
 
 type counters struct {
-	segments, degraded, bytesIn, decodes, rotten, repaired, repairedBytes atomic.Uint64
+	segments, degraded, bytesIn, decodes, rotten, repaired, repairedBytes, ingested atomic.Uint64
 }
 
 // Stats are figures of a node's Store since it was opened.
@@ -26,6 +26,7 @@ type Stats struct {
 	Rotten        uint64 // shards of this node found rotten
 	Repaired      uint64 // shards that this node rebuilt
 	RepairedBytes uint64
+	Repair        RepairStats
 	Down          []redoubt.NodeID // nodes that do not answer this node
 	Log           segment.Stats
 	Index         index.Stats
@@ -37,7 +38,7 @@ type Stats struct {
 func (s *Store) Stats() Stats {
 	st := Stats{Segments: s.counter.segments.Load(), Degraded: s.counter.degraded.Load(), BytesIn: s.counter.bytesIn.Load(), Decodes: s.counter.decodes.Load(),
 		Rotten: s.counter.rotten.Load(), Repaired: s.counter.repaired.Load(), RepairedBytes: s.counter.repairedBytes.Load(),
-		Log: s.log.Stats(), Index: s.idx.Stats(), Blocks: s.blocks.Stats(), Heads: s.heads.Stats()}
+		Repair: s.repair.stats(), Log: s.log.Stats(), Index: s.idx.Stats(), Blocks: s.blocks.Stats(), Heads: s.heads.Stats()}
 	s.mu.Lock()
 	st.Streams = len(s.streams)
 	s.mu.Unlock()
@@ -53,6 +54,7 @@ func (s *Store) Stats() Stats {
 type Redundancy struct {
 	Segments uint64 // committed
 	Degraded uint64 // of these, without all of their shards
+	Bare     uint64 // of these, with no shard to lose
 	Bytes    uint64 // of all shards on all nodes
 }
 
@@ -74,6 +76,9 @@ func (s *Store) Redundancy(id redoubt.GroupID) (r Redundancy, err error) {
 				r.Bytes += uint64(stored) * uint64(segs[i].ShardSize)
 				if stored < int(segs[i].K)+int(segs[i].M) {
 					r.Degraded++
+				}
+				if stored <= int(segs[i].K) && segs[i].M > 0 {
+					r.Bare++
 				}
 			}
 			from += uint64(len(segs))

@@ -86,10 +86,12 @@ func Open(o Options) (*Store, error) {
 	}
 	s.peers = newPeers(&s.o, s.catalog)
 	s.repair = newRepairer(s)
+	s.peers.back = s.repair.sweepSoon
 	s.serve()
 	s.run(s.commit)
 	s.run(s.follow)
 	s.run(s.repair.loop)
+	s.run(func() { s.repair.measure(s.ctx) })
 	s.run(s.exchangeContacts)
 	s.run(func() { s.peers.probe(s.ctx) })
 	return s, nil
