@@ -32,6 +32,9 @@ type Options struct {
 	PutTimeout   time.Duration // after which a node that is needed for redundancy only is given up; default 3 s
 	RepairBytes  int64         // bytes a second that repair writes at most, and that it reads here at most for other nodes; default 64 MiB
 	RepairLag    time.Duration // how long a delta may wait for its commit before repair gives way; default 1 s
+	ScrubBytes   int64         // bytes a second that the scrub reads at most; default 16 MiB, below 0: no scrub
+	ScrubEvery   time.Duration // from the beginning of a scrub pass to that of the next; default a week
+	OrphanGrace  time.Duration // how long a shard is kept that no manifest will name; default 1 h
 	Tick         time.Duration // of repair, contact exchange and probing of nodes that are down; default 500 ms
 }
 
@@ -67,6 +70,15 @@ func (o *Options) defaults() error {
 	}
 	if o.RepairLag <= 0 {
 		o.RepairLag = time.Second
+	}
+	if o.ScrubBytes == 0 {
+		o.ScrubBytes = 16 << 20
+	}
+	if o.ScrubEvery <= 0 {
+		o.ScrubEvery = 7 * 24 * time.Hour
+	}
+	if o.OrphanGrace <= 0 {
+		o.OrphanGrace = time.Hour
 	}
 	if o.Tick <= 0 {
 		o.Tick = 500 * time.Millisecond

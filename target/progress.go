@@ -48,8 +48,12 @@ func (r *repairer) measure(ctx context.Context) {
 		r.lag = lag
 		bare := r.todo.bare > 0
 		r.mu.Unlock()
-		present, _ := r.pace.allowed()
-		r.pace.set(pace(load{Ingest: int64(r.in.perSecond()), Lag: lag, Bound: r.s.o.RepairLag, Rate: present, Most: r.s.o.RepairBytes, Bare: bare}))
+		before, _ := r.pace.allowed()
+		r.pace.set(pace(load{Ingest: int64(r.in.perSecond()), Lag: lag, Bound: r.s.o.RepairLag, Rate: before, Most: r.s.o.RepairBytes, Bare: bare}))
+		present, why := r.pace.allowed()
+		// The scrub gives way in the same measure, down to a sixteenth.
+		scrub := float64(r.s.o.ScrubBytes) * max(1.0/16, float64(present)/float64(r.s.o.RepairBytes))
+		r.s.scrub.pace.set(int64(scrub), why)
 		select {
 		case <-t.C:
 		case <-ctx.Done():

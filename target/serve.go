@@ -85,12 +85,16 @@ func (s *Store) serveHead(_ context.Context, body []byte) ([]byte, error) {
 	return b, err
 }
 
-// noticeRot has a shard that was found rotten built again. It is forgotten at
-// once: a rotten shard is as good as none.
+// noticeRot has a shard that was found rotten, or that the disk cannot read,
+// built again. It is forgotten at once: a rotten shard is as good as none.
 func (s *Store) noticeRot(id segment.ID, err error) {
 	if !errors.Is(err, redoubt.ErrCorrupt) && !errors.Is(err, syscall.EIO) {
 		return
 	}
+	s.forgetRotten(id, err)
+}
+
+func (s *Store) forgetRotten(id segment.ID, err error) {
 	s.o.Logger.Error("stored shard is rotten; it is rebuilt from the others", "shard", id.String(), "err", err)
 	s.counter.rotten.Add(1)
 	s.log.Forget(id)

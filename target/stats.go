@@ -1,6 +1,7 @@
 package target
 
 import (
+	"fmt"
 	"io"
 	"path/filepath"
 	"sync/atomic"
@@ -91,6 +92,7 @@ func (s *Store) Redundancy(id redoubt.GroupID) (r Redundancy, err error) {
 type Report struct {
 	Shards segment.Report
 	Index  index.Report
+	Scrub  string // what is wrong with the place of the scrub; it begins anew then
 }
 
 // Verify reads and checks everything in a store's folder, offline or beside the
@@ -101,8 +103,13 @@ func Verify(fs vfs.FS, dir string) (Report, error) {
 	if r.Shards, err = segment.Verify(fs, filepath.Join(dir, "shards")); err != nil {
 		return r, err
 	}
-	r.Index, err = index.Verify(fs, filepath.Join(dir, "index"))
-	return r, err
+	if r.Index, err = index.Verify(fs, filepath.Join(dir, "index")); err != nil {
+		return r, err
+	}
+	if _, err := loadScrubState(fs, filepath.Join(dir, scrubFileName)); err != nil {
+		r.Scrub = err.Error()
+	}
+	return r, nil
 }
 
 // Dump writes the shards and the index runs in a store's folder to w, a line each.
@@ -110,5 +117,12 @@ func Dump(fs vfs.FS, dir string, w io.Writer) error {
 	if err := segment.Dump(fs, filepath.Join(dir, "shards"), w); err != nil {
 		return err
 	}
-	return index.Dump(fs, filepath.Join(dir, "index"), w)
+	if err := index.Dump(fs, filepath.Join(dir, "index"), w); err != nil {
+		return err
+	}
+	st, err := loadScrubState(fs, filepath.Join(dir, scrubFileName))
+	if err == nil {
+		_, err = fmt.Fprintf(w, "scrub %+v\n", st)
+	}
+	return err
 }
