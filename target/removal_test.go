@@ -159,7 +159,7 @@ func (s *source) reads(h *host, p redoubt.Position, sums []uint32) (bool, error)
 func coldCaches(o *Options) { o.CacheBytes, o.HeadBytes = 32<<10, 32<<10 }
 
 // away stops the nodes of the set and starts all others; it returns one that is
-// up and knows the whole history.
+// up. All of them know the whole history.
 func (s *site) away(set []int, src *source) *host {
 	s.t.Helper()
 	var up *host
@@ -168,6 +168,18 @@ func (s *site) away(set []int, src *source) *host {
 			h.start()
 		}
 	}
+	// Without a majority nobody learns anything any more.
+	s.eventually("the catalog of all that are up", func() bool {
+		for _, h := range s.nodes {
+			if h.store == nil {
+				continue
+			}
+			if g, _ := h.node.Catalog().Group(src.group); g.Committed.LSN != src.j.Head().LSN {
+				return false
+			}
+		}
+		return true
+	})
 	for i, h := range s.nodes {
 		if slices.Contains(set, i) {
 			h.stop()
@@ -175,10 +187,6 @@ func (s *site) away(set []int, src *source) *host {
 			up = h
 		}
 	}
-	s.eventually("the catalog of "+string(up.id), func() bool {
-		g, _ := up.node.Catalog().Group(src.group)
-		return g.Committed.LSN == src.j.Head().LSN
-	})
 	return up
 }
 
