@@ -2,6 +2,7 @@ package target
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -245,18 +246,30 @@ func (r *repairer) rebuild(m *missing) bool {
 	}
 	if !s.log.Has(shardID(m.series, &sg, m.shard)) {
 		if err := s.rebuildShard(s.ctx, m.series, &sg, m.shard); err != nil {
-			if s.ctx.Err() == nil {
-				s.o.Logger.Warn("shard not rebuilt; tried again", "segment", segmentName(m.series, m.ordinal), "shard", m.shard, "err", err)
-			}
-			r.mu.Lock()
-			r.failed++ // it stays counted until the next sweep takes it up again
-			r.lastErr = err
-			r.mu.Unlock()
+			r.failure(m, err)
 			return false
 		}
 	}
 	r.settle(m)
 	return true
+}
+
+// failure notes why m was not rebuilt. It stays counted until the next sweep
+// takes it up again. One line a sweep is enough for the operator.
+func (r *repairer) failure(m *missing, err error) {
+	if r.s.ctx.Err() != nil {
+		return
+	}
+	r.mu.Lock()
+	r.failed++
+	first := r.failed == 1
+	r.lastErr = err
+	r.mu.Unlock()
+	level := slog.LevelDebug
+	if first {
+		level = slog.LevelWarn
+	}
+	r.s.o.Logger.Log(r.s.ctx, level, "shard not rebuilt; tried again", "segment", segmentName(m.series, m.ordinal), "shard", m.shard, "err", err)
 }
 
 func (r *repairer) settle(m *missing) {
