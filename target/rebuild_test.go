@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster"
@@ -43,7 +44,7 @@ func TestHelpersTakeTurns(t *testing.T) {
 	}
 	r.reads["c"] = 1
 	last("node c is busy", 2)
-	s.peers.down["d"] = s.peers.down["d"]
+	s.peers.down["d"] = time.Now()
 	last("node d is down", 3)
 	delete(s.peers.down, "d")
 	sg.Stored &^= 1 << 4
