@@ -45,6 +45,11 @@ func (e Elsewhere) GetLossReceipt(_ context.Context, r *adminv1.GetLossReceiptRe
 	return nil, e.refuse("loss receipt", r.GetGroup())
 }
 
+// Scrub refuses.
+func (e Elsewhere) Scrub(_ context.Context, r *adminv1.ScrubRequest) (*adminv1.ScrubResponse, error) {
+	return nil, e.refuse("scrub", r.GetNode())
+}
+
 // AddBookmark refuses.
 func (e Elsewhere) AddBookmark(_ context.Context, r *adminv1.AddBookmarkRequest) (*adminv1.AddBookmarkResponse, error) {
 	return nil, e.refuse("add bookmark", r.GetGroup())

@@ -73,7 +73,10 @@ type Contact struct {
 	Epoch    redoubt.Epoch `json:"epoch"`
 	Head     redoubt.LSN   `json:"head"`      // last LSN in its journal
 	HeadTime int64         `json:"head_time"` // time of that write, Unix nanoseconds
+	Lag      int64         `json:"lag"`       // age of its oldest delta that waits for its commit, nanoseconds
 	Last     int64         `json:"last"`      // when the writer was last heard of, by the owner's clock
+
+	heard time.Time // when this node learned it
 }
 
 // Head returns how far the group's writer was last known to be, and when it
@@ -104,6 +107,7 @@ func (s *Store) learnContact(id redoubt.GroupID, c Contact) {
 	if c.Epoch == old.Epoch && c.Head < old.Head {
 		c.Head, c.HeadTime = old.Head, old.HeadTime
 	}
+	c.heard = time.Now()
 	s.contacts[id] = c
 }
 
@@ -120,8 +124,10 @@ func (s *Store) exchangeContacts() {
 		}
 		mine := map[redoubt.GroupID]Contact{}
 		s.mu.Lock()
-		for id := range s.streams {
-			mine[id] = s.contacts[id]
+		for id, st := range s.streams {
+			c := s.contacts[id]
+			c.Lag = int64(st.waits())
+			mine[id] = c
 		}
 		s.mu.Unlock()
 		if len(mine) == 0 {

@@ -30,7 +30,11 @@ type Options struct {
 	PendingBytes int64         // bound on deltas that are not committed yet, over all groups; default 256 MiB
 	LogFileSize  int64         // of a shard log file; default 256 MiB
 	PutTimeout   time.Duration // after which a node that is needed for redundancy only is given up; default 3 s
-	RepairBytes  int64         // bytes a second that repair writes at most; default 64 MiB
+	RepairBytes  int64         // bytes a second that repair writes at most, and that it reads here at most for other nodes; default 64 MiB
+	RepairLag    time.Duration // how long a delta may wait for its commit before repair gives way; default 1 s
+	ScrubBytes   int64         // bytes a second that the scrub reads at most; default 16 MiB, below 0: no scrub
+	ScrubEvery   time.Duration // from the beginning of a scrub pass to that of the next; default a week
+	OrphanGrace  time.Duration // how long a shard is kept that no manifest will name; default 1 h
 	Tick         time.Duration // of repair, contact exchange and probing of nodes that are down; default 500 ms
 }
 
@@ -63,6 +67,18 @@ func (o *Options) defaults() error {
 	set(&o.RepairBytes, 64<<20)
 	if o.PutTimeout <= 0 {
 		o.PutTimeout = 3 * time.Second
+	}
+	if o.RepairLag <= 0 {
+		o.RepairLag = time.Second
+	}
+	if o.ScrubBytes == 0 {
+		o.ScrubBytes = 16 << 20
+	}
+	if o.ScrubEvery <= 0 {
+		o.ScrubEvery = 7 * 24 * time.Hour
+	}
+	if o.OrphanGrace <= 0 {
+		o.OrphanGrace = time.Hour
 	}
 	if o.Tick <= 0 {
 		o.Tick = 500 * time.Millisecond

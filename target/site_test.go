@@ -34,6 +34,7 @@ type site struct {
 	ca    string
 	peers []cluster.Peer
 	nodes []*host
+	set   func(*Options) // changes the options of every store that is opened, if set
 }
 
 // host is one node.
@@ -58,9 +59,11 @@ func logger(t *testing.T) *slog.Logger {
 	return slog.New(slog.NewTextHandler(os.Stderr, nil))
 }
 
-func newSite(t *testing.T, n int) *site {
+func newSite(t *testing.T, n int) *site { return newSiteWith(t, n, nil) }
+
+func newSiteWith(t *testing.T, n int, set func(*Options)) *site {
 	t.Helper()
-	s := &site{t: t, ca: t.TempDir()}
+	s := &site{t: t, ca: t.TempDir(), set: set}
 	noErr(t, pki.InitCA(s.ca, "test", time.Hour))
 	for i := range n {
 		h := &host{site: s, id: redoubt.NodeID("n" + strconv.Itoa(i+1))}
@@ -121,8 +124,12 @@ func (h *host) open() {
 		RaftListener: h.mux.Listener(netmux.ProtoRaft, pki.RoleTarget), RPC: h.rpc, Pool: h.pool, Logger: log,
 		Timeouts: cluster.Timeouts{Heartbeat: 500 * time.Millisecond, Owner: time.Second, Ping: 100 * time.Millisecond}})
 	noErr(t, err)
-	h.store, err = Open(Options{Node: h.node, Dir: h.dir, FS: vfs.OS, RPC: h.rpc, Pool: h.pool, Logger: log, CacheBytes: 4 << 20, HeadBytes: 1 << 20,
-		LogFileSize: 4 << 20, Tick: 50 * time.Millisecond, RepairBytes: 1 << 30})
+	o := Options{Node: h.node, Dir: h.dir, FS: vfs.OS, RPC: h.rpc, Pool: h.pool, Logger: log, CacheBytes: 4 << 20, HeadBytes: 1 << 20,
+		LogFileSize: 4 << 20, Tick: 50 * time.Millisecond, RepairBytes: 1 << 30, ScrubBytes: -1}
+	if h.site.set != nil {
+		h.site.set(&o)
+	}
+	h.store, err = Open(o)
 	noErr(t, err)
 	h.recv = ship.NewReceiver(ship.ReceiverOptions{Sink: h.store.Sink(), Logger: log})
 	go func(s *rpc.Server, l net.Listener) { _ = s.Serve(l) }(h.rpc, h.mux.Listener(netmux.ProtoPeer))
@@ -202,6 +209,7 @@ type source struct {
 	disks []redoubt.Disk
 	rng   *rand.Rand
 
+	k, m     int // wanted; 0: the site's default
 	maxDelta int // raw bytes
 	lin      redoubt.Lineage
 
@@ -241,7 +249,7 @@ func (s *source) ReadCurrent(d redoubt.DiskID, p []byte, off uint64) error {
 }
 
 func (s *source) hello() ship.Hello {
-	return ship.Hello{Group: s.group, UUID: "9a1c7a2e-shop", Source: s.name, Disks: s.disks, Lineage: s.lin}
+	return ship.Hello{Group: s.group, UUID: "9a1c7a2e-shop", Source: s.name, Disks: s.disks, Lineage: s.lin, K: s.k, M: s.m}
 }
 
 func (s *source) addrs() []string {
@@ -259,7 +267,7 @@ func (s *source) dial(ctx context.Context, addr string) (net.Conn, error) {
 // run starts the sender; the function that it returns stops it and gives what
 // Run returned.
 func (s *source) run() (stop func() error) {
-	s.send = ship.NewSender(ship.SenderOptions{Journal: s.j, Cursor: "store", Current: s, Hello: s.hello, Dial: s.dial, Addrs: s.addrs,
+	s.send = ship.NewSender(ship.SenderOptions{Journal: s.j, Cursor: "store", Keep: "whole", Current: s, Hello: s.hello, Dial: s.dial, Addrs: s.addrs,
 		MaxDelta: s.maxDelta, MaxDelay: 5 * time.Millisecond, Heartbeat: 50 * time.Millisecond, Logger: logger(s.t).With("at", s.name)})
 	ctx, cancel := context.WithCancel(context.Background())
 	s.ended = make(chan struct{})

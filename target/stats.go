@@ -1,6 +1,7 @@
 package target
 
 import (
+	"fmt"
 	"io"
 	"path/filepath"
 	"sync/atomic"
@@ -13,7 +14,7 @@ import (
 )
 
 type counters struct {
-	segments, degraded, bytesIn, decodes, rotten, repaired, repairedBytes atomic.Uint64
+	segments, degraded, bytesIn, decodes, rotten, repaired, repairedBytes, ingested atomic.Uint64
 }
 
 // Stats are figures of a node's Store since it was opened.
@@ -26,6 +27,7 @@ type Stats struct {
 	Rotten        uint64 // shards of this node found rotten
 	Repaired      uint64 // shards that this node rebuilt
 	RepairedBytes uint64
+	Repair        RepairStats
 	Down          []redoubt.NodeID // nodes that do not answer this node
 	Log           segment.Stats
 	Index         index.Stats
@@ -37,7 +39,7 @@ type Stats struct {
 func (s *Store) Stats() Stats {
 	st := Stats{Segments: s.counter.segments.Load(), Degraded: s.counter.degraded.Load(), BytesIn: s.counter.bytesIn.Load(), Decodes: s.counter.decodes.Load(),
 		Rotten: s.counter.rotten.Load(), Repaired: s.counter.repaired.Load(), RepairedBytes: s.counter.repairedBytes.Load(),
-		Log: s.log.Stats(), Index: s.idx.Stats(), Blocks: s.blocks.Stats(), Heads: s.heads.Stats()}
+		Repair: s.repair.stats(), Log: s.log.Stats(), Index: s.idx.Stats(), Blocks: s.blocks.Stats(), Heads: s.heads.Stats()}
 	s.mu.Lock()
 	st.Streams = len(s.streams)
 	s.mu.Unlock()
@@ -53,6 +55,7 @@ func (s *Store) Stats() Stats {
 type Redundancy struct {
 	Segments uint64 // committed
 	Degraded uint64 // of these, without all of their shards
+	Bare     uint64 // of these, with no shard to lose
 	Bytes    uint64 // of all shards on all nodes
 }
 
@@ -75,6 +78,9 @@ func (s *Store) Redundancy(id redoubt.GroupID) (r Redundancy, err error) {
 				if stored < int(segs[i].K)+int(segs[i].M) {
 					r.Degraded++
 				}
+				if stored <= int(segs[i].K) && segs[i].M > 0 {
+					r.Bare++
+				}
 			}
 			from += uint64(len(segs))
 		}
@@ -86,6 +92,7 @@ func (s *Store) Redundancy(id redoubt.GroupID) (r Redundancy, err error) {
 type Report struct {
 	Shards segment.Report
 	Index  index.Report
+	Scrub  string // what is wrong with the place of the scrub; it begins anew then
 }
 
 // Verify reads and checks everything in a store's folder, offline or beside the
@@ -96,8 +103,13 @@ func Verify(fs vfs.FS, dir string) (Report, error) {
 	if r.Shards, err = segment.Verify(fs, filepath.Join(dir, "shards")); err != nil {
 		return r, err
 	}
-	r.Index, err = index.Verify(fs, filepath.Join(dir, "index"))
-	return r, err
+	if r.Index, err = index.Verify(fs, filepath.Join(dir, "index")); err != nil {
+		return r, err
+	}
+	if _, err := loadScrubState(fs, filepath.Join(dir, scrubFileName)); err != nil {
+		r.Scrub = err.Error()
+	}
+	return r, nil
 }
 
 // Dump writes the shards and the index runs in a store's folder to w, a line each.
@@ -105,5 +117,12 @@ func Dump(fs vfs.FS, dir string, w io.Writer) error {
 	if err := segment.Dump(fs, filepath.Join(dir, "shards"), w); err != nil {
 		return err
 	}
-	return index.Dump(fs, filepath.Join(dir, "index"), w)
+	if err := index.Dump(fs, filepath.Join(dir, "index"), w); err != nil {
+		return err
+	}
+	st, err := loadScrubState(fs, filepath.Join(dir, scrubFileName))
+	if err == nil {
+		_, err = fmt.Fprintf(w, "scrub %+v\n", st)
+	}
+	return err
 }

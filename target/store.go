@@ -26,6 +26,7 @@ type Store struct {
 	peers   *peers
 	coders  *coders
 	repair  *repairer
+	scrub   *scrubber
 
 	heads  *headCache
 	blocks *blockCache
@@ -86,10 +87,14 @@ func Open(o Options) (*Store, error) {
 	}
 	s.peers = newPeers(&s.o, s.catalog)
 	s.repair = newRepairer(s)
+	s.peers.back = s.repair.sweepSoon
+	s.scrub = newScrubber(s)
 	s.serve()
 	s.run(s.commit)
 	s.run(s.follow)
 	s.run(s.repair.loop)
+	s.run(func() { s.repair.measure(s.ctx) })
+	s.run(s.scrub.loop)
 	s.run(s.exchangeContacts)
 	s.run(func() { s.peers.probe(s.ctx) })
 	return s, nil

@@ -22,7 +22,7 @@ func nodeCommand(a *app) *cobra.Command {
 			return a.show(only, func(w io.Writer) { printNodes(w, only) })
 		}),
 	}
-	return parent("node", "master targets", list)
+	return parent("node", "master targets", list, scrubCommand(a))
 }
 
 func printNodes(w io.Writer, st *adminv1.GetStatusResponse) {

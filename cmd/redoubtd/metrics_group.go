@@ -26,6 +26,12 @@ func groupShelf() shelf[*adminv1.Group] {
 		func(g group) (float64, bool) {
 			return float64(g.GetRedundancy().GetDegradedSegments()), g.Redundancy != nil
 		})
+	s.gauge("bare_segments", "Segments that would not outlive the loss of another shard.",
+		func(g group) (float64, bool) {
+			return float64(g.GetRedundancy().GetBareSegments()), g.Redundancy != nil
+		})
+	s.gauge("journal_kept_bytes", "Journal kept for what the secondary has without all of its shards.",
+		func(g group) (float64, bool) { return float64(g.GetJournal().GetKeptBytes()), g.Journal != nil })
 	s.gauge("segments", "Segments stored.", func(g group) (float64, bool) { return float64(g.GetRedundancy().GetSegments()), g.Redundancy != nil })
 	return s
 }

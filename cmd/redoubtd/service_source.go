@@ -52,6 +52,7 @@ func (s *service) sourceGroup(st source.Status) *adminv1.Group {
 	if out.BaselineLsn == 0 {
 		out.BaselineLsn = uint64(st.Baseline)
 	}
+	keptRecords(out.Journal, st)
 	if sd := st.Sender; sd != nil {
 		out.Link = link(*sd)
 	}

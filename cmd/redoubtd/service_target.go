@@ -88,7 +88,7 @@ func (s *service) redundancy(g cluster.Group) *adminv1.Redundancy {
 	if err != nil {
 		s.node.log.Warn("the redundancy of a group could not be counted", "group", string(g.ID), "err", err)
 	}
-	return &adminv1.Redundancy{Data: uint32(g.K), Parity: uint32(g.M), Segments: r.Segments, DegradedSegments: r.Degraded, StoredBytes: r.Bytes}
+	return &adminv1.Redundancy{Data: uint32(g.K), Parity: uint32(g.M), Segments: r.Segments, DegradedSegments: r.Degraded, BareSegments: r.Bare, StoredBytes: r.Bytes}
 }
 
 func (s *service) clusterNodes() []*adminv1.ClusterNode {

@@ -68,9 +68,14 @@ func openTarget(n *node) (t *targetRole, err error) {
 		return t, err
 	}
 	t.undo.add(t.node.Close)
+	scrubRate := int64(c.Scrub.Rate)
+	if scrubRate == 0 {
+		scrubRate = -1 // never
+	}
 	t.store, err = target.Open(target.Options{
 		Node: t.node, ID: id, Dir: filepath.Join(n.cfg.DataDir, "target"), FS: vfs.OS, RPC: calls, Pool: pool,
 		Logger: n.log, CacheBytes: int64(c.Cache),
+		ScrubBytes: scrubRate, ScrubEvery: time.Duration(c.Scrub.Every), RepairBytes: int64(c.Repair.Rate), RepairLag: time.Duration(c.Repair.Lag),
 	})
 	if err != nil {
 		return t, err

@@ -136,6 +136,12 @@ func (k *checker) target(c *Config) {
 	t := c.Target
 	k.duration("target.owner_timeout", t.OwnerTimeout, Duration(500*time.Millisecond), Duration(5*time.Minute))
 	k.size("target.cache", t.Cache, 16*MiB, TiB)
+	if t.Scrub.Rate != 0 {
+		k.size("target.scrub.rate", t.Scrub.Rate, 64*KiB, 16*GiB)
+	}
+	k.duration("target.scrub.every", t.Scrub.Every, Duration(time.Minute), Duration(365*24*time.Hour))
+	k.size("target.repair.rate", t.Repair.Rate, MiB, 16*GiB)
+	k.duration("target.repair.lag", t.Repair.Lag, Duration(10*time.Millisecond), Duration(time.Minute))
 	if len(t.Bootstrap) == 0 {
 		k.add("target.bootstrap", "is missing", "list all master targets, this one too: [{name: t1, address: t1:7700}, …]")
 		return

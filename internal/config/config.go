@@ -86,6 +86,20 @@ type Target struct {
 	Bootstrap    []Node   `yaml:"bootstrap"`     // all nodes of the new cluster; the same list on each
 	OwnerTimeout Duration `yaml:"owner_timeout"` // a silent owner is replaced after it
 	Cache        Size     `yaml:"cache"`         // bound on the memory for shards and index
+	Scrub        Scrub    `yaml:"scrub"`
+	Repair       Repair   `yaml:"repair"`
+}
+
+// Scrub says how often and how fast a master target reads all that it stores.
+type Scrub struct {
+	Rate  Size     `yaml:"rate"`  // bytes a second at most; 0: never
+	Every Duration `yaml:"every"` // from the beginning of a pass to that of the next
+}
+
+// Repair says how fast a master target rebuilds shards.
+type Repair struct {
+	Rate Size     `yaml:"rate"` // bytes a second at most
+	Lag  Duration `yaml:"lag"`  // how long a delta may wait for its commit before repair gives way
 }
 
 // Node is a master target in the bootstrap list.

@@ -35,6 +35,8 @@ func (g *Group) preset() {
 func (t *Target) preset() {
 	t.OwnerTimeout = Duration(3 * time.Second)
 	t.Cache = 256 * MiB
+	t.Scrub = Scrub{Rate: 16 * MiB, Every: Duration(7 * 24 * time.Hour)}
+	t.Repair = Repair{Rate: 64 * MiB, Lag: Duration(time.Second)}
 }
 
 // derive fills what follows from other values, after the file was read.

@@ -80,6 +80,8 @@ const (
 	// AdminServiceReverseReplicateProcedure is the fully-qualified name of the AdminService's
 	// ReverseReplicate RPC.
 	AdminServiceReverseReplicateProcedure = "/redoubt.admin.v1.AdminService/ReverseReplicate"
+	// AdminServiceScrubProcedure is the fully-qualified name of the AdminService's Scrub RPC.
+	AdminServiceScrubProcedure = "/redoubt.admin.v1.AdminService/Scrub"
 	// AdminServiceFailbackProcedure is the fully-qualified name of the AdminService's Failback RPC.
 	AdminServiceFailbackProcedure = "/redoubt.admin.v1.AdminService/Failback"
 )
@@ -110,6 +112,8 @@ type AdminServiceClient interface {
 	CancelFailover(context.Context, *v1.CancelFailoverRequest) (*v1.CancelFailoverResponse, error)
 	// ReverseReplicate ships to the old primary what differs, and follows (target).
 	ReverseReplicate(context.Context, *v1.ReverseReplicateRequest) (*v1.ReverseReplicateResponse, error)
+	// Scrub tells how far a node has read its stored shards, and may begin anew (target).
+	Scrub(context.Context, *v1.ScrubRequest) (*v1.ScrubResponse, error)
 	// Failback moves the writer back to the old primary without loss (target).
 	Failback(context.Context, *v1.FailbackRequest) (*v1.FailbackResponse, error)
 }
@@ -201,6 +205,12 @@ func NewAdminServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(adminServiceMethods.ByName("ReverseReplicate")),
 			connect.WithClientOptions(opts...),
 		),
+		scrub: connect.NewClient[v1.ScrubRequest, v1.ScrubResponse](
+			httpClient,
+			baseURL+AdminServiceScrubProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("Scrub")),
+			connect.WithClientOptions(opts...),
+		),
 		failback: connect.NewClient[v1.FailbackRequest, v1.FailbackResponse](
 			httpClient,
 			baseURL+AdminServiceFailbackProcedure,
@@ -224,6 +234,7 @@ type adminServiceClient struct {
 	commitFailover      *connect.Client[v1.CommitFailoverRequest, v1.CommitFailoverResponse]
 	cancelFailover      *connect.Client[v1.CancelFailoverRequest, v1.CancelFailoverResponse]
 	reverseReplicate    *connect.Client[v1.ReverseReplicateRequest, v1.ReverseReplicateResponse]
+	scrub               *connect.Client[v1.ScrubRequest, v1.ScrubResponse]
 	failback            *connect.Client[v1.FailbackRequest, v1.FailbackResponse]
 }
 
@@ -335,6 +346,15 @@ func (c *adminServiceClient) ReverseReplicate(ctx context.Context, req *v1.Rever
 	return nil, err
 }
 
+// Scrub calls redoubt.admin.v1.AdminService.Scrub.
+func (c *adminServiceClient) Scrub(ctx context.Context, req *v1.ScrubRequest) (*v1.ScrubResponse, error) {
+	response, err := c.scrub.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // Failback calls redoubt.admin.v1.AdminService.Failback.
 func (c *adminServiceClient) Failback(ctx context.Context, req *v1.FailbackRequest) (*v1.FailbackResponse, error) {
 	response, err := c.failback.CallUnary(ctx, connect.NewRequest(req))
@@ -370,6 +390,8 @@ type AdminServiceHandler interface {
 	CancelFailover(context.Context, *v1.CancelFailoverRequest) (*v1.CancelFailoverResponse, error)
 	// ReverseReplicate ships to the old primary what differs, and follows (target).
 	ReverseReplicate(context.Context, *v1.ReverseReplicateRequest) (*v1.ReverseReplicateResponse, error)
+	// Scrub tells how far a node has read its stored shards, and may begin anew (target).
+	Scrub(context.Context, *v1.ScrubRequest) (*v1.ScrubResponse, error)
 	// Failback moves the writer back to the old primary without loss (target).
 	Failback(context.Context, *v1.FailbackRequest) (*v1.FailbackResponse, error)
 }
@@ -457,6 +479,12 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 		connect.WithSchema(adminServiceMethods.ByName("ReverseReplicate")),
 		connect.WithHandlerOptions(opts...),
 	)
+	adminServiceScrubHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceScrubProcedure,
+		svc.Scrub,
+		connect.WithSchema(adminServiceMethods.ByName("Scrub")),
+		connect.WithHandlerOptions(opts...),
+	)
 	adminServiceFailbackHandler := connect.NewUnaryHandlerSimple(
 		AdminServiceFailbackProcedure,
 		svc.Failback,
@@ -489,6 +517,8 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 			adminServiceCancelFailoverHandler.ServeHTTP(w, r)
 		case AdminServiceReverseReplicateProcedure:
 			adminServiceReverseReplicateHandler.ServeHTTP(w, r)
+		case AdminServiceScrubProcedure:
+			adminServiceScrubHandler.ServeHTTP(w, r)
 		case AdminServiceFailbackProcedure:
 			adminServiceFailbackHandler.ServeHTTP(w, r)
 		default:
@@ -546,6 +576,10 @@ func (UnimplementedAdminServiceHandler) CancelFailover(context.Context, *v1.Canc
 
 func (UnimplementedAdminServiceHandler) ReverseReplicate(context.Context, *v1.ReverseReplicateRequest) (*v1.ReverseReplicateResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.ReverseReplicate is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) Scrub(context.Context, *v1.ScrubRequest) (*v1.ScrubResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.Scrub is not implemented"))
 }
 
 func (UnimplementedAdminServiceHandler) Failback(context.Context, *v1.FailbackRequest) (*v1.FailbackResponse, error) {
