@@ -38,13 +38,11 @@ func (n *Node) Status() Status {
 		Last: n.raft.LastIndex(), Commit: n.raft.CommitIndex(), Applied: n.catalog.Index()}
 	servers, _, _ := n.servers() // none while the node closes
 	for _, info := range n.catalog.Members() {
-		if info.State == NodeRemoved && info.Held.Shards == 0 {
-			continue
+		at := slices.IndexFunc(servers, func(s raft.Server) bool { return redoubt.NodeID(s.ID) == info.ID })
+		if info.State == NodeRemoved && info.Held.Shards == 0 && at < 0 {
+			continue // nothing is left of it
 		}
-		ns := NodeStatus{Member: info, Alive: info.State.Member() && n.Alive(info.ID)}
-		ns.Voter = slices.ContainsFunc(servers, func(s raft.Server) bool {
-			return redoubt.NodeID(s.ID) == info.ID && s.Suffrage == raft.Voter
-		})
+		ns := NodeStatus{Member: info, Alive: info.State.Member() && n.Alive(info.ID), Voter: at >= 0 && servers[at].Suffrage == raft.Voter}
 		if info.ID == n.o.ID {
 			ns.LastContact, ns.Role, ns.Applied = n.o.Now(), s.Role, s.Applied
 		} else {

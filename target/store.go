@@ -26,6 +26,7 @@ type Store struct {
 	peers   *peers
 	coders  *coders
 	repair  *repairer
+	layouts layouts
 
 	heads  *headCache
 	blocks *blockCache
@@ -90,6 +91,7 @@ func Open(o Options) (*Store, error) {
 	s.run(s.commit)
 	s.run(s.follow)
 	s.run(s.repair.loop)
+	s.run((&mover{s: s}).loop)
 	s.run(s.exchangeContacts)
 	s.run(func() { s.peers.probe(s.ctx) })
 	return s, nil
