@@ -57,16 +57,21 @@ func (n *Node) registerOnce(me NodeInfo) error {
 	}
 	var e encoder
 	announce.encode(&e)
-	err := fail("register node", string(me.ID), fmt.Errorf("no member answers: %w", redoubt.ErrUnavailable), "")
+	last := fail("register node", string(me.ID), fmt.Errorf("no member answers: %w", redoubt.ErrUnavailable), "")
 	for _, addr := range n.contacts() {
-		if _, err = n.o.Pool.Call(ctx, addr, methodAnnounce, e.b); err == nil {
+		_, err := n.o.Pool.Call(ctx, addr, methodAnnounce, e.b)
+		switch {
+		case err == nil:
 			return nil
-		}
-		if n.isServer() && errors.Is(err, redoubt.ErrNotFound) {
-			err = fmt.Errorf("%w: %w", redoubt.ErrUnavailable, errors.Unwrap(err)) // a founder, before the first leader
+		case errors.Is(err, redoubt.ErrNotFound) && n.isServer():
+			// A founder, before the first leader.
+		case !errors.Is(err, redoubt.ErrUnavailable) && ctx.Err() == nil:
+			return err // a member has judged
+		default:
+			last = err
 		}
 	}
-	return err
+	return last
 }
 
 // hasLeader waits a little for a leader: after a start there is none yet.
