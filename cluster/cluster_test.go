@@ -31,10 +31,14 @@ type site struct {
 
 // host is one node with its port.
 type host struct {
-	site  *site
-	id    redoubt.NodeID
-	dir   string
-	addr  string
+	site *site
+	id   redoubt.NodeID
+	dir  string
+	addr string
+
+	founders []Peer // nil for a node that joins
+	join     []string
+
 	cred  *pki.Credentials
 	mux   *netmux.Mux
 	rpc   *rpc.Server
@@ -72,6 +76,7 @@ func newSite(t testing.TB, n int) *site {
 		}
 	})
 	for _, h := range s.nodes {
+		h.founders = s.peers
 		h.open()
 	}
 	for _, h := range s.nodes {
@@ -161,7 +166,7 @@ func (h *host) tryOpen() (*Node, error) {
 		return h.dial(ctx, addr, netmux.ProtoPeer)
 	})
 	go func(s *rpc.Server, l net.Listener) { _ = s.Serve(l) }(h.rpc, h.mux.Listener(netmux.ProtoPeer))
-	return Open(Options{ID: h.id, Advertise: h.addr, Dir: h.dir, Bootstrap: h.site.peers, Dial: h.dial,
+	return Open(Options{ID: h.id, Advertise: h.addr, Dir: h.dir, Bootstrap: h.founders, Join: h.join, Dial: h.dial,
 		RaftListener: h.mux.Listener(netmux.ProtoRaft), RPC: h.rpc, Pool: h.pool, Timeouts: quick(),
 		Logger:  slog.New(slog.NewTextHandler(&h.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		OnFatal: func(err error) { h.fatal <- err }})

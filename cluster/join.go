@@ -102,7 +102,9 @@ func (n *Node) isServer() bool {
 	return err == nil && slices.ContainsFunc(servers, func(s raft.Server) bool { return redoubt.NodeID(s.ID) == n.o.ID })
 }
 
-// contacts are the addresses at which members may be found.
+// contacts are the addresses at which members may be found. Raft's
+// configuration is known before the catalog is: a node that restarts applies
+// its log only when a leader says how far it is committed.
 func (n *Node) contacts() []string {
 	out := slices.Clone(n.o.Join)
 	for _, p := range n.o.Bootstrap {
@@ -110,6 +112,11 @@ func (n *Node) contacts() []string {
 	}
 	for _, p := range n.catalog.Nodes() {
 		out = append(out, p.Addr)
+	}
+	if servers, _, err := n.servers(); err == nil {
+		for _, s := range servers {
+			out = append(out, string(s.Address))
+		}
 	}
 	slices.Sort(out)
 	return slices.DeleteFunc(slices.Compact(out), func(a string) bool { return a == n.o.Advertise })

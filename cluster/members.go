@@ -128,12 +128,15 @@ func (n *Node) memberDuty() {
 func (n *Node) view() view {
 	mine := n.catalog.Index()
 	knows := func(id redoubt.NodeID, index uint64) bool { return id == n.o.ID || n.health.applied(id) >= index }
-	return view{self: n.o.ID, live: n.Alive, knows: knows,
+	return view{self: n.o.ID, live: n.steady, knows: knows,
 		caughtUp: func(id redoubt.NodeID) bool { return knows(id, max(mine, catchUp)-catchUp+1) }}
 }
 
 // servers returns Raft's latest configuration and its index.
 func (n *Node) servers() ([]raft.Server, uint64, error) {
+	if n.raft == nil { // it is about to start: see fresh
+		return nil, 0, fail("read membership", string(n.o.ID), redoubt.ErrUnavailable, "")
+	}
 	f := n.raft.GetConfiguration()
 	if err := f.Error(); err != nil {
 		return nil, 0, fail("read membership", string(n.o.ID), err, "")
