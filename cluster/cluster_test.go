@@ -27,6 +27,7 @@ type site struct {
 	ca    string
 	peers []Peer
 	nodes []*host
+	times Timeouts
 }
 
 // host is one node with its port.
@@ -57,9 +58,11 @@ func quick() Timeouts {
 		Attempt: time.Second, Checkpoint: 200 * time.Millisecond, SnapshotEvery: 64}
 }
 
-func newSite(t testing.TB, n int) *site {
+func newSite(t testing.TB, n int) *site { return newSiteAt(t, n, quick()) }
+
+func newSiteAt(t testing.TB, n int, times Timeouts) *site {
 	t.Helper()
-	s := &site{t: t, ca: t.TempDir()}
+	s := &site{t: t, ca: t.TempDir(), times: times}
 	noErr(t, pki.InitCA(s.ca, "test", time.Hour))
 	for i := range n {
 		h := s.host(nodeName(i))
@@ -167,7 +170,7 @@ func (h *host) tryOpen() (*Node, error) {
 	})
 	go func(s *rpc.Server, l net.Listener) { _ = s.Serve(l) }(h.rpc, h.mux.Listener(netmux.ProtoPeer))
 	return Open(Options{ID: h.id, Advertise: h.addr, Dir: h.dir, Bootstrap: h.founders, Join: h.join, Dial: h.dial,
-		RaftListener: h.mux.Listener(netmux.ProtoRaft), RPC: h.rpc, Pool: h.pool, Timeouts: quick(),
+		RaftListener: h.mux.Listener(netmux.ProtoRaft), RPC: h.rpc, Pool: h.pool, Timeouts: h.site.times,
 		Logger:  slog.New(slog.NewTextHandler(&h.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		OnFatal: func(err error) { h.fatal <- err }})
 }

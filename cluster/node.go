@@ -47,7 +47,7 @@ func Open(o Options) (_ *Node, err error) {
 	if err := o.defaults(); err != nil {
 		return nil, err
 	}
-	n := &Node{o: o, catalog: newCatalog(), health: newHealth(o.Now)}
+	n := &Node{o: o, catalog: newCatalog(), health: newHealth(o.Now), rebalanced: o.Now()}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
