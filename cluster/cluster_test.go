@@ -27,6 +27,7 @@ type site struct {
 	ca    string
 	peers []Peer
 	nodes []*host
+	mu    sync.Mutex // for nodes: newcomers are added while others dial
 	times Timeouts
 }
 
@@ -126,7 +127,10 @@ func (h *host) dial(ctx context.Context, addr, proto string) (net.Conn, error) {
 }
 
 func (h *host) cutFrom(addr string) bool {
-	for _, other := range h.site.nodes {
+	h.site.mu.Lock()
+	nodes := h.site.nodes
+	h.site.mu.Unlock()
+	for _, other := range nodes {
 		if other.isCut() && (other == h || other.addr == addr) {
 			return true
 		}

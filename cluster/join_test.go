@@ -18,6 +18,8 @@ func (s *site) newcomer(id redoubt.NodeID) *host {
 	for _, n := range s.nodes {
 		h.join = append(h.join, n.addr)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.nodes = append(s.nodes, h)
 	return h
 }
