@@ -34,7 +34,8 @@ const (
 // view is what the leader sees of the nodes.
 type view struct {
 	self     redoubt.NodeID
-	live     func(redoubt.NodeID) bool
+	live     func(redoubt.NodeID) bool // not given up
+	there    func(redoubt.NodeID) bool // answered a moment ago: what must be sure goes by it
 	caughtUp func(redoubt.NodeID) bool
 	knows    func(id redoubt.NodeID, index uint64) bool // its catalog has this entry
 }
@@ -73,7 +74,7 @@ func nextChange(nodes []Member, servers []raft.Server, v view) change {
 // as most of the voters that stay are there.
 func leave(n Member, member bool, servers []raft.Server, v view) change {
 	switch {
-	case !member, v.live(n.ID) && !v.knows(n.ID, n.Changed), !majority(servers, n.ID, v.live):
+	case !member, v.live(n.ID) && !v.knows(n.ID, n.Changed), !majority(servers, n.ID, v.there):
 		return change{}
 	case n.ID == v.self:
 		return change{stepHandOver, n.ID, ""}
@@ -81,13 +82,13 @@ func leave(n Member, member bool, servers []raft.Server, v view) change {
 	return change{stepRemove, n.ID, ""}
 }
 
-// majority reports whether most of the voters without one node are live.
-func majority(servers []raft.Server, without redoubt.NodeID, live func(redoubt.NodeID) bool) bool {
+// majority reports whether most of the voters without one node are there.
+func majority(servers []raft.Server, without redoubt.NodeID, there func(redoubt.NodeID) bool) bool {
 	voters, up := 0, 0
 	for _, s := range servers {
 		if id := redoubt.NodeID(s.ID); s.Suffrage == raft.Voter && id != without {
 			voters++
-			if live(id) {
+			if there(id) {
 				up++
 			}
 		}
@@ -128,7 +129,7 @@ func (n *Node) memberDuty() {
 func (n *Node) view() view {
 	mine := n.catalog.Index()
 	knows := func(id redoubt.NodeID, index uint64) bool { return id == n.o.ID || n.health.applied(id) >= index }
-	return view{self: n.o.ID, live: n.steady, knows: knows,
+	return view{self: n.o.ID, live: n.steady, there: n.Alive, knows: knows,
 		caughtUp: func(id redoubt.NodeID) bool { return knows(id, max(mine, catchUp)-catchUp+1) }}
 }
 

@@ -44,7 +44,7 @@ func (n *Node) Remove(ctx context.Context, id redoubt.NodeID, force bool) error 
 		if ok && m.State != NodeInvited && m.State != NodeRemoved && n.Alive(id) {
 			return fail(op, string(id), fmt.Errorf("it is alive: %w", redoubt.ErrState), "redoubt node drain "+string(id)+" first; --force is for dead nodes")
 		}
-		if lost := n.catalog.lostWithout(id, n.steady); lost > 0 {
+		if lost := n.catalog.lostWithout(id, n.Alive); lost > 0 {
 			return fail(op, string(id), fmt.Errorf("%d segments could not be rebuilt without it: %w", lost, redoubt.ErrState),
 				"bring it or other dead nodes back, or wait until the live ones have repaired what they lack")
 		}
@@ -70,7 +70,7 @@ func (n *Node) keepsMajority(ctx context.Context, op string, id redoubt.NodeID) 
 		return err
 	}
 	for _, s := range servers {
-		if redoubt.NodeID(s.ID) == id && !majority(servers, id, n.steady) {
+		if redoubt.NodeID(s.ID) == id && !majority(servers, id, n.Alive) {
 			return fail(op, string(id), fmt.Errorf("most of the other nodes are not there: %w", redoubt.ErrState), "bring nodes back first: redoubt node list")
 		}
 	}

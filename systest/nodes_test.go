@@ -75,7 +75,13 @@ func TestNodesComeAndGo(t *testing.T) {
 		}
 		return nil
 	})
-	b.must(b.site.Call(b.ctx, t4, nil, "node", "remove", "t2", "--force"))
+	b.until(func() bool { // on a busy machine others seem away for a moment, and then it is refused
+		err := b.site.Call(b.ctx, t4, nil, "node", "remove", "t2", "--force")
+		if err != nil {
+			t.Log(err)
+		}
+		return err == nil
+	})
 	at = b.head().LSN
 	b.committed(at + 50)
 	b.must(stop())
