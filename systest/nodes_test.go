@@ -40,6 +40,18 @@ func (b *bed) healed(n, gone *site.Node) {
 	})
 }
 
+func (b *bed) seenDead(by, dead *site.Node) {
+	b.Helper()
+	b.wait(by, dead.Name+" to be seen dead", func(st *adminv1.GetStatusResponse, _ *adminv1.Group) error {
+		for _, c := range st.Cluster {
+			if c.Id == dead.Name && c.Alive {
+				return errors.New("it counts as alive")
+			}
+		}
+		return nil
+	})
+}
+
 // refused runs a command that must fail with exit code 4, a reason and a hint.
 func (b *bed) refused(n *site.Node, why string, args ...string) {
 	b.Helper()
@@ -67,14 +79,7 @@ func TestNodesComeAndGo(t *testing.T) {
 	b.refused(t1, "it is alive", "node", "remove", "t2", "--force")
 
 	t2.Kill()
-	b.wait(t1, "t2 to be seen dead", func(st *adminv1.GetStatusResponse, _ *adminv1.Group) error {
-		for _, c := range st.Cluster {
-			if c.Id == "t2" && c.Alive {
-				return errors.New("it counts as alive")
-			}
-		}
-		return nil
-	})
+	b.seenDead(t1, t2)
 	b.until(func() bool { // on a busy machine others seem away for a moment, and then it is refused
 		err := b.site.Call(b.ctx, t4, nil, "node", "remove", "t2", "--force")
 		if err != nil {
@@ -92,6 +97,7 @@ func TestNodesComeAndGo(t *testing.T) {
 	t3.Kill() // and another
 	b.judgePoint(t1, early)
 	b.judgePoint(t4, p)
+	b.seenDead(t1, t3)
 	b.refused(t1, "2 active nodes would be left", "node", "remove", "t3", "--force")
 	stop = b.background()
 	t5 := b.add(t4)
