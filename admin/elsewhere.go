@@ -94,3 +94,23 @@ func (e Elsewhere) ReverseReplicate(_ context.Context, r *adminv1.ReverseReplica
 func (e Elsewhere) Failback(_ context.Context, r *adminv1.FailbackRequest) (*adminv1.FailbackResponse, error) {
 	return nil, e.refuse("failback", r.GetGroup())
 }
+
+// AddNode refuses.
+func (e Elsewhere) AddNode(_ context.Context, r *adminv1.AddNodeRequest) (*adminv1.AddNodeResponse, error) {
+	return nil, e.refuse("add node", r.GetName())
+}
+
+// DrainNode refuses.
+func (e Elsewhere) DrainNode(_ context.Context, r *adminv1.DrainNodeRequest) (*adminv1.DrainNodeResponse, error) {
+	return nil, e.refuse("drain node", r.GetName())
+}
+
+// ReplaceNode refuses.
+func (e Elsewhere) ReplaceNode(_ context.Context, r *adminv1.ReplaceNodeRequest) (*adminv1.ReplaceNodeResponse, error) {
+	return nil, e.refuse("replace node", r.GetOld())
+}
+
+// RemoveNode refuses.
+func (e Elsewhere) RemoveNode(_ context.Context, r *adminv1.RemoveNodeRequest) (*adminv1.RemoveNodeResponse, error) {
+	return nil, e.refuse("remove node", r.GetName())
+}

@@ -33,6 +33,14 @@ const (
 	kindReverseReplicate kind = 11
 	kindSetState         kind = 12
 	kindRecordReceipt    kind = 13
+
+	kindInviteNode   kind = 40
+	kindAnnounceNode kind = 41
+	kindActivateNode kind = 42
+	kindDrainNode    kind = 43
+	kindRemoveNode   kind = 44
+	kindPlanMoves    kind = 45
+	kindFinishMoves  kind = 46
 )
 
 func (k kind) String() string {
@@ -40,7 +48,9 @@ func (k kind) String() string {
 		kindUpdateGroup: "UpdateGroup", kindCommitSegments: "CommitSegments", kindShardsStored: "ShardsStored",
 		kindSetOwner: "SetOwner", kindPromote: "Promote", kindCommitFailover: "CommitFailover",
 		kindCancelFailover: "CancelFailover", kindReverseReplicate: "ReverseReplicate", kindSetState: "SetState",
-		kindRecordReceipt: "RecordReceipt"}
+		kindRecordReceipt: "RecordReceipt", kindInviteNode: "InviteNode", kindAnnounceNode: "AnnounceNode",
+		kindActivateNode: "ActivateNode", kindDrainNode: "DrainNode", kindRemoveNode: "RemoveNode",
+		kindPlanMoves: "PlanMoves", kindFinishMoves: "FinishMoves"}
 	if int(k) < len(names) && names[k] != "" {
 		return names[k]
 	}
@@ -153,11 +163,26 @@ func decodeBody(k kind, d *decoder) (Command, bool) {
 		return SetState{Group: d.groupID(), Epoch: d.epoch(), Op: Operation(d.u8()), Now: d.i64()}, true
 	case kindRecordReceipt:
 		return RecordReceipt{Group: d.groupID(), Receipt: d.receiptValue()}, true
+	case kindInviteNode:
+		return InviteNode{ID: d.nodeID()}, true
+	case kindAnnounceNode:
+		return AnnounceNode{Node: d.node(), Domain: d.str(maxName, "domain")}, true
+	case kindActivateNode:
+		return ActivateNode{ID: d.nodeID()}, true
+	case kindDrainNode:
+		return DrainNode{ID: d.nodeID(), Successor: d.nodeID(), Leave: d.bool(), Cancel: d.bool()}, true
+	case kindRemoveNode:
+		return RemoveNode{ID: d.nodeID(), Force: d.bool()}, true
+	case kindPlanMoves:
+		return decodePlanMoves(d), true
+	case kindFinishMoves:
+		return decodeFinishMoves(d), true
 	}
 	return nil, false
 }
 
 func (d *decoder) groupID() redoubt.GroupID { return redoubt.GroupID(d.str(maxName, "group")) }
+func (d *decoder) nodeID() redoubt.NodeID   { return redoubt.NodeID(d.str(maxName, "node")) }
 func (d *decoder) epoch() redoubt.Epoch     { return redoubt.Epoch(d.uvar()) }
 
 func (d *decoder) receiptValue() Receipt {

@@ -116,6 +116,10 @@ func (s *state) load(typ uint8, d *decoder) {
 		s.loadSegments(d)
 	case recClient:
 		s.loadClient(d)
+	case recMember:
+		s.loadMember(d)
+	case recMoves:
+		s.loadMoves(d)
 	default:
 		d.bad(fmt.Sprintf("unknown record type %d", typ))
 	}
@@ -160,7 +164,7 @@ func (s *state) loadSegments(d *decoder) {
 			return
 		}
 		last = r.last
-		h.add(r, s.gen)
+		s.append(h, r)
 	}
 }
 

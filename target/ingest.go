@@ -49,11 +49,7 @@ func (s *Store) store(ctx context.Context, it *item) error {
 	if err != nil {
 		return err
 	}
-	var all []redoubt.NodeID
-	for _, n := range s.catalog.Nodes() {
-		all = append(all, n.ID)
-	}
-	if it.seg.Nodes, err = place(all, s.peers.up, it.seg.Ordinal, k+m); err != nil {
+	if it.seg.Nodes, err = s.layouts.place(s.catalog.Nodes(), s.peers.up, it.seg.Ordinal, k+m, m); err != nil {
 		return err
 	}
 	pause := 100 * time.Millisecond

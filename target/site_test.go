@@ -39,10 +39,15 @@ type site struct {
 
 // host is one node.
 type host struct {
-	site  *site
-	id    redoubt.NodeID
-	dir   string
-	addr  string
+	site *site
+	id   redoubt.NodeID
+	dir  string
+	addr string
+
+	founders *[]cluster.Peer // empty for a node that joined later
+	join     []string
+	domain   string
+
 	cred  *pki.Credentials
 	mux   *netmux.Mux
 	rpc   *rpc.Server
@@ -66,13 +71,9 @@ func newSiteWith(t *testing.T, n int, set func(*Options)) *site {
 	s := &site{t: t, ca: t.TempDir(), set: set}
 	noErr(t, pki.InitCA(s.ca, "test", time.Hour))
 	for i := range n {
-		h := &host{site: s, id: redoubt.NodeID("n" + strconv.Itoa(i+1))}
-		h.dir = filepath.Join(t.TempDir(), string(h.id))
-		noErr(t, os.MkdirAll(h.dir, 0o700))
-		h.cred = s.issue(pki.Identity{Role: pki.RoleTarget, Name: string(h.id)})
-		h.listen("127.0.0.1:0")
+		h := s.host(redoubt.NodeID("n" + strconv.Itoa(i+1)))
 		s.peers = append(s.peers, cluster.Peer{ID: h.id, Addr: h.addr})
-		s.nodes = append(s.nodes, h)
+		h.founders = &s.peers
 	}
 	t.Cleanup(func() {
 		for _, h := range s.nodes {
@@ -91,6 +92,17 @@ func newSiteWith(t *testing.T, n int, set func(*Options)) *site {
 		return true
 	})
 	return s
+}
+
+// host makes a node that listens and has not started.
+func (s *site) host(id redoubt.NodeID) *host {
+	s.t.Helper()
+	h := &host{site: s, id: id, founders: &[]cluster.Peer{}, dir: filepath.Join(s.t.TempDir(), string(id))}
+	noErr(s.t, os.MkdirAll(h.dir, 0o700))
+	h.cred = s.issue(pki.Identity{Role: pki.RoleTarget, Name: string(id)})
+	h.listen("127.0.0.1:0")
+	s.nodes = append(s.nodes, h)
+	return h
 }
 
 func (s *site) issue(id pki.Identity) *pki.Credentials {
@@ -120,9 +132,9 @@ func (h *host) open() {
 	h.rpc = rpc.NewServer(log)
 	h.pool = rpc.NewPool(func(ctx context.Context, addr string) (net.Conn, error) { return dial(ctx, addr, netmux.ProtoPeer) })
 	var err error
-	h.node, err = cluster.Open(cluster.Options{ID: h.id, Advertise: h.addr, Dir: filepath.Join(h.dir, "raft"), Bootstrap: h.site.peers, Dial: dial,
+	h.node, err = cluster.Open(cluster.Options{ID: h.id, Advertise: h.addr, Dir: filepath.Join(h.dir, "raft"), Bootstrap: *h.founders, Join: h.join, Domain: h.domain, Dial: dial,
 		RaftListener: h.mux.Listener(netmux.ProtoRaft, pki.RoleTarget), RPC: h.rpc, Pool: h.pool, Logger: log,
-		Timeouts: cluster.Timeouts{Heartbeat: 500 * time.Millisecond, Owner: time.Second, Ping: 100 * time.Millisecond}})
+		Timeouts: cluster.Timeouts{Heartbeat: 500 * time.Millisecond, Owner: time.Second, Ping: 100 * time.Millisecond, Rebalance: time.Second}})
 	noErr(t, err)
 	o := Options{Node: h.node, Dir: h.dir, FS: vfs.OS, RPC: h.rpc, Pool: h.pool, Logger: log, CacheBytes: 4 << 20, HeadBytes: 1 << 20,
 		LogFileSize: 4 << 20, Tick: 50 * time.Millisecond, RepairBytes: 1 << 30, ScrubBytes: -1}

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/cluster"
 	"github.com/redoubt-dr/redoubt/internal/vfs"
 	"github.com/redoubt-dr/redoubt/target/cache"
 	"github.com/redoubt-dr/redoubt/target/index"
@@ -14,7 +15,7 @@ import (
 )
 
 type counters struct {
-	segments, degraded, bytesIn, decodes, rotten, repaired, repairedBytes, ingested atomic.Uint64
+	segments, degraded, bytesIn, decodes, rotten, repaired, repairedBytes, ingested, moved, movedBytes atomic.Uint64
 }
 
 // Stats are figures of a node's Store since it was opened.
@@ -28,6 +29,8 @@ type Stats struct {
 	Repaired      uint64 // shards that this node rebuilt
 	RepairedBytes uint64
 	Repair        RepairStats
+	Moved         uint64 // shards that this node took over from another
+	MovedBytes    uint64
 	Down          []redoubt.NodeID // nodes that do not answer this node
 	Log           segment.Stats
 	Index         index.Stats
@@ -39,6 +42,7 @@ type Stats struct {
 func (s *Store) Stats() Stats {
 	st := Stats{Segments: s.counter.segments.Load(), Degraded: s.counter.degraded.Load(), BytesIn: s.counter.bytesIn.Load(), Decodes: s.counter.decodes.Load(),
 		Rotten: s.counter.rotten.Load(), Repaired: s.counter.repaired.Load(), RepairedBytes: s.counter.repairedBytes.Load(),
+		Moved: s.counter.moved.Load(), MovedBytes: s.counter.movedBytes.Load(),
 		Repair: s.repair.stats(), Log: s.log.Stats(), Index: s.idx.Stats(), Blocks: s.blocks.Stats(), Heads: s.heads.Stats()}
 	s.mu.Lock()
 	st.Streams = len(s.streams)
@@ -52,40 +56,14 @@ func (s *Store) Stats() Stats {
 }
 
 // Redundancy says how well a group's history is stored, over all epochs.
-type Redundancy struct {
-	Segments uint64 // committed
-	Degraded uint64 // of these, without all of their shards
-	Bare     uint64 // of these, with no shard to lose
-	Bytes    uint64 // of all shards on all nodes
-}
+type Redundancy = cluster.Redundancy
 
-// Redundancy counts the group's segments.
+// Redundancy returns what the catalog has counted.
 func (s *Store) Redundancy(id redoubt.GroupID) (r Redundancy, err error) {
-	g, err := s.group(id)
-	if err != nil {
+	if _, err := s.group(id); err != nil {
 		return r, err
 	}
-	for _, f := range g.Lineage {
-		for from := uint64(0); ; {
-			segs := s.catalog.Segments(id, f.Epoch, from, 1024)
-			if len(segs) == 0 {
-				break
-			}
-			for i := range segs {
-				stored := ones(segs[i].Stored)
-				r.Segments++
-				r.Bytes += uint64(stored) * uint64(segs[i].ShardSize)
-				if stored < int(segs[i].K)+int(segs[i].M) {
-					r.Degraded++
-				}
-				if stored <= int(segs[i].K) && segs[i].M > 0 {
-					r.Bare++
-				}
-			}
-			from += uint64(len(segs))
-		}
-	}
-	return r, nil
+	return s.catalog.Redundancy(id), nil
 }
 
 // Report is what Verify found in a node's folder.

@@ -27,6 +27,7 @@ type Store struct {
 	coders  *coders
 	repair  *repairer
 	scrub   *scrubber
+	layouts layouts
 
 	heads  *headCache
 	blocks *blockCache
@@ -95,6 +96,7 @@ func Open(o Options) (*Store, error) {
 	s.run(s.repair.loop)
 	s.run(func() { s.repair.measure(s.ctx) })
 	s.run(s.scrub.loop)
+	s.run((&mover{s: s}).loop)
 	s.run(s.exchangeContacts)
 	s.run(func() { s.peers.probe(s.ctx) })
 	return s, nil

@@ -26,6 +26,9 @@ type site struct {
 	tests map[string]*adminv1.Export
 	polls int
 	looks int // at the group live
+
+	added, leaves bool // node t4, node t3
+	gone          int  // looks at node t3 since it is to go
 }
 
 func newSite() *site {
@@ -113,11 +116,7 @@ func (s *site) GetStatus(_ context.Context, r *adminv1.GetStatusRequest) (*admin
 		Healing: fakeHealing(),
 		Node:    &adminv1.NodeInfo{Name: "t1", Roles: []string{"target"}, Version: "v0.1.0", Started: ago(76 * time.Hour), Now: ago(0), Advertise: "t1:7700"},
 		Groups:  []*adminv1.Group{g},
-		Cluster: []*adminv1.ClusterNode{
-			{Id: "t1", Address: "t1:7700", Alive: true, Self: true, Role: "follower", RaftIndex: 812},
-			{Id: "t2", Address: "t2:7700", Alive: true, Leader: true, Role: "leader", RaftIndex: 812, LastContact: ago(300 * time.Millisecond), Groups: []string{"db"}},
-			{Id: "t3", Address: "t3:7700", LastContact: ago(90 * time.Second)},
-		},
+		Cluster: s.cluster(),
 	}, nil
 }
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
@@ -89,22 +88,6 @@ func (s *service) redundancy(g cluster.Group) *adminv1.Redundancy {
 		s.node.log.Warn("the redundancy of a group could not be counted", "group", string(g.ID), "err", err)
 	}
 	return &adminv1.Redundancy{Data: uint32(g.K), Parity: uint32(g.M), Segments: r.Segments, DegradedSegments: r.Degraded, BareSegments: r.Bare, StoredBytes: r.Bytes}
-}
-
-func (s *service) clusterNodes() []*adminv1.ClusterNode {
-	owned := map[redoubt.NodeID][]string{}
-	for _, g := range s.target.node.Catalog().Groups() {
-		owned[g.Owner] = append(owned[g.Owner], string(g.ID))
-	}
-	var out []*adminv1.ClusterNode
-	st := s.target.node.Status()
-	for _, n := range st.Nodes {
-		out = append(out, &adminv1.ClusterNode{
-			Id: string(n.ID), Address: n.Addr, Alive: n.Alive, Leader: n.ID == st.Leader, LastContact: stamp(n.LastContact),
-			RaftIndex: n.Applied, Groups: owned[n.ID], Self: n.ID == redoubt.NodeID(s.node.cfg.Name), Role: strings.ToLower(n.Role),
-		})
-	}
-	return out
 }
 
 func (s *service) targetExports(want redoubt.GroupID) []*adminv1.Export {

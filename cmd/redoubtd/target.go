@@ -51,7 +51,7 @@ func openTarget(n *node) (t *targetRole, err error) {
 		peers = append(peers, cluster.Peer{ID: b.Name, Addr: b.Address})
 	}
 	t.node, err = cluster.Open(cluster.Options{
-		ID: id, Advertise: n.cfg.Advertise, Dir: filepath.Join(n.cfg.DataDir, "cluster"), Bootstrap: peers,
+		ID: id, Advertise: n.cfg.Advertise, Dir: filepath.Join(n.cfg.DataDir, "cluster"), Bootstrap: peers, Join: c.Join, Domain: c.Domain,
 		Dial: func(ctx context.Context, addr, proto string) (net.Conn, error) {
 			return netmux.Dial(ctx, addr, proto, n.cred, pki.RoleTarget)
 		},

@@ -83,7 +83,9 @@ type Disk struct {
 
 // Target makes the daemon a master target.
 type Target struct {
-	Bootstrap    []Node   `yaml:"bootstrap"`     // all nodes of the new cluster; the same list on each
+	Bootstrap    []Node   `yaml:"bootstrap"`     // all nodes of a new cluster; the same list on each
+	Join         []string `yaml:"join"`          // HOST:PORT of members of the cluster that invited this node; instead of Bootstrap
+	Domain       string   `yaml:"domain"`        // what fails together with this node; may be empty
 	OwnerTimeout Duration `yaml:"owner_timeout"` // a silent owner is replaced after it
 	Cache        Size     `yaml:"cache"`         // bound on the memory for shards and index
 	Scrub        Scrub    `yaml:"scrub"`

@@ -84,6 +84,15 @@ const (
 	AdminServiceScrubProcedure = "/redoubt.admin.v1.AdminService/Scrub"
 	// AdminServiceFailbackProcedure is the fully-qualified name of the AdminService's Failback RPC.
 	AdminServiceFailbackProcedure = "/redoubt.admin.v1.AdminService/Failback"
+	// AdminServiceAddNodeProcedure is the fully-qualified name of the AdminService's AddNode RPC.
+	AdminServiceAddNodeProcedure = "/redoubt.admin.v1.AdminService/AddNode"
+	// AdminServiceDrainNodeProcedure is the fully-qualified name of the AdminService's DrainNode RPC.
+	AdminServiceDrainNodeProcedure = "/redoubt.admin.v1.AdminService/DrainNode"
+	// AdminServiceReplaceNodeProcedure is the fully-qualified name of the AdminService's ReplaceNode
+	// RPC.
+	AdminServiceReplaceNodeProcedure = "/redoubt.admin.v1.AdminService/ReplaceNode"
+	// AdminServiceRemoveNodeProcedure is the fully-qualified name of the AdminService's RemoveNode RPC.
+	AdminServiceRemoveNodeProcedure = "/redoubt.admin.v1.AdminService/RemoveNode"
 )
 
 // AdminServiceClient is a client for the redoubt.admin.v1.AdminService service.
@@ -116,6 +125,14 @@ type AdminServiceClient interface {
 	Scrub(context.Context, *v1.ScrubRequest) (*v1.ScrubResponse, error)
 	// Failback moves the writer back to the old primary without loss (target).
 	Failback(context.Context, *v1.FailbackRequest) (*v1.FailbackResponse, error)
+	// AddNode lets a new node join.
+	AddNode(context.Context, *v1.AddNodeRequest) (*v1.AddNodeResponse, error)
+	// DrainNode has a node's shards and groups move to the others.
+	DrainNode(context.Context, *v1.DrainNodeRequest) (*v1.DrainNodeResponse, error)
+	// ReplaceNode has a node's shards move to another, and removes it at the end.
+	ReplaceNode(context.Context, *v1.ReplaceNodeRequest) (*v1.ReplaceNodeResponse, error)
+	// RemoveNode takes a node out of the cluster for good.
+	RemoveNode(context.Context, *v1.RemoveNodeRequest) (*v1.RemoveNodeResponse, error)
 }
 
 // NewAdminServiceClient constructs a client for the redoubt.admin.v1.AdminService service. By
@@ -217,6 +234,30 @@ func NewAdminServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(adminServiceMethods.ByName("Failback")),
 			connect.WithClientOptions(opts...),
 		),
+		addNode: connect.NewClient[v1.AddNodeRequest, v1.AddNodeResponse](
+			httpClient,
+			baseURL+AdminServiceAddNodeProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("AddNode")),
+			connect.WithClientOptions(opts...),
+		),
+		drainNode: connect.NewClient[v1.DrainNodeRequest, v1.DrainNodeResponse](
+			httpClient,
+			baseURL+AdminServiceDrainNodeProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("DrainNode")),
+			connect.WithClientOptions(opts...),
+		),
+		replaceNode: connect.NewClient[v1.ReplaceNodeRequest, v1.ReplaceNodeResponse](
+			httpClient,
+			baseURL+AdminServiceReplaceNodeProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("ReplaceNode")),
+			connect.WithClientOptions(opts...),
+		),
+		removeNode: connect.NewClient[v1.RemoveNodeRequest, v1.RemoveNodeResponse](
+			httpClient,
+			baseURL+AdminServiceRemoveNodeProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("RemoveNode")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -236,6 +277,10 @@ type adminServiceClient struct {
 	reverseReplicate    *connect.Client[v1.ReverseReplicateRequest, v1.ReverseReplicateResponse]
 	scrub               *connect.Client[v1.ScrubRequest, v1.ScrubResponse]
 	failback            *connect.Client[v1.FailbackRequest, v1.FailbackResponse]
+	addNode             *connect.Client[v1.AddNodeRequest, v1.AddNodeResponse]
+	drainNode           *connect.Client[v1.DrainNodeRequest, v1.DrainNodeResponse]
+	replaceNode         *connect.Client[v1.ReplaceNodeRequest, v1.ReplaceNodeResponse]
+	removeNode          *connect.Client[v1.RemoveNodeRequest, v1.RemoveNodeResponse]
 }
 
 // GetStatus calls redoubt.admin.v1.AdminService.GetStatus.
@@ -364,6 +409,42 @@ func (c *adminServiceClient) Failback(ctx context.Context, req *v1.FailbackReque
 	return nil, err
 }
 
+// AddNode calls redoubt.admin.v1.AdminService.AddNode.
+func (c *adminServiceClient) AddNode(ctx context.Context, req *v1.AddNodeRequest) (*v1.AddNodeResponse, error) {
+	response, err := c.addNode.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// DrainNode calls redoubt.admin.v1.AdminService.DrainNode.
+func (c *adminServiceClient) DrainNode(ctx context.Context, req *v1.DrainNodeRequest) (*v1.DrainNodeResponse, error) {
+	response, err := c.drainNode.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// ReplaceNode calls redoubt.admin.v1.AdminService.ReplaceNode.
+func (c *adminServiceClient) ReplaceNode(ctx context.Context, req *v1.ReplaceNodeRequest) (*v1.ReplaceNodeResponse, error) {
+	response, err := c.replaceNode.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// RemoveNode calls redoubt.admin.v1.AdminService.RemoveNode.
+func (c *adminServiceClient) RemoveNode(ctx context.Context, req *v1.RemoveNodeRequest) (*v1.RemoveNodeResponse, error) {
+	response, err := c.removeNode.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // AdminServiceHandler is an implementation of the redoubt.admin.v1.AdminService service.
 type AdminServiceHandler interface {
 	// GetStatus returns what the node knows: itself, its groups, the cluster.
@@ -394,6 +475,14 @@ type AdminServiceHandler interface {
 	Scrub(context.Context, *v1.ScrubRequest) (*v1.ScrubResponse, error)
 	// Failback moves the writer back to the old primary without loss (target).
 	Failback(context.Context, *v1.FailbackRequest) (*v1.FailbackResponse, error)
+	// AddNode lets a new node join.
+	AddNode(context.Context, *v1.AddNodeRequest) (*v1.AddNodeResponse, error)
+	// DrainNode has a node's shards and groups move to the others.
+	DrainNode(context.Context, *v1.DrainNodeRequest) (*v1.DrainNodeResponse, error)
+	// ReplaceNode has a node's shards move to another, and removes it at the end.
+	ReplaceNode(context.Context, *v1.ReplaceNodeRequest) (*v1.ReplaceNodeResponse, error)
+	// RemoveNode takes a node out of the cluster for good.
+	RemoveNode(context.Context, *v1.RemoveNodeRequest) (*v1.RemoveNodeResponse, error)
 }
 
 // NewAdminServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -491,6 +580,30 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 		connect.WithSchema(adminServiceMethods.ByName("Failback")),
 		connect.WithHandlerOptions(opts...),
 	)
+	adminServiceAddNodeHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceAddNodeProcedure,
+		svc.AddNode,
+		connect.WithSchema(adminServiceMethods.ByName("AddNode")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceDrainNodeHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceDrainNodeProcedure,
+		svc.DrainNode,
+		connect.WithSchema(adminServiceMethods.ByName("DrainNode")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceReplaceNodeHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceReplaceNodeProcedure,
+		svc.ReplaceNode,
+		connect.WithSchema(adminServiceMethods.ByName("ReplaceNode")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceRemoveNodeHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceRemoveNodeProcedure,
+		svc.RemoveNode,
+		connect.WithSchema(adminServiceMethods.ByName("RemoveNode")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/redoubt.admin.v1.AdminService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case AdminServiceGetStatusProcedure:
@@ -521,6 +634,14 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 			adminServiceScrubHandler.ServeHTTP(w, r)
 		case AdminServiceFailbackProcedure:
 			adminServiceFailbackHandler.ServeHTTP(w, r)
+		case AdminServiceAddNodeProcedure:
+			adminServiceAddNodeHandler.ServeHTTP(w, r)
+		case AdminServiceDrainNodeProcedure:
+			adminServiceDrainNodeHandler.ServeHTTP(w, r)
+		case AdminServiceReplaceNodeProcedure:
+			adminServiceReplaceNodeHandler.ServeHTTP(w, r)
+		case AdminServiceRemoveNodeProcedure:
+			adminServiceRemoveNodeHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -584,4 +705,20 @@ func (UnimplementedAdminServiceHandler) Scrub(context.Context, *v1.ScrubRequest)
 
 func (UnimplementedAdminServiceHandler) Failback(context.Context, *v1.FailbackRequest) (*v1.FailbackResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.Failback is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) AddNode(context.Context, *v1.AddNodeRequest) (*v1.AddNodeResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.AddNode is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) DrainNode(context.Context, *v1.DrainNodeRequest) (*v1.DrainNodeResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.DrainNode is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) ReplaceNode(context.Context, *v1.ReplaceNodeRequest) (*v1.ReplaceNodeResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.ReplaceNode is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) RemoveNode(context.Context, *v1.RemoveNodeRequest) (*v1.RemoveNodeResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.RemoveNode is not implemented"))
 }
