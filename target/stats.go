@@ -13,7 +13,7 @@ import (
 )
 
 type counters struct {
-	segments, degraded, bytesIn, decodes, rotten, repaired, repairedBytes atomic.Uint64
+	segments, degraded, bytesIn, decodes, rotten, repaired, repairedBytes, ahead atomic.Uint64
 }
 
 // Stats are figures of a node's Store since it was opened.
@@ -23,6 +23,7 @@ type Stats struct {
 	Degraded      uint64 // of these, without all of their shards at first
 	BytesIn       uint64 // encoded bytes of deltas received
 	Decodes       uint64 // reads that had to compute a shard
+	Ahead         uint64 // stretches of up to 1 MiB that were read ahead of sequential readers
 	Rotten        uint64 // shards of this node found rotten
 	Repaired      uint64 // shards that this node rebuilt
 	RepairedBytes uint64
@@ -36,7 +37,7 @@ type Stats struct {
 // Stats returns the present figures.
 func (s *Store) Stats() Stats {
 	st := Stats{Segments: s.counter.segments.Load(), Degraded: s.counter.degraded.Load(), BytesIn: s.counter.bytesIn.Load(), Decodes: s.counter.decodes.Load(),
-		Rotten: s.counter.rotten.Load(), Repaired: s.counter.repaired.Load(), RepairedBytes: s.counter.repairedBytes.Load(),
+		Ahead: s.counter.ahead.Load(), Rotten: s.counter.rotten.Load(), Repaired: s.counter.repaired.Load(), RepairedBytes: s.counter.repairedBytes.Load(),
 		Log: s.log.Stats(), Index: s.idx.Stats(), Blocks: s.blocks.Stats(), Heads: s.heads.Stats()}
 	s.mu.Lock()
 	st.Streams = len(s.streams)

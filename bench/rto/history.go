@@ -40,7 +40,7 @@ func newHistory(segments, size uint64) *history {
 func big(ordinal uint64) bool { return ordinal%bigEvery == 0 }
 
 func (h *history) time(ordinal uint64) int64 {
-	return h.start + int64(ordinal)*int64(generated/2)/int64(h.segments)
+	return h.start + int64(ordinal)*(int64(generated/2)/int64(h.segments))
 }
 
 func lastLSN(ordinal uint64) redoubt.LSN { return redoubt.LSN((ordinal + 1) * perDelta) }

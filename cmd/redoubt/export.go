@@ -20,7 +20,25 @@ func exportCommand(a *app) *cobra.Command {
 			return a.show(r, func(w io.Writer) { printExports(w, r.Exports) })
 		}),
 	}
-	return parent("export", "points that are open as disks", list)
+	var x exportTo
+	c := parent("export", "points that are open as disks, and points written into files", list)
+	c.Use = "export --to FILE GROUP/DISK"
+	c.Long = `With --to, writes a disk as it was at a point into an image file of this host. All
+data is verified against the checksums that were made where it was written, and again where it
+arrives. FILE.partial becomes FILE when it is whole and durable.`
+	x.flags(c)
+	c.RunE = a.runE(func(c *cobra.Command, given []string) error {
+		if x.to == "" {
+			a.started = false // an error is one of usage
+			return needsSubcommand(c, given)
+		}
+		if err := args("GROUP/DISK")(c, given); err != nil {
+			a.started = false
+			return err
+		}
+		return x.run(c.Context(), a, given[0])
+	})
+	return c
 }
 
 func printExports(w io.Writer, xs []*adminv1.Export) {

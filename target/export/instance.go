@@ -70,8 +70,8 @@ func (d viewDisk) ReadAt(p []byte, off uint64) error { return d.view.ReadAt(d.di
 
 // openInstance opens spec in dir over view, which it owns from then on, and
 // serves its disks on socket.
-func openInstance(spec Spec, dir, socket string, view *target.View, journalMax int64, log *slog.Logger) (in *Instance, err error) {
-	in = &Instance{Spec: spec, Socket: socket, dir: dir, view: view}
+func openInstance(spec Spec, dir, socket string, view *target.View, journalMax int64, log *slog.Logger) (_ *Instance, err error) {
+	in := &Instance{Spec: spec, Socket: socket, dir: dir, view: view}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, in.close())

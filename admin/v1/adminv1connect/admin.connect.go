@@ -80,6 +80,8 @@ const (
 	// AdminServiceReverseReplicateProcedure is the fully-qualified name of the AdminService's
 	// ReverseReplicate RPC.
 	AdminServiceReverseReplicateProcedure = "/redoubt.admin.v1.AdminService/ReverseReplicate"
+	// AdminServiceReadPointProcedure is the fully-qualified name of the AdminService's ReadPoint RPC.
+	AdminServiceReadPointProcedure = "/redoubt.admin.v1.AdminService/ReadPoint"
 	// AdminServiceFailbackProcedure is the fully-qualified name of the AdminService's Failback RPC.
 	AdminServiceFailbackProcedure = "/redoubt.admin.v1.AdminService/Failback"
 )
@@ -110,6 +112,9 @@ type AdminServiceClient interface {
 	CancelFailover(context.Context, *v1.CancelFailoverRequest) (*v1.CancelFailoverResponse, error)
 	// ReverseReplicate ships to the old primary what differs, and follows (target).
 	ReverseReplicate(context.Context, *v1.ReverseReplicateRequest) (*v1.ReverseReplicateResponse, error)
+	// ReadPoint streams a disk as it was at a point (target). It changes nothing,
+	// but it gives all data away: the role viewer may not call it.
+	ReadPoint(context.Context, *v1.ReadPointRequest) (*connect.ServerStreamForClient[v1.ReadPointResponse], error)
 	// Failback moves the writer back to the old primary without loss (target).
 	Failback(context.Context, *v1.FailbackRequest) (*v1.FailbackResponse, error)
 }
@@ -201,6 +206,12 @@ func NewAdminServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(adminServiceMethods.ByName("ReverseReplicate")),
 			connect.WithClientOptions(opts...),
 		),
+		readPoint: connect.NewClient[v1.ReadPointRequest, v1.ReadPointResponse](
+			httpClient,
+			baseURL+AdminServiceReadPointProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("ReadPoint")),
+			connect.WithClientOptions(opts...),
+		),
 		failback: connect.NewClient[v1.FailbackRequest, v1.FailbackResponse](
 			httpClient,
 			baseURL+AdminServiceFailbackProcedure,
@@ -224,6 +235,7 @@ type adminServiceClient struct {
 	commitFailover      *connect.Client[v1.CommitFailoverRequest, v1.CommitFailoverResponse]
 	cancelFailover      *connect.Client[v1.CancelFailoverRequest, v1.CancelFailoverResponse]
 	reverseReplicate    *connect.Client[v1.ReverseReplicateRequest, v1.ReverseReplicateResponse]
+	readPoint           *connect.Client[v1.ReadPointRequest, v1.ReadPointResponse]
 	failback            *connect.Client[v1.FailbackRequest, v1.FailbackResponse]
 }
 
@@ -335,6 +347,11 @@ func (c *adminServiceClient) ReverseReplicate(ctx context.Context, req *v1.Rever
 	return nil, err
 }
 
+// ReadPoint calls redoubt.admin.v1.AdminService.ReadPoint.
+func (c *adminServiceClient) ReadPoint(ctx context.Context, req *v1.ReadPointRequest) (*connect.ServerStreamForClient[v1.ReadPointResponse], error) {
+	return c.readPoint.CallServerStream(ctx, connect.NewRequest(req))
+}
+
 // Failback calls redoubt.admin.v1.AdminService.Failback.
 func (c *adminServiceClient) Failback(ctx context.Context, req *v1.FailbackRequest) (*v1.FailbackResponse, error) {
 	response, err := c.failback.CallUnary(ctx, connect.NewRequest(req))
@@ -370,6 +387,9 @@ type AdminServiceHandler interface {
 	CancelFailover(context.Context, *v1.CancelFailoverRequest) (*v1.CancelFailoverResponse, error)
 	// ReverseReplicate ships to the old primary what differs, and follows (target).
 	ReverseReplicate(context.Context, *v1.ReverseReplicateRequest) (*v1.ReverseReplicateResponse, error)
+	// ReadPoint streams a disk as it was at a point (target). It changes nothing,
+	// but it gives all data away: the role viewer may not call it.
+	ReadPoint(context.Context, *v1.ReadPointRequest, *connect.ServerStream[v1.ReadPointResponse]) error
 	// Failback moves the writer back to the old primary without loss (target).
 	Failback(context.Context, *v1.FailbackRequest) (*v1.FailbackResponse, error)
 }
@@ -457,6 +477,12 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 		connect.WithSchema(adminServiceMethods.ByName("ReverseReplicate")),
 		connect.WithHandlerOptions(opts...),
 	)
+	adminServiceReadPointHandler := connect.NewServerStreamHandlerSimple(
+		AdminServiceReadPointProcedure,
+		svc.ReadPoint,
+		connect.WithSchema(adminServiceMethods.ByName("ReadPoint")),
+		connect.WithHandlerOptions(opts...),
+	)
 	adminServiceFailbackHandler := connect.NewUnaryHandlerSimple(
 		AdminServiceFailbackProcedure,
 		svc.Failback,
@@ -489,6 +515,8 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 			adminServiceCancelFailoverHandler.ServeHTTP(w, r)
 		case AdminServiceReverseReplicateProcedure:
 			adminServiceReverseReplicateHandler.ServeHTTP(w, r)
+		case AdminServiceReadPointProcedure:
+			adminServiceReadPointHandler.ServeHTTP(w, r)
 		case AdminServiceFailbackProcedure:
 			adminServiceFailbackHandler.ServeHTTP(w, r)
 		default:
@@ -546,6 +574,10 @@ func (UnimplementedAdminServiceHandler) CancelFailover(context.Context, *v1.Canc
 
 func (UnimplementedAdminServiceHandler) ReverseReplicate(context.Context, *v1.ReverseReplicateRequest) (*v1.ReverseReplicateResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.ReverseReplicate is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) ReadPoint(context.Context, *v1.ReadPointRequest, *connect.ServerStream[v1.ReadPointResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.ReadPoint is not implemented"))
 }
 
 func (UnimplementedAdminServiceHandler) Failback(context.Context, *v1.FailbackRequest) (*v1.FailbackResponse, error) {
