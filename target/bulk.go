@@ -110,6 +110,28 @@ func (s *Store) fetch(ctx context.Context, st *stretch) ([]*rawBlock, error) {
 	return out, nil
 }
 
+// ReadThrough is ReadAt with few large fetches and past the cache: for those
+// who read everything once.
+func (v *View) ReadThrough(d redoubt.DiskID, p []byte, off uint64) error {
+	disk, err := v.disk(d)
+	if err != nil {
+		return err
+	}
+	e := redoubt.Extent{Off: off, Len: uint64(len(p))}
+	if !e.Within(disk.Size) {
+		return &redoubt.Error{Op: "read disk", Object: disk.Name, Err: fmt.Errorf("%s of %d bytes: %w", e, disk.Size, redoubt.ErrOutOfRange)}
+	}
+	ctx, cancel, err := v.begin()
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	if err := v.readBulk(ctx, d, p, off); err != nil {
+		return &redoubt.Error{Op: "read point " + v.pos.String() + " disk", Object: disk.Name, Err: err}
+	}
+	return nil
+}
+
 // readBulk fills p like ReadAt, with few large fetches and without the cache.
 func (v *View) readBulk(ctx context.Context, d redoubt.DiskID, p []byte, off uint64) error {
 	pieces, err := v.prefix.Lookup(ctx, d, redoubt.Extent{Off: off, Len: uint64(len(p))})

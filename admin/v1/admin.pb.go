@@ -2904,7 +2904,8 @@ type Export struct {
 	Disks         []*Disk                `protobuf:"bytes,7,rep,name=disks,proto3" json:"disks,omitempty"`
 	Node          string                 `protobuf:"bytes,8,opt,name=node,proto3" json:"node,omitempty"`
 	Created       *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=created,proto3" json:"created,omitempty"`
-	OverlayBytes  uint64                 `protobuf:"varint,10,opt,name=overlay_bytes,json=overlayBytes,proto3" json:"overlay_bytes,omitempty"` // written since it was opened
+	OverlayBytes  uint64                 `protobuf:"varint,10,opt,name=overlay_bytes,json=overlayBytes,proto3" json:"overlay_bytes,omitempty"` // written since it was opened, and hydrated
+	Hydration     *Hydration             `protobuf:"bytes,11,opt,name=hydration,proto3" json:"hydration,omitempty"`                            // unset if the point is not copied to the node
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3009,6 +3010,90 @@ func (x *Export) GetOverlayBytes() uint64 {
 	return 0
 }
 
+func (x *Export) GetHydration() *Hydration {
+	if x != nil {
+		return x.Hydration
+	}
+	return nil
+}
+
+// Hydration is the copy of an exported point to the exporting node.
+type Hydration struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	DoneBytes     uint64                 `protobuf:"varint,1,opt,name=done_bytes,json=doneBytes,proto3" json:"done_bytes,omitempty"` // of the disks: zeros and what was written there included
+	TotalBytes    uint64                 `protobuf:"varint,2,opt,name=total_bytes,json=totalBytes,proto3" json:"total_bytes,omitempty"`
+	Complete      bool                   `protobuf:"varint,3,opt,name=complete,proto3" json:"complete,omitempty"` // reads need no other node
+	Error         string                 `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`        // why it does not go on at present; it is tried again
+	Hint          string                 `protobuf:"bytes,5,opt,name=hint,proto3" json:"hint,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Hydration) Reset() {
+	*x = Hydration{}
+	mi := &file_admin_v1_admin_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Hydration) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Hydration) ProtoMessage() {}
+
+func (x *Hydration) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_v1_admin_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Hydration.ProtoReflect.Descriptor instead.
+func (*Hydration) Descriptor() ([]byte, []int) {
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *Hydration) GetDoneBytes() uint64 {
+	if x != nil {
+		return x.DoneBytes
+	}
+	return 0
+}
+
+func (x *Hydration) GetTotalBytes() uint64 {
+	if x != nil {
+		return x.TotalBytes
+	}
+	return 0
+}
+
+func (x *Hydration) GetComplete() bool {
+	if x != nil {
+		return x.Complete
+	}
+	return false
+}
+
+func (x *Hydration) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *Hydration) GetHint() string {
+	if x != nil {
+		return x.Hint
+	}
+	return ""
+}
+
 type ReadPointRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Group         string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
@@ -3020,7 +3105,7 @@ type ReadPointRequest struct {
 
 func (x *ReadPointRequest) Reset() {
 	*x = ReadPointRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[33]
+	mi := &file_admin_v1_admin_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3032,7 +3117,7 @@ func (x *ReadPointRequest) String() string {
 func (*ReadPointRequest) ProtoMessage() {}
 
 func (x *ReadPointRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[33]
+	mi := &file_admin_v1_admin_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3045,7 +3130,7 @@ func (x *ReadPointRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadPointRequest.ProtoReflect.Descriptor instead.
 func (*ReadPointRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{33}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ReadPointRequest) GetGroup() string {
@@ -3085,7 +3170,7 @@ type ReadPointResponse struct {
 
 func (x *ReadPointResponse) Reset() {
 	*x = ReadPointResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[34]
+	mi := &file_admin_v1_admin_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3097,7 +3182,7 @@ func (x *ReadPointResponse) String() string {
 func (*ReadPointResponse) ProtoMessage() {}
 
 func (x *ReadPointResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[34]
+	mi := &file_admin_v1_admin_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3110,7 +3195,7 @@ func (x *ReadPointResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadPointResponse.ProtoReflect.Descriptor instead.
 func (*ReadPointResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{34}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ReadPointResponse) GetPart() isReadPointResponse_Part {
@@ -3180,7 +3265,7 @@ type PointHeader struct {
 
 func (x *PointHeader) Reset() {
 	*x = PointHeader{}
-	mi := &file_admin_v1_admin_proto_msgTypes[35]
+	mi := &file_admin_v1_admin_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3192,7 +3277,7 @@ func (x *PointHeader) String() string {
 func (*PointHeader) ProtoMessage() {}
 
 func (x *PointHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[35]
+	mi := &file_admin_v1_admin_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3205,7 +3290,7 @@ func (x *PointHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PointHeader.ProtoReflect.Descriptor instead.
 func (*PointHeader) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{35}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *PointHeader) GetPosition() *Position {
@@ -3240,7 +3325,7 @@ type PointData struct {
 
 func (x *PointData) Reset() {
 	*x = PointData{}
-	mi := &file_admin_v1_admin_proto_msgTypes[36]
+	mi := &file_admin_v1_admin_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3252,7 +3337,7 @@ func (x *PointData) String() string {
 func (*PointData) ProtoMessage() {}
 
 func (x *PointData) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[36]
+	mi := &file_admin_v1_admin_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3265,7 +3350,7 @@ func (x *PointData) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PointData.ProtoReflect.Descriptor instead.
 func (*PointData) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{36}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *PointData) GetOff() uint64 {
@@ -3299,7 +3384,7 @@ type PointEnd struct {
 
 func (x *PointEnd) Reset() {
 	*x = PointEnd{}
-	mi := &file_admin_v1_admin_proto_msgTypes[37]
+	mi := &file_admin_v1_admin_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3311,7 +3396,7 @@ func (x *PointEnd) String() string {
 func (*PointEnd) ProtoMessage() {}
 
 func (x *PointEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[37]
+	mi := &file_admin_v1_admin_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3324,7 +3409,7 @@ func (x *PointEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PointEnd.ProtoReflect.Descriptor instead.
 func (*PointEnd) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{37}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *PointEnd) GetDataBytes() uint64 {
@@ -3338,14 +3423,15 @@ type TestFailoverRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Group         string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
 	Point         *PointSpec             `protobuf:"bytes,2,opt,name=point,proto3" json:"point,omitempty"`
-	Node          string                 `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"` // the node to export on; empty: the node that is asked
+	Node          string                 `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"`        // the node to export on; empty: the node that is asked
+	Hydrate       bool                   `protobuf:"varint,4,opt,name=hydrate,proto3" json:"hydrate,omitempty"` // copy the disks to that node in the background
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TestFailoverRequest) Reset() {
 	*x = TestFailoverRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[38]
+	mi := &file_admin_v1_admin_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3357,7 +3443,7 @@ func (x *TestFailoverRequest) String() string {
 func (*TestFailoverRequest) ProtoMessage() {}
 
 func (x *TestFailoverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[38]
+	mi := &file_admin_v1_admin_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3370,7 +3456,7 @@ func (x *TestFailoverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TestFailoverRequest.ProtoReflect.Descriptor instead.
 func (*TestFailoverRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{38}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *TestFailoverRequest) GetGroup() string {
@@ -3394,6 +3480,13 @@ func (x *TestFailoverRequest) GetNode() string {
 	return ""
 }
 
+func (x *TestFailoverRequest) GetHydrate() bool {
+	if x != nil {
+		return x.Hydrate
+	}
+	return false
+}
+
 type TestFailoverResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Export        *Export                `protobuf:"bytes,1,opt,name=export,proto3" json:"export,omitempty"`
@@ -3404,7 +3497,7 @@ type TestFailoverResponse struct {
 
 func (x *TestFailoverResponse) Reset() {
 	*x = TestFailoverResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[39]
+	mi := &file_admin_v1_admin_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3416,7 +3509,7 @@ func (x *TestFailoverResponse) String() string {
 func (*TestFailoverResponse) ProtoMessage() {}
 
 func (x *TestFailoverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[39]
+	mi := &file_admin_v1_admin_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3429,7 +3522,7 @@ func (x *TestFailoverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TestFailoverResponse.ProtoReflect.Descriptor instead.
 func (*TestFailoverResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{39}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *TestFailoverResponse) GetExport() *Export {
@@ -3456,7 +3549,7 @@ type CleanupTestRequest struct {
 
 func (x *CleanupTestRequest) Reset() {
 	*x = CleanupTestRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[40]
+	mi := &file_admin_v1_admin_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3468,7 +3561,7 @@ func (x *CleanupTestRequest) String() string {
 func (*CleanupTestRequest) ProtoMessage() {}
 
 func (x *CleanupTestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[40]
+	mi := &file_admin_v1_admin_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3481,7 +3574,7 @@ func (x *CleanupTestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CleanupTestRequest.ProtoReflect.Descriptor instead.
 func (*CleanupTestRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{40}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *CleanupTestRequest) GetGroup() string {
@@ -3508,7 +3601,7 @@ type CleanupTestResponse struct {
 
 func (x *CleanupTestResponse) Reset() {
 	*x = CleanupTestResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[41]
+	mi := &file_admin_v1_admin_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3520,7 +3613,7 @@ func (x *CleanupTestResponse) String() string {
 func (*CleanupTestResponse) ProtoMessage() {}
 
 func (x *CleanupTestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[41]
+	mi := &file_admin_v1_admin_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3533,7 +3626,7 @@ func (x *CleanupTestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CleanupTestResponse.ProtoReflect.Descriptor instead.
 func (*CleanupTestResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{41}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *CleanupTestResponse) GetIds() []string {
@@ -3554,14 +3647,15 @@ type UnplannedFailoverRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Group         string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
 	Point         *PointSpec             `protobuf:"bytes,2,opt,name=point,proto3" json:"point,omitempty"`
-	Node          string                 `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"` // the node to export on; empty: the node that is asked
+	Node          string                 `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"`        // the node to export on; empty: the node that is asked
+	Hydrate       bool                   `protobuf:"varint,4,opt,name=hydrate,proto3" json:"hydrate,omitempty"` // copy the disks to that node in the background
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *UnplannedFailoverRequest) Reset() {
 	*x = UnplannedFailoverRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[42]
+	mi := &file_admin_v1_admin_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3573,7 +3667,7 @@ func (x *UnplannedFailoverRequest) String() string {
 func (*UnplannedFailoverRequest) ProtoMessage() {}
 
 func (x *UnplannedFailoverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[42]
+	mi := &file_admin_v1_admin_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3586,7 +3680,7 @@ func (x *UnplannedFailoverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnplannedFailoverRequest.ProtoReflect.Descriptor instead.
 func (*UnplannedFailoverRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{42}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *UnplannedFailoverRequest) GetGroup() string {
@@ -3610,6 +3704,13 @@ func (x *UnplannedFailoverRequest) GetNode() string {
 	return ""
 }
 
+func (x *UnplannedFailoverRequest) GetHydrate() bool {
+	if x != nil {
+		return x.Hydrate
+	}
+	return false
+}
+
 type UnplannedFailoverResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Promotion     *Promotion             `protobuf:"bytes,1,opt,name=promotion,proto3" json:"promotion,omitempty"`
@@ -3621,7 +3722,7 @@ type UnplannedFailoverResponse struct {
 
 func (x *UnplannedFailoverResponse) Reset() {
 	*x = UnplannedFailoverResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[43]
+	mi := &file_admin_v1_admin_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3633,7 +3734,7 @@ func (x *UnplannedFailoverResponse) String() string {
 func (*UnplannedFailoverResponse) ProtoMessage() {}
 
 func (x *UnplannedFailoverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[43]
+	mi := &file_admin_v1_admin_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3646,7 +3747,7 @@ func (x *UnplannedFailoverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnplannedFailoverResponse.ProtoReflect.Descriptor instead.
 func (*UnplannedFailoverResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{43}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *UnplannedFailoverResponse) GetPromotion() *Promotion {
@@ -3674,13 +3775,14 @@ type ChangeRecoveryPointRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Group         string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
 	Point         *PointSpec             `protobuf:"bytes,2,opt,name=point,proto3" json:"point,omitempty"`
+	Hydrate       bool                   `protobuf:"varint,3,opt,name=hydrate,proto3" json:"hydrate,omitempty"` // copy the disks to the exporting node in the background
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ChangeRecoveryPointRequest) Reset() {
 	*x = ChangeRecoveryPointRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[44]
+	mi := &file_admin_v1_admin_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3692,7 +3794,7 @@ func (x *ChangeRecoveryPointRequest) String() string {
 func (*ChangeRecoveryPointRequest) ProtoMessage() {}
 
 func (x *ChangeRecoveryPointRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[44]
+	mi := &file_admin_v1_admin_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3705,7 +3807,7 @@ func (x *ChangeRecoveryPointRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeRecoveryPointRequest.ProtoReflect.Descriptor instead.
 func (*ChangeRecoveryPointRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{44}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ChangeRecoveryPointRequest) GetGroup() string {
@@ -3722,6 +3824,13 @@ func (x *ChangeRecoveryPointRequest) GetPoint() *PointSpec {
 	return nil
 }
 
+func (x *ChangeRecoveryPointRequest) GetHydrate() bool {
+	if x != nil {
+		return x.Hydrate
+	}
+	return false
+}
+
 type ChangeRecoveryPointResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Promotion     *Promotion             `protobuf:"bytes,1,opt,name=promotion,proto3" json:"promotion,omitempty"`
@@ -3733,7 +3842,7 @@ type ChangeRecoveryPointResponse struct {
 
 func (x *ChangeRecoveryPointResponse) Reset() {
 	*x = ChangeRecoveryPointResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[45]
+	mi := &file_admin_v1_admin_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3745,7 +3854,7 @@ func (x *ChangeRecoveryPointResponse) String() string {
 func (*ChangeRecoveryPointResponse) ProtoMessage() {}
 
 func (x *ChangeRecoveryPointResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[45]
+	mi := &file_admin_v1_admin_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3758,7 +3867,7 @@ func (x *ChangeRecoveryPointResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeRecoveryPointResponse.ProtoReflect.Descriptor instead.
 func (*ChangeRecoveryPointResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{45}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ChangeRecoveryPointResponse) GetPromotion() *Promotion {
@@ -3791,7 +3900,7 @@ type CommitFailoverRequest struct {
 
 func (x *CommitFailoverRequest) Reset() {
 	*x = CommitFailoverRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[46]
+	mi := &file_admin_v1_admin_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3803,7 +3912,7 @@ func (x *CommitFailoverRequest) String() string {
 func (*CommitFailoverRequest) ProtoMessage() {}
 
 func (x *CommitFailoverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[46]
+	mi := &file_admin_v1_admin_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3816,7 +3925,7 @@ func (x *CommitFailoverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitFailoverRequest.ProtoReflect.Descriptor instead.
 func (*CommitFailoverRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{46}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *CommitFailoverRequest) GetGroup() string {
@@ -3836,7 +3945,7 @@ type CommitFailoverResponse struct {
 
 func (x *CommitFailoverResponse) Reset() {
 	*x = CommitFailoverResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[47]
+	mi := &file_admin_v1_admin_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3848,7 +3957,7 @@ func (x *CommitFailoverResponse) String() string {
 func (*CommitFailoverResponse) ProtoMessage() {}
 
 func (x *CommitFailoverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[47]
+	mi := &file_admin_v1_admin_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3861,7 +3970,7 @@ func (x *CommitFailoverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitFailoverResponse.ProtoReflect.Descriptor instead.
 func (*CommitFailoverResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{47}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *CommitFailoverResponse) GetPosition() *Position {
@@ -3887,7 +3996,7 @@ type CancelFailoverRequest struct {
 
 func (x *CancelFailoverRequest) Reset() {
 	*x = CancelFailoverRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[48]
+	mi := &file_admin_v1_admin_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3899,7 +4008,7 @@ func (x *CancelFailoverRequest) String() string {
 func (*CancelFailoverRequest) ProtoMessage() {}
 
 func (x *CancelFailoverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[48]
+	mi := &file_admin_v1_admin_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3912,7 +4021,7 @@ func (x *CancelFailoverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelFailoverRequest.ProtoReflect.Descriptor instead.
 func (*CancelFailoverRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{48}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *CancelFailoverRequest) GetGroup() string {
@@ -3933,7 +4042,7 @@ type CancelFailoverResponse struct {
 
 func (x *CancelFailoverResponse) Reset() {
 	*x = CancelFailoverResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[49]
+	mi := &file_admin_v1_admin_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3945,7 +4054,7 @@ func (x *CancelFailoverResponse) String() string {
 func (*CancelFailoverResponse) ProtoMessage() {}
 
 func (x *CancelFailoverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[49]
+	mi := &file_admin_v1_admin_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3958,7 +4067,7 @@ func (x *CancelFailoverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelFailoverResponse.ProtoReflect.Descriptor instead.
 func (*CancelFailoverResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{49}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *CancelFailoverResponse) GetState() string {
@@ -3991,7 +4100,7 @@ type ReverseReplicateRequest struct {
 
 func (x *ReverseReplicateRequest) Reset() {
 	*x = ReverseReplicateRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[50]
+	mi := &file_admin_v1_admin_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4003,7 +4112,7 @@ func (x *ReverseReplicateRequest) String() string {
 func (*ReverseReplicateRequest) ProtoMessage() {}
 
 func (x *ReverseReplicateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[50]
+	mi := &file_admin_v1_admin_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4016,7 +4125,7 @@ func (x *ReverseReplicateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReverseReplicateRequest.ProtoReflect.Descriptor instead.
 func (*ReverseReplicateRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{50}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ReverseReplicateRequest) GetGroup() string {
@@ -4040,7 +4149,7 @@ type ReverseReplicateResponse struct {
 
 func (x *ReverseReplicateResponse) Reset() {
 	*x = ReverseReplicateResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[51]
+	mi := &file_admin_v1_admin_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4052,7 +4161,7 @@ func (x *ReverseReplicateResponse) String() string {
 func (*ReverseReplicateResponse) ProtoMessage() {}
 
 func (x *ReverseReplicateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[51]
+	mi := &file_admin_v1_admin_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4065,7 +4174,7 @@ func (x *ReverseReplicateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReverseReplicateResponse.ProtoReflect.Descriptor instead.
 func (*ReverseReplicateResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{51}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ReverseReplicateResponse) GetDirtyBytes() uint64 {
@@ -4119,7 +4228,7 @@ type FailbackRequest struct {
 
 func (x *FailbackRequest) Reset() {
 	*x = FailbackRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[52]
+	mi := &file_admin_v1_admin_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4131,7 +4240,7 @@ func (x *FailbackRequest) String() string {
 func (*FailbackRequest) ProtoMessage() {}
 
 func (x *FailbackRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[52]
+	mi := &file_admin_v1_admin_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4144,7 +4253,7 @@ func (x *FailbackRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailbackRequest.ProtoReflect.Descriptor instead.
 func (*FailbackRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{52}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *FailbackRequest) GetGroup() string {
@@ -4166,7 +4275,7 @@ type FailbackResponse struct {
 
 func (x *FailbackResponse) Reset() {
 	*x = FailbackResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[53]
+	mi := &file_admin_v1_admin_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4178,7 +4287,7 @@ func (x *FailbackResponse) String() string {
 func (*FailbackResponse) ProtoMessage() {}
 
 func (x *FailbackResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[53]
+	mi := &file_admin_v1_admin_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4191,7 +4300,7 @@ func (x *FailbackResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailbackResponse.ProtoReflect.Descriptor instead.
 func (*FailbackResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{53}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *FailbackResponse) GetPosition() *Position {
@@ -4232,7 +4341,7 @@ type GetLossReceiptRequest struct {
 
 func (x *GetLossReceiptRequest) Reset() {
 	*x = GetLossReceiptRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[54]
+	mi := &file_admin_v1_admin_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4244,7 +4353,7 @@ func (x *GetLossReceiptRequest) String() string {
 func (*GetLossReceiptRequest) ProtoMessage() {}
 
 func (x *GetLossReceiptRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[54]
+	mi := &file_admin_v1_admin_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4257,7 +4366,7 @@ func (x *GetLossReceiptRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLossReceiptRequest.ProtoReflect.Descriptor instead.
 func (*GetLossReceiptRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{54}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *GetLossReceiptRequest) GetGroup() string {
@@ -4283,7 +4392,7 @@ type GetLossReceiptResponse struct {
 
 func (x *GetLossReceiptResponse) Reset() {
 	*x = GetLossReceiptResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[55]
+	mi := &file_admin_v1_admin_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4295,7 +4404,7 @@ func (x *GetLossReceiptResponse) String() string {
 func (*GetLossReceiptResponse) ProtoMessage() {}
 
 func (x *GetLossReceiptResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[55]
+	mi := &file_admin_v1_admin_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4308,7 +4417,7 @@ func (x *GetLossReceiptResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLossReceiptResponse.ProtoReflect.Descriptor instead.
 func (*GetLossReceiptResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{55}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *GetLossReceiptResponse) GetReceipt() *LossReceipt {
@@ -4344,7 +4453,7 @@ type LossReceipt struct {
 
 func (x *LossReceipt) Reset() {
 	*x = LossReceipt{}
-	mi := &file_admin_v1_admin_proto_msgTypes[56]
+	mi := &file_admin_v1_admin_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4356,7 +4465,7 @@ func (x *LossReceipt) String() string {
 func (*LossReceipt) ProtoMessage() {}
 
 func (x *LossReceipt) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[56]
+	mi := &file_admin_v1_admin_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4369,7 +4478,7 @@ func (x *LossReceipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LossReceipt.ProtoReflect.Descriptor instead.
 func (*LossReceipt) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{56}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *LossReceipt) GetGroup() string {
@@ -4497,7 +4606,7 @@ type LostWrite struct {
 
 func (x *LostWrite) Reset() {
 	*x = LostWrite{}
-	mi := &file_admin_v1_admin_proto_msgTypes[57]
+	mi := &file_admin_v1_admin_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4509,7 +4618,7 @@ func (x *LostWrite) String() string {
 func (*LostWrite) ProtoMessage() {}
 
 func (x *LostWrite) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[57]
+	mi := &file_admin_v1_admin_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4522,7 +4631,7 @@ func (x *LostWrite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LostWrite.ProtoReflect.Descriptor instead.
 func (*LostWrite) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{57}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *LostWrite) GetLsn() uint64 {
@@ -4573,7 +4682,7 @@ type DiskExtents struct {
 
 func (x *DiskExtents) Reset() {
 	*x = DiskExtents{}
-	mi := &file_admin_v1_admin_proto_msgTypes[58]
+	mi := &file_admin_v1_admin_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4585,7 +4694,7 @@ func (x *DiskExtents) String() string {
 func (*DiskExtents) ProtoMessage() {}
 
 func (x *DiskExtents) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[58]
+	mi := &file_admin_v1_admin_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4598,7 +4707,7 @@ func (x *DiskExtents) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiskExtents.ProtoReflect.Descriptor instead.
 func (*DiskExtents) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{58}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *DiskExtents) GetDisk() uint32 {
@@ -4650,7 +4759,7 @@ type ErrorDetail struct {
 
 func (x *ErrorDetail) Reset() {
 	*x = ErrorDetail{}
-	mi := &file_admin_v1_admin_proto_msgTypes[59]
+	mi := &file_admin_v1_admin_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4662,7 +4771,7 @@ func (x *ErrorDetail) String() string {
 func (*ErrorDetail) ProtoMessage() {}
 
 func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[59]
+	mi := &file_admin_v1_admin_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4675,7 +4784,7 @@ func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErrorDetail.ProtoReflect.Descriptor instead.
 func (*ErrorDetail) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{59}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *ErrorDetail) GetReason() string {
@@ -4994,7 +5103,7 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x12ListExportsRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\"I\n" +
 	"\x13ListExportsResponse\x122\n" +
-	"\aexports\x18\x01 \x03(\v2\x18.redoubt.admin.v1.ExportR\aexports\"\xdf\x02\n" +
+	"\aexports\x18\x01 \x03(\v2\x18.redoubt.admin.v1.ExportR\aexports\"\x9a\x03\n" +
 	"\x06Export\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05group\x18\x02 \x01(\tR\x05group\x12\x12\n" +
@@ -5006,7 +5115,16 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x04node\x18\b \x01(\tR\x04node\x124\n" +
 	"\acreated\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\acreated\x12#\n" +
 	"\roverlay_bytes\x18\n" +
-	" \x01(\x04R\foverlayBytes\"o\n" +
+	" \x01(\x04R\foverlayBytes\x129\n" +
+	"\thydration\x18\v \x01(\v2\x1b.redoubt.admin.v1.HydrationR\thydration\"\x91\x01\n" +
+	"\tHydration\x12\x1d\n" +
+	"\n" +
+	"done_bytes\x18\x01 \x01(\x04R\tdoneBytes\x12\x1f\n" +
+	"\vtotal_bytes\x18\x02 \x01(\x04R\n" +
+	"totalBytes\x12\x1a\n" +
+	"\bcomplete\x18\x03 \x01(\bR\bcomplete\x12\x14\n" +
+	"\x05error\x18\x04 \x01(\tR\x05error\x12\x12\n" +
+	"\x04hint\x18\x05 \x01(\tR\x04hint\"o\n" +
 	"\x10ReadPointRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\x12\n" +
 	"\x04disk\x18\x02 \x01(\tR\x04disk\x121\n" +
@@ -5026,11 +5144,12 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x06crc32c\x18\x03 \x01(\aR\x06crc32c\")\n" +
 	"\bPointEnd\x12\x1d\n" +
 	"\n" +
-	"data_bytes\x18\x01 \x01(\x04R\tdataBytes\"r\n" +
+	"data_bytes\x18\x01 \x01(\x04R\tdataBytes\"\x8c\x01\n" +
 	"\x13TestFailoverRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x121\n" +
 	"\x05point\x18\x02 \x01(\v2\x1b.redoubt.admin.v1.PointSpecR\x05point\x12\x12\n" +
-	"\x04node\x18\x03 \x01(\tR\x04node\"a\n" +
+	"\x04node\x18\x03 \x01(\tR\x04node\x12\x18\n" +
+	"\ahydrate\x18\x04 \x01(\bR\ahydrate\"a\n" +
 	"\x14TestFailoverResponse\x120\n" +
 	"\x06export\x18\x01 \x01(\v2\x18.redoubt.admin.v1.ExportR\x06export\x12\x17\n" +
 	"\atook_ms\x18\x02 \x01(\x04R\x06tookMs\":\n" +
@@ -5040,18 +5159,20 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x13CleanupTestResponse\x12\x10\n" +
 	"\x03ids\x18\x01 \x03(\tR\x03ids\x12\x1f\n" +
 	"\vfreed_bytes\x18\x02 \x01(\x04R\n" +
-	"freedBytes\"w\n" +
+	"freedBytes\"\x91\x01\n" +
 	"\x18UnplannedFailoverRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x121\n" +
 	"\x05point\x18\x02 \x01(\v2\x1b.redoubt.admin.v1.PointSpecR\x05point\x12\x12\n" +
-	"\x04node\x18\x03 \x01(\tR\x04node\"\xa1\x01\n" +
+	"\x04node\x18\x03 \x01(\tR\x04node\x12\x18\n" +
+	"\ahydrate\x18\x04 \x01(\bR\ahydrate\"\xa1\x01\n" +
 	"\x19UnplannedFailoverResponse\x129\n" +
 	"\tpromotion\x18\x01 \x01(\v2\x1b.redoubt.admin.v1.PromotionR\tpromotion\x120\n" +
 	"\x06export\x18\x02 \x01(\v2\x18.redoubt.admin.v1.ExportR\x06export\x12\x17\n" +
-	"\atook_ms\x18\x03 \x01(\x04R\x06tookMs\"e\n" +
+	"\atook_ms\x18\x03 \x01(\x04R\x06tookMs\"\x7f\n" +
 	"\x1aChangeRecoveryPointRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x121\n" +
-	"\x05point\x18\x02 \x01(\v2\x1b.redoubt.admin.v1.PointSpecR\x05point\"\xa3\x01\n" +
+	"\x05point\x18\x02 \x01(\v2\x1b.redoubt.admin.v1.PointSpecR\x05point\x12\x18\n" +
+	"\ahydrate\x18\x03 \x01(\bR\ahydrate\"\xa3\x01\n" +
 	"\x1bChangeRecoveryPointResponse\x129\n" +
 	"\tpromotion\x18\x01 \x01(\v2\x1b.redoubt.admin.v1.PromotionR\tpromotion\x120\n" +
 	"\x06export\x18\x02 \x01(\v2\x18.redoubt.admin.v1.ExportR\x06export\x12\x17\n" +
@@ -5157,7 +5278,7 @@ func file_admin_v1_admin_proto_rawDescGZIP() []byte {
 	return file_admin_v1_admin_proto_rawDescData
 }
 
-var file_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 60)
+var file_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 61)
 var file_admin_v1_admin_proto_goTypes = []any{
 	(*Position)(nil),                    // 0: redoubt.admin.v1.Position
 	(*Fork)(nil),                        // 1: redoubt.admin.v1.Fork
@@ -5192,49 +5313,50 @@ var file_admin_v1_admin_proto_goTypes = []any{
 	(*ListExportsRequest)(nil),          // 30: redoubt.admin.v1.ListExportsRequest
 	(*ListExportsResponse)(nil),         // 31: redoubt.admin.v1.ListExportsResponse
 	(*Export)(nil),                      // 32: redoubt.admin.v1.Export
-	(*ReadPointRequest)(nil),            // 33: redoubt.admin.v1.ReadPointRequest
-	(*ReadPointResponse)(nil),           // 34: redoubt.admin.v1.ReadPointResponse
-	(*PointHeader)(nil),                 // 35: redoubt.admin.v1.PointHeader
-	(*PointData)(nil),                   // 36: redoubt.admin.v1.PointData
-	(*PointEnd)(nil),                    // 37: redoubt.admin.v1.PointEnd
-	(*TestFailoverRequest)(nil),         // 38: redoubt.admin.v1.TestFailoverRequest
-	(*TestFailoverResponse)(nil),        // 39: redoubt.admin.v1.TestFailoverResponse
-	(*CleanupTestRequest)(nil),          // 40: redoubt.admin.v1.CleanupTestRequest
-	(*CleanupTestResponse)(nil),         // 41: redoubt.admin.v1.CleanupTestResponse
-	(*UnplannedFailoverRequest)(nil),    // 42: redoubt.admin.v1.UnplannedFailoverRequest
-	(*UnplannedFailoverResponse)(nil),   // 43: redoubt.admin.v1.UnplannedFailoverResponse
-	(*ChangeRecoveryPointRequest)(nil),  // 44: redoubt.admin.v1.ChangeRecoveryPointRequest
-	(*ChangeRecoveryPointResponse)(nil), // 45: redoubt.admin.v1.ChangeRecoveryPointResponse
-	(*CommitFailoverRequest)(nil),       // 46: redoubt.admin.v1.CommitFailoverRequest
-	(*CommitFailoverResponse)(nil),      // 47: redoubt.admin.v1.CommitFailoverResponse
-	(*CancelFailoverRequest)(nil),       // 48: redoubt.admin.v1.CancelFailoverRequest
-	(*CancelFailoverResponse)(nil),      // 49: redoubt.admin.v1.CancelFailoverResponse
-	(*ReverseReplicateRequest)(nil),     // 50: redoubt.admin.v1.ReverseReplicateRequest
-	(*ReverseReplicateResponse)(nil),    // 51: redoubt.admin.v1.ReverseReplicateResponse
-	(*FailbackRequest)(nil),             // 52: redoubt.admin.v1.FailbackRequest
-	(*FailbackResponse)(nil),            // 53: redoubt.admin.v1.FailbackResponse
-	(*GetLossReceiptRequest)(nil),       // 54: redoubt.admin.v1.GetLossReceiptRequest
-	(*GetLossReceiptResponse)(nil),      // 55: redoubt.admin.v1.GetLossReceiptResponse
-	(*LossReceipt)(nil),                 // 56: redoubt.admin.v1.LossReceipt
-	(*LostWrite)(nil),                   // 57: redoubt.admin.v1.LostWrite
-	(*DiskExtents)(nil),                 // 58: redoubt.admin.v1.DiskExtents
-	(*ErrorDetail)(nil),                 // 59: redoubt.admin.v1.ErrorDetail
-	(*timestamppb.Timestamp)(nil),       // 60: google.protobuf.Timestamp
+	(*Hydration)(nil),                   // 33: redoubt.admin.v1.Hydration
+	(*ReadPointRequest)(nil),            // 34: redoubt.admin.v1.ReadPointRequest
+	(*ReadPointResponse)(nil),           // 35: redoubt.admin.v1.ReadPointResponse
+	(*PointHeader)(nil),                 // 36: redoubt.admin.v1.PointHeader
+	(*PointData)(nil),                   // 37: redoubt.admin.v1.PointData
+	(*PointEnd)(nil),                    // 38: redoubt.admin.v1.PointEnd
+	(*TestFailoverRequest)(nil),         // 39: redoubt.admin.v1.TestFailoverRequest
+	(*TestFailoverResponse)(nil),        // 40: redoubt.admin.v1.TestFailoverResponse
+	(*CleanupTestRequest)(nil),          // 41: redoubt.admin.v1.CleanupTestRequest
+	(*CleanupTestResponse)(nil),         // 42: redoubt.admin.v1.CleanupTestResponse
+	(*UnplannedFailoverRequest)(nil),    // 43: redoubt.admin.v1.UnplannedFailoverRequest
+	(*UnplannedFailoverResponse)(nil),   // 44: redoubt.admin.v1.UnplannedFailoverResponse
+	(*ChangeRecoveryPointRequest)(nil),  // 45: redoubt.admin.v1.ChangeRecoveryPointRequest
+	(*ChangeRecoveryPointResponse)(nil), // 46: redoubt.admin.v1.ChangeRecoveryPointResponse
+	(*CommitFailoverRequest)(nil),       // 47: redoubt.admin.v1.CommitFailoverRequest
+	(*CommitFailoverResponse)(nil),      // 48: redoubt.admin.v1.CommitFailoverResponse
+	(*CancelFailoverRequest)(nil),       // 49: redoubt.admin.v1.CancelFailoverRequest
+	(*CancelFailoverResponse)(nil),      // 50: redoubt.admin.v1.CancelFailoverResponse
+	(*ReverseReplicateRequest)(nil),     // 51: redoubt.admin.v1.ReverseReplicateRequest
+	(*ReverseReplicateResponse)(nil),    // 52: redoubt.admin.v1.ReverseReplicateResponse
+	(*FailbackRequest)(nil),             // 53: redoubt.admin.v1.FailbackRequest
+	(*FailbackResponse)(nil),            // 54: redoubt.admin.v1.FailbackResponse
+	(*GetLossReceiptRequest)(nil),       // 55: redoubt.admin.v1.GetLossReceiptRequest
+	(*GetLossReceiptResponse)(nil),      // 56: redoubt.admin.v1.GetLossReceiptResponse
+	(*LossReceipt)(nil),                 // 57: redoubt.admin.v1.LossReceipt
+	(*LostWrite)(nil),                   // 58: redoubt.admin.v1.LostWrite
+	(*DiskExtents)(nil),                 // 59: redoubt.admin.v1.DiskExtents
+	(*ErrorDetail)(nil),                 // 60: redoubt.admin.v1.ErrorDetail
+	(*timestamppb.Timestamp)(nil),       // 61: google.protobuf.Timestamp
 }
 var file_admin_v1_admin_proto_depIdxs = []int32{
-	60,  // 0: redoubt.admin.v1.PointSpec.time:type_name -> google.protobuf.Timestamp
+	61,  // 0: redoubt.admin.v1.PointSpec.time:type_name -> google.protobuf.Timestamp
 	0,   // 1: redoubt.admin.v1.PointSpec.position:type_name -> redoubt.admin.v1.Position
 	18,  // 2: redoubt.admin.v1.Disk.figures:type_name -> redoubt.admin.v1.DiskFigures
 	7,   // 3: redoubt.admin.v1.GetStatusResponse.node:type_name -> redoubt.admin.v1.NodeInfo
 	8,   // 4: redoubt.admin.v1.GetStatusResponse.groups:type_name -> redoubt.admin.v1.Group
 	15,  // 5: redoubt.admin.v1.GetStatusResponse.cluster:type_name -> redoubt.admin.v1.ClusterNode
-	60,  // 6: redoubt.admin.v1.NodeInfo.started:type_name -> google.protobuf.Timestamp
-	60,  // 7: redoubt.admin.v1.NodeInfo.now:type_name -> google.protobuf.Timestamp
+	61,  // 6: redoubt.admin.v1.NodeInfo.started:type_name -> google.protobuf.Timestamp
+	61,  // 7: redoubt.admin.v1.NodeInfo.now:type_name -> google.protobuf.Timestamp
 	1,   // 8: redoubt.admin.v1.Group.lineage:type_name -> redoubt.admin.v1.Fork
 	0,   // 9: redoubt.admin.v1.Group.head:type_name -> redoubt.admin.v1.Position
-	60,  // 10: redoubt.admin.v1.Group.head_time:type_name -> google.protobuf.Timestamp
+	61,  // 10: redoubt.admin.v1.Group.head_time:type_name -> google.protobuf.Timestamp
 	0,   // 11: redoubt.admin.v1.Group.committed:type_name -> redoubt.admin.v1.Position
-	60,  // 12: redoubt.admin.v1.Group.committed_time:type_name -> google.protobuf.Timestamp
+	61,  // 12: redoubt.admin.v1.Group.committed_time:type_name -> google.protobuf.Timestamp
 	9,   // 13: redoubt.admin.v1.Group.copy:type_name -> redoubt.admin.v1.CopyProgress
 	10,  // 14: redoubt.admin.v1.Group.journal:type_name -> redoubt.admin.v1.Journal
 	11,  // 15: redoubt.admin.v1.Group.link:type_name -> redoubt.admin.v1.Link
@@ -5244,16 +5366,16 @@ var file_admin_v1_admin_proto_depIdxs = []int32{
 	14,  // 19: redoubt.admin.v1.Group.reverse:type_name -> redoubt.admin.v1.Reverse
 	20,  // 20: redoubt.admin.v1.Group.figures:type_name -> redoubt.admin.v1.GroupFigures
 	21,  // 21: redoubt.admin.v1.Journal.figures:type_name -> redoubt.admin.v1.JournalFigures
-	60,  // 22: redoubt.admin.v1.Link.last_contact:type_name -> google.protobuf.Timestamp
+	61,  // 22: redoubt.admin.v1.Link.last_contact:type_name -> google.protobuf.Timestamp
 	23,  // 23: redoubt.admin.v1.Link.figures:type_name -> redoubt.admin.v1.ShipFigures
 	0,   // 24: redoubt.admin.v1.Promotion.position:type_name -> redoubt.admin.v1.Position
-	60,  // 25: redoubt.admin.v1.Promotion.point_time:type_name -> google.protobuf.Timestamp
-	60,  // 26: redoubt.admin.v1.Promotion.promoted:type_name -> google.protobuf.Timestamp
-	60,  // 27: redoubt.admin.v1.Promotion.known_head_time:type_name -> google.protobuf.Timestamp
-	60,  // 28: redoubt.admin.v1.Promotion.unknown_since:type_name -> google.protobuf.Timestamp
+	61,  // 25: redoubt.admin.v1.Promotion.point_time:type_name -> google.protobuf.Timestamp
+	61,  // 26: redoubt.admin.v1.Promotion.promoted:type_name -> google.protobuf.Timestamp
+	61,  // 27: redoubt.admin.v1.Promotion.known_head_time:type_name -> google.protobuf.Timestamp
+	61,  // 28: redoubt.admin.v1.Promotion.unknown_since:type_name -> google.protobuf.Timestamp
 	0,   // 29: redoubt.admin.v1.Reverse.committed:type_name -> redoubt.admin.v1.Position
 	23,  // 30: redoubt.admin.v1.Reverse.figures:type_name -> redoubt.admin.v1.ShipFigures
-	60,  // 31: redoubt.admin.v1.ClusterNode.last_contact:type_name -> google.protobuf.Timestamp
+	61,  // 31: redoubt.admin.v1.ClusterNode.last_contact:type_name -> google.protobuf.Timestamp
 	17,  // 32: redoubt.admin.v1.Histogram.buckets:type_name -> redoubt.admin.v1.HistogramBucket
 	16,  // 33: redoubt.admin.v1.DiskFigures.read_latency_ns:type_name -> redoubt.admin.v1.Histogram
 	16,  // 34: redoubt.admin.v1.DiskFigures.write_latency_ns:type_name -> redoubt.admin.v1.Histogram
@@ -5264,84 +5386,85 @@ var file_admin_v1_admin_proto_depIdxs = []int32{
 	16,  // 39: redoubt.admin.v1.JournalFigures.commit_callers:type_name -> redoubt.admin.v1.Histogram
 	22,  // 40: redoubt.admin.v1.JournalFigures.rates:type_name -> redoubt.admin.v1.JournalRates
 	24,  // 41: redoubt.admin.v1.ShipFigures.rates:type_name -> redoubt.admin.v1.ShipRates
-	60,  // 42: redoubt.admin.v1.ListPointsRequest.around:type_name -> google.protobuf.Timestamp
+	61,  // 42: redoubt.admin.v1.ListPointsRequest.around:type_name -> google.protobuf.Timestamp
 	27,  // 43: redoubt.admin.v1.ListPointsResponse.points:type_name -> redoubt.admin.v1.Point
 	27,  // 44: redoubt.admin.v1.ListPointsResponse.earliest:type_name -> redoubt.admin.v1.Point
 	27,  // 45: redoubt.admin.v1.ListPointsResponse.latest:type_name -> redoubt.admin.v1.Point
 	0,   // 46: redoubt.admin.v1.Point.position:type_name -> redoubt.admin.v1.Position
-	60,  // 47: redoubt.admin.v1.Point.time:type_name -> google.protobuf.Timestamp
-	60,  // 48: redoubt.admin.v1.Point.first_time:type_name -> google.protobuf.Timestamp
+	61,  // 47: redoubt.admin.v1.Point.time:type_name -> google.protobuf.Timestamp
+	61,  // 48: redoubt.admin.v1.Point.first_time:type_name -> google.protobuf.Timestamp
 	0,   // 49: redoubt.admin.v1.AddBookmarkResponse.position:type_name -> redoubt.admin.v1.Position
-	60,  // 50: redoubt.admin.v1.AddBookmarkResponse.time:type_name -> google.protobuf.Timestamp
+	61,  // 50: redoubt.admin.v1.AddBookmarkResponse.time:type_name -> google.protobuf.Timestamp
 	32,  // 51: redoubt.admin.v1.ListExportsResponse.exports:type_name -> redoubt.admin.v1.Export
 	0,   // 52: redoubt.admin.v1.Export.position:type_name -> redoubt.admin.v1.Position
-	60,  // 53: redoubt.admin.v1.Export.time:type_name -> google.protobuf.Timestamp
+	61,  // 53: redoubt.admin.v1.Export.time:type_name -> google.protobuf.Timestamp
 	4,   // 54: redoubt.admin.v1.Export.disks:type_name -> redoubt.admin.v1.Disk
-	60,  // 55: redoubt.admin.v1.Export.created:type_name -> google.protobuf.Timestamp
-	3,   // 56: redoubt.admin.v1.ReadPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	35,  // 57: redoubt.admin.v1.ReadPointResponse.header:type_name -> redoubt.admin.v1.PointHeader
-	36,  // 58: redoubt.admin.v1.ReadPointResponse.data:type_name -> redoubt.admin.v1.PointData
-	37,  // 59: redoubt.admin.v1.ReadPointResponse.end:type_name -> redoubt.admin.v1.PointEnd
-	0,   // 60: redoubt.admin.v1.PointHeader.position:type_name -> redoubt.admin.v1.Position
-	60,  // 61: redoubt.admin.v1.PointHeader.time:type_name -> google.protobuf.Timestamp
-	3,   // 62: redoubt.admin.v1.TestFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	32,  // 63: redoubt.admin.v1.TestFailoverResponse.export:type_name -> redoubt.admin.v1.Export
-	3,   // 64: redoubt.admin.v1.UnplannedFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	13,  // 65: redoubt.admin.v1.UnplannedFailoverResponse.promotion:type_name -> redoubt.admin.v1.Promotion
-	32,  // 66: redoubt.admin.v1.UnplannedFailoverResponse.export:type_name -> redoubt.admin.v1.Export
-	3,   // 67: redoubt.admin.v1.ChangeRecoveryPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	13,  // 68: redoubt.admin.v1.ChangeRecoveryPointResponse.promotion:type_name -> redoubt.admin.v1.Promotion
-	32,  // 69: redoubt.admin.v1.ChangeRecoveryPointResponse.export:type_name -> redoubt.admin.v1.Export
-	0,   // 70: redoubt.admin.v1.CommitFailoverResponse.position:type_name -> redoubt.admin.v1.Position
-	0,   // 71: redoubt.admin.v1.ReverseReplicateResponse.fork:type_name -> redoubt.admin.v1.Position
-	58,  // 72: redoubt.admin.v1.ReverseReplicateResponse.disks:type_name -> redoubt.admin.v1.DiskExtents
-	0,   // 73: redoubt.admin.v1.FailbackResponse.position:type_name -> redoubt.admin.v1.Position
-	56,  // 74: redoubt.admin.v1.GetLossReceiptResponse.receipt:type_name -> redoubt.admin.v1.LossReceipt
-	0,   // 75: redoubt.admin.v1.LossReceipt.fork:type_name -> redoubt.admin.v1.Position
-	60,  // 76: redoubt.admin.v1.LossReceipt.fork_time:type_name -> google.protobuf.Timestamp
-	0,   // 77: redoubt.admin.v1.LossReceipt.old_head:type_name -> redoubt.admin.v1.Position
-	60,  // 78: redoubt.admin.v1.LossReceipt.old_head_time:type_name -> google.protobuf.Timestamp
-	60,  // 79: redoubt.admin.v1.LossReceipt.unknown_since:type_name -> google.protobuf.Timestamp
-	60,  // 80: redoubt.admin.v1.LossReceipt.first_time:type_name -> google.protobuf.Timestamp
-	60,  // 81: redoubt.admin.v1.LossReceipt.last_time:type_name -> google.protobuf.Timestamp
-	57,  // 82: redoubt.admin.v1.LossReceipt.writes:type_name -> redoubt.admin.v1.LostWrite
-	58,  // 83: redoubt.admin.v1.LossReceipt.disks:type_name -> redoubt.admin.v1.DiskExtents
-	60,  // 84: redoubt.admin.v1.LostWrite.time:type_name -> google.protobuf.Timestamp
-	2,   // 85: redoubt.admin.v1.LostWrite.extent:type_name -> redoubt.admin.v1.Extent
-	2,   // 86: redoubt.admin.v1.DiskExtents.extents:type_name -> redoubt.admin.v1.Extent
-	5,   // 87: redoubt.admin.v1.AdminService.GetStatus:input_type -> redoubt.admin.v1.GetStatusRequest
-	25,  // 88: redoubt.admin.v1.AdminService.ListPoints:input_type -> redoubt.admin.v1.ListPointsRequest
-	30,  // 89: redoubt.admin.v1.AdminService.ListExports:input_type -> redoubt.admin.v1.ListExportsRequest
-	54,  // 90: redoubt.admin.v1.AdminService.GetLossReceipt:input_type -> redoubt.admin.v1.GetLossReceiptRequest
-	28,  // 91: redoubt.admin.v1.AdminService.AddBookmark:input_type -> redoubt.admin.v1.AddBookmarkRequest
-	38,  // 92: redoubt.admin.v1.AdminService.TestFailover:input_type -> redoubt.admin.v1.TestFailoverRequest
-	40,  // 93: redoubt.admin.v1.AdminService.CleanupTest:input_type -> redoubt.admin.v1.CleanupTestRequest
-	42,  // 94: redoubt.admin.v1.AdminService.UnplannedFailover:input_type -> redoubt.admin.v1.UnplannedFailoverRequest
-	44,  // 95: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:input_type -> redoubt.admin.v1.ChangeRecoveryPointRequest
-	46,  // 96: redoubt.admin.v1.AdminService.CommitFailover:input_type -> redoubt.admin.v1.CommitFailoverRequest
-	48,  // 97: redoubt.admin.v1.AdminService.CancelFailover:input_type -> redoubt.admin.v1.CancelFailoverRequest
-	50,  // 98: redoubt.admin.v1.AdminService.ReverseReplicate:input_type -> redoubt.admin.v1.ReverseReplicateRequest
-	33,  // 99: redoubt.admin.v1.AdminService.ReadPoint:input_type -> redoubt.admin.v1.ReadPointRequest
-	52,  // 100: redoubt.admin.v1.AdminService.Failback:input_type -> redoubt.admin.v1.FailbackRequest
-	6,   // 101: redoubt.admin.v1.AdminService.GetStatus:output_type -> redoubt.admin.v1.GetStatusResponse
-	26,  // 102: redoubt.admin.v1.AdminService.ListPoints:output_type -> redoubt.admin.v1.ListPointsResponse
-	31,  // 103: redoubt.admin.v1.AdminService.ListExports:output_type -> redoubt.admin.v1.ListExportsResponse
-	55,  // 104: redoubt.admin.v1.AdminService.GetLossReceipt:output_type -> redoubt.admin.v1.GetLossReceiptResponse
-	29,  // 105: redoubt.admin.v1.AdminService.AddBookmark:output_type -> redoubt.admin.v1.AddBookmarkResponse
-	39,  // 106: redoubt.admin.v1.AdminService.TestFailover:output_type -> redoubt.admin.v1.TestFailoverResponse
-	41,  // 107: redoubt.admin.v1.AdminService.CleanupTest:output_type -> redoubt.admin.v1.CleanupTestResponse
-	43,  // 108: redoubt.admin.v1.AdminService.UnplannedFailover:output_type -> redoubt.admin.v1.UnplannedFailoverResponse
-	45,  // 109: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:output_type -> redoubt.admin.v1.ChangeRecoveryPointResponse
-	47,  // 110: redoubt.admin.v1.AdminService.CommitFailover:output_type -> redoubt.admin.v1.CommitFailoverResponse
-	49,  // 111: redoubt.admin.v1.AdminService.CancelFailover:output_type -> redoubt.admin.v1.CancelFailoverResponse
-	51,  // 112: redoubt.admin.v1.AdminService.ReverseReplicate:output_type -> redoubt.admin.v1.ReverseReplicateResponse
-	34,  // 113: redoubt.admin.v1.AdminService.ReadPoint:output_type -> redoubt.admin.v1.ReadPointResponse
-	53,  // 114: redoubt.admin.v1.AdminService.Failback:output_type -> redoubt.admin.v1.FailbackResponse
-	101, // [101:115] is the sub-list for method output_type
-	87,  // [87:101] is the sub-list for method input_type
-	87,  // [87:87] is the sub-list for extension type_name
-	87,  // [87:87] is the sub-list for extension extendee
-	0,   // [0:87] is the sub-list for field type_name
+	61,  // 55: redoubt.admin.v1.Export.created:type_name -> google.protobuf.Timestamp
+	33,  // 56: redoubt.admin.v1.Export.hydration:type_name -> redoubt.admin.v1.Hydration
+	3,   // 57: redoubt.admin.v1.ReadPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	36,  // 58: redoubt.admin.v1.ReadPointResponse.header:type_name -> redoubt.admin.v1.PointHeader
+	37,  // 59: redoubt.admin.v1.ReadPointResponse.data:type_name -> redoubt.admin.v1.PointData
+	38,  // 60: redoubt.admin.v1.ReadPointResponse.end:type_name -> redoubt.admin.v1.PointEnd
+	0,   // 61: redoubt.admin.v1.PointHeader.position:type_name -> redoubt.admin.v1.Position
+	61,  // 62: redoubt.admin.v1.PointHeader.time:type_name -> google.protobuf.Timestamp
+	3,   // 63: redoubt.admin.v1.TestFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	32,  // 64: redoubt.admin.v1.TestFailoverResponse.export:type_name -> redoubt.admin.v1.Export
+	3,   // 65: redoubt.admin.v1.UnplannedFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	13,  // 66: redoubt.admin.v1.UnplannedFailoverResponse.promotion:type_name -> redoubt.admin.v1.Promotion
+	32,  // 67: redoubt.admin.v1.UnplannedFailoverResponse.export:type_name -> redoubt.admin.v1.Export
+	3,   // 68: redoubt.admin.v1.ChangeRecoveryPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	13,  // 69: redoubt.admin.v1.ChangeRecoveryPointResponse.promotion:type_name -> redoubt.admin.v1.Promotion
+	32,  // 70: redoubt.admin.v1.ChangeRecoveryPointResponse.export:type_name -> redoubt.admin.v1.Export
+	0,   // 71: redoubt.admin.v1.CommitFailoverResponse.position:type_name -> redoubt.admin.v1.Position
+	0,   // 72: redoubt.admin.v1.ReverseReplicateResponse.fork:type_name -> redoubt.admin.v1.Position
+	59,  // 73: redoubt.admin.v1.ReverseReplicateResponse.disks:type_name -> redoubt.admin.v1.DiskExtents
+	0,   // 74: redoubt.admin.v1.FailbackResponse.position:type_name -> redoubt.admin.v1.Position
+	57,  // 75: redoubt.admin.v1.GetLossReceiptResponse.receipt:type_name -> redoubt.admin.v1.LossReceipt
+	0,   // 76: redoubt.admin.v1.LossReceipt.fork:type_name -> redoubt.admin.v1.Position
+	61,  // 77: redoubt.admin.v1.LossReceipt.fork_time:type_name -> google.protobuf.Timestamp
+	0,   // 78: redoubt.admin.v1.LossReceipt.old_head:type_name -> redoubt.admin.v1.Position
+	61,  // 79: redoubt.admin.v1.LossReceipt.old_head_time:type_name -> google.protobuf.Timestamp
+	61,  // 80: redoubt.admin.v1.LossReceipt.unknown_since:type_name -> google.protobuf.Timestamp
+	61,  // 81: redoubt.admin.v1.LossReceipt.first_time:type_name -> google.protobuf.Timestamp
+	61,  // 82: redoubt.admin.v1.LossReceipt.last_time:type_name -> google.protobuf.Timestamp
+	58,  // 83: redoubt.admin.v1.LossReceipt.writes:type_name -> redoubt.admin.v1.LostWrite
+	59,  // 84: redoubt.admin.v1.LossReceipt.disks:type_name -> redoubt.admin.v1.DiskExtents
+	61,  // 85: redoubt.admin.v1.LostWrite.time:type_name -> google.protobuf.Timestamp
+	2,   // 86: redoubt.admin.v1.LostWrite.extent:type_name -> redoubt.admin.v1.Extent
+	2,   // 87: redoubt.admin.v1.DiskExtents.extents:type_name -> redoubt.admin.v1.Extent
+	5,   // 88: redoubt.admin.v1.AdminService.GetStatus:input_type -> redoubt.admin.v1.GetStatusRequest
+	25,  // 89: redoubt.admin.v1.AdminService.ListPoints:input_type -> redoubt.admin.v1.ListPointsRequest
+	30,  // 90: redoubt.admin.v1.AdminService.ListExports:input_type -> redoubt.admin.v1.ListExportsRequest
+	55,  // 91: redoubt.admin.v1.AdminService.GetLossReceipt:input_type -> redoubt.admin.v1.GetLossReceiptRequest
+	28,  // 92: redoubt.admin.v1.AdminService.AddBookmark:input_type -> redoubt.admin.v1.AddBookmarkRequest
+	39,  // 93: redoubt.admin.v1.AdminService.TestFailover:input_type -> redoubt.admin.v1.TestFailoverRequest
+	41,  // 94: redoubt.admin.v1.AdminService.CleanupTest:input_type -> redoubt.admin.v1.CleanupTestRequest
+	43,  // 95: redoubt.admin.v1.AdminService.UnplannedFailover:input_type -> redoubt.admin.v1.UnplannedFailoverRequest
+	45,  // 96: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:input_type -> redoubt.admin.v1.ChangeRecoveryPointRequest
+	47,  // 97: redoubt.admin.v1.AdminService.CommitFailover:input_type -> redoubt.admin.v1.CommitFailoverRequest
+	49,  // 98: redoubt.admin.v1.AdminService.CancelFailover:input_type -> redoubt.admin.v1.CancelFailoverRequest
+	51,  // 99: redoubt.admin.v1.AdminService.ReverseReplicate:input_type -> redoubt.admin.v1.ReverseReplicateRequest
+	34,  // 100: redoubt.admin.v1.AdminService.ReadPoint:input_type -> redoubt.admin.v1.ReadPointRequest
+	53,  // 101: redoubt.admin.v1.AdminService.Failback:input_type -> redoubt.admin.v1.FailbackRequest
+	6,   // 102: redoubt.admin.v1.AdminService.GetStatus:output_type -> redoubt.admin.v1.GetStatusResponse
+	26,  // 103: redoubt.admin.v1.AdminService.ListPoints:output_type -> redoubt.admin.v1.ListPointsResponse
+	31,  // 104: redoubt.admin.v1.AdminService.ListExports:output_type -> redoubt.admin.v1.ListExportsResponse
+	56,  // 105: redoubt.admin.v1.AdminService.GetLossReceipt:output_type -> redoubt.admin.v1.GetLossReceiptResponse
+	29,  // 106: redoubt.admin.v1.AdminService.AddBookmark:output_type -> redoubt.admin.v1.AddBookmarkResponse
+	40,  // 107: redoubt.admin.v1.AdminService.TestFailover:output_type -> redoubt.admin.v1.TestFailoverResponse
+	42,  // 108: redoubt.admin.v1.AdminService.CleanupTest:output_type -> redoubt.admin.v1.CleanupTestResponse
+	44,  // 109: redoubt.admin.v1.AdminService.UnplannedFailover:output_type -> redoubt.admin.v1.UnplannedFailoverResponse
+	46,  // 110: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:output_type -> redoubt.admin.v1.ChangeRecoveryPointResponse
+	48,  // 111: redoubt.admin.v1.AdminService.CommitFailover:output_type -> redoubt.admin.v1.CommitFailoverResponse
+	50,  // 112: redoubt.admin.v1.AdminService.CancelFailover:output_type -> redoubt.admin.v1.CancelFailoverResponse
+	52,  // 113: redoubt.admin.v1.AdminService.ReverseReplicate:output_type -> redoubt.admin.v1.ReverseReplicateResponse
+	35,  // 114: redoubt.admin.v1.AdminService.ReadPoint:output_type -> redoubt.admin.v1.ReadPointResponse
+	54,  // 115: redoubt.admin.v1.AdminService.Failback:output_type -> redoubt.admin.v1.FailbackResponse
+	102, // [102:116] is the sub-list for method output_type
+	88,  // [88:102] is the sub-list for method input_type
+	88,  // [88:88] is the sub-list for extension type_name
+	88,  // [88:88] is the sub-list for extension extendee
+	0,   // [0:88] is the sub-list for field type_name
 }
 
 func init() { file_admin_v1_admin_proto_init() }
@@ -5360,7 +5483,7 @@ func file_admin_v1_admin_proto_init() {
 	file_admin_v1_admin_proto_msgTypes[14].OneofWrappers = []any{}
 	file_admin_v1_admin_proto_msgTypes[19].OneofWrappers = []any{}
 	file_admin_v1_admin_proto_msgTypes[22].OneofWrappers = []any{}
-	file_admin_v1_admin_proto_msgTypes[34].OneofWrappers = []any{
+	file_admin_v1_admin_proto_msgTypes[35].OneofWrappers = []any{
 		(*ReadPointResponse_Header)(nil),
 		(*ReadPointResponse_Data)(nil),
 		(*ReadPointResponse_End)(nil),
@@ -5371,7 +5494,7 @@ func file_admin_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_admin_v1_admin_proto_rawDesc), len(file_admin_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   60,
+			NumMessages:   61,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -42,11 +43,26 @@ arrives. FILE.partial becomes FILE when it is whole and durable.`
 }
 
 func printExports(w io.Writer, xs []*adminv1.Export) {
-	t := newTable(w, "ID", "GROUP", "KIND", "POINT", "TIME", "WRITTEN", "NODE", "SOCKET")
+	t := newTable(w, "ID", "GROUP", "KIND", "POINT", "TIME", "HELD", "LOCAL", "NODE", "SOCKET")
 	for _, x := range xs {
-		t.row(x.Id, x.Group, x.Kind, position(x.Position), stamp(x.Time), iec(x.OverlayBytes), x.Node, x.Socket)
+		t.row(x.Id, x.Group, x.Kind, position(x.Position), stamp(x.Time), iec(x.OverlayBytes), local(x.Hydration), x.Node, x.Socket)
 	}
 	t.flush()
+}
+
+// local says how much of an export needs no other node.
+func local(h *adminv1.Hydration) string {
+	switch {
+	case h == nil:
+		return ""
+	case h.Complete:
+		return "all"
+	}
+	s := fmt.Sprintf("%.1f%%", 100*float64(h.DoneBytes)/float64(max(h.TotalBytes, 1)))
+	if h.Error != "" {
+		s += " (" + h.Error + ")"
+	}
+	return s
 }
 
 // printExport tells where the disks of a fresh export are.

@@ -84,6 +84,8 @@ type Target struct {
 	Bootstrap    []Node   `yaml:"bootstrap"`     // all nodes of the new cluster; the same list on each
 	OwnerTimeout Duration `yaml:"owner_timeout"` // a silent owner is replaced after it
 	Cache        Size     `yaml:"cache"`         // bound on the memory for shards and index
+	Hydrate      string   `yaml:"hydrate"`       // which exported points are copied to the exporting node: none, failover, all
+	HydrateRate  Size     `yaml:"hydrate_rate"`  // bytes a second of each copy
 }
 
 // Node is a master target in the bootstrap list.

@@ -78,7 +78,7 @@ target:
 	}
 	want := &Config{Name: "t1", DataDir: "/d", RunDir: "/r", Listen: "[::]:9000", Advertise: "t1.example:9000", Identity: "/i",
 		Log: Log{"debug", "json"}, Metrics: Metrics{"off"},
-		Target: &Target{Bootstrap: []Node{{"t1", "t1.example:9000"}, {"t2", "t2.example:9000"}}, OwnerTimeout: Duration(90 * time.Second), Cache: 1536 * MiB}}
+		Target: &Target{Bootstrap: []Node{{"t1", "t1.example:9000"}, {"t2", "t2.example:9000"}}, OwnerTimeout: Duration(90 * time.Second), Cache: 1536 * MiB, Hydrate: "none", HydrateRate: 64 * MiB}}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got  %+v\nwant %+v", c, want)
 	}

@@ -34,6 +34,8 @@ func (g *Group) preset() {
 func (t *Target) preset() {
 	t.OwnerTimeout = Duration(3 * time.Second)
 	t.Cache = 256 * MiB
+	t.Hydrate = "none"
+	t.HydrateRate = 64 * MiB
 }
 
 // derive fills what follows from other values, after the file was read.

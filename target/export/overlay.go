@@ -25,12 +25,16 @@ type Base interface {
 // either whole in the file or still the base's, and the journal replays what
 // the log does not know.
 //
-// Reads may run concurrently with one writer.
+// Reads and writes may run concurrently; two writes of the same bytes need an
+// order of the caller's.
 type Overlay struct {
 	base Base
 	size uint64
 	data *pieces
 	log  *allocLog
+
+	writing sync.Mutex // held by who changes the data file
+	syncing sync.Mutex // one Sync at a time: the log has one end
 
 	mu    sync.RWMutex
 	own   *roaring64.Bitmap // blocks that the file holds
@@ -93,6 +97,8 @@ func (o *Overlay) run(off, n uint64) (uint64, bool) {
 // WriteAt puts p at off.
 func (o *Overlay) WriteAt(p []byte, off uint64) error {
 	e := redoubt.Extent{Off: off, Len: uint64(len(p))}
+	o.writing.Lock()
+	defer o.writing.Unlock()
 	if err := o.prepare("write", e); err != nil {
 		return err
 	}
@@ -105,21 +111,27 @@ func (o *Overlay) WriteAt(p []byte, off uint64) error {
 
 // Zero makes e read as zeros.
 func (o *Overlay) Zero(e redoubt.Extent, _ bool) error {
+	o.writing.Lock()
+	defer o.writing.Unlock()
 	if err := o.prepare("zero", e); err != nil {
 		return err
 	}
 	if e.Empty() {
 		return nil
 	}
-	err := o.data.Punch(e)
-	if errors.Is(err, unix.EOPNOTSUPP) {
-		err = o.writeZeros(e)
-	}
-	if err != nil {
+	if err := o.zeroData(e); err != nil {
 		return o.latch(err)
 	}
 	o.claim(e)
 	return nil
+}
+
+func (o *Overlay) zeroData(e redoubt.Extent) error {
+	err := o.data.Punch(e)
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		err = o.writeZeros(e)
+	}
+	return err
 }
 
 func (o *Overlay) writeZeros(e redoubt.Extent) error {
@@ -190,6 +202,8 @@ func (o *Overlay) claim(e redoubt.Extent) {
 // Sync makes everything written so far durable: the data, then the log. After
 // a failure nothing succeeds any more.
 func (o *Overlay) Sync() error {
+	o.syncing.Lock()
+	defer o.syncing.Unlock()
 	o.mu.Lock()
 	fresh := o.fresh
 	o.fresh = roaring64.New()
