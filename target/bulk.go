@@ -164,10 +164,10 @@ func (v *View) readBulk(ctx context.Context, d redoubt.DiskID, p []byte, off uin
 			where[place{segmentKey{st.sr, st.sg.Ordinal}, b}] = got[i][j]
 		}
 	}
-	clear(p)
 	for i := range pieces {
 		q := &pieces[i]
 		if q.Kind != index.Data {
+			clear(p[q.Extent.Off-off:][:q.Extent.Len])
 			continue
 		}
 		b := where[place{segmentKey{v.series[q.Ref.Epoch], q.Ref.Ordinal}, q.Ref.Block}]

@@ -19,7 +19,8 @@ type scanned struct {
 
 // EachData calls fn for everything of the disk that may hold anything but
 // zeros, in order. Extents are at most 4 MiB; several are read ahead, which
-// takes up to 20 MiB. data is fn's to keep. Every byte was verified as ReadAt does.
+// takes up to 20 MiB. data is valid during the call only. Every byte was
+// verified as ReadAt does.
 func (v *View) EachData(ctx context.Context, d redoubt.DiskID, fn func(off uint64, data []byte) error) error {
 	if _, err := v.disk(d); err != nil {
 		return err
@@ -28,14 +29,16 @@ func (v *View) EachData(ctx context.Context, d redoubt.DiskID, fn func(off uint6
 	defer cancel()
 	defer context.AfterFunc(v.ctx, cancel)()
 	queue := make(chan chan scanned, scanDepth-2)
+	free := make(chan []byte, scanDepth)
 	go func() {
 		defer close(queue)
-		v.scan(ctx, d, queue)
+		v.scan(ctx, d, queue, free)
 	}()
 	for next := range queue {
 		x := <-next
 		if x.err == nil {
 			x.err = fn(x.off, x.data)
+			free <- x.data[:cap(x.data)]
 		}
 		if x.err != nil {
 			cancel()
@@ -52,7 +55,7 @@ func (v *View) EachData(ctx context.Context, d redoubt.DiskID, fn func(off uint6
 }
 
 // scan starts a read for every extent; a full queue holds it back.
-func (v *View) scan(ctx context.Context, d redoubt.DiskID, queue chan<- chan scanned) {
+func (v *View) scan(ctx context.Context, d redoubt.DiskID, queue chan<- chan scanned, free <-chan []byte) {
 	for from := uint64(0); ; {
 		e, ok, err := v.NextData(d, from)
 		if err == nil && !ok {
@@ -70,7 +73,13 @@ func (v *View) scan(ctx context.Context, d redoubt.DiskID, queue chan<- chan sca
 		}
 		from = e.End()
 		go func() {
-			p := make([]byte, e.Len)
+			var p []byte
+			select {
+			case p = <-free:
+			default:
+				p = make([]byte, nextDataMax)
+			}
+			p = p[:e.Len]
 			c, cancel := context.WithTimeout(ctx, readTimeout)
 			defer cancel()
 			err := v.readBulk(c, d, p, e.Off)

@@ -8,6 +8,8 @@ import (
 	"hash"
 	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -26,11 +28,24 @@ type imageFile struct {
 	sum    hash.Hash // nil: not wanted
 	hashed chan []byte
 	done   chan struct{} // closed when everything in hashed is in sum
-	at     uint64        // end of the last data
+	writes chan imagePart
+	wrote  sync.WaitGroup
+	failed atomic.Pointer[error] // of a write; the first one counts
+	at     uint64                // end of the last data
 	data   uint64
 	synced uint64 // data at the last call for write-back
 	seen   func(at, data, size uint64)
 }
+
+// imagePart is data on its way to the file.
+type imagePart struct {
+	off uint64
+	b   []byte
+}
+
+// imageWriters write at the same time: while one is held up, data goes on
+// coming. Up to twice as many parts of at most 1 MiB wait.
+const imageWriters = 3
 
 // zeros is hashed for what is left out.
 var zeros [1 << 20]byte
@@ -59,7 +74,36 @@ func createImage(path string, sparse, sum, replace bool) (*imageFile, error) {
 			}
 		}()
 	}
+	im.writes = make(chan imagePart, imageWriters)
+	for range imageWriters {
+		im.wrote.Go(im.write)
+	}
 	return im, nil
+}
+
+func (im *imageFile) write() {
+	for p := range im.writes {
+		if _, err := im.f.WriteAt(p.b, int64(p.off)); err != nil {
+			im.failed.CompareAndSwap(nil, &err)
+		}
+	}
+}
+
+// drain waits for the writes and returns the first failure.
+func (im *imageFile) drain() error {
+	if im.writes != nil {
+		close(im.writes)
+		im.wrote.Wait()
+		im.writes = nil
+	}
+	return im.failure()
+}
+
+func (im *imageFile) failure() error {
+	if err := im.failed.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 // Begin makes room for the disk. What an export that was killed left behind goes.
@@ -80,15 +124,16 @@ func (im *imageFile) Begin(h *adminv1.PointHeader) error {
 	return nil
 }
 
-// Data writes b at off. It may keep b.
+// Data takes b, which it keeps until it is written.
 func (im *imageFile) Data(off uint64, b []byte) error {
 	im.hole(off - im.at)
 	if im.sum != nil {
 		im.hashed <- b
 	}
-	if _, err := im.f.WriteAt(b, int64(off)); err != nil {
+	if err := im.failure(); err != nil {
 		return err
 	}
+	im.writes <- imagePart{off, b}
 	im.at, im.data = off+uint64(len(b)), im.data+uint64(len(b))
 	if im.data-im.synced >= writeBehind {
 		im.synced = im.data
@@ -111,6 +156,9 @@ func (im *imageFile) hole(n uint64) {
 // finish makes the file durable under its name, and returns its SHA-256.
 func (im *imageFile) finish() (string, error) {
 	im.hole(im.head.Size - im.at)
+	if err := im.drain(); err != nil {
+		return "", err
+	}
 	sum := im.endSum()
 	if err := im.f.Sync(); err != nil {
 		return "", err
@@ -126,6 +174,7 @@ func (im *imageFile) finish() (string, error) {
 
 // abandon removes what there is.
 func (im *imageFile) abandon() error {
+	_ = im.drain() // whatever was written goes
 	im.endSum()
 	return errors.Join(os.Remove(im.path+".partial"), im.f.Close())
 }
