@@ -219,6 +219,27 @@ func TestAdoptedZerosAreZeros(t *testing.T) {
 	r.check(make([]byte, 1<<20))
 }
 
+// What a client wrote between the read of the base and the take-over stays.
+func TestAdoptLeavesWrites(t *testing.T) {
+	r := newRig(t, rand.New(rand.NewPCG(9, 1)), 4*overlayBlock)
+	want := bytes.Clone(r.base.b)
+	read := bytes.Clone(r.base.b)
+	for i := range overlayBlock + 512 {
+		want[overlayBlock+i] = 0xaa
+	}
+	if err := r.o.WriteAt(want[overlayBlock:2*overlayBlock+512], overlayBlock); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.o.adopt(read, 0, uint64(len(read))); err != nil {
+		t.Fatal(err)
+	}
+	r.check(want)
+	if err := r.o.adopt(nil, 0, uint64(len(read))); err != nil {
+		t.Fatal(err)
+	}
+	r.check(want)
+}
+
 func TestHydrationLeavesRoom(t *testing.T) {
 	r := newRig(t, rand.New(rand.NewPCG(7, 8)), 1<<20)
 	r.h.free = func(*Overlay) (uint64, error) { return hydrateReserve, nil }
