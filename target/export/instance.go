@@ -130,6 +130,10 @@ func (in *Instance) Hydration() (h Hydration, ok bool) {
 	return in.hydrator.status(), true
 }
 
+// boundaryWait is what a client gets to come to a request boundary when the
+// export is closed.
+const boundaryWait = 2 * time.Second
+
 func (in *Instance) serve(log *slog.Logger) error {
 	l, err := blockdev.ListenUnix(in.Socket)
 	if err != nil {
@@ -186,7 +190,7 @@ func (in *Instance) close() error {
 		in.hydrator.stop()
 	}
 	if in.server != nil {
-		err = errors.Join(err, in.server.Close())
+		in.server.Shutdown(boundaryWait)
 	}
 	if in.disks != nil {
 		err = errors.Join(err, in.disks.Close())
