@@ -66,6 +66,14 @@ bench-compare: deps ## redoubt of the revision BASE against the working tree, li
 	@[ -n "$(BASE)" ] || { echo "usage: make bench-compare BASE=REVISION [BENCH=FLAGS]" >&2; exit 2; }
 	$(GO) run ./bench -compare "$(BASE)" $(BENCH)
 
+.PHONY: rto
+rto: build ## time to the first request on a point: 10^3 to 10^6 segments, disks to 16 TiB; RTO="-history 1000" (10 minutes, 5 GiB)
+	$(GO) run ./bench/rto $(RTO)
+
+.PHONY: bench-target
+bench-target: deps build ## ingest of one and eight groups beside nbdcopy, and a point into a file; BENCH="-mib 256 -rounds 1" (5 minutes)
+	$(GO) run ./bench/target $(BENCH)
+
 .PHONY: generate
 generate: ## the admin RPC's code from its schema
 	bash scripts/generate.sh

@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 
+	"connectrpc.com/connect"
+
 	"github.com/redoubt-dr/redoubt"
 	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
 	"github.com/redoubt-dr/redoubt/admin/v1/adminv1connect"
@@ -88,6 +90,11 @@ func (e Elsewhere) CancelFailover(_ context.Context, r *adminv1.CancelFailoverRe
 // ReverseReplicate refuses.
 func (e Elsewhere) ReverseReplicate(_ context.Context, r *adminv1.ReverseReplicateRequest) (*adminv1.ReverseReplicateResponse, error) {
 	return nil, e.refuse("reverse replicate", r.GetGroup())
+}
+
+// ReadPoint refuses.
+func (e Elsewhere) ReadPoint(_ context.Context, r *adminv1.ReadPointRequest, _ *connect.ServerStream[adminv1.ReadPointResponse]) error {
+	return e.refuse("read point", r.GetGroup())
 }
 
 // Failback refuses.

@@ -42,6 +42,19 @@ func (b *rawBlock) entry(r index.Ref) ([]byte, error) {
 	return data, nil
 }
 
+// copyPiece copies the bytes of a data piece that lies in the block.
+func (b *rawBlock) copyPiece(q *index.Piece, dst []byte) error {
+	data, err := b.entry(q.Ref)
+	if err != nil {
+		return err
+	}
+	if uint64(q.Ref.Skip)+q.Extent.Len > uint64(len(data)) {
+		return fmt.Errorf("piece %d+%d of an entry of %d: %w", q.Ref.Skip, q.Extent.Len, len(data), redoubt.ErrCorrupt)
+	}
+	copy(dst, data[q.Ref.Skip:])
+	return nil
+}
+
 // block returns an inflated block of a segment, shared with all Views.
 func (s *Store) block(ctx context.Context, sr index.Series, ordinal uint64, block uint32) (*rawBlock, error) {
 	k := blockKey{segmentKey{sr, ordinal}, block}

@@ -15,7 +15,7 @@ import (
 )
 
 type counters struct {
-	segments, degraded, bytesIn, decodes, rotten, repaired, repairedBytes, ingested, moved, movedBytes atomic.Uint64
+	segments, degraded, bytesIn, decodes, rotten, repaired, repairedBytes, ingested, moved, movedBytes, ahead atomic.Uint64
 }
 
 // Stats are figures of a node's Store since it was opened.
@@ -25,6 +25,7 @@ type Stats struct {
 	Degraded      uint64 // of these, without all of their shards at first
 	BytesIn       uint64 // encoded bytes of deltas received
 	Decodes       uint64 // reads that had to compute a shard
+	Ahead         uint64 // stretches of up to 1 MiB that were read ahead of sequential readers
 	Rotten        uint64 // shards of this node found rotten
 	Repaired      uint64 // shards that this node rebuilt
 	RepairedBytes uint64
@@ -41,6 +42,7 @@ type Stats struct {
 // Stats returns the present figures.
 func (s *Store) Stats() Stats {
 	st := Stats{Segments: s.counter.segments.Load(), Degraded: s.counter.degraded.Load(), BytesIn: s.counter.bytesIn.Load(), Decodes: s.counter.decodes.Load(),
+		Ahead: s.counter.ahead.Load(),
 		Rotten: s.counter.rotten.Load(), Repaired: s.counter.repaired.Load(), RepairedBytes: s.counter.repairedBytes.Load(),
 		Moved: s.counter.moved.Load(), MovedBytes: s.counter.movedBytes.Load(),
 		Repair: s.repair.stats(), Log: s.log.Stats(), Index: s.idx.Stats(), Blocks: s.blocks.Stats(), Heads: s.heads.Stats()}

@@ -32,9 +32,10 @@ type Store struct {
 	heads  *headCache
 	blocks *blockCache
 
-	room    *semaphore.Weighted // bytes of pending deltas
-	kick    chan struct{}       // wakes the committer
-	counter counters
+	room      *semaphore.Weighted // bytes of pending deltas
+	aheadRoom *semaphore.Weighted // bytes that are being read ahead
+	kick      chan struct{}       // wakes the committer
+	counter   counters
 
 	mu       sync.Mutex
 	streams  map[redoubt.GroupID]*stream
@@ -74,7 +75,7 @@ func Open(o Options) (*Store, error) {
 	}
 	s := &Store{o: o, node: o.Node, catalog: o.Node.Catalog(), coders: newCoders(),
 		heads: newHeadCache(o.HeadBytes), blocks: newBlockCache(o.CacheBytes),
-		room: semaphore.NewWeighted(o.PendingBytes), kick: make(chan struct{}, 1),
+		room: semaphore.NewWeighted(o.PendingBytes), aheadRoom: semaphore.NewWeighted(aheadTotal), kick: make(chan struct{}, 1),
 		streams: map[redoubt.GroupID]*stream{}, joining: map[redoubt.GroupID]*sync.Mutex{}, contacts: map[redoubt.GroupID]Contact{}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	var err error
@@ -108,6 +109,17 @@ func (s *Store) run(fn func()) {
 		defer s.wg.Done()
 		fn()
 	}()
+}
+
+// runIfOpen is run for callers that may come while the store closes.
+func (s *Store) runIfOpen(fn func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.run(fn)
+	return true
 }
 
 // Close ends all streams and closes the shard log and the index. Views fail

@@ -1498,16 +1498,7 @@ type ClusterNode struct {
 	RaftIndex     uint64                 `protobuf:"varint,6,opt,name=raft_index,json=raftIndex,proto3" json:"raft_index,omitempty"` // applied
 	Groups        []string               `protobuf:"bytes,7,rep,name=groups,proto3" json:"groups,omitempty"`                         // groups that it owns
 	Self          bool                   `protobuf:"varint,8,opt,name=self,proto3" json:"self,omitempty"`
-	Role          string                 `protobuf:"bytes,9,opt,name=role,proto3" json:"role,omitempty"`       // "leader", "follower", "candidate", or empty if unknown
-	Domain        string                 `protobuf:"bytes,10,opt,name=domain,proto3" json:"domain,omitempty"`  // what fails together with it; empty: the node alone
-	State         string                 `protobuf:"bytes,11,opt,name=state,proto3" json:"state,omitempty"`    // "active", "invited", "joining", "draining" or "removed"
-	Voter         bool                   `protobuf:"varint,12,opt,name=voter,proto3" json:"voter,omitempty"`   // has a vote in Raft
-	Shards        uint64                 `protobuf:"varint,13,opt,name=shards,proto3" json:"shards,omitempty"` // that have their home there
-	ShardBytes    uint64                 `protobuf:"varint,14,opt,name=shard_bytes,json=shardBytes,proto3" json:"shard_bytes,omitempty"`
-	ShardsComing  uint64                 `protobuf:"varint,15,opt,name=shards_coming,json=shardsComing,proto3" json:"shards_coming,omitempty"` // on their way to it
-	ShardsGoing   uint64                 `protobuf:"varint,16,opt,name=shards_going,json=shardsGoing,proto3" json:"shards_going,omitempty"`    // on their way from it
-	Successor     string                 `protobuf:"bytes,17,opt,name=successor,proto3" json:"successor,omitempty"`                            // of a node that is replaced
-	Holds         []string               `protobuf:"bytes,18,rep,name=holds,proto3" json:"holds,omitempty"`                                    // draining: what it must lose before it can be removed
+	Role          string                 `protobuf:"bytes,9,opt,name=role,proto3" json:"role,omitempty"` // "leader", "follower", "candidate", or empty if unknown
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1603,69 +1594,6 @@ func (x *ClusterNode) GetRole() string {
 		return x.Role
 	}
 	return ""
-}
-
-func (x *ClusterNode) GetDomain() string {
-	if x != nil {
-		return x.Domain
-	}
-	return ""
-}
-
-func (x *ClusterNode) GetState() string {
-	if x != nil {
-		return x.State
-	}
-	return ""
-}
-
-func (x *ClusterNode) GetVoter() bool {
-	if x != nil {
-		return x.Voter
-	}
-	return false
-}
-
-func (x *ClusterNode) GetShards() uint64 {
-	if x != nil {
-		return x.Shards
-	}
-	return 0
-}
-
-func (x *ClusterNode) GetShardBytes() uint64 {
-	if x != nil {
-		return x.ShardBytes
-	}
-	return 0
-}
-
-func (x *ClusterNode) GetShardsComing() uint64 {
-	if x != nil {
-		return x.ShardsComing
-	}
-	return 0
-}
-
-func (x *ClusterNode) GetShardsGoing() uint64 {
-	if x != nil {
-		return x.ShardsGoing
-	}
-	return 0
-}
-
-func (x *ClusterNode) GetSuccessor() string {
-	if x != nil {
-		return x.Successor
-	}
-	return ""
-}
-
-func (x *ClusterNode) GetHolds() []string {
-	if x != nil {
-		return x.Holds
-	}
-	return nil
 }
 
 // Histogram counts values in buckets; a value is known to an eighth.
@@ -2984,7 +2912,8 @@ type Export struct {
 	Disks         []*Disk                `protobuf:"bytes,7,rep,name=disks,proto3" json:"disks,omitempty"`
 	Node          string                 `protobuf:"bytes,8,opt,name=node,proto3" json:"node,omitempty"`
 	Created       *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=created,proto3" json:"created,omitempty"`
-	OverlayBytes  uint64                 `protobuf:"varint,10,opt,name=overlay_bytes,json=overlayBytes,proto3" json:"overlay_bytes,omitempty"` // written since it was opened
+	OverlayBytes  uint64                 `protobuf:"varint,10,opt,name=overlay_bytes,json=overlayBytes,proto3" json:"overlay_bytes,omitempty"` // written since it was opened, and hydrated
+	Hydration     *Hydration             `protobuf:"bytes,11,opt,name=hydration,proto3" json:"hydration,omitempty"`                            // unset if the point is not copied to the node
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3089,18 +3018,428 @@ func (x *Export) GetOverlayBytes() uint64 {
 	return 0
 }
 
+func (x *Export) GetHydration() *Hydration {
+	if x != nil {
+		return x.Hydration
+	}
+	return nil
+}
+
+// Hydration is the copy of an exported point to the exporting node.
+type Hydration struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	DoneBytes     uint64                 `protobuf:"varint,1,opt,name=done_bytes,json=doneBytes,proto3" json:"done_bytes,omitempty"` // of the disks: zeros and what was written there included
+	TotalBytes    uint64                 `protobuf:"varint,2,opt,name=total_bytes,json=totalBytes,proto3" json:"total_bytes,omitempty"`
+	Complete      bool                   `protobuf:"varint,3,opt,name=complete,proto3" json:"complete,omitempty"` // reads need no other node
+	Error         string                 `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`        // why it does not go on at present; it is tried again
+	Hint          string                 `protobuf:"bytes,5,opt,name=hint,proto3" json:"hint,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Hydration) Reset() {
+	*x = Hydration{}
+	mi := &file_admin_v1_admin_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Hydration) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Hydration) ProtoMessage() {}
+
+func (x *Hydration) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_v1_admin_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Hydration.ProtoReflect.Descriptor instead.
+func (*Hydration) Descriptor() ([]byte, []int) {
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *Hydration) GetDoneBytes() uint64 {
+	if x != nil {
+		return x.DoneBytes
+	}
+	return 0
+}
+
+func (x *Hydration) GetTotalBytes() uint64 {
+	if x != nil {
+		return x.TotalBytes
+	}
+	return 0
+}
+
+func (x *Hydration) GetComplete() bool {
+	if x != nil {
+		return x.Complete
+	}
+	return false
+}
+
+func (x *Hydration) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *Hydration) GetHint() string {
+	if x != nil {
+		return x.Hint
+	}
+	return ""
+}
+
+type ReadPointRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Group         string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	Disk          string                 `protobuf:"bytes,2,opt,name=disk,proto3" json:"disk,omitempty"`
+	Point         *PointSpec             `protobuf:"bytes,3,opt,name=point,proto3" json:"point,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadPointRequest) Reset() {
+	*x = ReadPointRequest{}
+	mi := &file_admin_v1_admin_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadPointRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadPointRequest) ProtoMessage() {}
+
+func (x *ReadPointRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_v1_admin_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadPointRequest.ProtoReflect.Descriptor instead.
+func (*ReadPointRequest) Descriptor() ([]byte, []int) {
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *ReadPointRequest) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *ReadPointRequest) GetDisk() string {
+	if x != nil {
+		return x.Disk
+	}
+	return ""
+}
+
+func (x *ReadPointRequest) GetPoint() *PointSpec {
+	if x != nil {
+		return x.Point
+	}
+	return nil
+}
+
+// ReadPointResponse is one message of the stream: first what is read, then
+// data by rising offset (what is left out is zeros), then the end.
+type ReadPointResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Part:
+	//
+	//	*ReadPointResponse_Header
+	//	*ReadPointResponse_Data
+	//	*ReadPointResponse_End
+	Part          isReadPointResponse_Part `protobuf_oneof:"part"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadPointResponse) Reset() {
+	*x = ReadPointResponse{}
+	mi := &file_admin_v1_admin_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadPointResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadPointResponse) ProtoMessage() {}
+
+func (x *ReadPointResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_v1_admin_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadPointResponse.ProtoReflect.Descriptor instead.
+func (*ReadPointResponse) Descriptor() ([]byte, []int) {
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *ReadPointResponse) GetPart() isReadPointResponse_Part {
+	if x != nil {
+		return x.Part
+	}
+	return nil
+}
+
+func (x *ReadPointResponse) GetHeader() *PointHeader {
+	if x != nil {
+		if x, ok := x.Part.(*ReadPointResponse_Header); ok {
+			return x.Header
+		}
+	}
+	return nil
+}
+
+func (x *ReadPointResponse) GetData() *PointData {
+	if x != nil {
+		if x, ok := x.Part.(*ReadPointResponse_Data); ok {
+			return x.Data
+		}
+	}
+	return nil
+}
+
+func (x *ReadPointResponse) GetEnd() *PointEnd {
+	if x != nil {
+		if x, ok := x.Part.(*ReadPointResponse_End); ok {
+			return x.End
+		}
+	}
+	return nil
+}
+
+type isReadPointResponse_Part interface {
+	isReadPointResponse_Part()
+}
+
+type ReadPointResponse_Header struct {
+	Header *PointHeader `protobuf:"bytes,1,opt,name=header,proto3,oneof"`
+}
+
+type ReadPointResponse_Data struct {
+	Data *PointData `protobuf:"bytes,2,opt,name=data,proto3,oneof"`
+}
+
+type ReadPointResponse_End struct {
+	End *PointEnd `protobuf:"bytes,3,opt,name=end,proto3,oneof"`
+}
+
+func (*ReadPointResponse_Header) isReadPointResponse_Part() {}
+
+func (*ReadPointResponse_Data) isReadPointResponse_Part() {}
+
+func (*ReadPointResponse_End) isReadPointResponse_Part() {}
+
+type PointHeader struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Position      *Position              `protobuf:"bytes,1,opt,name=position,proto3" json:"position,omitempty"`
+	Time          *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
+	Size          uint64                 `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"` // of the disk
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PointHeader) Reset() {
+	*x = PointHeader{}
+	mi := &file_admin_v1_admin_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PointHeader) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PointHeader) ProtoMessage() {}
+
+func (x *PointHeader) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_v1_admin_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PointHeader.ProtoReflect.Descriptor instead.
+func (*PointHeader) Descriptor() ([]byte, []int) {
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *PointHeader) GetPosition() *Position {
+	if x != nil {
+		return x.Position
+	}
+	return nil
+}
+
+func (x *PointHeader) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *PointHeader) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+type PointData struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Off           uint64                 `protobuf:"varint,1,opt,name=off,proto3" json:"off,omitempty"`
+	Data          []byte                 `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`       // at most 1 MiB
+	Crc32C        uint32                 `protobuf:"fixed32,3,opt,name=crc32c,proto3" json:"crc32c,omitempty"` // of data
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PointData) Reset() {
+	*x = PointData{}
+	mi := &file_admin_v1_admin_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PointData) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PointData) ProtoMessage() {}
+
+func (x *PointData) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_v1_admin_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PointData.ProtoReflect.Descriptor instead.
+func (*PointData) Descriptor() ([]byte, []int) {
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *PointData) GetOff() uint64 {
+	if x != nil {
+		return x.Off
+	}
+	return 0
+}
+
+func (x *PointData) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *PointData) GetCrc32C() uint32 {
+	if x != nil {
+		return x.Crc32C
+	}
+	return 0
+}
+
+// PointEnd says that nothing is missing.
+type PointEnd struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	DataBytes     uint64                 `protobuf:"varint,1,opt,name=data_bytes,json=dataBytes,proto3" json:"data_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PointEnd) Reset() {
+	*x = PointEnd{}
+	mi := &file_admin_v1_admin_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PointEnd) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PointEnd) ProtoMessage() {}
+
+func (x *PointEnd) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_v1_admin_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PointEnd.ProtoReflect.Descriptor instead.
+func (*PointEnd) Descriptor() ([]byte, []int) {
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *PointEnd) GetDataBytes() uint64 {
+	if x != nil {
+		return x.DataBytes
+	}
+	return 0
+}
+
 type TestFailoverRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Group         string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
 	Point         *PointSpec             `protobuf:"bytes,2,opt,name=point,proto3" json:"point,omitempty"`
-	Node          string                 `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"` // the node to export on; empty: the node that is asked
+	Node          string                 `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"`        // the node to export on; empty: the node that is asked
+	Hydrate       bool                   `protobuf:"varint,4,opt,name=hydrate,proto3" json:"hydrate,omitempty"` // copy the disks to that node in the background
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TestFailoverRequest) Reset() {
 	*x = TestFailoverRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[33]
+	mi := &file_admin_v1_admin_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3112,7 +3451,7 @@ func (x *TestFailoverRequest) String() string {
 func (*TestFailoverRequest) ProtoMessage() {}
 
 func (x *TestFailoverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[33]
+	mi := &file_admin_v1_admin_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3125,7 +3464,7 @@ func (x *TestFailoverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TestFailoverRequest.ProtoReflect.Descriptor instead.
 func (*TestFailoverRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{33}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *TestFailoverRequest) GetGroup() string {
@@ -3149,6 +3488,13 @@ func (x *TestFailoverRequest) GetNode() string {
 	return ""
 }
 
+func (x *TestFailoverRequest) GetHydrate() bool {
+	if x != nil {
+		return x.Hydrate
+	}
+	return false
+}
+
 type TestFailoverResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Export        *Export                `protobuf:"bytes,1,opt,name=export,proto3" json:"export,omitempty"`
@@ -3159,7 +3505,7 @@ type TestFailoverResponse struct {
 
 func (x *TestFailoverResponse) Reset() {
 	*x = TestFailoverResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[34]
+	mi := &file_admin_v1_admin_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3171,7 +3517,7 @@ func (x *TestFailoverResponse) String() string {
 func (*TestFailoverResponse) ProtoMessage() {}
 
 func (x *TestFailoverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[34]
+	mi := &file_admin_v1_admin_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3184,7 +3530,7 @@ func (x *TestFailoverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TestFailoverResponse.ProtoReflect.Descriptor instead.
 func (*TestFailoverResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{34}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *TestFailoverResponse) GetExport() *Export {
@@ -3211,7 +3557,7 @@ type CleanupTestRequest struct {
 
 func (x *CleanupTestRequest) Reset() {
 	*x = CleanupTestRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[35]
+	mi := &file_admin_v1_admin_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3223,7 +3569,7 @@ func (x *CleanupTestRequest) String() string {
 func (*CleanupTestRequest) ProtoMessage() {}
 
 func (x *CleanupTestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[35]
+	mi := &file_admin_v1_admin_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3236,7 +3582,7 @@ func (x *CleanupTestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CleanupTestRequest.ProtoReflect.Descriptor instead.
 func (*CleanupTestRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{35}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *CleanupTestRequest) GetGroup() string {
@@ -3263,7 +3609,7 @@ type CleanupTestResponse struct {
 
 func (x *CleanupTestResponse) Reset() {
 	*x = CleanupTestResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[36]
+	mi := &file_admin_v1_admin_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3275,7 +3621,7 @@ func (x *CleanupTestResponse) String() string {
 func (*CleanupTestResponse) ProtoMessage() {}
 
 func (x *CleanupTestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[36]
+	mi := &file_admin_v1_admin_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3288,7 +3634,7 @@ func (x *CleanupTestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CleanupTestResponse.ProtoReflect.Descriptor instead.
 func (*CleanupTestResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{36}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *CleanupTestResponse) GetIds() []string {
@@ -3309,14 +3655,15 @@ type UnplannedFailoverRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Group         string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
 	Point         *PointSpec             `protobuf:"bytes,2,opt,name=point,proto3" json:"point,omitempty"`
-	Node          string                 `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"` // the node to export on; empty: the node that is asked
+	Node          string                 `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"`        // the node to export on; empty: the node that is asked
+	Hydrate       bool                   `protobuf:"varint,4,opt,name=hydrate,proto3" json:"hydrate,omitempty"` // copy the disks to that node in the background
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *UnplannedFailoverRequest) Reset() {
 	*x = UnplannedFailoverRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[37]
+	mi := &file_admin_v1_admin_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3328,7 +3675,7 @@ func (x *UnplannedFailoverRequest) String() string {
 func (*UnplannedFailoverRequest) ProtoMessage() {}
 
 func (x *UnplannedFailoverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[37]
+	mi := &file_admin_v1_admin_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3341,7 +3688,7 @@ func (x *UnplannedFailoverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnplannedFailoverRequest.ProtoReflect.Descriptor instead.
 func (*UnplannedFailoverRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{37}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *UnplannedFailoverRequest) GetGroup() string {
@@ -3365,6 +3712,13 @@ func (x *UnplannedFailoverRequest) GetNode() string {
 	return ""
 }
 
+func (x *UnplannedFailoverRequest) GetHydrate() bool {
+	if x != nil {
+		return x.Hydrate
+	}
+	return false
+}
+
 type UnplannedFailoverResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Promotion     *Promotion             `protobuf:"bytes,1,opt,name=promotion,proto3" json:"promotion,omitempty"`
@@ -3376,7 +3730,7 @@ type UnplannedFailoverResponse struct {
 
 func (x *UnplannedFailoverResponse) Reset() {
 	*x = UnplannedFailoverResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[38]
+	mi := &file_admin_v1_admin_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3388,7 +3742,7 @@ func (x *UnplannedFailoverResponse) String() string {
 func (*UnplannedFailoverResponse) ProtoMessage() {}
 
 func (x *UnplannedFailoverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[38]
+	mi := &file_admin_v1_admin_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3401,7 +3755,7 @@ func (x *UnplannedFailoverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnplannedFailoverResponse.ProtoReflect.Descriptor instead.
 func (*UnplannedFailoverResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{38}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *UnplannedFailoverResponse) GetPromotion() *Promotion {
@@ -3429,13 +3783,14 @@ type ChangeRecoveryPointRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Group         string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
 	Point         *PointSpec             `protobuf:"bytes,2,opt,name=point,proto3" json:"point,omitempty"`
+	Hydrate       bool                   `protobuf:"varint,3,opt,name=hydrate,proto3" json:"hydrate,omitempty"` // copy the disks to the exporting node in the background
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ChangeRecoveryPointRequest) Reset() {
 	*x = ChangeRecoveryPointRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[39]
+	mi := &file_admin_v1_admin_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3447,7 +3802,7 @@ func (x *ChangeRecoveryPointRequest) String() string {
 func (*ChangeRecoveryPointRequest) ProtoMessage() {}
 
 func (x *ChangeRecoveryPointRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[39]
+	mi := &file_admin_v1_admin_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3460,7 +3815,7 @@ func (x *ChangeRecoveryPointRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeRecoveryPointRequest.ProtoReflect.Descriptor instead.
 func (*ChangeRecoveryPointRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{39}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ChangeRecoveryPointRequest) GetGroup() string {
@@ -3477,6 +3832,13 @@ func (x *ChangeRecoveryPointRequest) GetPoint() *PointSpec {
 	return nil
 }
 
+func (x *ChangeRecoveryPointRequest) GetHydrate() bool {
+	if x != nil {
+		return x.Hydrate
+	}
+	return false
+}
+
 type ChangeRecoveryPointResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Promotion     *Promotion             `protobuf:"bytes,1,opt,name=promotion,proto3" json:"promotion,omitempty"`
@@ -3488,7 +3850,7 @@ type ChangeRecoveryPointResponse struct {
 
 func (x *ChangeRecoveryPointResponse) Reset() {
 	*x = ChangeRecoveryPointResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[40]
+	mi := &file_admin_v1_admin_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3500,7 +3862,7 @@ func (x *ChangeRecoveryPointResponse) String() string {
 func (*ChangeRecoveryPointResponse) ProtoMessage() {}
 
 func (x *ChangeRecoveryPointResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[40]
+	mi := &file_admin_v1_admin_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3513,7 +3875,7 @@ func (x *ChangeRecoveryPointResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeRecoveryPointResponse.ProtoReflect.Descriptor instead.
 func (*ChangeRecoveryPointResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{40}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ChangeRecoveryPointResponse) GetPromotion() *Promotion {
@@ -3546,7 +3908,7 @@ type CommitFailoverRequest struct {
 
 func (x *CommitFailoverRequest) Reset() {
 	*x = CommitFailoverRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[41]
+	mi := &file_admin_v1_admin_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3558,7 +3920,7 @@ func (x *CommitFailoverRequest) String() string {
 func (*CommitFailoverRequest) ProtoMessage() {}
 
 func (x *CommitFailoverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[41]
+	mi := &file_admin_v1_admin_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3571,7 +3933,7 @@ func (x *CommitFailoverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitFailoverRequest.ProtoReflect.Descriptor instead.
 func (*CommitFailoverRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{41}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *CommitFailoverRequest) GetGroup() string {
@@ -3591,7 +3953,7 @@ type CommitFailoverResponse struct {
 
 func (x *CommitFailoverResponse) Reset() {
 	*x = CommitFailoverResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[42]
+	mi := &file_admin_v1_admin_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3603,7 +3965,7 @@ func (x *CommitFailoverResponse) String() string {
 func (*CommitFailoverResponse) ProtoMessage() {}
 
 func (x *CommitFailoverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[42]
+	mi := &file_admin_v1_admin_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3616,7 +3978,7 @@ func (x *CommitFailoverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitFailoverResponse.ProtoReflect.Descriptor instead.
 func (*CommitFailoverResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{42}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *CommitFailoverResponse) GetPosition() *Position {
@@ -3642,7 +4004,7 @@ type CancelFailoverRequest struct {
 
 func (x *CancelFailoverRequest) Reset() {
 	*x = CancelFailoverRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[43]
+	mi := &file_admin_v1_admin_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3654,7 +4016,7 @@ func (x *CancelFailoverRequest) String() string {
 func (*CancelFailoverRequest) ProtoMessage() {}
 
 func (x *CancelFailoverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[43]
+	mi := &file_admin_v1_admin_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3667,7 +4029,7 @@ func (x *CancelFailoverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelFailoverRequest.ProtoReflect.Descriptor instead.
 func (*CancelFailoverRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{43}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *CancelFailoverRequest) GetGroup() string {
@@ -3688,7 +4050,7 @@ type CancelFailoverResponse struct {
 
 func (x *CancelFailoverResponse) Reset() {
 	*x = CancelFailoverResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[44]
+	mi := &file_admin_v1_admin_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3700,7 +4062,7 @@ func (x *CancelFailoverResponse) String() string {
 func (*CancelFailoverResponse) ProtoMessage() {}
 
 func (x *CancelFailoverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[44]
+	mi := &file_admin_v1_admin_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3713,7 +4075,7 @@ func (x *CancelFailoverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelFailoverResponse.ProtoReflect.Descriptor instead.
 func (*CancelFailoverResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{44}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *CancelFailoverResponse) GetState() string {
@@ -3746,7 +4108,7 @@ type ReverseReplicateRequest struct {
 
 func (x *ReverseReplicateRequest) Reset() {
 	*x = ReverseReplicateRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[45]
+	mi := &file_admin_v1_admin_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3758,7 +4120,7 @@ func (x *ReverseReplicateRequest) String() string {
 func (*ReverseReplicateRequest) ProtoMessage() {}
 
 func (x *ReverseReplicateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[45]
+	mi := &file_admin_v1_admin_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3771,7 +4133,7 @@ func (x *ReverseReplicateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReverseReplicateRequest.ProtoReflect.Descriptor instead.
 func (*ReverseReplicateRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{45}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ReverseReplicateRequest) GetGroup() string {
@@ -3795,7 +4157,7 @@ type ReverseReplicateResponse struct {
 
 func (x *ReverseReplicateResponse) Reset() {
 	*x = ReverseReplicateResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[46]
+	mi := &file_admin_v1_admin_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3807,7 +4169,7 @@ func (x *ReverseReplicateResponse) String() string {
 func (*ReverseReplicateResponse) ProtoMessage() {}
 
 func (x *ReverseReplicateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[46]
+	mi := &file_admin_v1_admin_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3820,7 +4182,7 @@ func (x *ReverseReplicateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReverseReplicateResponse.ProtoReflect.Descriptor instead.
 func (*ReverseReplicateResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{46}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ReverseReplicateResponse) GetDirtyBytes() uint64 {
@@ -3874,7 +4236,7 @@ type FailbackRequest struct {
 
 func (x *FailbackRequest) Reset() {
 	*x = FailbackRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[47]
+	mi := &file_admin_v1_admin_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3886,7 +4248,7 @@ func (x *FailbackRequest) String() string {
 func (*FailbackRequest) ProtoMessage() {}
 
 func (x *FailbackRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[47]
+	mi := &file_admin_v1_admin_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3899,7 +4261,7 @@ func (x *FailbackRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailbackRequest.ProtoReflect.Descriptor instead.
 func (*FailbackRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{47}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *FailbackRequest) GetGroup() string {
@@ -3921,7 +4283,7 @@ type FailbackResponse struct {
 
 func (x *FailbackResponse) Reset() {
 	*x = FailbackResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[48]
+	mi := &file_admin_v1_admin_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3933,7 +4295,7 @@ func (x *FailbackResponse) String() string {
 func (*FailbackResponse) ProtoMessage() {}
 
 func (x *FailbackResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[48]
+	mi := &file_admin_v1_admin_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3946,7 +4308,7 @@ func (x *FailbackResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailbackResponse.ProtoReflect.Descriptor instead.
 func (*FailbackResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{48}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *FailbackResponse) GetPosition() *Position {
@@ -3977,382 +4339,6 @@ func (x *FailbackResponse) GetWriter() string {
 	return ""
 }
 
-type AddNodeRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // as in its certificate
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *AddNodeRequest) Reset() {
-	*x = AddNodeRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[49]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *AddNodeRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*AddNodeRequest) ProtoMessage() {}
-
-func (x *AddNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[49]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use AddNodeRequest.ProtoReflect.Descriptor instead.
-func (*AddNodeRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{49}
-}
-
-func (x *AddNodeRequest) GetName() string {
-	if x != nil {
-		return x.Name
-	}
-	return ""
-}
-
-type AddNodeResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Node          *ClusterNode           `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *AddNodeResponse) Reset() {
-	*x = AddNodeResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[50]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *AddNodeResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*AddNodeResponse) ProtoMessage() {}
-
-func (x *AddNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[50]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use AddNodeResponse.ProtoReflect.Descriptor instead.
-func (*AddNodeResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{50}
-}
-
-func (x *AddNodeResponse) GetNode() *ClusterNode {
-	if x != nil {
-		return x.Node
-	}
-	return nil
-}
-
-type DrainNodeRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Cancel        bool                   `protobuf:"varint,2,opt,name=cancel,proto3" json:"cancel,omitempty"` // let it stay
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *DrainNodeRequest) Reset() {
-	*x = DrainNodeRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[51]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *DrainNodeRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*DrainNodeRequest) ProtoMessage() {}
-
-func (x *DrainNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[51]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use DrainNodeRequest.ProtoReflect.Descriptor instead.
-func (*DrainNodeRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{51}
-}
-
-func (x *DrainNodeRequest) GetName() string {
-	if x != nil {
-		return x.Name
-	}
-	return ""
-}
-
-func (x *DrainNodeRequest) GetCancel() bool {
-	if x != nil {
-		return x.Cancel
-	}
-	return false
-}
-
-type DrainNodeResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Node          *ClusterNode           `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *DrainNodeResponse) Reset() {
-	*x = DrainNodeResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[52]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *DrainNodeResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*DrainNodeResponse) ProtoMessage() {}
-
-func (x *DrainNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[52]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use DrainNodeResponse.ProtoReflect.Descriptor instead.
-func (*DrainNodeResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{52}
-}
-
-func (x *DrainNodeResponse) GetNode() *ClusterNode {
-	if x != nil {
-		return x.Node
-	}
-	return nil
-}
-
-type ReplaceNodeRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Old           string                 `protobuf:"bytes,1,opt,name=old,proto3" json:"old,omitempty"`   // live or dead
-	With          string                 `protobuf:"bytes,2,opt,name=with,proto3" json:"with,omitempty"` // an active node
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ReplaceNodeRequest) Reset() {
-	*x = ReplaceNodeRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[53]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ReplaceNodeRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ReplaceNodeRequest) ProtoMessage() {}
-
-func (x *ReplaceNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[53]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ReplaceNodeRequest.ProtoReflect.Descriptor instead.
-func (*ReplaceNodeRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{53}
-}
-
-func (x *ReplaceNodeRequest) GetOld() string {
-	if x != nil {
-		return x.Old
-	}
-	return ""
-}
-
-func (x *ReplaceNodeRequest) GetWith() string {
-	if x != nil {
-		return x.With
-	}
-	return ""
-}
-
-type ReplaceNodeResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Node          *ClusterNode           `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"` // the old one
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ReplaceNodeResponse) Reset() {
-	*x = ReplaceNodeResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[54]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ReplaceNodeResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ReplaceNodeResponse) ProtoMessage() {}
-
-func (x *ReplaceNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[54]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ReplaceNodeResponse.ProtoReflect.Descriptor instead.
-func (*ReplaceNodeResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{54}
-}
-
-func (x *ReplaceNodeResponse) GetNode() *ClusterNode {
-	if x != nil {
-		return x.Node
-	}
-	return nil
-}
-
-type RemoveNodeRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Force         bool                   `protobuf:"varint,2,opt,name=force,proto3" json:"force,omitempty"` // a dead node, with what it holds
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *RemoveNodeRequest) Reset() {
-	*x = RemoveNodeRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[55]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *RemoveNodeRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*RemoveNodeRequest) ProtoMessage() {}
-
-func (x *RemoveNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[55]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use RemoveNodeRequest.ProtoReflect.Descriptor instead.
-func (*RemoveNodeRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{55}
-}
-
-func (x *RemoveNodeRequest) GetName() string {
-	if x != nil {
-		return x.Name
-	}
-	return ""
-}
-
-func (x *RemoveNodeRequest) GetForce() bool {
-	if x != nil {
-		return x.Force
-	}
-	return false
-}
-
-type RemoveNodeResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Node          *ClusterNode           `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"` // as it was
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *RemoveNodeResponse) Reset() {
-	*x = RemoveNodeResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[56]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *RemoveNodeResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*RemoveNodeResponse) ProtoMessage() {}
-
-func (x *RemoveNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[56]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use RemoveNodeResponse.ProtoReflect.Descriptor instead.
-func (*RemoveNodeResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{56}
-}
-
-func (x *RemoveNodeResponse) GetNode() *ClusterNode {
-	if x != nil {
-		return x.Node
-	}
-	return nil
-}
-
 type GetLossReceiptRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Group         string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
@@ -4363,7 +4349,7 @@ type GetLossReceiptRequest struct {
 
 func (x *GetLossReceiptRequest) Reset() {
 	*x = GetLossReceiptRequest{}
-	mi := &file_admin_v1_admin_proto_msgTypes[57]
+	mi := &file_admin_v1_admin_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4375,7 +4361,7 @@ func (x *GetLossReceiptRequest) String() string {
 func (*GetLossReceiptRequest) ProtoMessage() {}
 
 func (x *GetLossReceiptRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[57]
+	mi := &file_admin_v1_admin_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4388,7 +4374,7 @@ func (x *GetLossReceiptRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLossReceiptRequest.ProtoReflect.Descriptor instead.
 func (*GetLossReceiptRequest) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{57}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *GetLossReceiptRequest) GetGroup() string {
@@ -4414,7 +4400,7 @@ type GetLossReceiptResponse struct {
 
 func (x *GetLossReceiptResponse) Reset() {
 	*x = GetLossReceiptResponse{}
-	mi := &file_admin_v1_admin_proto_msgTypes[58]
+	mi := &file_admin_v1_admin_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4426,7 +4412,7 @@ func (x *GetLossReceiptResponse) String() string {
 func (*GetLossReceiptResponse) ProtoMessage() {}
 
 func (x *GetLossReceiptResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[58]
+	mi := &file_admin_v1_admin_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4439,7 +4425,7 @@ func (x *GetLossReceiptResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLossReceiptResponse.ProtoReflect.Descriptor instead.
 func (*GetLossReceiptResponse) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{58}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *GetLossReceiptResponse) GetReceipt() *LossReceipt {
@@ -4475,7 +4461,7 @@ type LossReceipt struct {
 
 func (x *LossReceipt) Reset() {
 	*x = LossReceipt{}
-	mi := &file_admin_v1_admin_proto_msgTypes[59]
+	mi := &file_admin_v1_admin_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4487,7 +4473,7 @@ func (x *LossReceipt) String() string {
 func (*LossReceipt) ProtoMessage() {}
 
 func (x *LossReceipt) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[59]
+	mi := &file_admin_v1_admin_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4500,7 +4486,7 @@ func (x *LossReceipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LossReceipt.ProtoReflect.Descriptor instead.
 func (*LossReceipt) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{59}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *LossReceipt) GetGroup() string {
@@ -4628,7 +4614,7 @@ type LostWrite struct {
 
 func (x *LostWrite) Reset() {
 	*x = LostWrite{}
-	mi := &file_admin_v1_admin_proto_msgTypes[60]
+	mi := &file_admin_v1_admin_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4640,7 +4626,7 @@ func (x *LostWrite) String() string {
 func (*LostWrite) ProtoMessage() {}
 
 func (x *LostWrite) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[60]
+	mi := &file_admin_v1_admin_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4653,7 +4639,7 @@ func (x *LostWrite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LostWrite.ProtoReflect.Descriptor instead.
 func (*LostWrite) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{60}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *LostWrite) GetLsn() uint64 {
@@ -4704,7 +4690,7 @@ type DiskExtents struct {
 
 func (x *DiskExtents) Reset() {
 	*x = DiskExtents{}
-	mi := &file_admin_v1_admin_proto_msgTypes[61]
+	mi := &file_admin_v1_admin_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4716,7 +4702,7 @@ func (x *DiskExtents) String() string {
 func (*DiskExtents) ProtoMessage() {}
 
 func (x *DiskExtents) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[61]
+	mi := &file_admin_v1_admin_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4729,7 +4715,7 @@ func (x *DiskExtents) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiskExtents.ProtoReflect.Descriptor instead.
 func (*DiskExtents) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{61}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *DiskExtents) GetDisk() uint32 {
@@ -4781,7 +4767,7 @@ type ErrorDetail struct {
 
 func (x *ErrorDetail) Reset() {
 	*x = ErrorDetail{}
-	mi := &file_admin_v1_admin_proto_msgTypes[62]
+	mi := &file_admin_v1_admin_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4793,7 +4779,7 @@ func (x *ErrorDetail) String() string {
 func (*ErrorDetail) ProtoMessage() {}
 
 func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_v1_admin_proto_msgTypes[62]
+	mi := &file_admin_v1_admin_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4806,7 +4792,7 @@ func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErrorDetail.ProtoReflect.Descriptor instead.
 func (*ErrorDetail) Descriptor() ([]byte, []int) {
-	return file_admin_v1_admin_proto_rawDescGZIP(), []int{62}
+	return file_admin_v1_admin_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *ErrorDetail) GetReason() string {
@@ -4992,7 +4978,7 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\traw_bytes\x18\n" +
 	" \x01(\x04R\brawBytes\x127\n" +
 	"\afigures\x18\v \x01(\v2\x1d.redoubt.admin.v1.ShipFiguresR\afiguresB\x0e\n" +
-	"\f_lag_seconds\"\xfc\x03\n" +
+	"\f_lag_seconds\"\x83\x02\n" +
 	"\vClusterNode\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x14\n" +
@@ -5003,18 +4989,7 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"raft_index\x18\x06 \x01(\x04R\traftIndex\x12\x16\n" +
 	"\x06groups\x18\a \x03(\tR\x06groups\x12\x12\n" +
 	"\x04self\x18\b \x01(\bR\x04self\x12\x12\n" +
-	"\x04role\x18\t \x01(\tR\x04role\x12\x16\n" +
-	"\x06domain\x18\n" +
-	" \x01(\tR\x06domain\x12\x14\n" +
-	"\x05state\x18\v \x01(\tR\x05state\x12\x14\n" +
-	"\x05voter\x18\f \x01(\bR\x05voter\x12\x16\n" +
-	"\x06shards\x18\r \x01(\x04R\x06shards\x12\x1f\n" +
-	"\vshard_bytes\x18\x0e \x01(\x04R\n" +
-	"shardBytes\x12#\n" +
-	"\rshards_coming\x18\x0f \x01(\x04R\fshardsComing\x12!\n" +
-	"\fshards_going\x18\x10 \x01(\x04R\vshardsGoing\x12\x1c\n" +
-	"\tsuccessor\x18\x11 \x01(\tR\tsuccessor\x12\x14\n" +
-	"\x05holds\x18\x12 \x03(\tR\x05holds\"Z\n" +
+	"\x04role\x18\t \x01(\tR\x04role\"Z\n" +
 	"\tHistogram\x12\x10\n" +
 	"\x03sum\x18\x01 \x01(\x04R\x03sum\x12;\n" +
 	"\abuckets\x18\x02 \x03(\v2!.redoubt.admin.v1.HistogramBucketR\abuckets\"=\n" +
@@ -5138,7 +5113,7 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x12ListExportsRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\"I\n" +
 	"\x13ListExportsResponse\x122\n" +
-	"\aexports\x18\x01 \x03(\v2\x18.redoubt.admin.v1.ExportR\aexports\"\xdf\x02\n" +
+	"\aexports\x18\x01 \x03(\v2\x18.redoubt.admin.v1.ExportR\aexports\"\x9a\x03\n" +
 	"\x06Export\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05group\x18\x02 \x01(\tR\x05group\x12\x12\n" +
@@ -5150,11 +5125,41 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x04node\x18\b \x01(\tR\x04node\x124\n" +
 	"\acreated\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\acreated\x12#\n" +
 	"\roverlay_bytes\x18\n" +
-	" \x01(\x04R\foverlayBytes\"r\n" +
+	" \x01(\x04R\foverlayBytes\x129\n" +
+	"\thydration\x18\v \x01(\v2\x1b.redoubt.admin.v1.HydrationR\thydration\"\x91\x01\n" +
+	"\tHydration\x12\x1d\n" +
+	"\n" +
+	"done_bytes\x18\x01 \x01(\x04R\tdoneBytes\x12\x1f\n" +
+	"\vtotal_bytes\x18\x02 \x01(\x04R\n" +
+	"totalBytes\x12\x1a\n" +
+	"\bcomplete\x18\x03 \x01(\bR\bcomplete\x12\x14\n" +
+	"\x05error\x18\x04 \x01(\tR\x05error\x12\x12\n" +
+	"\x04hint\x18\x05 \x01(\tR\x04hint\"o\n" +
+	"\x10ReadPointRequest\x12\x14\n" +
+	"\x05group\x18\x01 \x01(\tR\x05group\x12\x12\n" +
+	"\x04disk\x18\x02 \x01(\tR\x04disk\x121\n" +
+	"\x05point\x18\x03 \x01(\v2\x1b.redoubt.admin.v1.PointSpecR\x05point\"\xb7\x01\n" +
+	"\x11ReadPointResponse\x127\n" +
+	"\x06header\x18\x01 \x01(\v2\x1d.redoubt.admin.v1.PointHeaderH\x00R\x06header\x121\n" +
+	"\x04data\x18\x02 \x01(\v2\x1b.redoubt.admin.v1.PointDataH\x00R\x04data\x12.\n" +
+	"\x03end\x18\x03 \x01(\v2\x1a.redoubt.admin.v1.PointEndH\x00R\x03endB\x06\n" +
+	"\x04part\"\x89\x01\n" +
+	"\vPointHeader\x126\n" +
+	"\bposition\x18\x01 \x01(\v2\x1a.redoubt.admin.v1.PositionR\bposition\x12.\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +
+	"\x04size\x18\x03 \x01(\x04R\x04size\"I\n" +
+	"\tPointData\x12\x10\n" +
+	"\x03off\x18\x01 \x01(\x04R\x03off\x12\x12\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data\x12\x16\n" +
+	"\x06crc32c\x18\x03 \x01(\aR\x06crc32c\")\n" +
+	"\bPointEnd\x12\x1d\n" +
+	"\n" +
+	"data_bytes\x18\x01 \x01(\x04R\tdataBytes\"\x8c\x01\n" +
 	"\x13TestFailoverRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x121\n" +
 	"\x05point\x18\x02 \x01(\v2\x1b.redoubt.admin.v1.PointSpecR\x05point\x12\x12\n" +
-	"\x04node\x18\x03 \x01(\tR\x04node\"a\n" +
+	"\x04node\x18\x03 \x01(\tR\x04node\x12\x18\n" +
+	"\ahydrate\x18\x04 \x01(\bR\ahydrate\"a\n" +
 	"\x14TestFailoverResponse\x120\n" +
 	"\x06export\x18\x01 \x01(\v2\x18.redoubt.admin.v1.ExportR\x06export\x12\x17\n" +
 	"\atook_ms\x18\x02 \x01(\x04R\x06tookMs\":\n" +
@@ -5164,18 +5169,20 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x13CleanupTestResponse\x12\x10\n" +
 	"\x03ids\x18\x01 \x03(\tR\x03ids\x12\x1f\n" +
 	"\vfreed_bytes\x18\x02 \x01(\x04R\n" +
-	"freedBytes\"w\n" +
+	"freedBytes\"\x91\x01\n" +
 	"\x18UnplannedFailoverRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x121\n" +
 	"\x05point\x18\x02 \x01(\v2\x1b.redoubt.admin.v1.PointSpecR\x05point\x12\x12\n" +
-	"\x04node\x18\x03 \x01(\tR\x04node\"\xa1\x01\n" +
+	"\x04node\x18\x03 \x01(\tR\x04node\x12\x18\n" +
+	"\ahydrate\x18\x04 \x01(\bR\ahydrate\"\xa1\x01\n" +
 	"\x19UnplannedFailoverResponse\x129\n" +
 	"\tpromotion\x18\x01 \x01(\v2\x1b.redoubt.admin.v1.PromotionR\tpromotion\x120\n" +
 	"\x06export\x18\x02 \x01(\v2\x18.redoubt.admin.v1.ExportR\x06export\x12\x17\n" +
-	"\atook_ms\x18\x03 \x01(\x04R\x06tookMs\"e\n" +
+	"\atook_ms\x18\x03 \x01(\x04R\x06tookMs\"\x7f\n" +
 	"\x1aChangeRecoveryPointRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x121\n" +
-	"\x05point\x18\x02 \x01(\v2\x1b.redoubt.admin.v1.PointSpecR\x05point\"\xa3\x01\n" +
+	"\x05point\x18\x02 \x01(\v2\x1b.redoubt.admin.v1.PointSpecR\x05point\x12\x18\n" +
+	"\ahydrate\x18\x03 \x01(\bR\ahydrate\"\xa3\x01\n" +
 	"\x1bChangeRecoveryPointResponse\x129\n" +
 	"\tpromotion\x18\x01 \x01(\v2\x1b.redoubt.admin.v1.PromotionR\tpromotion\x120\n" +
 	"\x06export\x18\x02 \x01(\v2\x18.redoubt.admin.v1.ExportR\x06export\x12\x17\n" +
@@ -5207,26 +5214,7 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\bposition\x18\x01 \x01(\v2\x1a.redoubt.admin.v1.PositionR\bposition\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x1b\n" +
 	"\tpaused_ms\x18\x03 \x01(\x04R\bpausedMs\x12\x16\n" +
-	"\x06writer\x18\x04 \x01(\tR\x06writer\"$\n" +
-	"\x0eAddNodeRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"D\n" +
-	"\x0fAddNodeResponse\x121\n" +
-	"\x04node\x18\x01 \x01(\v2\x1d.redoubt.admin.v1.ClusterNodeR\x04node\">\n" +
-	"\x10DrainNodeRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
-	"\x06cancel\x18\x02 \x01(\bR\x06cancel\"F\n" +
-	"\x11DrainNodeResponse\x121\n" +
-	"\x04node\x18\x01 \x01(\v2\x1d.redoubt.admin.v1.ClusterNodeR\x04node\":\n" +
-	"\x12ReplaceNodeRequest\x12\x10\n" +
-	"\x03old\x18\x01 \x01(\tR\x03old\x12\x12\n" +
-	"\x04with\x18\x02 \x01(\tR\x04with\"H\n" +
-	"\x13ReplaceNodeResponse\x121\n" +
-	"\x04node\x18\x01 \x01(\v2\x1d.redoubt.admin.v1.ClusterNodeR\x04node\"=\n" +
-	"\x11RemoveNodeRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05force\x18\x02 \x01(\bR\x05force\"G\n" +
-	"\x12RemoveNodeResponse\x121\n" +
-	"\x04node\x18\x01 \x01(\v2\x1d.redoubt.admin.v1.ClusterNodeR\x04node\"L\n" +
+	"\x06writer\x18\x04 \x01(\tR\x06writer\"L\n" +
 	"\x15GetLossReceiptRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\x1d\n" +
 	"\n" +
@@ -5269,7 +5257,8 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x02op\x18\x02 \x01(\tR\x02op\x12\x16\n" +
 	"\x06object\x18\x03 \x01(\tR\x06object\x12\x12\n" +
 	"\x04hint\x18\x04 \x01(\tR\x04hint\x12\x18\n" +
-	"\amessage\x18\x05 \x01(\tR\amessage2\xee\f\n" +
+	"\amessage\x18\x05 \x01(\tR\amessage2\xeb\n" +
+	"\n" +
 	"\fAdminService\x12Y\n" +
 	"\tGetStatus\x12\".redoubt.admin.v1.GetStatusRequest\x1a#.redoubt.admin.v1.GetStatusResponse\"\x03\x90\x02\x01\x12\\\n" +
 	"\n" +
@@ -5283,13 +5272,9 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x13ChangeRecoveryPoint\x12,.redoubt.admin.v1.ChangeRecoveryPointRequest\x1a-.redoubt.admin.v1.ChangeRecoveryPointResponse\x12c\n" +
 	"\x0eCommitFailover\x12'.redoubt.admin.v1.CommitFailoverRequest\x1a(.redoubt.admin.v1.CommitFailoverResponse\x12c\n" +
 	"\x0eCancelFailover\x12'.redoubt.admin.v1.CancelFailoverRequest\x1a(.redoubt.admin.v1.CancelFailoverResponse\x12i\n" +
-	"\x10ReverseReplicate\x12).redoubt.admin.v1.ReverseReplicateRequest\x1a*.redoubt.admin.v1.ReverseReplicateResponse\x12Q\n" +
-	"\bFailback\x12!.redoubt.admin.v1.FailbackRequest\x1a\".redoubt.admin.v1.FailbackResponse\x12N\n" +
-	"\aAddNode\x12 .redoubt.admin.v1.AddNodeRequest\x1a!.redoubt.admin.v1.AddNodeResponse\x12T\n" +
-	"\tDrainNode\x12\".redoubt.admin.v1.DrainNodeRequest\x1a#.redoubt.admin.v1.DrainNodeResponse\x12Z\n" +
-	"\vReplaceNode\x12$.redoubt.admin.v1.ReplaceNodeRequest\x1a%.redoubt.admin.v1.ReplaceNodeResponse\x12W\n" +
-	"\n" +
-	"RemoveNode\x12#.redoubt.admin.v1.RemoveNodeRequest\x1a$.redoubt.admin.v1.RemoveNodeResponseB0Z.github.com/redoubt-dr/redoubt/admin/v1;adminv1b\x06proto3"
+	"\x10ReverseReplicate\x12).redoubt.admin.v1.ReverseReplicateRequest\x1a*.redoubt.admin.v1.ReverseReplicateResponse\x12V\n" +
+	"\tReadPoint\x12\".redoubt.admin.v1.ReadPointRequest\x1a#.redoubt.admin.v1.ReadPointResponse0\x01\x12Q\n" +
+	"\bFailback\x12!.redoubt.admin.v1.FailbackRequest\x1a\".redoubt.admin.v1.FailbackResponseB0Z.github.com/redoubt-dr/redoubt/admin/v1;adminv1b\x06proto3"
 
 var (
 	file_admin_v1_admin_proto_rawDescOnce sync.Once
@@ -5303,7 +5288,7 @@ func file_admin_v1_admin_proto_rawDescGZIP() []byte {
 	return file_admin_v1_admin_proto_rawDescData
 }
 
-var file_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 63)
+var file_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 61)
 var file_admin_v1_admin_proto_goTypes = []any{
 	(*Position)(nil),                    // 0: redoubt.admin.v1.Position
 	(*Fork)(nil),                        // 1: redoubt.admin.v1.Fork
@@ -5338,52 +5323,50 @@ var file_admin_v1_admin_proto_goTypes = []any{
 	(*ListExportsRequest)(nil),          // 30: redoubt.admin.v1.ListExportsRequest
 	(*ListExportsResponse)(nil),         // 31: redoubt.admin.v1.ListExportsResponse
 	(*Export)(nil),                      // 32: redoubt.admin.v1.Export
-	(*TestFailoverRequest)(nil),         // 33: redoubt.admin.v1.TestFailoverRequest
-	(*TestFailoverResponse)(nil),        // 34: redoubt.admin.v1.TestFailoverResponse
-	(*CleanupTestRequest)(nil),          // 35: redoubt.admin.v1.CleanupTestRequest
-	(*CleanupTestResponse)(nil),         // 36: redoubt.admin.v1.CleanupTestResponse
-	(*UnplannedFailoverRequest)(nil),    // 37: redoubt.admin.v1.UnplannedFailoverRequest
-	(*UnplannedFailoverResponse)(nil),   // 38: redoubt.admin.v1.UnplannedFailoverResponse
-	(*ChangeRecoveryPointRequest)(nil),  // 39: redoubt.admin.v1.ChangeRecoveryPointRequest
-	(*ChangeRecoveryPointResponse)(nil), // 40: redoubt.admin.v1.ChangeRecoveryPointResponse
-	(*CommitFailoverRequest)(nil),       // 41: redoubt.admin.v1.CommitFailoverRequest
-	(*CommitFailoverResponse)(nil),      // 42: redoubt.admin.v1.CommitFailoverResponse
-	(*CancelFailoverRequest)(nil),       // 43: redoubt.admin.v1.CancelFailoverRequest
-	(*CancelFailoverResponse)(nil),      // 44: redoubt.admin.v1.CancelFailoverResponse
-	(*ReverseReplicateRequest)(nil),     // 45: redoubt.admin.v1.ReverseReplicateRequest
-	(*ReverseReplicateResponse)(nil),    // 46: redoubt.admin.v1.ReverseReplicateResponse
-	(*FailbackRequest)(nil),             // 47: redoubt.admin.v1.FailbackRequest
-	(*FailbackResponse)(nil),            // 48: redoubt.admin.v1.FailbackResponse
-	(*AddNodeRequest)(nil),              // 49: redoubt.admin.v1.AddNodeRequest
-	(*AddNodeResponse)(nil),             // 50: redoubt.admin.v1.AddNodeResponse
-	(*DrainNodeRequest)(nil),            // 51: redoubt.admin.v1.DrainNodeRequest
-	(*DrainNodeResponse)(nil),           // 52: redoubt.admin.v1.DrainNodeResponse
-	(*ReplaceNodeRequest)(nil),          // 53: redoubt.admin.v1.ReplaceNodeRequest
-	(*ReplaceNodeResponse)(nil),         // 54: redoubt.admin.v1.ReplaceNodeResponse
-	(*RemoveNodeRequest)(nil),           // 55: redoubt.admin.v1.RemoveNodeRequest
-	(*RemoveNodeResponse)(nil),          // 56: redoubt.admin.v1.RemoveNodeResponse
-	(*GetLossReceiptRequest)(nil),       // 57: redoubt.admin.v1.GetLossReceiptRequest
-	(*GetLossReceiptResponse)(nil),      // 58: redoubt.admin.v1.GetLossReceiptResponse
-	(*LossReceipt)(nil),                 // 59: redoubt.admin.v1.LossReceipt
-	(*LostWrite)(nil),                   // 60: redoubt.admin.v1.LostWrite
-	(*DiskExtents)(nil),                 // 61: redoubt.admin.v1.DiskExtents
-	(*ErrorDetail)(nil),                 // 62: redoubt.admin.v1.ErrorDetail
-	(*timestamppb.Timestamp)(nil),       // 63: google.protobuf.Timestamp
+	(*Hydration)(nil),                   // 33: redoubt.admin.v1.Hydration
+	(*ReadPointRequest)(nil),            // 34: redoubt.admin.v1.ReadPointRequest
+	(*ReadPointResponse)(nil),           // 35: redoubt.admin.v1.ReadPointResponse
+	(*PointHeader)(nil),                 // 36: redoubt.admin.v1.PointHeader
+	(*PointData)(nil),                   // 37: redoubt.admin.v1.PointData
+	(*PointEnd)(nil),                    // 38: redoubt.admin.v1.PointEnd
+	(*TestFailoverRequest)(nil),         // 39: redoubt.admin.v1.TestFailoverRequest
+	(*TestFailoverResponse)(nil),        // 40: redoubt.admin.v1.TestFailoverResponse
+	(*CleanupTestRequest)(nil),          // 41: redoubt.admin.v1.CleanupTestRequest
+	(*CleanupTestResponse)(nil),         // 42: redoubt.admin.v1.CleanupTestResponse
+	(*UnplannedFailoverRequest)(nil),    // 43: redoubt.admin.v1.UnplannedFailoverRequest
+	(*UnplannedFailoverResponse)(nil),   // 44: redoubt.admin.v1.UnplannedFailoverResponse
+	(*ChangeRecoveryPointRequest)(nil),  // 45: redoubt.admin.v1.ChangeRecoveryPointRequest
+	(*ChangeRecoveryPointResponse)(nil), // 46: redoubt.admin.v1.ChangeRecoveryPointResponse
+	(*CommitFailoverRequest)(nil),       // 47: redoubt.admin.v1.CommitFailoverRequest
+	(*CommitFailoverResponse)(nil),      // 48: redoubt.admin.v1.CommitFailoverResponse
+	(*CancelFailoverRequest)(nil),       // 49: redoubt.admin.v1.CancelFailoverRequest
+	(*CancelFailoverResponse)(nil),      // 50: redoubt.admin.v1.CancelFailoverResponse
+	(*ReverseReplicateRequest)(nil),     // 51: redoubt.admin.v1.ReverseReplicateRequest
+	(*ReverseReplicateResponse)(nil),    // 52: redoubt.admin.v1.ReverseReplicateResponse
+	(*FailbackRequest)(nil),             // 53: redoubt.admin.v1.FailbackRequest
+	(*FailbackResponse)(nil),            // 54: redoubt.admin.v1.FailbackResponse
+	(*GetLossReceiptRequest)(nil),       // 55: redoubt.admin.v1.GetLossReceiptRequest
+	(*GetLossReceiptResponse)(nil),      // 56: redoubt.admin.v1.GetLossReceiptResponse
+	(*LossReceipt)(nil),                 // 57: redoubt.admin.v1.LossReceipt
+	(*LostWrite)(nil),                   // 58: redoubt.admin.v1.LostWrite
+	(*DiskExtents)(nil),                 // 59: redoubt.admin.v1.DiskExtents
+	(*ErrorDetail)(nil),                 // 60: redoubt.admin.v1.ErrorDetail
+	(*timestamppb.Timestamp)(nil),       // 61: google.protobuf.Timestamp
 }
 var file_admin_v1_admin_proto_depIdxs = []int32{
-	63,  // 0: redoubt.admin.v1.PointSpec.time:type_name -> google.protobuf.Timestamp
+	61,  // 0: redoubt.admin.v1.PointSpec.time:type_name -> google.protobuf.Timestamp
 	0,   // 1: redoubt.admin.v1.PointSpec.position:type_name -> redoubt.admin.v1.Position
 	18,  // 2: redoubt.admin.v1.Disk.figures:type_name -> redoubt.admin.v1.DiskFigures
 	7,   // 3: redoubt.admin.v1.GetStatusResponse.node:type_name -> redoubt.admin.v1.NodeInfo
 	8,   // 4: redoubt.admin.v1.GetStatusResponse.groups:type_name -> redoubt.admin.v1.Group
 	15,  // 5: redoubt.admin.v1.GetStatusResponse.cluster:type_name -> redoubt.admin.v1.ClusterNode
-	63,  // 6: redoubt.admin.v1.NodeInfo.started:type_name -> google.protobuf.Timestamp
-	63,  // 7: redoubt.admin.v1.NodeInfo.now:type_name -> google.protobuf.Timestamp
+	61,  // 6: redoubt.admin.v1.NodeInfo.started:type_name -> google.protobuf.Timestamp
+	61,  // 7: redoubt.admin.v1.NodeInfo.now:type_name -> google.protobuf.Timestamp
 	1,   // 8: redoubt.admin.v1.Group.lineage:type_name -> redoubt.admin.v1.Fork
 	0,   // 9: redoubt.admin.v1.Group.head:type_name -> redoubt.admin.v1.Position
-	63,  // 10: redoubt.admin.v1.Group.head_time:type_name -> google.protobuf.Timestamp
+	61,  // 10: redoubt.admin.v1.Group.head_time:type_name -> google.protobuf.Timestamp
 	0,   // 11: redoubt.admin.v1.Group.committed:type_name -> redoubt.admin.v1.Position
-	63,  // 12: redoubt.admin.v1.Group.committed_time:type_name -> google.protobuf.Timestamp
+	61,  // 12: redoubt.admin.v1.Group.committed_time:type_name -> google.protobuf.Timestamp
 	9,   // 13: redoubt.admin.v1.Group.copy:type_name -> redoubt.admin.v1.CopyProgress
 	10,  // 14: redoubt.admin.v1.Group.journal:type_name -> redoubt.admin.v1.Journal
 	11,  // 15: redoubt.admin.v1.Group.link:type_name -> redoubt.admin.v1.Link
@@ -5393,16 +5376,16 @@ var file_admin_v1_admin_proto_depIdxs = []int32{
 	14,  // 19: redoubt.admin.v1.Group.reverse:type_name -> redoubt.admin.v1.Reverse
 	20,  // 20: redoubt.admin.v1.Group.figures:type_name -> redoubt.admin.v1.GroupFigures
 	21,  // 21: redoubt.admin.v1.Journal.figures:type_name -> redoubt.admin.v1.JournalFigures
-	63,  // 22: redoubt.admin.v1.Link.last_contact:type_name -> google.protobuf.Timestamp
+	61,  // 22: redoubt.admin.v1.Link.last_contact:type_name -> google.protobuf.Timestamp
 	23,  // 23: redoubt.admin.v1.Link.figures:type_name -> redoubt.admin.v1.ShipFigures
 	0,   // 24: redoubt.admin.v1.Promotion.position:type_name -> redoubt.admin.v1.Position
-	63,  // 25: redoubt.admin.v1.Promotion.point_time:type_name -> google.protobuf.Timestamp
-	63,  // 26: redoubt.admin.v1.Promotion.promoted:type_name -> google.protobuf.Timestamp
-	63,  // 27: redoubt.admin.v1.Promotion.known_head_time:type_name -> google.protobuf.Timestamp
-	63,  // 28: redoubt.admin.v1.Promotion.unknown_since:type_name -> google.protobuf.Timestamp
+	61,  // 25: redoubt.admin.v1.Promotion.point_time:type_name -> google.protobuf.Timestamp
+	61,  // 26: redoubt.admin.v1.Promotion.promoted:type_name -> google.protobuf.Timestamp
+	61,  // 27: redoubt.admin.v1.Promotion.known_head_time:type_name -> google.protobuf.Timestamp
+	61,  // 28: redoubt.admin.v1.Promotion.unknown_since:type_name -> google.protobuf.Timestamp
 	0,   // 29: redoubt.admin.v1.Reverse.committed:type_name -> redoubt.admin.v1.Position
 	23,  // 30: redoubt.admin.v1.Reverse.figures:type_name -> redoubt.admin.v1.ShipFigures
-	63,  // 31: redoubt.admin.v1.ClusterNode.last_contact:type_name -> google.protobuf.Timestamp
+	61,  // 31: redoubt.admin.v1.ClusterNode.last_contact:type_name -> google.protobuf.Timestamp
 	17,  // 32: redoubt.admin.v1.Histogram.buckets:type_name -> redoubt.admin.v1.HistogramBucket
 	16,  // 33: redoubt.admin.v1.DiskFigures.read_latency_ns:type_name -> redoubt.admin.v1.Histogram
 	16,  // 34: redoubt.admin.v1.DiskFigures.write_latency_ns:type_name -> redoubt.admin.v1.Histogram
@@ -5413,88 +5396,85 @@ var file_admin_v1_admin_proto_depIdxs = []int32{
 	16,  // 39: redoubt.admin.v1.JournalFigures.commit_callers:type_name -> redoubt.admin.v1.Histogram
 	22,  // 40: redoubt.admin.v1.JournalFigures.rates:type_name -> redoubt.admin.v1.JournalRates
 	24,  // 41: redoubt.admin.v1.ShipFigures.rates:type_name -> redoubt.admin.v1.ShipRates
-	63,  // 42: redoubt.admin.v1.ListPointsRequest.around:type_name -> google.protobuf.Timestamp
+	61,  // 42: redoubt.admin.v1.ListPointsRequest.around:type_name -> google.protobuf.Timestamp
 	27,  // 43: redoubt.admin.v1.ListPointsResponse.points:type_name -> redoubt.admin.v1.Point
 	27,  // 44: redoubt.admin.v1.ListPointsResponse.earliest:type_name -> redoubt.admin.v1.Point
 	27,  // 45: redoubt.admin.v1.ListPointsResponse.latest:type_name -> redoubt.admin.v1.Point
 	0,   // 46: redoubt.admin.v1.Point.position:type_name -> redoubt.admin.v1.Position
-	63,  // 47: redoubt.admin.v1.Point.time:type_name -> google.protobuf.Timestamp
-	63,  // 48: redoubt.admin.v1.Point.first_time:type_name -> google.protobuf.Timestamp
+	61,  // 47: redoubt.admin.v1.Point.time:type_name -> google.protobuf.Timestamp
+	61,  // 48: redoubt.admin.v1.Point.first_time:type_name -> google.protobuf.Timestamp
 	0,   // 49: redoubt.admin.v1.AddBookmarkResponse.position:type_name -> redoubt.admin.v1.Position
-	63,  // 50: redoubt.admin.v1.AddBookmarkResponse.time:type_name -> google.protobuf.Timestamp
+	61,  // 50: redoubt.admin.v1.AddBookmarkResponse.time:type_name -> google.protobuf.Timestamp
 	32,  // 51: redoubt.admin.v1.ListExportsResponse.exports:type_name -> redoubt.admin.v1.Export
 	0,   // 52: redoubt.admin.v1.Export.position:type_name -> redoubt.admin.v1.Position
-	63,  // 53: redoubt.admin.v1.Export.time:type_name -> google.protobuf.Timestamp
+	61,  // 53: redoubt.admin.v1.Export.time:type_name -> google.protobuf.Timestamp
 	4,   // 54: redoubt.admin.v1.Export.disks:type_name -> redoubt.admin.v1.Disk
-	63,  // 55: redoubt.admin.v1.Export.created:type_name -> google.protobuf.Timestamp
-	3,   // 56: redoubt.admin.v1.TestFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	32,  // 57: redoubt.admin.v1.TestFailoverResponse.export:type_name -> redoubt.admin.v1.Export
-	3,   // 58: redoubt.admin.v1.UnplannedFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	13,  // 59: redoubt.admin.v1.UnplannedFailoverResponse.promotion:type_name -> redoubt.admin.v1.Promotion
-	32,  // 60: redoubt.admin.v1.UnplannedFailoverResponse.export:type_name -> redoubt.admin.v1.Export
-	3,   // 61: redoubt.admin.v1.ChangeRecoveryPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	13,  // 62: redoubt.admin.v1.ChangeRecoveryPointResponse.promotion:type_name -> redoubt.admin.v1.Promotion
-	32,  // 63: redoubt.admin.v1.ChangeRecoveryPointResponse.export:type_name -> redoubt.admin.v1.Export
-	0,   // 64: redoubt.admin.v1.CommitFailoverResponse.position:type_name -> redoubt.admin.v1.Position
-	0,   // 65: redoubt.admin.v1.ReverseReplicateResponse.fork:type_name -> redoubt.admin.v1.Position
-	61,  // 66: redoubt.admin.v1.ReverseReplicateResponse.disks:type_name -> redoubt.admin.v1.DiskExtents
-	0,   // 67: redoubt.admin.v1.FailbackResponse.position:type_name -> redoubt.admin.v1.Position
-	15,  // 68: redoubt.admin.v1.AddNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
-	15,  // 69: redoubt.admin.v1.DrainNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
-	15,  // 70: redoubt.admin.v1.ReplaceNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
-	15,  // 71: redoubt.admin.v1.RemoveNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
-	59,  // 72: redoubt.admin.v1.GetLossReceiptResponse.receipt:type_name -> redoubt.admin.v1.LossReceipt
-	0,   // 73: redoubt.admin.v1.LossReceipt.fork:type_name -> redoubt.admin.v1.Position
-	63,  // 74: redoubt.admin.v1.LossReceipt.fork_time:type_name -> google.protobuf.Timestamp
-	0,   // 75: redoubt.admin.v1.LossReceipt.old_head:type_name -> redoubt.admin.v1.Position
-	63,  // 76: redoubt.admin.v1.LossReceipt.old_head_time:type_name -> google.protobuf.Timestamp
-	63,  // 77: redoubt.admin.v1.LossReceipt.unknown_since:type_name -> google.protobuf.Timestamp
-	63,  // 78: redoubt.admin.v1.LossReceipt.first_time:type_name -> google.protobuf.Timestamp
-	63,  // 79: redoubt.admin.v1.LossReceipt.last_time:type_name -> google.protobuf.Timestamp
-	60,  // 80: redoubt.admin.v1.LossReceipt.writes:type_name -> redoubt.admin.v1.LostWrite
-	61,  // 81: redoubt.admin.v1.LossReceipt.disks:type_name -> redoubt.admin.v1.DiskExtents
-	63,  // 82: redoubt.admin.v1.LostWrite.time:type_name -> google.protobuf.Timestamp
-	2,   // 83: redoubt.admin.v1.LostWrite.extent:type_name -> redoubt.admin.v1.Extent
-	2,   // 84: redoubt.admin.v1.DiskExtents.extents:type_name -> redoubt.admin.v1.Extent
-	5,   // 85: redoubt.admin.v1.AdminService.GetStatus:input_type -> redoubt.admin.v1.GetStatusRequest
-	25,  // 86: redoubt.admin.v1.AdminService.ListPoints:input_type -> redoubt.admin.v1.ListPointsRequest
-	30,  // 87: redoubt.admin.v1.AdminService.ListExports:input_type -> redoubt.admin.v1.ListExportsRequest
-	57,  // 88: redoubt.admin.v1.AdminService.GetLossReceipt:input_type -> redoubt.admin.v1.GetLossReceiptRequest
-	28,  // 89: redoubt.admin.v1.AdminService.AddBookmark:input_type -> redoubt.admin.v1.AddBookmarkRequest
-	33,  // 90: redoubt.admin.v1.AdminService.TestFailover:input_type -> redoubt.admin.v1.TestFailoverRequest
-	35,  // 91: redoubt.admin.v1.AdminService.CleanupTest:input_type -> redoubt.admin.v1.CleanupTestRequest
-	37,  // 92: redoubt.admin.v1.AdminService.UnplannedFailover:input_type -> redoubt.admin.v1.UnplannedFailoverRequest
-	39,  // 93: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:input_type -> redoubt.admin.v1.ChangeRecoveryPointRequest
-	41,  // 94: redoubt.admin.v1.AdminService.CommitFailover:input_type -> redoubt.admin.v1.CommitFailoverRequest
-	43,  // 95: redoubt.admin.v1.AdminService.CancelFailover:input_type -> redoubt.admin.v1.CancelFailoverRequest
-	45,  // 96: redoubt.admin.v1.AdminService.ReverseReplicate:input_type -> redoubt.admin.v1.ReverseReplicateRequest
-	47,  // 97: redoubt.admin.v1.AdminService.Failback:input_type -> redoubt.admin.v1.FailbackRequest
-	49,  // 98: redoubt.admin.v1.AdminService.AddNode:input_type -> redoubt.admin.v1.AddNodeRequest
-	51,  // 99: redoubt.admin.v1.AdminService.DrainNode:input_type -> redoubt.admin.v1.DrainNodeRequest
-	53,  // 100: redoubt.admin.v1.AdminService.ReplaceNode:input_type -> redoubt.admin.v1.ReplaceNodeRequest
-	55,  // 101: redoubt.admin.v1.AdminService.RemoveNode:input_type -> redoubt.admin.v1.RemoveNodeRequest
+	61,  // 55: redoubt.admin.v1.Export.created:type_name -> google.protobuf.Timestamp
+	33,  // 56: redoubt.admin.v1.Export.hydration:type_name -> redoubt.admin.v1.Hydration
+	3,   // 57: redoubt.admin.v1.ReadPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	36,  // 58: redoubt.admin.v1.ReadPointResponse.header:type_name -> redoubt.admin.v1.PointHeader
+	37,  // 59: redoubt.admin.v1.ReadPointResponse.data:type_name -> redoubt.admin.v1.PointData
+	38,  // 60: redoubt.admin.v1.ReadPointResponse.end:type_name -> redoubt.admin.v1.PointEnd
+	0,   // 61: redoubt.admin.v1.PointHeader.position:type_name -> redoubt.admin.v1.Position
+	61,  // 62: redoubt.admin.v1.PointHeader.time:type_name -> google.protobuf.Timestamp
+	3,   // 63: redoubt.admin.v1.TestFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	32,  // 64: redoubt.admin.v1.TestFailoverResponse.export:type_name -> redoubt.admin.v1.Export
+	3,   // 65: redoubt.admin.v1.UnplannedFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	13,  // 66: redoubt.admin.v1.UnplannedFailoverResponse.promotion:type_name -> redoubt.admin.v1.Promotion
+	32,  // 67: redoubt.admin.v1.UnplannedFailoverResponse.export:type_name -> redoubt.admin.v1.Export
+	3,   // 68: redoubt.admin.v1.ChangeRecoveryPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	13,  // 69: redoubt.admin.v1.ChangeRecoveryPointResponse.promotion:type_name -> redoubt.admin.v1.Promotion
+	32,  // 70: redoubt.admin.v1.ChangeRecoveryPointResponse.export:type_name -> redoubt.admin.v1.Export
+	0,   // 71: redoubt.admin.v1.CommitFailoverResponse.position:type_name -> redoubt.admin.v1.Position
+	0,   // 72: redoubt.admin.v1.ReverseReplicateResponse.fork:type_name -> redoubt.admin.v1.Position
+	59,  // 73: redoubt.admin.v1.ReverseReplicateResponse.disks:type_name -> redoubt.admin.v1.DiskExtents
+	0,   // 74: redoubt.admin.v1.FailbackResponse.position:type_name -> redoubt.admin.v1.Position
+	57,  // 75: redoubt.admin.v1.GetLossReceiptResponse.receipt:type_name -> redoubt.admin.v1.LossReceipt
+	0,   // 76: redoubt.admin.v1.LossReceipt.fork:type_name -> redoubt.admin.v1.Position
+	61,  // 77: redoubt.admin.v1.LossReceipt.fork_time:type_name -> google.protobuf.Timestamp
+	0,   // 78: redoubt.admin.v1.LossReceipt.old_head:type_name -> redoubt.admin.v1.Position
+	61,  // 79: redoubt.admin.v1.LossReceipt.old_head_time:type_name -> google.protobuf.Timestamp
+	61,  // 80: redoubt.admin.v1.LossReceipt.unknown_since:type_name -> google.protobuf.Timestamp
+	61,  // 81: redoubt.admin.v1.LossReceipt.first_time:type_name -> google.protobuf.Timestamp
+	61,  // 82: redoubt.admin.v1.LossReceipt.last_time:type_name -> google.protobuf.Timestamp
+	58,  // 83: redoubt.admin.v1.LossReceipt.writes:type_name -> redoubt.admin.v1.LostWrite
+	59,  // 84: redoubt.admin.v1.LossReceipt.disks:type_name -> redoubt.admin.v1.DiskExtents
+	61,  // 85: redoubt.admin.v1.LostWrite.time:type_name -> google.protobuf.Timestamp
+	2,   // 86: redoubt.admin.v1.LostWrite.extent:type_name -> redoubt.admin.v1.Extent
+	2,   // 87: redoubt.admin.v1.DiskExtents.extents:type_name -> redoubt.admin.v1.Extent
+	5,   // 88: redoubt.admin.v1.AdminService.GetStatus:input_type -> redoubt.admin.v1.GetStatusRequest
+	25,  // 89: redoubt.admin.v1.AdminService.ListPoints:input_type -> redoubt.admin.v1.ListPointsRequest
+	30,  // 90: redoubt.admin.v1.AdminService.ListExports:input_type -> redoubt.admin.v1.ListExportsRequest
+	55,  // 91: redoubt.admin.v1.AdminService.GetLossReceipt:input_type -> redoubt.admin.v1.GetLossReceiptRequest
+	28,  // 92: redoubt.admin.v1.AdminService.AddBookmark:input_type -> redoubt.admin.v1.AddBookmarkRequest
+	39,  // 93: redoubt.admin.v1.AdminService.TestFailover:input_type -> redoubt.admin.v1.TestFailoverRequest
+	41,  // 94: redoubt.admin.v1.AdminService.CleanupTest:input_type -> redoubt.admin.v1.CleanupTestRequest
+	43,  // 95: redoubt.admin.v1.AdminService.UnplannedFailover:input_type -> redoubt.admin.v1.UnplannedFailoverRequest
+	45,  // 96: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:input_type -> redoubt.admin.v1.ChangeRecoveryPointRequest
+	47,  // 97: redoubt.admin.v1.AdminService.CommitFailover:input_type -> redoubt.admin.v1.CommitFailoverRequest
+	49,  // 98: redoubt.admin.v1.AdminService.CancelFailover:input_type -> redoubt.admin.v1.CancelFailoverRequest
+	51,  // 99: redoubt.admin.v1.AdminService.ReverseReplicate:input_type -> redoubt.admin.v1.ReverseReplicateRequest
+	34,  // 100: redoubt.admin.v1.AdminService.ReadPoint:input_type -> redoubt.admin.v1.ReadPointRequest
+	53,  // 101: redoubt.admin.v1.AdminService.Failback:input_type -> redoubt.admin.v1.FailbackRequest
 	6,   // 102: redoubt.admin.v1.AdminService.GetStatus:output_type -> redoubt.admin.v1.GetStatusResponse
 	26,  // 103: redoubt.admin.v1.AdminService.ListPoints:output_type -> redoubt.admin.v1.ListPointsResponse
 	31,  // 104: redoubt.admin.v1.AdminService.ListExports:output_type -> redoubt.admin.v1.ListExportsResponse
-	58,  // 105: redoubt.admin.v1.AdminService.GetLossReceipt:output_type -> redoubt.admin.v1.GetLossReceiptResponse
+	56,  // 105: redoubt.admin.v1.AdminService.GetLossReceipt:output_type -> redoubt.admin.v1.GetLossReceiptResponse
 	29,  // 106: redoubt.admin.v1.AdminService.AddBookmark:output_type -> redoubt.admin.v1.AddBookmarkResponse
-	34,  // 107: redoubt.admin.v1.AdminService.TestFailover:output_type -> redoubt.admin.v1.TestFailoverResponse
-	36,  // 108: redoubt.admin.v1.AdminService.CleanupTest:output_type -> redoubt.admin.v1.CleanupTestResponse
-	38,  // 109: redoubt.admin.v1.AdminService.UnplannedFailover:output_type -> redoubt.admin.v1.UnplannedFailoverResponse
-	40,  // 110: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:output_type -> redoubt.admin.v1.ChangeRecoveryPointResponse
-	42,  // 111: redoubt.admin.v1.AdminService.CommitFailover:output_type -> redoubt.admin.v1.CommitFailoverResponse
-	44,  // 112: redoubt.admin.v1.AdminService.CancelFailover:output_type -> redoubt.admin.v1.CancelFailoverResponse
-	46,  // 113: redoubt.admin.v1.AdminService.ReverseReplicate:output_type -> redoubt.admin.v1.ReverseReplicateResponse
-	48,  // 114: redoubt.admin.v1.AdminService.Failback:output_type -> redoubt.admin.v1.FailbackResponse
-	50,  // 115: redoubt.admin.v1.AdminService.AddNode:output_type -> redoubt.admin.v1.AddNodeResponse
-	52,  // 116: redoubt.admin.v1.AdminService.DrainNode:output_type -> redoubt.admin.v1.DrainNodeResponse
-	54,  // 117: redoubt.admin.v1.AdminService.ReplaceNode:output_type -> redoubt.admin.v1.ReplaceNodeResponse
-	56,  // 118: redoubt.admin.v1.AdminService.RemoveNode:output_type -> redoubt.admin.v1.RemoveNodeResponse
-	102, // [102:119] is the sub-list for method output_type
-	85,  // [85:102] is the sub-list for method input_type
-	85,  // [85:85] is the sub-list for extension type_name
-	85,  // [85:85] is the sub-list for extension extendee
-	0,   // [0:85] is the sub-list for field type_name
+	40,  // 107: redoubt.admin.v1.AdminService.TestFailover:output_type -> redoubt.admin.v1.TestFailoverResponse
+	42,  // 108: redoubt.admin.v1.AdminService.CleanupTest:output_type -> redoubt.admin.v1.CleanupTestResponse
+	44,  // 109: redoubt.admin.v1.AdminService.UnplannedFailover:output_type -> redoubt.admin.v1.UnplannedFailoverResponse
+	46,  // 110: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:output_type -> redoubt.admin.v1.ChangeRecoveryPointResponse
+	48,  // 111: redoubt.admin.v1.AdminService.CommitFailover:output_type -> redoubt.admin.v1.CommitFailoverResponse
+	50,  // 112: redoubt.admin.v1.AdminService.CancelFailover:output_type -> redoubt.admin.v1.CancelFailoverResponse
+	52,  // 113: redoubt.admin.v1.AdminService.ReverseReplicate:output_type -> redoubt.admin.v1.ReverseReplicateResponse
+	35,  // 114: redoubt.admin.v1.AdminService.ReadPoint:output_type -> redoubt.admin.v1.ReadPointResponse
+	54,  // 115: redoubt.admin.v1.AdminService.Failback:output_type -> redoubt.admin.v1.FailbackResponse
+	102, // [102:116] is the sub-list for method output_type
+	88,  // [88:102] is the sub-list for method input_type
+	88,  // [88:88] is the sub-list for extension type_name
+	88,  // [88:88] is the sub-list for extension extendee
+	0,   // [0:88] is the sub-list for field type_name
 }
 
 func init() { file_admin_v1_admin_proto_init() }
@@ -5513,13 +5493,18 @@ func file_admin_v1_admin_proto_init() {
 	file_admin_v1_admin_proto_msgTypes[14].OneofWrappers = []any{}
 	file_admin_v1_admin_proto_msgTypes[19].OneofWrappers = []any{}
 	file_admin_v1_admin_proto_msgTypes[22].OneofWrappers = []any{}
+	file_admin_v1_admin_proto_msgTypes[35].OneofWrappers = []any{
+		(*ReadPointResponse_Header)(nil),
+		(*ReadPointResponse_Data)(nil),
+		(*ReadPointResponse_End)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_admin_v1_admin_proto_rawDesc), len(file_admin_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   63,
+			NumMessages:   61,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

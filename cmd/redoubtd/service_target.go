@@ -101,10 +101,17 @@ func (s *service) targetExports(want redoubt.GroupID) []*adminv1.Export {
 }
 
 func (s *service) exportInfo(in *export.Instance) *adminv1.Export {
-	return &adminv1.Export{
+	x := &adminv1.Export{
 		Id: in.ID, Group: string(in.Group), Kind: string(in.Kind), Position: admin.FromPosition(in.Point), Time: stamp(in.Time),
 		Socket: in.Socket, Disks: exportDisks(in), Node: s.node.cfg.Name, Created: timestamppb.New(in.Created), OverlayBytes: in.Bytes(),
 	}
+	if h, ok := in.Hydration(); ok {
+		x.Hydration = &adminv1.Hydration{DoneBytes: h.Done, TotalBytes: h.Total, Complete: h.Complete}
+		if h.Err != nil {
+			x.Hydration.Error, x.Hydration.Hint = h.Err.Error(), redoubt.Hint(h.Err)
+		}
+	}
+	return x
 }
 
 func exportDisks(in *export.Instance) []*adminv1.Disk {

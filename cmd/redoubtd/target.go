@@ -84,6 +84,7 @@ func openTarget(n *node) (t *targetRole, err error) {
 	t.exports, err = export.Open(export.Options{
 		ID: id, Node: t.node, Store: t.store,
 		Dir: filepath.Join(n.cfg.DataDir, "exports"), RunDir: filepath.Join(n.cfg.RunDir, "export"),
+		Hydrate: hydratePolicy(c.Hydrate), HydrateRate: int64(c.HydrateRate),
 		DialTarget: n.dial(netmux.ProtoShip, pki.RoleTarget), DialSource: n.dial(netmux.ProtoShip, pki.RoleSource),
 		Logger: n.log,
 	})
@@ -92,4 +93,12 @@ func openTarget(n *node) (t *targetRole, err error) {
 	}
 	t.undo.add(t.exports.Close)
 	return t, nil
+}
+
+// hydratePolicy reads target.hydrate, which was checked.
+func hydratePolicy(s string) export.HydratePolicy {
+	if s == "none" {
+		return export.HydrateNone
+	}
+	return export.HydratePolicy(s)
 }

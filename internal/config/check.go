@@ -136,6 +136,10 @@ func (k *checker) target(c *Config) {
 	t := c.Target
 	k.duration("target.owner_timeout", t.OwnerTimeout, Duration(500*time.Millisecond), Duration(5*time.Minute))
 	k.size("target.cache", t.Cache, 16*MiB, TiB)
+	if t.Hydrate != "none" && t.Hydrate != "failover" && t.Hydrate != "all" {
+		k.add("target.hydrate", strconv.Quote(t.Hydrate)+" is no policy", "none, failover or all")
+	}
+	k.size("target.hydrate_rate", t.HydrateRate, MiB, TiB)
 	if t.Scrub.Rate != 0 {
 		k.size("target.scrub.rate", t.Scrub.Rate, 64*KiB, 16*GiB)
 	}

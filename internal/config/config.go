@@ -88,6 +88,8 @@ type Target struct {
 	Domain       string   `yaml:"domain"`        // what fails together with this node; may be empty
 	OwnerTimeout Duration `yaml:"owner_timeout"` // a silent owner is replaced after it
 	Cache        Size     `yaml:"cache"`         // bound on the memory for shards and index
+	Hydrate      string   `yaml:"hydrate"`       // which exported points are copied to the exporting node: none, failover, all
+	HydrateRate  Size     `yaml:"hydrate_rate"`  // bytes a second of each copy
 	Scrub        Scrub    `yaml:"scrub"`
 	Repair       Repair   `yaml:"repair"`
 }

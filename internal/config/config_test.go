@@ -81,7 +81,7 @@ target:
 	}
 	want := &Config{Name: "t1", DataDir: "/d", RunDir: "/r", Listen: "[::]:9000", Advertise: "t1.example:9000", Identity: "/i",
 		Log: Log{"debug", "json"}, Metrics: Metrics{"off"},
-		Target: &Target{Bootstrap: []Node{{"t1", "t1.example:9000"}, {"t2", "t2.example:9000"}}, OwnerTimeout: Duration(90 * time.Second), Cache: 1536 * MiB,
+		Target: &Target{Bootstrap: []Node{{"t1", "t1.example:9000"}, {"t2", "t2.example:9000"}}, OwnerTimeout: Duration(90 * time.Second), Cache: 1536 * MiB, Hydrate: "none", HydrateRate: 64 * MiB,
 			Scrub: Scrub{Rate: 32 * MiB, Every: Duration(24 * time.Hour)}, Repair: Repair{Rate: 64 * MiB, Lag: Duration(200 * time.Millisecond)}}}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got  %+v\nwant %+v", c, want)

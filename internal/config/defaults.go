@@ -37,6 +37,8 @@ func (t *Target) preset() {
 	t.Cache = 256 * MiB
 	t.Scrub = Scrub{Rate: 16 * MiB, Every: Duration(7 * 24 * time.Hour)}
 	t.Repair = Repair{Rate: 64 * MiB, Lag: Duration(time.Second)}
+	t.Hydrate = "none"
+	t.HydrateRate = 64 * MiB
 }
 
 // derive fills what follows from other values, after the file was read.
