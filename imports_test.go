@@ -18,7 +18,7 @@ type room struct {
 	may  []string
 }
 
-var plumbing = []string{".", "internal/vfs", "internal/wire", "internal/rpc", "internal/netmux", "internal/pki", "internal/version", "internal/histogram"}
+var plumbing = []string{".", "internal/vfs", "internal/wire", "internal/rpc", "internal/netmux", "internal/pki", "internal/version", "internal/histogram", "internal/handover"}
 
 // importTable holds the direction in which data flows. The longest path that
 // fits decides. See docs/ARCHITECTURE.md.
@@ -29,6 +29,7 @@ var importTable = []room{
 	{"internal/pki", []string{"."}},
 	{"internal/version", nil},
 	{"internal/histogram", nil},
+	{"internal/handover", []string{"."}},
 	{"internal/rpc", plumbing},
 	{"internal/netmux", plumbing},
 	{"internal/oracle", []string{"."}},
@@ -44,19 +45,22 @@ var importTable = []room{
 	{"cmd", []string{"*"}},
 	{"demo", []string{".", "internal/oracle", "admin/v1"}},
 	{"bench", []string{".", "internal/oracle", "admin/v1", "demo/site"}},
+	{"bench/target", []string{"admin", "admin/v1", "demo/site"}},
+	{"bench/rto", with(plumbing, "internal/oracle", "admin", "demo/site", "cluster", "ship", "target")},
 	{"systest", []string{".", "internal/oracle", "admin/v1", "demo"}},
 }
 
 // importers says who may import a module from elsewhere: its types stay inside.
 var importers = map[string][]string{
-	"github.com/dgraph-io/badger":      {"journal", "target"},
-	"github.com/hashicorp/raft":        {"cluster"},
-	"github.com/klauspost/reedsolomon": {"target"},
-	"connectrpc.com/connect":           {"admin", "cmd"},
-	"github.com/spf13/cobra":           {"cmd"},
-	"github.com/goccy/go-yaml":         {"internal/config", "cmd"},
-	"github.com/pojntfx/go-nbd":        {"blockdev", "internal/oracle"},
-	"github.com/mdlayher":              {"blockdev"},
+	"github.com/dgraph-io/badger":       {"journal", "target"},
+	"github.com/hashicorp/raft":         {"cluster"},
+	"github.com/klauspost/reedsolomon":  {"target"},
+	"connectrpc.com/connect":            {"admin", "cmd"},
+	"github.com/spf13/cobra":            {"cmd"},
+	"github.com/goccy/go-yaml":          {"internal/config", "cmd"},
+	"github.com/pojntfx/go-nbd":         {"blockdev", "internal/oracle"},
+	"github.com/mdlayher":               {"blockdev"},
+	"github.com/anishathalye/porcupine": nil, // tests only
 }
 
 type listed struct {

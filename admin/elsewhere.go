@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 
+	"connectrpc.com/connect"
+
 	"github.com/redoubt-dr/redoubt"
 	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
 	"github.com/redoubt-dr/redoubt/admin/v1/adminv1connect"
@@ -43,6 +45,11 @@ func (e Elsewhere) ListExports(_ context.Context, r *adminv1.ListExportsRequest)
 // GetLossReceipt refuses.
 func (e Elsewhere) GetLossReceipt(_ context.Context, r *adminv1.GetLossReceiptRequest) (*adminv1.GetLossReceiptResponse, error) {
 	return nil, e.refuse("loss receipt", r.GetGroup())
+}
+
+// Scrub refuses.
+func (e Elsewhere) Scrub(_ context.Context, r *adminv1.ScrubRequest) (*adminv1.ScrubResponse, error) {
+	return nil, e.refuse("scrub", r.GetNode())
 }
 
 // AddBookmark refuses.
@@ -85,7 +92,32 @@ func (e Elsewhere) ReverseReplicate(_ context.Context, r *adminv1.ReverseReplica
 	return nil, e.refuse("reverse replicate", r.GetGroup())
 }
 
+// ReadPoint refuses.
+func (e Elsewhere) ReadPoint(_ context.Context, r *adminv1.ReadPointRequest, _ *connect.ServerStream[adminv1.ReadPointResponse]) error {
+	return e.refuse("read point", r.GetGroup())
+}
+
 // Failback refuses.
 func (e Elsewhere) Failback(_ context.Context, r *adminv1.FailbackRequest) (*adminv1.FailbackResponse, error) {
 	return nil, e.refuse("failback", r.GetGroup())
+}
+
+// AddNode refuses.
+func (e Elsewhere) AddNode(_ context.Context, r *adminv1.AddNodeRequest) (*adminv1.AddNodeResponse, error) {
+	return nil, e.refuse("add node", r.GetName())
+}
+
+// DrainNode refuses.
+func (e Elsewhere) DrainNode(_ context.Context, r *adminv1.DrainNodeRequest) (*adminv1.DrainNodeResponse, error) {
+	return nil, e.refuse("drain node", r.GetName())
+}
+
+// ReplaceNode refuses.
+func (e Elsewhere) ReplaceNode(_ context.Context, r *adminv1.ReplaceNodeRequest) (*adminv1.ReplaceNodeResponse, error) {
+	return nil, e.refuse("replace node", r.GetOld())
+}
+
+// RemoveNode refuses.
+func (e Elsewhere) RemoveNode(_ context.Context, r *adminv1.RemoveNodeRequest) (*adminv1.RemoveNodeResponse, error) {
+	return nil, e.refuse("remove node", r.GetName())
 }

@@ -12,17 +12,19 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/handover"
 )
 
 // conn serves one client on one goroutine: it reads as many requests as one
 // system call brings, answers them into one buffer, takes all their writes into
 // the group's order at once, and sends the buffer. Only reads that would wait
-// for the backing are handed to workers (slow.go).
+// for the backing are handed to workers (read.go).
 type conn struct {
 	srv  *Server
 	raw  net.Conn // the socket
@@ -59,10 +61,14 @@ type conn struct {
 	told  timings         // requests whose answers are in out
 	sendE error           // first failure of sending from the reader loop
 
+	retiring atomic.Bool    // the server wants the connection back, see retire
+	taken    *handover.Conn // from another life of the daemon; nil: through a handshake
+
 	reads   uint64 // calls, as pulse counts them
 	resting bool   // in is a restChunk
 
 	sendMu  sync.Mutex // one answer at a time on nc
+	spare   []byte     // for stream, or nil; under sendMu
 	jobs    chan request
 	workers int
 	wg      sync.WaitGroup
@@ -97,41 +103,6 @@ const (
 	pieceMax    = uint64(redoubt.MaxWriteData)
 )
 
-// run serves the client until it leaves or does what cannot be followed.
-func (c *conn) run() {
-	if err := c.handshake(); err != nil {
-		if !errors.Is(err, errLeft) && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
-			c.complain("NBD handshake failed", "err", err, "hint", redoubt.Hint(err))
-		}
-		c.bye()
-		return
-	}
-	c.vol = c.export.Volume
-	c.log = c.log.With("export", c.export.Name)
-	c.log.Info("NBD client connected")
-	c.srv.joined(c)
-	c.in, c.resting = &chunk{b: make([]byte, restChunk)}, true
-	c.jobs = make(chan request)
-	c.slow = semaphore.NewWeighted(int64(c.srv.o.SlowBytes))
-	c.pulse.live.Store(true)
-	err := c.transmit()
-	close(c.jobs)
-	c.wg.Wait()
-	c.vol.g.chunks.retire(c.in)
-	if errors.Is(err, errLeft) || errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
-		c.log.Info("NBD client left")
-		c.bye()
-	} else {
-		c.complain("NBD connection closed", "err", err)
-	}
-}
-
-// giveUp ends the connection from any goroutine.
-func (c *conn) giveUp() {
-	c.cancel()
-	c.raw.Close()
-}
-
 func (c *conn) transmit() error {
 	for {
 		err := c.parse()
@@ -139,6 +110,9 @@ func (c *conn) transmit() error {
 		c.send()
 		if err == nil {
 			err = c.sendE
+		}
+		if err == nil && c.retiring.Load() {
+			err = errRetired
 		}
 		if err == nil {
 			err = c.fill()
@@ -315,27 +289,6 @@ func (c *conn) send() {
 	if err != nil && c.sendE == nil {
 		c.sendE = err
 	}
-}
-
-// sendPiece is the most bytes given to one write: the watch looks for progress
-// between them.
-const sendPiece = 1 << 20
-
-// write sends a whole answer, from any goroutine.
-func (c *conn) write(b []byte) error {
-	c.sendMu.Lock()
-	defer c.sendMu.Unlock()
-	for len(b) > 0 {
-		n := min(len(b), sendPiece)
-		c.pulse.sent.Add(pulseBusy)
-		_, err := c.nc.Write(b[:n])
-		c.pulse.sent.Add(pulseCount - pulseBusy)
-		if err != nil {
-			return err
-		}
-		b = b[n:]
-	}
-	return nil
 }
 
 // room returns n bytes at the end of out to be filled.

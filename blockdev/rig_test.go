@@ -128,6 +128,7 @@ func (b *memBacking) after(rng *rand.Rand) *memBacking {
 type rig struct {
 	fs    *vfs.Mem
 	disks []*memBacking
+	wrap  func(*memBacking) Backing // nil: as they are
 	o     GroupOptions
 	j     *journal.Journal
 	g     *Group
@@ -155,7 +156,11 @@ func (r *rig) open(t failer) {
 	}
 	var ms []Member
 	for i, b := range r.disks {
-		ms = append(ms, Member{Backing: b, Disk: redoubt.Disk{ID: redoubt.DiskID(i + 1), Name: fmt.Sprintf("d%d", i+1), Size: b.Size()}})
+		var backing Backing = b
+		if r.wrap != nil {
+			backing = r.wrap(b)
+		}
+		ms = append(ms, Member{Backing: backing, Disk: redoubt.Disk{ID: redoubt.DiskID(i + 1), Name: fmt.Sprintf("d%d", i+1), Size: b.Size()}})
 	}
 	if r.g, err = OpenGroup(r.j, ms, r.o); err != nil {
 		t.Fatalf("open group: %v", err)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/handover"
 )
 
 // Export is a volume that clients reach by name.
@@ -28,7 +29,7 @@ type ServerOptions struct {
 	// HandshakeTimeout is the time from connecting to the first request. Default 10 s.
 	HandshakeTimeout time.Duration
 	// MaxConns is the number of connections served at a time. Default 256. One
-	// may hold 3 MiB and SlowBytes.
+	// may hold 3.5 MiB beside its share of ReadMemory.
 	MaxConns int
 	// MaxHandshakes is the number of handshakes at a time, for each listener. One
 	// more ends the oldest. Default 2 * MaxConns, so that all clients can come
@@ -46,6 +47,10 @@ type ServerOptions struct {
 	SlowReads int
 	// SlowBytes bounds the bytes of these reads, at least MaxPayload, the default.
 	SlowBytes int
+	// ReadMemory bounds the bytes of the slow reads of all connections together.
+	// Above it reads are answered in pieces, one at a time for each connection.
+	// Default 256 MiB.
+	ReadMemory int64
 }
 
 func (o *ServerOptions) setDefaults() {
@@ -71,6 +76,9 @@ func (o *ServerOptions) setDefaults() {
 		o.SlowReads = 16
 	}
 	o.SlowBytes = max(o.SlowBytes, MaxPayload)
+	if o.ReadMemory <= 0 {
+		o.ReadMemory = 256 << 20
+	}
 }
 
 // Server speaks NBD. Exports may be added and removed while it runs. All
@@ -80,6 +88,8 @@ type Server struct {
 	log  *slog.Logger
 	stop chan struct{} // closed by Close
 
+	reads *budget
+
 	strangers, clients complaints // of connections in their handshake, and after it
 
 	mu        sync.Mutex
@@ -88,14 +98,17 @@ type Server struct {
 	conns     map[*conn]bool
 	admitted  int // of conns
 	watching  bool
+	retiring  bool            // no more listeners
+	handed    []handover.Conn // what Retire returns
 	closed    bool
+	accepting sync.WaitGroup // calls of Serve
 	wg        sync.WaitGroup // connections and the watch
 }
 
 // NewServer returns a server without exports.
 func NewServer(o ServerOptions) *Server {
 	o.setDefaults()
-	return &Server{o: o, log: o.Logger, stop: make(chan struct{}), exports: make(map[string]Export),
+	return &Server{o: o, log: o.Logger, stop: make(chan struct{}), reads: newBudget(o.ReadMemory), exports: make(map[string]Export),
 		listeners: make(map[net.Listener]bool), conns: make(map[*conn]bool)}
 }
 
@@ -199,23 +212,21 @@ func (s *Server) ServeTLS(l net.Listener, sec Security) error {
 
 func (s *Server) serve(l net.Listener, sec *Security) error {
 	s.mu.Lock()
-	if s.closed {
+	if s.closed || s.retiring {
 		s.mu.Unlock()
 		l.Close()
 		return nil
 	}
 	s.listeners[l] = true
-	if !s.watching {
-		s.watching = true
-		s.wg.Add(1)
-		go s.watch()
-	}
+	s.accepting.Add(1)
+	s.startWatch()
 	s.mu.Unlock()
 	lob := &lobby{sec: sec}
 	defer func() {
 		s.mu.Lock()
 		delete(s.listeners, l)
 		s.mu.Unlock()
+		s.accepting.Done()
 	}()
 	for {
 		nc, err := l.Accept()
@@ -242,9 +253,15 @@ func (s *Server) start(nc net.Conn, lob *lobby) {
 		nc.Close()
 		return
 	}
-	c := &conn{srv: s, raw: nc, nc: nc, lobby: lob, sec: lob.sec, log: s.log.With("peer", peerName(nc)), done: make(chan struct{})}
-	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c := &conn{srv: s, raw: nc, nc: nc, lobby: lob, sec: lob.sec}
 	s.enter(c)
+	s.spawn(c)
+}
+
+// spawn lets a connection with its socket live. The caller holds s.mu.
+func (s *Server) spawn(c *conn) {
+	c.log, c.done = s.log.With("peer", peerName(c.raw)), make(chan struct{})
+	c.ctx, c.cancel = context.WithCancel(context.Background())
 	s.conns[c] = true
 	s.wg.Add(1)
 	go func() {

@@ -61,7 +61,7 @@ func (c *Catalog) Groups() []Group {
 	return out
 }
 
-// Node returns the registered node with this ID.
+// Node returns the node with this ID; it may be invited only, or removed.
 func (c *Catalog) Node(id redoubt.NodeID) (NodeInfo, bool) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
@@ -69,13 +69,15 @@ func (c *Catalog) Node(id redoubt.NodeID) (NodeInfo, bool) {
 	return n, ok
 }
 
-// Nodes returns the registered nodes, by ID.
+// Nodes returns the members, by ID: nodes that have come and were not removed.
 func (c *Catalog) Nodes() []NodeInfo {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	out := make([]NodeInfo, 0, len(c.s.nodes))
 	for _, id := range c.s.nodeIDs() {
-		out = append(out, c.s.nodes[id])
+		if n := c.s.nodes[id]; n.State.Member() {
+			out = append(out, n)
+		}
 	}
 	return out
 }

@@ -27,14 +27,20 @@ type site struct {
 	ca    string
 	peers []Peer
 	nodes []*host
+	mu    sync.Mutex // for nodes: newcomers are added while others dial
+	times Timeouts
 }
 
 // host is one node with its port.
 type host struct {
-	site  *site
-	id    redoubt.NodeID
-	dir   string
-	addr  string
+	site *site
+	id   redoubt.NodeID
+	dir  string
+	addr string
+
+	founders []Peer // nil for a node that joins
+	join     []string
+
 	cred  *pki.Credentials
 	mux   *netmux.Mux
 	rpc   *rpc.Server
@@ -53,9 +59,11 @@ func quick() Timeouts {
 		Attempt: time.Second, Checkpoint: 200 * time.Millisecond, SnapshotEvery: 64}
 }
 
-func newSite(t testing.TB, n int) *site {
+func newSite(t testing.TB, n int) *site { return newSiteAt(t, n, quick()) }
+
+func newSiteAt(t testing.TB, n int, times Timeouts) *site {
 	t.Helper()
-	s := &site{t: t, ca: t.TempDir()}
+	s := &site{t: t, ca: t.TempDir(), times: times}
 	noErr(t, pki.InitCA(s.ca, "test", time.Hour))
 	for i := range n {
 		h := s.host(nodeName(i))
@@ -72,6 +80,7 @@ func newSite(t testing.TB, n int) *site {
 		}
 	})
 	for _, h := range s.nodes {
+		h.founders = s.peers
 		h.open()
 	}
 	for _, h := range s.nodes {
@@ -118,7 +127,10 @@ func (h *host) dial(ctx context.Context, addr, proto string) (net.Conn, error) {
 }
 
 func (h *host) cutFrom(addr string) bool {
-	for _, other := range h.site.nodes {
+	h.site.mu.Lock()
+	nodes := h.site.nodes
+	h.site.mu.Unlock()
+	for _, other := range nodes {
 		if other.isCut() && (other == h || other.addr == addr) {
 			return true
 		}
@@ -161,8 +173,8 @@ func (h *host) tryOpen() (*Node, error) {
 		return h.dial(ctx, addr, netmux.ProtoPeer)
 	})
 	go func(s *rpc.Server, l net.Listener) { _ = s.Serve(l) }(h.rpc, h.mux.Listener(netmux.ProtoPeer))
-	return Open(Options{ID: h.id, Advertise: h.addr, Dir: h.dir, Bootstrap: h.site.peers, Dial: h.dial,
-		RaftListener: h.mux.Listener(netmux.ProtoRaft), RPC: h.rpc, Pool: h.pool, Timeouts: quick(),
+	return Open(Options{ID: h.id, Advertise: h.addr, Dir: h.dir, Bootstrap: h.founders, Join: h.join, Dial: h.dial,
+		RaftListener: h.mux.Listener(netmux.ProtoRaft), RPC: h.rpc, Pool: h.pool, Timeouts: h.site.times,
 		Logger:  slog.New(slog.NewTextHandler(&h.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		OnFatal: func(err error) { h.fatal <- err }})
 }

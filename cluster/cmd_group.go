@@ -84,9 +84,9 @@ func (c CreateGroup) apply(s *state) (any, error) {
 	if other, ok := s.byUUID[c.UUID]; ok {
 		return nil, fail("create group", string(c.ID), fmt.Errorf("its UUID is that of group %s: %w", other, redoubt.ErrExists), "")
 	}
-	if len(s.nodes) < c.K+c.M {
+	if active := s.inState(NodeActive, ""); active < c.K+c.M {
 		return nil, fail("create group", string(c.ID),
-			fmt.Errorf("%d+%d shards need %d nodes, %d are registered: %w", c.K, c.M, c.K+c.M, len(s.nodes), redoubt.ErrUnavailable),
+			fmt.Errorf("%d+%d shards need %d nodes, %d are registered: %w", c.K, c.M, c.K+c.M, active, redoubt.ErrUnavailable),
 			"start more target nodes, or ask for fewer shards")
 	}
 	g := &Group{ID: c.ID, UUID: c.UUID, Source: c.Source, SourceAddr: c.SourceAddr, Disks: c.Disks, K: c.K, M: c.M,
@@ -169,8 +169,10 @@ func (c SetOwner) apply(s *state) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, ok := s.nodes[c.Node]; !ok {
+	if node, ok := s.nodes[c.Node]; !ok {
 		return nil, fail("set owner of group", string(c.Group), fmt.Errorf("node %s: %w", c.Node, redoubt.ErrNotFound), "")
+	} else if node.State != NodeActive {
+		return nil, fail("set owner of group", string(c.Group), fmt.Errorf("node %s is %s: %w", c.Node, node.State, redoubt.ErrState), "")
 	}
 	if c.Term != g.OwnerTerm {
 		return nil, fail("set owner of group", string(c.Group),

@@ -6,8 +6,9 @@ import (
 	"github.com/redoubt-dr/redoubt"
 )
 
-// PutNode registers a node, or its new address. Result: nil. ErrExists if the
-// ID belongs to a node with another Instance.
+// PutNode registers a founding member, or a member's new address; of Node it
+// takes ID, Addr and Instance. Result: nil. ErrExists if the ID belongs to a
+// node with another Instance, ErrState if the node was removed.
 type PutNode struct{ Node NodeInfo }
 
 func (c PutNode) kind() kind        { return kindPutNode }
@@ -36,6 +37,15 @@ func (c PutNode) apply(s *state) (any, error) {
 	if !known && len(s.nodes) >= maxNodes {
 		return nil, invalid("register node", string(c.Node.ID), "too many nodes")
 	}
-	s.nodes[c.Node.ID] = c.Node
+	if known && old.State == NodeRemoved {
+		return nil, errRemoved(c.Node.ID)
+	}
+	old.ID, old.Addr, old.Instance = c.Node.ID, c.Node.Addr, c.Node.Instance
+	s.nodes[c.Node.ID] = old
 	return nil, nil
+}
+
+func errRemoved(id redoubt.NodeID) error {
+	return fail("register node", string(id), fmt.Errorf("it was removed from the cluster: %w", redoubt.ErrState),
+		"a node comes back with an empty data_dir under a new name: redoubt node add NAME")
 }

@@ -155,8 +155,10 @@ func (b *SegmentBatch) apply(s *state) error {
 			return invalid(op, string(b.Group), fmt.Sprintf("the times of segment %d fall", sg.Ordinal))
 		}
 		for _, id := range sg.Nodes {
-			if _, ok := s.nodes[id]; !ok {
+			if n, ok := s.nodes[id]; !ok {
 				return fail(op, string(b.Group), fmt.Errorf("node %s: %w", id, redoubt.ErrNotFound), "")
+			} else if !n.State.Member() {
+				return fail(op, string(b.Group), fmt.Errorf("node %s is %s: %w", id, n.State, redoubt.ErrUnavailable), "other nodes will do")
 			}
 		}
 		if base == 0 {
@@ -179,7 +181,8 @@ func (b *SegmentBatch) apply(s *state) error {
 
 // ShardsStored tells that shards became durable on Node after their segment was
 // committed (a repair), or, with Lost, that they were found missing or rotten
-// there. All or none. Result: nil.
+// there. All or none. Result: nil. Nobody proposes it any more, see ReportShards;
+// it may be in a log.
 type ShardsStored struct {
 	Node   redoubt.NodeID
 	Lost   bool
@@ -201,17 +204,14 @@ func (c ShardsStored) encode(e *encoder) {
 	e.bool(c.Lost)
 	e.uvar(uint64(len(c.Shards)))
 	for _, r := range c.Shards {
-		e.str(string(r.Group))
-		e.uvar(uint64(r.Epoch))
-		e.uvar(r.Ordinal)
-		e.u8(r.Shard)
+		e.shardRef(r)
 	}
 }
 
 func decodeShardsStored(d *decoder) Command {
 	c := ShardsStored{Node: redoubt.NodeID(d.str(maxName, "node")), Lost: d.bool()}
 	for range d.count(MaxBatch, "number of shards") {
-		c.Shards = append(c.Shards, ShardRef{Group: d.groupID(), Epoch: d.epoch(), Ordinal: d.uvar(), Shard: d.u8()})
+		c.Shards = append(c.Shards, d.shardRef())
 		if d.err != nil {
 			break
 		}
@@ -241,11 +241,12 @@ func (c ShardsStored) apply(s *state) (any, error) {
 	}
 	for _, r := range c.Shards {
 		h := s.epochs[epochKey{r.Group, r.Epoch}]
-		stored := h.at(r.Ordinal).stored | 1<<r.Shard
-		if c.Lost {
-			stored &^= 1 << r.Shard
-		}
-		h.setStored(r.Ordinal, stored, s.gen)
+		s.edit(h, r.Ordinal, func(rec *record) {
+			rec.stored |= 1 << r.Shard
+			if c.Lost {
+				rec.stored &^= 1 << r.Shard
+			}
+		})
 	}
 	return nil, nil
 }

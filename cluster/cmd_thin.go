@@ -11,7 +11,8 @@ import (
 // that are not named stay. Result: nil.
 //
 // ErrFenced: the plan is over, the owner or the epoch changed. ErrGap: it is not
-// the plan's next step; look at the plan again.
+// the plan's next step; look at the plan again. ErrUnavailable: a node that is
+// named has left the cluster.
 type ThinSegments struct {
 	Group     redoubt.GroupID
 	OwnerTerm uint64
@@ -105,7 +106,7 @@ func (c ThinSegments) apply(s *state) (any, error) {
 	n, p := *r, *r.Plan
 	for i := range c.Segments {
 		n.account(s, h, &c.Segments[i].Segment)
-		s.replaceSegment(h, &c.Segments[i].Segment)
+		s.replaceSegment(g.ID, h, &c.Segments[i].Segment)
 	}
 	p.Work = append([]Work(nil), p.Work...)
 	if p.Work[0].From = c.Done.To; p.Work[0].From == p.Work[0].To {
@@ -130,8 +131,10 @@ func (c *Replacement) fits(s *state, g *Group, h *history) error {
 		return invalid(op, string(g.ID), fmt.Sprintf("segment %d changes its place in the history", sg.Ordinal))
 	}
 	for _, id := range sg.Nodes {
-		if _, ok := s.nodes[id]; !ok {
+		if n, ok := s.nodes[id]; !ok {
 			return fail(op, string(g.ID), fmt.Errorf("node %s: %w", id, redoubt.ErrNotFound), "")
+		} else if !n.State.Member() {
+			return fail(op, string(g.ID), fmt.Errorf("node %s is %s: %w", id, n.State, redoubt.ErrUnavailable), "other nodes will do")
 		}
 	}
 	return nil
@@ -148,8 +151,18 @@ func (r *Retention) account(s *state, h *history, sg *Segment) {
 	}
 }
 
-func (s *state) replaceSegment(h *history, sg *Segment) {
-	h.replace(sg.Ordinal, record{first: sg.First, last: sg.Last, firstTime: sg.FirstTime, lastTime: sg.LastTime, baseline: sg.Baseline,
-		size: sg.Size, headLen: sg.HeadLen, shardSize: sg.ShardSize, crc: sg.CRC, stored: uint32(sg.Stored),
-		place: s.places.intern(sg.K, sg.M, sg.Nodes)}, s.gen)
+// replaceSegment puts sg where another delta was. Shards of that one are needed
+// nowhere any more, so their moves are over.
+func (s *state) replaceSegment(id redoubt.GroupID, h *history, sg *Segment) {
+	for shard := range s.places.list[h.at(sg.Ordinal).place].nodes {
+		k := shardKey{epochKey{id, sg.Epoch}, sg.Ordinal, uint8(shard)}
+		if to, planned := s.moves[k]; planned {
+			s.away(to) // it may have the shard already
+			delete(s.moves, k)
+		}
+	}
+	at := s.places.intern(sg.K, sg.M, sg.Nodes)
+	s.edit(h, sg.Ordinal, func(r *record) {
+		r.size, r.headLen, r.shardSize, r.crc, r.stored, r.place = sg.Size, sg.HeadLen, sg.ShardSize, sg.CRC, uint32(sg.Stored), at
+	})
 }

@@ -33,13 +33,23 @@ const (
 	kindReverseReplicate kind = 11
 	kindSetState         kind = 12
 	kindRecordReceipt    kind = 13
-	kindSetPolicy        kind = 60
-	kindAdvanceClock     kind = 61
-	kindSetPin           kind = 62
-	kindRemovePin        kind = 63
-	kindBeginPlan        kind = 64
-	kindAdvancePlan      kind = 65
-	kindThinSegments     kind = 66
+
+	kindInviteNode   kind = 40
+	kindAnnounceNode kind = 41
+	kindActivateNode kind = 42
+	kindDrainNode    kind = 43
+	kindRemoveNode   kind = 44
+	kindPlanMoves    kind = 45
+	kindFinishMoves  kind = 46
+
+	kindSetPolicy    kind = 60
+	kindAdvanceClock kind = 61
+	kindSetPin       kind = 62
+	kindRemovePin    kind = 63
+	kindBeginPlan    kind = 64
+	kindAdvancePlan  kind = 65
+	kindThinSegments kind = 66
+	kindReportShards kind = 67
 )
 
 func (k kind) String() string {
@@ -47,8 +57,11 @@ func (k kind) String() string {
 		kindUpdateGroup: "UpdateGroup", kindCommitSegments: "CommitSegments", kindShardsStored: "ShardsStored",
 		kindSetOwner: "SetOwner", kindPromote: "Promote", kindCommitFailover: "CommitFailover",
 		kindCancelFailover: "CancelFailover", kindReverseReplicate: "ReverseReplicate", kindSetState: "SetState",
-		kindRecordReceipt: "RecordReceipt", kindSetPolicy: "SetPolicy", kindAdvanceClock: "AdvanceClock", kindSetPin: "SetPin",
-		kindRemovePin: "RemovePin", kindBeginPlan: "BeginPlan", kindAdvancePlan: "AdvancePlan", kindThinSegments: "ThinSegments"}
+		kindRecordReceipt: "RecordReceipt", kindInviteNode: "InviteNode", kindAnnounceNode: "AnnounceNode",
+		kindActivateNode: "ActivateNode", kindDrainNode: "DrainNode", kindRemoveNode: "RemoveNode",
+		kindPlanMoves: "PlanMoves", kindFinishMoves: "FinishMoves",
+		kindSetPolicy: "SetPolicy", kindAdvanceClock: "AdvanceClock", kindSetPin: "SetPin", kindRemovePin: "RemovePin",
+		kindBeginPlan: "BeginPlan", kindAdvancePlan: "AdvancePlan", kindThinSegments: "ThinSegments", kindReportShards: "ReportShards"}
 	if int(k) < len(names) && names[k] != "" {
 		return names[k]
 	}
@@ -175,11 +188,28 @@ func decodeBody(k kind, d *decoder) (Command, bool) {
 		return decodeAdvancePlan(d), true
 	case kindThinSegments:
 		return decodeThinSegments(d), true
+	case kindReportShards:
+		return decodeReportShards(d), true
+	case kindInviteNode:
+		return InviteNode{ID: d.nodeID()}, true
+	case kindAnnounceNode:
+		return AnnounceNode{Node: d.node(), Domain: d.str(maxName, "domain")}, true
+	case kindActivateNode:
+		return ActivateNode{ID: d.nodeID()}, true
+	case kindDrainNode:
+		return DrainNode{ID: d.nodeID(), Successor: d.nodeID(), Leave: d.bool(), Cancel: d.bool()}, true
+	case kindRemoveNode:
+		return RemoveNode{ID: d.nodeID(), Force: d.bool()}, true
+	case kindPlanMoves:
+		return decodePlanMoves(d), true
+	case kindFinishMoves:
+		return decodeFinishMoves(d), true
 	}
 	return nil, false
 }
 
 func (d *decoder) groupID() redoubt.GroupID { return redoubt.GroupID(d.str(maxName, "group")) }
+func (d *decoder) nodeID() redoubt.NodeID   { return redoubt.NodeID(d.str(maxName, "node")) }
 func (d *decoder) epoch() redoubt.Epoch     { return redoubt.Epoch(d.uvar()) }
 
 func (d *decoder) receiptValue() Receipt {

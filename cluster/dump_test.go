@@ -42,7 +42,8 @@ func TestVerifyFindsDamage(t *testing.T) {
 		noErr(t, err)
 		raw[at] ^= 0x10
 		noErr(t, os.WriteFile(path, raw, 0o600))
-		if r, err := Verify(h.dir); !errors.Is(err, redoubt.ErrCorrupt) {
+		// In the version it looks like a newer format.
+		if r, err := Verify(h.dir); !errors.Is(err, redoubt.ErrCorrupt) && !errors.Is(err, redoubt.ErrVersion) {
 			t.Errorf("%s, byte %d: %+v, %v", filepath.Base(path), at, r, err)
 		}
 		raw[at] ^= 0x10

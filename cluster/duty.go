@@ -1,7 +1,10 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -36,7 +39,8 @@ func (n *Node) duty() {
 // a commit then.
 const ownerParallel = 32
 
-// replaceOwners gives the groups of silent owners to nodes that answer.
+// replaceOwners gives the groups of silent and leaving owners to nodes that
+// answer, and evens out, gently.
 func (n *Node) replaceOwners() {
 	plan := n.ownerPlan()
 	if len(plan) == 0 {
@@ -51,49 +55,62 @@ func (n *Node) replaceOwners() {
 			ctx, cancel := context.WithTimeout(n.ctx, n.o.Timeouts.Attempt)
 			defer cancel()
 			if _, err := n.Propose(ctx, c); err != nil {
-				n.o.Logger.Warn("owner not replaced", "group", c.Group, "node", c.Node, "error", err)
+				n.o.Logger.Warn("owner not changed", "group", c.Group, "node", c.Node, "error", err)
 				return
 			}
-			n.o.Logger.Warn("owner replaced: it was silent", "group", c.Group, "node", c.Node)
+			n.o.Logger.Info("owner changed", "group", c.Group, "node", c.Node)
 		})
 	}
 	wg.Wait()
 }
 
-// ownerPlan says which groups need which new owner, spread evenly.
+// ownerPlan says which groups need which new owner now.
 func (n *Node) ownerPlan() []SetOwner {
-	silent := map[redoubt.NodeID]bool{}
-	var live []redoubt.NodeID
-	for _, node := range n.catalog.Nodes() {
-		switch {
-		case node.ID != n.o.ID && n.health.silent(node.ID) >= n.o.Timeouts.Owner:
-			silent[node.ID] = true
-		case n.Alive(node.ID):
-			live = append(live, node.ID)
-		}
+	may, silent := map[redoubt.NodeID]bool{}, map[redoubt.NodeID]bool{}
+	for _, m := range n.catalog.Members() {
+		may[m.ID] = m.State == NodeActive && n.Alive(m.ID)
+		silent[m.ID] = m.State != NodeActive || !n.steady(m.ID)
 	}
-	if len(silent) == 0 || len(live) == 0 {
-		return nil
+	now := n.o.Now()
+	gentle := now.Sub(n.rebalanced) >= n.o.Timeouts.Rebalance
+	plan := planOwners(n.catalog.Groups(), may, silent, gentle)
+	if gentle && len(plan) > 0 {
+		n.rebalanced = now
 	}
-	groups := n.catalog.Groups()
+	return plan
+}
+
+// planOwners gives the groups of nodes that must not own any (lost) to those
+// that may, spread evenly. If there are none such, and gentle is set, it moves
+// one group from the node with the most to the one with the fewest: its stream is
+// interrupted for a moment, so not more at once.
+func planOwners(groups []Group, may, lost map[redoubt.NodeID]bool, gentle bool) []SetOwner {
 	load := map[redoubt.NodeID]int{}
 	for i := range groups {
 		load[groups[i].Owner]++
 	}
+	var ids []redoubt.NodeID
+	for _, id := range slices.Sorted(maps.Keys(may)) {
+		if may[id] {
+			ids = append(ids, id)
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	byLoad := func(a, b redoubt.NodeID) int { return cmp.Compare(load[a], load[b]) }
 	var plan []SetOwner
 	for i := range groups {
-		g := &groups[i]
-		if !silent[g.Owner] {
-			continue
+		if g := &groups[i]; lost[g.Owner] {
+			to := slices.MinFunc(ids, byLoad)
+			load[to]++
+			plan = append(plan, SetOwner{Group: g.ID, Node: to, Term: g.OwnerTerm})
 		}
-		to := live[0]
-		for _, id := range live[1:] {
-			if load[id] < load[to] {
-				to = id
-			}
-		}
-		load[to]++
-		plan = append(plan, SetOwner{Group: g.ID, Node: to, Term: g.OwnerTerm})
 	}
-	return plan
+	from, to := slices.MaxFunc(ids, byLoad), slices.MinFunc(ids, byLoad)
+	if len(plan) > 0 || !gentle || load[from]-load[to] < 2 {
+		return plan
+	}
+	i := slices.IndexFunc(groups, func(g Group) bool { return g.Owner == from })
+	return []SetOwner{{Group: groups[i].ID, Node: to, Term: groups[i].OwnerTerm}}
 }

@@ -140,6 +140,9 @@ func TestSnapshotDamageIsFound(t *testing.T) {
 	m := newMachine(t, 4)
 	inState(m, StateReverseReplicating)
 	m.protected("h")
+	m.must(DrainNode{ID: "n2"})
+	m.must(PlanMoves{Moves: m.s.movePlan(alive, 9)})
+	m.must(InviteNode{ID: "n9"})
 	var b bytes.Buffer
 	if err := writeSnapshot(&b, m.s.freeze()); err != nil {
 		t.Fatal(err)
@@ -162,15 +165,21 @@ func TestSnapshotDamageIsFound(t *testing.T) {
 }
 
 func FuzzDecodeCommand(f *testing.F) {
-	m := newMachine(f, 3)
+	m := newMachine(f, 4)
 	g := m.protected("g")
+	m.must(DrainNode{ID: "n1"})
+	m.must(PlanMoves{Moves: m.s.movePlan(alive, 9)})
 	for _, c := range []Command{PutNode{Node: NodeInfo{ID: "n", Addr: "a:1", Instance: "i"}}, createG("g"), UpdateGroup{Group: "g"},
 		batch(g, seg(g, 2, 11, 12)), ShardsStored{Node: "n1", Shards: []ShardRef{{Group: "g"}}}, SetOwner{Group: "g", Node: "n1"},
 		carryOut(g, OpUnplannedFailover), carryOut(g, OpCommit), carryOut(g, OpCancel), carryOut(g, OpReverseReplicate),
 		carryOut(g, OpPause), RecordReceipt{Group: "g"}, SetPolicy{Group: "g", Policy: DefaultPolicy()}, AdvanceClock{Group: "g", To: 9000},
 		SetPin{Group: "g", Pin: Pin{Name: "p", Kind: PinHold, Position: redoubt.Position{Epoch: 1, LSN: 6}, Until: 1}}, RemovePin{Group: "g", Name: "p"},
 		rightPlan(m, m.aged("old")), AdvancePlan{Group: "old", OwnerTerm: 1, ID: 1, Open: []OpenPoint{{redoubt.Position{Epoch: 1, LSN: 6}, 1}}},
-		ThinSegments{Group: "old", OwnerTerm: 1, Epoch: 1, ID: 1, Done: Work{Epoch: 1, To: 1}, Segments: []Replacement{{5, seg(g, 0, 1, 5)}}}, nil} {
+		ThinSegments{Group: "old", OwnerTerm: 1, Epoch: 1, ID: 1, Done: Work{Epoch: 1, To: 1}, Segments: []Replacement{{5, seg(g, 0, 1, 5)}}},
+		ReportShards{Node: "n1", Lost: true, Shards: []ShardOf{{ShardRef{Group: "g", Epoch: 1}, 5}}}, nil,
+		InviteNode{ID: "n4"}, AnnounceNode{Node: NodeInfo{ID: "n4", Addr: "a:1", Instance: "i"}, Domain: "d"}, ActivateNode{ID: "n4"},
+		DrainNode{ID: "n1", Successor: "n2", Leave: true}, RemoveNode{ID: "n1", Force: true},
+		PlanMoves{Moves: []ShardMove{{ShardRef{Group: "g", Epoch: 1}, "n4"}}}, FinishMoves{Node: "n4", Shards: []ShardOf{{ShardRef{Group: "g", Epoch: 1}, 5}}}} {
 		f.Add(encodeEnvelope(envelope{serial: 1, floor: 1, cmd: c}))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -196,9 +205,12 @@ func FuzzDecodeCommand(f *testing.F) {
 }
 
 func FuzzReadSnapshot(f *testing.F) {
-	m := newMachine(f, 3)
+	m := newMachine(f, 4)
 	inState(m, StateReverseReplicating)
 	m.must(rightPlan(m, m.aged("old")))
+	m.must(DrainNode{ID: "n2"})
+	m.must(PlanMoves{Moves: m.s.movePlan(alive, 9)})
+	m.must(InviteNode{ID: "n9"})
 	var b bytes.Buffer
 	if err := writeSnapshot(&b, m.s.freeze()); err != nil {
 		f.Fatal(err)

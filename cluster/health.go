@@ -49,6 +49,13 @@ func (h *health) silent(id redoubt.NodeID) time.Duration {
 	return h.now().Sub(since)
 }
 
+// applied is the last command that the node said to have in its catalog.
+func (h *health) applied(id redoubt.NodeID) uint64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.peer(id).applied
+}
+
 // claim reports whether the node should be called now: not while a call is open.
 func (h *health) claim(id redoubt.NodeID) bool {
 	h.mu.Lock()
@@ -107,6 +114,12 @@ func (n *Node) ping(p NodeInfo) {
 		b = nil
 	}
 	n.health.heard(p.ID, b)
+}
+
+// steady is Alive without haste: work is given to and taken from a node by it,
+// so a short silence does not count.
+func (n *Node) steady(id redoubt.NodeID) bool {
+	return id == n.o.ID || n.health.silent(id) < n.o.Timeouts.Owner
 }
 
 // Alive reports whether the node answered lately: within four pings, and

@@ -33,6 +33,7 @@ type chunk struct {
 // the last are full.
 type history struct {
 	chunks []chunk
+	tally  tally
 }
 
 func (h *history) len() uint64 {
@@ -59,22 +60,13 @@ func (h *history) add(r record, gen uint64) {
 	h.chunks[n-1].recs = append(h.chunks[n-1].recs, r)
 }
 
-// setStored changes which shards are durable, leaving frozen copies as they are.
-func (h *history) setStored(i uint64, stored uint32, gen uint64) {
+// own returns record i to be changed, leaving frozen copies as they are.
+func (h *history) own(i, gen uint64) *record {
 	c := &h.chunks[i/chunkLen]
 	if c.gen != gen {
 		c.recs, c.gen = slices.Clone(c.recs), gen
 	}
-	c.recs[i%chunkLen].stored = stored
-}
-
-// replace changes a whole record, leaving frozen copies as they are.
-func (h *history) replace(i uint64, r record, gen uint64) {
-	c := &h.chunks[i/chunkLen]
-	if c.gen != gen {
-		c.recs, c.gen = slices.Clone(c.recs), gen
-	}
-	c.recs[i%chunkLen] = r
+	return &c.recs[i%chunkLen]
 }
 
 // freeze returns a copy that later changes do not reach, provided that they

@@ -30,6 +30,8 @@ type Node struct {
 	health  *health
 	leader  *leaderWatch
 
+	rebalanced time.Time // when a group last moved; of duty
+
 	ctx       context.Context // ends with Close
 	cancel    context.CancelFunc
 	wg        sync.WaitGroup
@@ -45,7 +47,7 @@ func Open(o Options) (_ *Node, err error) {
 	if err := o.defaults(); err != nil {
 		return nil, err
 	}
-	n := &Node{o: o, catalog: newCatalog(), health: newHealth(o.Now)}
+	n := &Node{o: o, catalog: newCatalog(), health: newHealth(o.Now), rebalanced: o.Now()}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
@@ -70,6 +72,8 @@ func Open(o Options) (_ *Node, err error) {
 	n.run(n.register)
 	n.run(n.pingAll)
 	n.run(n.duty)
+	n.run(n.memberDuty)
+	n.run(n.moveDuty)
 	return n, nil
 }
 
@@ -84,6 +88,7 @@ func (n *Node) startRaft() error {
 	cfg.BatchApplyCh = true
 	cfg.CommitTimeout = commitNotice
 	cfg.NoLegacyTelemetry = true
+	cfg.ShutdownOnRemove = false // a removed node ends by itself, with a reason
 
 	fresh, err := n.fresh()
 	if err != nil {
@@ -133,7 +138,7 @@ func (n *Node) bootstrap(cfg *raft.Config) error {
 		}
 	}
 	if !found {
-		return nil // waits to be added by the others
+		return nil // it joins: see register
 	}
 	if err := raft.BootstrapCluster(cfg, n.store.log, n.store.stable, n.store.snapshots, n.trans, members); err != nil {
 		return fail("found cluster", string(n.o.ID), errors.Join(err, redoubt.ErrInvalid), "check the list of founding members")

@@ -21,7 +21,10 @@ type Options struct {
 	ID        redoubt.NodeID
 	Advertise string // host:port where the others reach this node
 	Dir       string // holds the Raft log and the snapshots; made if missing
-	Bootstrap []Peer // the founding members, the same list on all of them; used at the first start only
+	Bootstrap []Peer // the founding members, the same list on all of them; used at the first start only. May be empty with Join
+	// Join is addresses of members of a cluster that this node was invited to.
+	Join   []string
+	Domain string // what fails together with this node, such as a rack; may be empty
 	// Dial opens a connection for an ALPN protocol; it must check that the other side is a target.
 	Dial func(ctx context.Context, addr, proto string) (net.Conn, error)
 	// RaftListener accepts Raft connections; Close closes it.
@@ -47,6 +50,8 @@ type Timeouts struct {
 	Owner time.Duration
 	// Ping is how often nodes call each other. Default 250 ms.
 	Ping time.Duration
+	// Rebalance is how often one group may move to a node that owns fewer. Default 10 s.
+	Rebalance time.Duration
 	// Attempt bounds one try of a proposal before it is sent again. Default 3 s.
 	Attempt time.Duration
 	// Hang is how long one operation of the log store may take before the
@@ -66,6 +71,11 @@ func (o *Options) defaults() error {
 	if o.Advertise == "" || o.Dir == "" || o.Dial == nil || o.RaftListener == nil || o.RPC == nil || o.Pool == nil {
 		return invalid("open cluster node", string(o.ID), "an option is missing")
 	}
+	if o.Domain != "" {
+		if err := redoubt.ValidName("domain", o.Domain); err != nil {
+			return err
+		}
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -84,6 +94,7 @@ func (o *Options) defaults() error {
 	set(&t.Heartbeat, time.Second)
 	set(&t.Owner, 3*time.Second)
 	set(&t.Ping, 250*time.Millisecond)
+	set(&t.Rebalance, 10*time.Second)
 	set(&t.Attempt, 3*time.Second)
 	set(&t.Hang, 20*time.Second)
 	set(&t.Checkpoint, time.Minute)

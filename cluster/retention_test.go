@@ -191,6 +191,7 @@ func TestThinSegmentsGoInOrder(t *testing.T) {
 	if r := m.s.retention("g"); r.DroppedSegments != 1 || r.FreedBytes != 1500 || r.Plan.Work[0].From != 1 {
 		t.Errorf("%+v", r.Plan)
 	}
+	m.checkTallies()
 	m.must(ThinSegments{Group: "g", OwnerTerm: g.OwnerTerm, Epoch: 1, ID: 1, Done: Work{Epoch: 1, From: 1, To: 50}})
 	if m.s.retention("g").Plan != nil {
 		t.Error("the plan has no end")

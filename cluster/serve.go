@@ -14,11 +14,13 @@ const (
 	methodBarrier = "cluster.barrier"
 	methodPing    = "cluster.ping"
 	methodKnown   = "cluster.known"
+	// methodAnnounce is for nodes that no leader talks to: they say where they are.
+	methodAnnounce = "cluster.announce"
 )
 
 // serve registers what the other nodes may call.
 func (n *Node) serve() {
-	handle := func(method string, f func(ctx context.Context, body []byte) ([]byte, error)) {
+	handlePeer := func(method string, f func(ctx context.Context, peer pki.Identity, body []byte) ([]byte, error)) {
 		n.o.RPC.Handle(method, func(ctx context.Context, peer pki.Identity, body []byte) ([]byte, error) {
 			if peer.Role != pki.RoleTarget {
 				return nil, fail("serve "+method+" to", peer.String(), redoubt.ErrDenied, "only target nodes may")
@@ -26,8 +28,11 @@ func (n *Node) serve() {
 			if n.ctx.Err() != nil {
 				return nil, fail("serve", method, fmt.Errorf("the node is closing: %w", redoubt.ErrUnavailable), "")
 			}
-			return f(ctx, body)
+			return f(ctx, peer, body)
 		})
+	}
+	handle := func(method string, f func(ctx context.Context, body []byte) ([]byte, error)) {
+		handlePeer(method, func(ctx context.Context, _ pki.Identity, body []byte) ([]byte, error) { return f(ctx, body) })
 	}
 	lead := func(ctx context.Context, do func(context.Context) (uint64, []byte, error)) ([]byte, error) {
 		if !n.IsLeader() {
@@ -48,4 +53,5 @@ func (n *Node) serve() {
 	handle(methodBarrier, func(ctx context.Context, _ []byte) ([]byte, error) { return lead(ctx, n.barrierHere) })
 	handle(methodPing, func(context.Context, []byte) ([]byte, error) { return n.pong(), nil })
 	handle(methodKnown, n.known)
+	handlePeer(methodAnnounce, n.announce)
 }

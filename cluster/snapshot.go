@@ -32,8 +32,10 @@ const (
 	recGroup   = 4
 	recSegs    = 5 // up to chunkLen segments of one epoch, in order
 	recClient  = 6
-	recEnd     = 7 // how many records came before
-	recRetain  = 60
+	recEnd     = 7  // how many records came before
+	recMember  = 40 // what a node's record does not hold
+	recMoves   = 41
+	recRetain  = 60 // what is kept of a group
 	maxRecord  = 64 << 20
 	recordHead = 5
 )
@@ -44,7 +46,7 @@ const (
 func (s *state) freeze() *state {
 	f := &state{index: s.index, nodes: maps.Clone(s.nodes), groups: maps.Clone(s.groups), retain: maps.Clone(s.retain),
 		places: places{list: slices.Clip(s.places.list)},
-		epochs: make(map[epochKey]*history, len(s.epochs)), clients: make(map[clientID]*client, len(s.clients))}
+		epochs: make(map[epochKey]*history, len(s.epochs)), clients: make(map[clientID]*client, len(s.clients)), moves: maps.Clone(s.moves)}
 	for k, h := range s.epochs {
 		frozen := h.freeze()
 		f.epochs[k] = &frozen
@@ -111,6 +113,7 @@ func writeSnapshot(out io.Writer, s *state) error {
 	w.record(recHeader, func(e *encoder) { e.u64(s.index) })
 	for _, id := range s.nodeIDs() {
 		w.record(recNode, func(e *encoder) { e.node(s.nodes[id]) })
+		w.member(s.nodes[id])
 	}
 	for _, p := range s.places.list {
 		w.record(recPlace, func(e *encoder) { e.u8(p.k); e.u8(p.m); e.nodeIDs(p.nodes) })
@@ -125,6 +128,7 @@ func writeSnapshot(out io.Writer, s *state) error {
 			w.segments(epochKey{id, f.Epoch}, s.history(id, f.Epoch))
 		}
 	}
+	w.moves(s)
 	ids := slices.SortedFunc(maps.Keys(s.clients), func(a, b clientID) int { return slices.Compare(a[:], b[:]) })
 	for _, id := range ids {
 		w.client(id, s.clients[id])

@@ -122,6 +122,10 @@ func (s *state) load(typ uint8, d *decoder) {
 			d.bad("retention of an unknown group")
 		}
 		s.retain[id] = r
+	case recMember:
+		s.loadMember(d)
+	case recMoves:
+		s.loadMoves(d)
 	default:
 		d.bad(fmt.Sprintf("unknown record type %d", typ))
 	}
@@ -166,7 +170,7 @@ func (s *state) loadSegments(d *decoder) {
 			return
 		}
 		last = r.last
-		h.add(r, s.gen)
+		s.append(h, r)
 	}
 }
 

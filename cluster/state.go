@@ -21,6 +21,8 @@ type state struct {
 	places  places
 	clients map[clientID]*client
 	retain  map[redoubt.GroupID]*Retention // never changed in place either
+	held    map[redoubt.NodeID]*Held       // what follows from epochs; see count
+	moves   map[shardKey]redoubt.NodeID
 }
 
 type epochKey struct {
@@ -37,6 +39,8 @@ func newState() *state {
 		places:  places{byID: map[string]uint32{}},
 		clients: map[clientID]*client{},
 		retain:  map[redoubt.GroupID]*Retention{},
+		held:    map[redoubt.NodeID]*Held{},
+		moves:   map[shardKey]redoubt.NodeID{},
 	}
 }
 
@@ -81,9 +85,9 @@ func (s *state) addSegment(id redoubt.GroupID, g *Segment) {
 		h = &history{}
 		s.epochs[key] = h
 	}
-	h.add(record{first: g.First, last: g.Last, firstTime: g.FirstTime, lastTime: g.LastTime, baseline: g.Baseline,
+	s.append(h, record{first: g.First, last: g.Last, firstTime: g.FirstTime, lastTime: g.LastTime, baseline: g.Baseline,
 		size: g.Size, headLen: g.HeadLen, shardSize: g.ShardSize, crc: g.CRC, stored: uint32(g.Stored),
-		place: s.places.intern(g.K, g.M, g.Nodes)}, s.gen)
+		place: s.places.intern(g.K, g.M, g.Nodes)})
 }
 
 func (s *state) segment(e redoubt.Epoch, ordinal uint64, r *record) Segment {
@@ -109,13 +113,14 @@ func (s *state) timeAt(g *Group, p redoubt.Position) int64 {
 	return 0
 }
 
-// firstOwner chooses the node with the fewest groups; among equals the first by name.
+// firstOwner chooses the active node with the fewest groups; among equals the first by name.
 func (s *state) firstOwner() redoubt.NodeID {
 	load := map[redoubt.NodeID]int{}
 	for _, g := range s.groups {
 		load[g.Owner]++
 	}
-	return slices.MinFunc(s.nodeIDs(), func(a, b redoubt.NodeID) int {
+	active := slices.DeleteFunc(s.nodeIDs(), func(id redoubt.NodeID) bool { return s.nodes[id].State != NodeActive })
+	return slices.MinFunc(active, func(a, b redoubt.NodeID) int {
 		return cmp.Or(cmp.Compare(load[a], load[b]), cmp.Compare(a, b))
 	})
 }

@@ -1,7 +1,10 @@
 package cluster
 
 import (
+	"slices"
 	"time"
+
+	"github.com/hashicorp/raft"
 
 	"github.com/redoubt-dr/redoubt"
 )
@@ -20,7 +23,8 @@ type Status struct {
 
 // NodeStatus is one node as another sees it.
 type NodeStatus struct {
-	NodeInfo
+	Member
+	Voter       bool      `json:"voter"` // has a vote in Raft, as far as this node knows
 	Alive       bool      `json:"alive"`
 	LastContact time.Time `json:"last_contact"` // zero if never in this run
 	Role        string    `json:"role"`         // as it last said
@@ -32,8 +36,13 @@ func (n *Node) Status() Status {
 	leader, _ := n.Leader()
 	s := Status{ID: n.o.ID, Leader: leader.ID, Role: n.raft.State().String(), Term: n.raft.CurrentTerm(),
 		Last: n.raft.LastIndex(), Commit: n.raft.CommitIndex(), Applied: n.catalog.Index()}
-	for _, info := range n.catalog.Nodes() {
-		ns := NodeStatus{NodeInfo: info, Alive: n.Alive(info.ID)}
+	servers, _, _ := n.servers() // none while the node closes
+	for _, info := range n.catalog.Members() {
+		at := slices.IndexFunc(servers, func(s raft.Server) bool { return redoubt.NodeID(s.ID) == info.ID })
+		if info.State == NodeRemoved && info.Held.Shards == 0 && at < 0 {
+			continue // nothing is left of it
+		}
+		ns := NodeStatus{Member: info, Alive: info.State.Member() && n.Alive(info.ID), Voter: at >= 0 && servers[at].Suffrage == raft.Voter}
 		if info.ID == n.o.ID {
 			ns.LastContact, ns.Role, ns.Applied = n.o.Now(), s.Role, s.Applied
 		} else {

@@ -28,6 +28,14 @@ type NodeInfo struct {
 	// created. A node that comes back with the same ID and another Instance
 	// has lost its votes and data and is refused.
 	Instance string `json:"instance"`
+	// Domain is what fails together with the node: a rack, a room. "": the node alone.
+	Domain string    `json:"domain,omitempty"`
+	State  NodeState `json:"state,omitempty"`
+	// Successor gets all shards of a draining node; "": they spread.
+	Successor redoubt.NodeID `json:"successor,omitempty"`
+	Leave     bool           `json:"leave,omitempty"`   // is removed when it is drained
+	Changed   uint64         `json:"changed,omitempty"` // Raft index of its last change of state
+	Away      uint64         `json:"away,omitempty"`    // how often a shard, or the plan for one, went from here to another node
 }
 
 // Group is a protection group as the catalog knows it. Values that the Catalog

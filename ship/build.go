@@ -19,6 +19,7 @@ type Builder struct {
 	cur    []byte // raw bytes of the open block
 	stored [][]byte
 	rawLen int
+	same   same
 }
 
 // NewBuilder begins a delta of group in epoch.
@@ -26,7 +27,8 @@ func NewBuilder(group redoubt.GroupID, epoch redoubt.Epoch, c *Compressor) *Buil
 	return &Builder{d: Delta{Group: group, Epoch: epoch}, comp: c}
 }
 
-// RawLen returns the bytes of data so far.
+// RawLen returns the bytes of data so far; what is stored once counts as often
+// as it was put, because a reader may hold all of it.
 func (b *Builder) RawLen() int { return b.rawLen }
 
 // Entries returns the number of entries so far.
@@ -83,17 +85,33 @@ func (b *Builder) Put(k redoubt.Kind, disk redoubt.DiskID, x redoubt.Extent, dat
 			Err: fmt.Errorf("%s of disk %d at %s with %d bytes: %w", k, disk, x, len(data), redoubt.ErrInvalid)}
 	}
 	if len(data) > 0 {
-		if len(b.cur) > 0 && len(b.cur)+len(data) > blockTarget {
-			if err := b.closeBlock(); err != nil {
-				return err
-			}
+		p, err := b.place(data, crc)
+		if err != nil {
+			return err
 		}
-		e.Block, e.BlockOff, e.DataLen, e.CRC = uint32(len(b.stored)), uint32(len(b.cur)), uint32(len(data)), crc
-		b.cur = append(b.cur, data...)
+		e.Block, e.BlockOff, e.DataLen, e.CRC = p.block, p.off, uint32(len(data)), crc
 		b.rawLen += len(data)
 	}
 	b.d.Entries = append(b.d.Entries, e)
 	return nil
+}
+
+// place returns where data lies, which is put there if the delta does not hold
+// it yet.
+func (b *Builder) place(data []byte, crc uint32) (samePlace, error) {
+	p, there, err := b.find(data, crc)
+	if err != nil || there {
+		return p, err
+	}
+	if len(b.cur) > 0 && len(b.cur)+len(data) > blockTarget {
+		if err := b.closeBlock(); err != nil {
+			return p, err
+		}
+	}
+	p = samePlace{uint32(len(b.stored)), uint32(len(b.cur))}
+	b.cur = append(b.cur, data...)
+	b.remember(p, len(data), crc)
+	return p, nil
 }
 
 // Baseline adds a baseline entry: the disks are whole from the position whole on.

@@ -30,6 +30,10 @@ type inbound struct {
 	released chan struct{} // closed when the stream is closed and another may open
 	wmu      sync.Mutex    // one frame at a time on the wire
 
+	teller wholeTeller // nil if the sender is not told
+	told   redoubt.LSN // owned by speak
+	spoken bool
+
 	began bool
 	next  redoubt.LSN // expected first LSN of the next delta
 
@@ -74,6 +78,9 @@ func (in *inbound) run() error {
 	}
 	in.welcome, in.stream = w, st
 	in.welcome.Accepted = st != nil
+	if ws, ok := st.(wholeTeller); ok && in.hello.Whole && !in.hello.Reverse {
+		in.teller, in.welcome.Whole = ws, true
+	}
 	body, err := encodeJSON(in.welcome)
 	if err != nil {
 		return err

@@ -24,6 +24,7 @@ type Hello struct {
 	K         int             `json:"k,omitempty"`       // data shards wanted at creation
 	M         int             `json:"m,omitempty"`       // parity shards wanted at creation
 	Receipt   *LossSummary    `json:"receipt,omitempty"`
+	Whole     bool            `json:"whole,omitempty"` // wants to be told what is fully redundant; set by the Sender
 }
 
 // LossSummary is what a returned source found in its journal that the other
@@ -53,6 +54,7 @@ type Welcome struct {
 	State      string           `json:"state,omitempty"`
 	Owner      string           `json:"owner,omitempty"`
 	Reason     string           `json:"reason,omitempty"` // in words, why there is no stream
+	Whole      bool             `json:"whole,omitempty"`  // set by the Receiver: it tells what is fully redundant
 }
 
 // resume returns the last LSN that the receiver has of epoch's history: a
@@ -81,7 +83,9 @@ type Sink interface {
 //
 // A Stream may also have Broken() <-chan error: an error from it ends the
 // connection, for example when another epoch or owner has taken over while the
-// sender is silent.
+// sender is silent. And it may have Whole() redoubt.LSN: the position up to which
+// everything is stored with all of its redundancy, which may fall when copies
+// are lost. It is asked about every second, while the stream is open.
 type Stream interface {
 	// Begin says that the stream starts at LSN start. After Welcome.Resync it
 	// means: forget what you have and begin here.

@@ -15,6 +15,10 @@ import (
 type SenderOptions struct {
 	Journal *journal.Journal
 	Cursor  string // name of the journal's cursor; made if it is not there
+	// Keep, if set, names a second cursor, made if it is not there. It holds what
+	// the receiver has committed without its full redundancy in the journal,
+	// unless that is more than three quarters full.
+	Keep string
 	// Current reads the disks' newest content, for copy records.
 	Current interface {
 		ReadCurrent(d redoubt.DiskID, p []byte, off uint64) error

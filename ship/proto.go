@@ -22,6 +22,7 @@ const (
 	frameAlive     uint8 = 8 // r: nothing
 	frameDirty     uint8 = 9 // r: disk u16, offset u64, length u64, repeated
 	frameDirtyEnd  uint8 = 10
+	frameWhole     uint8 = 11 // r: fully redundant position, epoch u64, LSN u64; only if both sides said Whole
 )
 
 // Caps of frame bodies in bytes.

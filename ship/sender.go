@@ -20,6 +20,7 @@ type Sender struct {
 	meter   *linkMeter
 	comp    *Compressor
 	copyBuf []byte
+	keep    *keeper // set by Run
 
 	mu        sync.Mutex
 	st        SenderStatus
@@ -58,10 +59,22 @@ func (s *Sender) Run(ctx context.Context) error {
 	if err := s.o.validate(); err != nil {
 		return err
 	}
-	cur, err := s.cursor()
+	cur, err := openCursor(s.o.Journal, s.o.Cursor)
 	if err != nil {
 		return err
 	}
+	keep, err := openKeeper(s.o.Journal, s.o.Keep)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.keep = keep
+	s.mu.Unlock()
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	wg.Go(func() { keep.watch(ctx, s.o.Heartbeat, cur.Acked) })
 	s.update(func(st *SenderStatus) { st.Acked = redoubt.Position{Epoch: s.o.Journal.Epoch(), LSN: cur.Acked()} })
 	last, wait := "", backoffFirst // last: where it went well; tried first, or last of all if it fell silent
 	silent := false
@@ -87,17 +100,6 @@ func (s *Sender) Run(ctx context.Context) error {
 			return ctx.Err()
 		}
 		wait = min(2*wait, backoffMost)
-	}
-}
-
-// cursor opens our place in the journal. A new one begins at the oldest record,
-// which the journal may be trimming at this moment: then again.
-func (s *Sender) cursor() (*journal.Cursor, error) {
-	for tries := 0; ; tries++ {
-		cur, err := s.o.Journal.Cursor(s.o.Cursor, s.o.Journal.Tail()-1)
-		if err == nil || tries == 10 || !errors.Is(err, redoubt.ErrGap) {
-			return cur, err
-		}
 	}
 }
 

@@ -54,6 +54,7 @@ func (s *Sender) session(ctx context.Context, addr string, cur *journal.Cursor) 
 	j := s.o.Journal
 	head := j.Head()
 	h.Epoch, h.Head, h.HeadTime, h.Tail = head.Epoch, head.LSN, j.HeadTime(), j.Tail()
+	h.Whole = s.o.Keep != ""
 	w, err := exchange(conn, h)
 	if err != nil {
 		return "", false, err
@@ -74,6 +75,7 @@ func (s *Sender) session(ctx context.Context, addr string, cur *journal.Cursor) 
 	case w.Epoch < h.Epoch:
 		return "", false, &redoubt.Error{Op: "ship to", Object: addr, Err: fmt.Errorf("receiver is still in epoch %d, we are in %d: %w", w.Epoch, h.Epoch, redoubt.ErrUnavailable)}
 	}
+	s.keep.begin(w.Whole)
 	x := &session{s: s, cur: cur, conn: conn, hello: h, free: make(chan struct{}, s.o.Window), dirtyDone: make(chan struct{})}
 	x.ctx, x.end = context.WithCancelCause(ctx)
 	x.out = &limitedWriter{ctx: x.ctx, conn: conn, rate: s.o.RateLimit}
@@ -254,6 +256,12 @@ func (x *session) take(typ uint8, b []byte) error {
 			return err
 		}
 		return x.ack(redoubt.Position{Epoch: redoubt.Epoch(v[0]), LSN: redoubt.LSN(v[1])})
+	case frameWhole:
+		v, err := decodeNumbers(b, 2)
+		if err != nil {
+			return err
+		}
+		return x.whole(redoubt.Position{Epoch: redoubt.Epoch(v[0]), LSN: redoubt.LSN(v[1])})
 	case frameError:
 		return wire.DecodeError("ship to", x.conn.RemoteAddr().String(), b)
 	case frameDirty, frameDirtyEnd:
@@ -306,5 +314,14 @@ func (x *session) ack(p redoubt.Position) error {
 	for range n {
 		x.free <- struct{}{}
 	}
-	return nil
+	return s.keep.settle(p.LSN)
+}
+
+// whole notes how far the receiver has all of its redundancy. It may fall.
+func (x *session) whole(p redoubt.Position) error {
+	if p.Epoch != x.hello.Epoch || !x.hello.Whole {
+		return badFrame(fmt.Sprintf("%s is whole, epoch %d was expected", p, x.hello.Epoch))
+	}
+	x.s.keep.learn(p.LSN)
+	return x.s.keep.settle(x.cur.Acked())
 }

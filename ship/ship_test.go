@@ -257,12 +257,12 @@ func TestSlowLink(t *testing.T) {
 	o.RateLimit, o.MaxDelta = 16<<20, 1<<20
 	s, _ := w.run(o)
 	rng := seed(t)
-	p := make([]byte, 128<<10)
-	for i := range p {
-		p[i] = byte(rng.Uint32()) & 0x3f // 3/4 at best
-	}
 	ws := make([]redoubt.Write, 80)
 	for i := range ws {
+		p := make([]byte, 128<<10) // each its own: equal data would be shipped once
+		for i := range p {
+			p[i] = byte(rng.Uint32()) & 0x3f // 3/4 at best
+		}
 		ws[i] = redoubt.Write{Disk: 1, Kind: redoubt.KindWrite, Extent: redoubt.Extent{Off: uint64(i) << 20, Len: uint64(len(p))}, Data: p, CRC: redoubt.Checksum(p)}
 	}
 	begin := time.Now()

@@ -41,8 +41,13 @@ func (in *inbound) speak() error {
 			if !p.IsZero() {
 				err = in.write(frameAck, encodeNumbers(uint64(p.Epoch), uint64(p.LSN)))
 			}
+			if err == nil {
+				err = in.tellWhole()
+			}
 		case <-t.C:
-			err = in.write(frameAlive)
+			if err = in.write(frameAlive); err == nil {
+				err = in.tellWhole()
+			}
 		case err = <-broken:
 			if err == nil {
 				err = &redoubt.Error{Op: "receive", Object: string(in.hello.Group), Err: fmt.Errorf("the stream was ended: %w", redoubt.ErrUnavailable)}
@@ -98,4 +103,20 @@ func (in *inbound) lastWord(err error) {
 	}
 	_ = in.conn.SetReadDeadline(time.Now().Add(time.Second))
 	_, _ = io.Copy(io.Discard, in.conn)
+}
+
+// wholeTeller is a Stream that knows what is fully redundant.
+type wholeTeller interface{ Whole() redoubt.LSN }
+
+// tellWhole tells the sender what is fully redundant, when that has changed.
+func (in *inbound) tellWhole() error {
+	if in.teller == nil {
+		return nil
+	}
+	l := in.teller.Whole()
+	if in.spoken && l == in.told {
+		return nil
+	}
+	in.told, in.spoken = l, true
+	return in.write(frameWhole, encodeNumbers(uint64(in.hello.Epoch), uint64(l)))
 }

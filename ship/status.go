@@ -11,6 +11,9 @@ type SenderStatus struct {
 	Connected bool
 	Peer      string           // address of the receiver, or the one tried last
 	Acked     redoubt.Position // everything up to here is safe at the receiver
+	Whole     redoubt.LSN      // everything up to here is fully redundant there; Acked's if it is not asked
+	Kept      int64            // bytes of the journal kept for what is acked and not whole
+	GaveUp    redoubt.LSN      // up to here they were let go for want of room; 0 if none were
 	Head      redoubt.Position // the journal's
 	LagWrites uint64           // writes after Acked
 	LagTime   time.Duration    // age of the oldest write that is not acked, as far as known
@@ -33,6 +36,9 @@ func (s *Sender) Status() SenderStatus {
 	st := s.st
 	st.Head, st.Codec, st.LinkRate = head, codec, rate
 	st.InFlight = len(s.inflight)
+	if st.Whole = st.Acked.LSN; s.keep != nil {
+		st.Whole, st.Kept, st.GaveUp = s.keep.status(st.Acked.LSN)
+	}
 	if head.LSN > st.Acked.LSN {
 		st.LagWrites = uint64(head.LSN - st.Acked.LSN)
 		oldest := s.ackedTime

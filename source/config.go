@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/handover"
 	"github.com/redoubt-dr/redoubt/internal/pki"
 )
 
@@ -23,6 +24,9 @@ type Config struct {
 	// Credentials are the host's own, for NBD over TLS. Nil: groups with Clients
 	// are refused.
 	Credentials *pki.Credentials
+
+	// Sockets are the listening sockets that outlive this Host. Nil: none does.
+	Sockets *handover.Sockets
 
 	Dial   func(ctx context.Context, addr string) (net.Conn, error) // to a master target's shipping port
 	Logger *slog.Logger
@@ -41,6 +45,7 @@ type GroupConfig struct {
 	K, M         int      // wanted redundancy: data and parity shards
 	Listen       string   // HOST:PORT for NBD over TCP beside the unix socket; loopback unless there are Clients; empty: none
 	Clients      []string // names in certificates of pki.RoleClient that may use the disks over TCP; not empty: TLS is forced
+	ReadMemory   int64    // bytes of buffers for slow NBD reads; 0 is the default
 	ShipRate     int64    // bytes a second; 0 is unlimited
 	Disks        []DiskConfig
 	PollInterval time.Duration // how often a fenced source asks; default 1 s

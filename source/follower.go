@@ -2,6 +2,7 @@ package source
 
 import (
 	"context"
+	"errors"
 	"net"
 	"time"
 
@@ -19,6 +20,10 @@ func (g *Group) runFollower(ctx context.Context) {
 	g.step.Lock()
 	g.ensureReceipt() // a crash may have come between the fence and it
 	g.step.Unlock()
+	// Only a writer keeps what the secondary has without its redundancy.
+	if err := g.journal.RemoveCursor(keepName); err != nil && !errors.Is(err, redoubt.ErrNotFound) {
+		g.log.Warn("records stay in the journal that are not needed", "err", err)
+	}
 	for ctx.Err() == nil {
 		if w, err := g.ask(ctx); err == nil {
 			g.keepWelcome(w)

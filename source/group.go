@@ -19,6 +19,10 @@ import (
 // cursorName is the journal's cursor of the stream to the secondary site.
 const cursorName = "target"
 
+// keepName is the cursor that keeps what the secondary has without all of its
+// redundancy. Only a writer has it.
+const keepName = "whole"
+
 // Group is one protection group at its source: its disks over one journal,
 // their NBD exports, and what moves their writes to the secondary.
 type Group struct {

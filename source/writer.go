@@ -26,7 +26,7 @@ func (g *Group) runWriter(ctx context.Context) {
 	})
 	for ctx.Err() == nil {
 		s := ship.NewSender(ship.SenderOptions{
-			Journal: g.journal, Cursor: cursorName, Current: g.disks, Hello: g.hello,
+			Journal: g.journal, Cursor: cursorName, Keep: keepName, Current: g.disks, Hello: g.hello,
 			Dial: g.host.Dial, Addrs: func() []string { return g.host.Targets },
 			OnWelcome: g.keepWelcome, RateLimit: g.cfg.ShipRate, Logger: g.log, Now: g.host.Now,
 		})

@@ -42,6 +42,19 @@ func (b *rawBlock) entry(r index.Ref) ([]byte, error) {
 	return data, nil
 }
 
+// copyPiece copies the bytes of a data piece that lies in the block.
+func (b *rawBlock) copyPiece(q *index.Piece, dst []byte) error {
+	data, err := b.entry(q.Ref)
+	if err != nil {
+		return err
+	}
+	if uint64(q.Ref.Skip)+q.Extent.Len > uint64(len(data)) {
+		return fmt.Errorf("piece %d+%d of an entry of %d: %w", q.Ref.Skip, q.Extent.Len, len(data), redoubt.ErrCorrupt)
+	}
+	copy(dst, data[q.Ref.Skip:])
+	return nil
+}
+
 // block returns an inflated block of a segment, shared with all Views.
 func (s *Store) block(ctx context.Context, sr index.Series, ordinal uint64, block uint32) (*rawBlock, error) {
 	k := blockKey{segmentKey{sr, ordinal, 0}, block}
@@ -77,8 +90,8 @@ func (s *Store) loadBlockOf(ctx context.Context, sr index.Series, sg cluster.Seg
 	if err != nil {
 		return nil, err
 	}
-	if int(block) >= len(d.Blocks()) {
-		return nil, &redoubt.Error{Op: "read block", Object: segmentName(sr, sg.Ordinal), Err: fmt.Errorf("block %d of %d: %w", block, len(d.Blocks()), redoubt.ErrCorrupt)}
+	if err := hasBlock(sr, &sg, d, block); err != nil {
+		return nil, err
 	}
 	ref := d.Blocks()[block]
 	b, err := s.readRange(ctx, sr, &sg, ref.Off, ref.Len, nil)

@@ -2,9 +2,11 @@ package target
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/cluster"
 	"github.com/redoubt-dr/redoubt/target/segment"
 )
 
@@ -67,7 +69,7 @@ func (s *Store) Collect(ctx context.Context) error {
 	}
 	s.log.Discard(dead...)
 	s.counter.discarded.Add(uint64(len(dead)))
-	for ctx.Err() == nil {
+	for range s.log.Stats().Files { // each at most once: what comes then waits for the next time
 		n, err := s.log.Reclaim(ctx, logSlack, s.throttle)
 		if err != nil || n == 0 {
 			return err
@@ -89,12 +91,14 @@ func (s *Store) dead(id segment.ID) bool {
 	if len(sgs) == 0 || sgs[0].CRC == id.CRC && !sgs[0].Gone() {
 		return false
 	}
-	if p := s.catalog.Retention(id.Group).Plan; p != nil && !sgs[0].Gone() {
-		for _, w := range p.Work {
-			if w.Epoch == id.Epoch && id.Ordinal >= w.From && id.Ordinal < w.To {
-				return false
-			}
-		}
-	}
-	return true
+	return sgs[0].Gone() || !s.planned(id)
+}
+
+// planned reports whether the plan under way may replace the shard's segment:
+// then the shard may be of what is left, on its way to a commit.
+func (s *Store) planned(id segment.ID) bool {
+	p := s.catalog.Retention(id.Group).Plan
+	return p != nil && slices.ContainsFunc(p.Work, func(w cluster.Work) bool {
+		return w.Epoch == id.Epoch && id.Ordinal >= w.From && id.Ordinal < w.To
+	})
 }

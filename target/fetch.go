@@ -166,7 +166,9 @@ func (s *Store) gather(ctx context.Context, sr index.Series, sg *cluster.Segment
 		answers := make(chan answer, len(shards))
 		asked := 0
 		for i := range shards {
-			if shards[i] != nil || skip(i) || s.worthAsking(sg, i) != likely {
+			// In the second round all others are asked (again): a node that was
+			// restarted fails its first call, and may count as up by now.
+			if shards[i] != nil || skip(i) || likely && !s.worthAsking(sg, i) {
 				continue
 			}
 			asked++

@@ -69,20 +69,26 @@ func indexEntry(e *ship.Entry) index.Entry {
 	return index.Entry{LSN: e.LSN, Disk: e.Disk, Extent: e.Extent, Zero: e.Kind.Zeroes(), Block: e.Block, BlockOff: e.BlockOff, CRC: e.CRC}
 }
 
-// headAt returns the head of a segment as it is now: nil if nothing is left of
-// it. If it was thinned while its head was read, it is read again.
+// headAt returns the head of a segment as it is now: nil if nothing is left of it.
 func (s *Store) headAt(ctx context.Context, sr index.Series, ordinal uint64) (*ship.Delta, error) {
+	_, d, err := s.segmentHead(ctx, sr, ordinal)
+	return d, err
+}
+
+// segmentHead returns a segment as it is now, with its head: nil if nothing is
+// left of it. If it was thinned while its head was read, it is read again.
+func (s *Store) segmentHead(ctx context.Context, sr index.Series, ordinal uint64) (cluster.Segment, *ship.Delta, error) {
 	for {
 		sg, err := s.segmentAt(sr, ordinal)
 		if err != nil || sg.Gone() {
-			return nil, err
+			return sg, nil, err
 		}
 		d, err := s.head(ctx, sr, &sg)
 		if err == nil || s.node.Barrier(ctx) != nil {
-			return d, err
+			return sg, d, err
 		}
 		if now, nerr := s.segmentAt(sr, ordinal); nerr != nil || now.CRC == sg.CRC && !now.Gone() {
-			return nil, err
+			return sg, nil, err
 		}
 	}
 }
@@ -92,7 +98,10 @@ type Contact struct {
 	Epoch    redoubt.Epoch `json:"epoch"`
 	Head     redoubt.LSN   `json:"head"`      // last LSN in its journal
 	HeadTime int64         `json:"head_time"` // time of that write, Unix nanoseconds
+	Lag      int64         `json:"lag"`       // age of its oldest delta that waits for its commit, nanoseconds
 	Last     int64         `json:"last"`      // when the writer was last heard of, by the owner's clock
+
+	heard time.Time // when this node learned it
 }
 
 // Head returns how far the group's writer was last known to be, and when it
@@ -123,6 +132,7 @@ func (s *Store) learnContact(id redoubt.GroupID, c Contact) {
 	if c.Epoch == old.Epoch && c.Head < old.Head {
 		c.Head, c.HeadTime = old.Head, old.HeadTime
 	}
+	c.heard = time.Now()
 	s.contacts[id] = c
 }
 
@@ -139,8 +149,10 @@ func (s *Store) exchangeContacts() {
 		}
 		mine := map[redoubt.GroupID]Contact{}
 		s.mu.Lock()
-		for id := range s.streams {
-			mine[id] = s.contacts[id]
+		for id, st := range s.streams {
+			c := s.contacts[id]
+			c.Lag = int64(st.waits())
+			mine[id] = c
 		}
 		s.mu.Unlock()
 		if len(mine) == 0 {

@@ -19,6 +19,7 @@ type item struct {
 	seg   cluster.Segment
 	done  func(redoubt.Position, error)
 	bytes int64
+	begun time.Time
 	ready bool // its shards are durable; guarded by st.mu
 }
 
@@ -48,11 +49,7 @@ func (s *Store) store(ctx context.Context, it *item) error {
 	if err != nil {
 		return err
 	}
-	var all []redoubt.NodeID
-	for _, n := range s.catalog.Nodes() {
-		all = append(all, n.ID)
-	}
-	if it.seg.Nodes, err = place(all, s.peers.up, it.seg.Ordinal, k+m); err != nil {
+	if it.seg.Nodes, err = s.layouts.place(s.catalog.Nodes(), s.peers.up, it.seg.Ordinal, k+m, m); err != nil {
 		return err
 	}
 	pause := 100 * time.Millisecond
@@ -145,6 +142,7 @@ func (s *Store) putShard(ctx context.Context, sr index.Series, it *item, i int, 
 	id := shardID(sr, &it.seg, i)
 	head := it.d.Encoded()[:it.d.HeadLen()]
 	if it.seg.Nodes[i] == s.o.ID {
+		s.counter.ingested.Add(uint64(len(head) + len(data)))
 		return s.log.Put(ctx, &segment.Shard{ID: id, K: it.seg.K, M: it.seg.M, Size: it.seg.Size, Head: head, Data: data})
 	}
 	meta := encodeMeta(putRequest{ID: id, K: it.seg.K, M: it.seg.M, Size: it.seg.Size, HeadLen: uint32(len(head))})

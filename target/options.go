@@ -30,7 +30,11 @@ type Options struct {
 	PendingBytes int64         // bound on deltas that are not committed yet, over all groups; default 256 MiB
 	LogFileSize  int64         // of a shard log file; default 256 MiB
 	PutTimeout   time.Duration // after which a node that is needed for redundancy only is given up; default 3 s
-	RepairBytes  int64         // bytes a second that repair writes at most; default 64 MiB
+	RepairBytes  int64         // bytes a second that repair writes at most, and that it reads here at most for other nodes; default 64 MiB
+	RepairLag    time.Duration // how long a delta may wait for its commit before repair gives way; default 1 s
+	ScrubBytes   int64         // bytes a second that the scrub reads at most; default 16 MiB, below 0: no scrub
+	ScrubEvery   time.Duration // from the beginning of a scrub pass to that of the next; default a week
+	OrphanGrace  time.Duration // how long a shard is kept that no manifest will name; default 1 h
 	RetainEvery  time.Duration // interval at which a group's history is thinned; default 1 min; negative: by calls of Retain only
 	// Policy is that of groups for which nobody chose one; nil: cluster.DefaultPolicy.
 	Policy *cluster.Policy
@@ -74,6 +78,18 @@ func (o *Options) defaults() error {
 	}
 	if o.RetainEvery == 0 {
 		o.RetainEvery = time.Minute
+	}
+	if o.RepairLag <= 0 {
+		o.RepairLag = time.Second
+	}
+	if o.ScrubBytes == 0 {
+		o.ScrubBytes = 16 << 20
+	}
+	if o.ScrubEvery <= 0 {
+		o.ScrubEvery = 7 * 24 * time.Hour
+	}
+	if o.OrphanGrace <= 0 {
+		o.OrphanGrace = time.Hour
 	}
 	if o.Tick <= 0 {
 		o.Tick = 500 * time.Millisecond

@@ -17,6 +17,7 @@ type peers struct {
 	catalog *cluster.Catalog
 	mu      sync.Mutex
 	down    map[redoubt.NodeID]time.Time // since when
+	back    func()                       // called when a node answers again
 }
 
 func newPeers(o *Options, c *cluster.Catalog) *peers {
@@ -94,6 +95,7 @@ func (p *peers) probe(ctx context.Context) {
 					since := p.down[n]
 					delete(p.down, n)
 					p.mu.Unlock()
+					p.back()
 					p.o.Logger.Info("node answers again", "node", n, "after", p.o.Now().Sub(since))
 				}
 			}()

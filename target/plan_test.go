@@ -18,7 +18,12 @@ func aged(t *testing.T, seed uint64) *feed {
 	t.Helper()
 	c := &clock{}
 	c.set(day1())
-	s := newSiteAt(t, 3, c.now)
+	return agedOn(newSiteAt(t, 3, c.now), c, seed)
+}
+
+func agedOn(s *site, c *clock, seed uint64) *feed {
+	t := s.t
+	t.Helper()
 	f := newFeed(t, s, c, seededBy(seed))
 	p, err := cluster.ParsePolicy("every=2m,1s=20m,1m=1h,1h=3h,bookmarks=1h")
 	noErr(t, err)

@@ -1,10 +1,10 @@
 package target
 
 import (
-	"bytes"
 	"context"
-	"fmt"
+	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
@@ -15,26 +15,68 @@ import (
 
 // repairer rebuilds the shards that this node should have and has not: of the
 // time when it was down, of a damaged log, or found rotten. It tells the cluster
-// in batches what became durable.
+// in batches what is gone and what became durable.
 type repairer struct {
 	s    *Store
 	kick chan struct{}
+	pace *pacer
+	in   meter // ingest into this node's log
+	out  meter // what was rebuilt
 
-	mu   sync.Mutex
-	done map[index.Series]uint64 // below this ordinal every shard is in place
+	helping chan struct{} // a token per read that is served to other nodes' repair
+
+	mu      sync.Mutex
+	asked   []segment.ID // found rotten since the last look
+	again   bool         // look at everything soon
+	todo    *backlog
+	failed  int   // of todo: too few shards could be read at the last attempt
+	lastErr error // why
+	reads   map[redoubt.NodeID]int
+	lag     time.Duration // of ingest, at the last tick
+
+	gone atomic.Uint64 // shards that the catalog said were here
+
+	// Owned by loop.
+	seen  map[index.Series]uint64 // segments below it were looked at
+	swept time.Time               // when the last sweep over everything began
+	took  time.Duration           // and how long it took
 }
 
-const repairBatch = 256
+const (
+	repairBatch   = 256
+	repairWorkers = 2 // segments that are rebuilt at the same time
+	helpMost      = 2 // reads that are served to other nodes' repair at the same time
+	maxAsked      = 1 << 16
+	// Everything is looked at again after sweepTicks, and sweeps take no more
+	// than a hundredth of the time.
+	sweepTicks = 20
+	sweepShare = 100
+)
 
 func newRepairer(s *Store) *repairer {
-	return &repairer{s: s, kick: make(chan struct{}, 1), done: map[index.Series]uint64{}}
+	return &repairer{s: s, kick: make(chan struct{}, 1), pace: newPacer(s.o.RepairBytes), helping: make(chan struct{}, helpMost),
+		todo: newBacklog(), reads: map[redoubt.NodeID]int{}, seen: map[index.Series]uint64{}}
 }
 
-// again has the segments from ordinal on looked at anew.
-func (r *repairer) again(sr index.Series, ordinal uint64) {
+// rebuildShard has one shard, which was found rotten, looked at again at once.
+func (r *repairer) rebuildShard(id segment.ID) {
 	r.mu.Lock()
-	r.done[sr] = min(r.done[sr], ordinal)
+	if len(r.asked) < maxAsked { // the next sweep finds what is beyond it
+		r.asked = append(r.asked, id)
+	}
 	r.mu.Unlock()
+	r.poke()
+}
+
+// sweepSoon has everything looked at again: nodes or shards are back.
+func (r *repairer) sweepSoon() {
+	r.mu.Lock()
+	r.again = true
+	r.mu.Unlock()
+	r.poke()
+}
+
+func (r *repairer) poke() {
 	select {
 	case r.kick <- struct{}{}:
 	default:
@@ -51,146 +93,190 @@ func (r *repairer) loop() {
 		case <-r.kick:
 		case <-t.C:
 		}
-		for _, g := range r.s.catalog.Groups() {
-			for _, f := range g.Lineage {
-				r.series(seriesOf(&g, f.Epoch))
-			}
-		}
+		r.look()
+		r.work()
 	}
 }
 
-// series looks at the segments of one series that are not known to be in place.
-func (r *repairer) series(sr index.Series) {
+// look finds what is missing: what was asked for, in the segments that are new
+// since the last look, and now and then in all of them.
+func (r *repairer) look() {
+	begin := time.Now()
 	r.mu.Lock()
-	from := r.done[sr]
+	asked := r.asked
+	r.asked = nil
+	spilled := r.todo.over > 0 && len(r.todo.heap) == 0
+	all := r.swept.IsZero() || spilled || r.again && begin.Sub(r.swept) > sweepShare*r.took || begin.Sub(r.swept) > max(sweepTicks*r.s.o.Tick, sweepShare*r.took)
+	if all {
+		r.again, r.failed, r.todo, r.seen = false, 0, newBacklog(), map[index.Series]uint64{}
+	}
 	r.mu.Unlock()
-	whole := true // everything below the place reached is in place
+	news := &findings{}
+	for _, id := range asked {
+		sr := index.Series{Group: id.Group, UUID: id.UUID, Epoch: id.Epoch}
+		if sg, err := r.s.segmentAt(sr, id.Ordinal); err == nil && sg.CRC == id.CRC {
+			r.examine(sr, &sg, news)
+		}
+	}
+	for _, g := range r.s.catalog.Groups() {
+		for _, f := range g.Lineage {
+			r.series(seriesOf(&g, f.Epoch), news)
+		}
+	}
+	r.tell(news.stored, false)
+	r.tell(news.lost, true)
+	if all {
+		r.swept, r.took = begin, time.Since(begin)
+	}
+}
+
+// findings are what the catalog does not know yet.
+type findings struct{ stored, lost []cluster.ShardOf }
+
+func (r *repairer) series(sr index.Series, news *findings) {
+	from := r.seen[sr]
 	for r.s.ctx.Err() == nil {
 		segs := r.s.catalog.Segments(sr.Group, sr.Epoch, from, repairBatch)
 		if len(segs) == 0 {
-			return
+			break
 		}
-		var stored, lost []cluster.ShardRef
 		for i := range segs {
-			sg := &segs[i]
-			ok := true
-			for n, node := range sg.Nodes {
-				if node != r.s.o.ID {
-					continue
-				}
-				ref := cluster.ShardRef{Group: sr.Group, Epoch: sr.Epoch, Ordinal: sg.Ordinal, Shard: uint8(n)}
-				bit := sg.Stored&(1<<n) != 0
-				have := r.s.log.Has(shardID(sr, sg, n))
-				if !have {
-					if have = r.rebuild(sr, sg, n); !have && bit {
-						lost = append(lost, ref)
-					}
-				}
-				if have && !bit {
-					stored = append(stored, ref)
-				}
-				ok = ok && have
-			}
-			whole = whole && ok
-			if whole {
-				r.mu.Lock()
-				// Another reader may have asked to look again further back.
-				if r.done[sr] == sg.Ordinal {
-					r.done[sr] = sg.Ordinal + 1
-				}
-				r.mu.Unlock()
-			}
-			from = sg.Ordinal + 1
+			r.examine(sr, &segs[i], news)
 		}
-		if !r.tell(cluster.ShardsStored{Node: r.s.o.ID, Shards: stored}) || !r.tell(cluster.ShardsStored{Node: r.s.o.ID, Shards: lost, Lost: true}) {
-			r.again(sr, segs[0].Ordinal)
+		from = segs[len(segs)-1].Ordinal + 1
+	}
+	r.seen[sr] = from
+}
+
+// examine compares what the catalog says of this node's shards of a segment
+// with what is in the log. A shard of another delta at the same place, put by an
+// owner that was deposed, counts as none.
+func (r *repairer) examine(sr index.Series, sg *cluster.Segment, news *findings) {
+	for n, node := range sg.Nodes {
+		if node != r.s.o.ID {
+			continue
+		}
+		ref := cluster.ShardOf{ShardRef: cluster.ShardRef{Group: sr.Group, Epoch: sr.Epoch, Ordinal: sg.Ordinal, Shard: uint8(n)}, CRC: sg.CRC}
+		said := sg.Stored&(1<<n) != 0
+		if r.s.log.Has(shardID(sr, sg, n)) {
+			if !said {
+				news.stored = append(news.stored, ref)
+			}
+			continue
+		}
+		if said {
+			r.gone.Add(1)
+			news.lost = append(news.lost, ref)
+		}
+		r.mu.Lock()
+		r.todo.add(newMissing(sr, sg, n))
+		r.mu.Unlock()
+	}
+}
+
+// tell records which shards are durable here, or lost. What could not be told
+// is found again by a sweep.
+func (r *repairer) tell(refs []cluster.ShardOf, lost bool) {
+	for len(refs) > 0 {
+		part := refs[:min(len(refs), cluster.MaxBatch)]
+		refs = refs[len(part):]
+		ctx, cancel := context.WithTimeout(r.s.ctx, commitTimeout)
+		_, err := r.s.node.Propose(ctx, cluster.ReportShards{Node: r.s.o.ID, Shards: part, Lost: lost})
+		cancel()
+		if err != nil {
+			if r.s.ctx.Err() == nil {
+				r.s.o.Logger.Warn("state of shards not recorded; tried again", "shards", len(part), "lost", lost, "err", err)
+			}
+			r.mu.Lock()
+			r.again = true
+			r.mu.Unlock()
 			return
 		}
 	}
 }
 
-func (r *repairer) tell(c cluster.ShardsStored) bool {
-	if len(c.Shards) == 0 {
-		return true
-	}
-	ctx, cancel := context.WithTimeout(r.s.ctx, commitTimeout)
-	defer cancel()
-	if _, err := r.s.node.Propose(ctx, c); err != nil {
-		if r.s.ctx.Err() == nil {
-			r.s.o.Logger.Warn("repaired shards not recorded; tried again", "shards", len(c.Shards), "err", err)
+// work rebuilds until nothing is left, or it is time to look again.
+func (r *repairer) work() {
+	until := time.Now().Add(2 * r.s.o.Tick)
+	for r.s.ctx.Err() == nil && time.Now().Before(until) {
+		done := r.round(until)
+		r.tell(done, false)
+		if len(done) == 0 {
+			return
 		}
-		return false
 	}
-	return true
 }
 
-// rebuild computes the shard from k others, checks the whole delta against its
-// checksum, and stores the shard.
-func (r *repairer) rebuild(sr index.Series, sg *cluster.Segment, want int) bool {
+// round lets the workers rebuild up to a batch and returns what is durable now.
+func (r *repairer) round(until time.Time) (done []cluster.ShardOf) {
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for range repairWorkers {
+		wg.Go(func() {
+			for range repairBatch / repairWorkers {
+				if r.s.ctx.Err() != nil || !time.Now().Before(until) {
+					return
+				}
+				r.mu.Lock()
+				m := r.todo.take()
+				r.mu.Unlock()
+				if m == nil {
+					return
+				}
+				if r.rebuild(m) {
+					mu.Lock()
+					done = append(done, m.ref())
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return done
+}
+
+// rebuild makes the shard again if it is still missing. It reports whether the
+// catalog must be told that it is here.
+func (r *repairer) rebuild(m *missing) bool {
 	s := r.s
-	err := func() error {
-		head, err := s.head(s.ctx, sr, sg)
-		if err != nil {
-			return err
-		}
-		shards, err := s.wholeSegment(s.ctx, sr, sg, want)
-		if err != nil {
-			return err
-		}
-		if err := s.coders.reconstruct(shards, int(sg.K), int(sg.M), want); err != nil {
-			return err
-		}
-		return s.log.Put(s.ctx, &segment.Shard{ID: shardID(sr, sg, want), K: sg.K, M: sg.M, Size: sg.Size, Head: head.Encoded(), Data: shards[want]})
-	}()
-	if err != nil {
-		if s.ctx.Err() == nil {
-			s.o.Logger.Warn("shard not rebuilt; tried again", "segment", segmentName(sr, sg.Ordinal), "shard", want, "err", err)
-		}
+	sg, err := s.segmentAt(m.series, m.ordinal)
+	if err != nil || m.shard >= len(sg.Nodes) || sg.Nodes[m.shard] != s.o.ID || sg.CRC != m.crc {
+		r.settle(m) // it was dropped or thinned, or has another home now
 		return false
 	}
-	s.counter.repaired.Add(1)
-	s.counter.repairedBytes.Add(uint64(sg.ShardSize))
-	r.throttle(int64(sg.ShardSize))
+	if !s.log.Has(shardID(m.series, &sg, m.shard)) {
+		if err := s.rebuildShard(s.ctx, m.series, &sg, m.shard); err != nil {
+			r.failure(m, err)
+			return false
+		}
+	}
+	r.settle(m)
 	return true
 }
 
-// throttle waits as long as n bytes may take.
-func (r *repairer) throttle(n int64) {
-	t := time.NewTimer(time.Duration(float64(n) / float64(r.s.o.RepairBytes) * float64(time.Second)))
-	defer t.Stop()
-	select {
-	case <-r.s.ctx.Done():
-	case <-t.C:
+// failure notes why m was not rebuilt. It stays counted until the next sweep
+// takes it up again. One line a sweep is enough for the operator.
+func (r *repairer) failure(m *missing, err error) {
+	if r.s.ctx.Err() != nil {
+		return
 	}
+	r.mu.Lock()
+	r.failed++
+	first := r.failed == 1
+	r.lastErr = err
+	r.mu.Unlock()
+	level := slog.LevelDebug
+	if first {
+		level = slog.LevelWarn
+	}
+	r.s.o.Logger.Log(r.s.ctx, level, "shard not rebuilt; tried again", "segment", segmentName(m.series, m.ordinal), "shard", m.shard, "err", err)
 }
 
-// wholeSegment returns all data shards of a segment, checked against the
-// delta's checksum, without reading the shard skip. If the shards it got first
-// do not match, it tries without each of them.
-func (s *Store) wholeSegment(ctx context.Context, sr index.Series, sg *cluster.Segment, skip int) ([][]byte, error) {
-	var last error
-	for leave := -1; leave < int(sg.K)+int(sg.M); leave++ {
-		if leave == skip {
-			continue
-		}
-		shards, err := s.gather(ctx, sr, sg, 0, sg.ShardSize, func(i int) bool { return i == skip || i == leave })
-		if err != nil {
-			if leave == -1 {
-				return nil, err
-			}
-			continue
-		}
-		var enc bytes.Buffer
-		for i := range int(sg.K) {
-			if err := s.coders.reconstruct(shards, int(sg.K), int(sg.M), i); err != nil {
-				return nil, err
-			}
-			enc.Write(shards[i])
-		}
-		if b := enc.Bytes(); redoubt.Checksum(b[:sg.Size]) == sg.CRC {
-			return shards, nil
-		}
-		last = fmt.Errorf("segment %s does not match its checksum: %w", segmentName(sr, sg.Ordinal), redoubt.ErrCorrupt)
+func (r *repairer) settle(m *missing) {
+	r.mu.Lock()
+	r.todo.settled(m)
+	if r.todo.segments == 0 {
+		r.lastErr = nil
 	}
-	return nil, last
+	r.mu.Unlock()
 }

@@ -170,5 +170,6 @@ func (s *Store) announce(ctx context.Context, g *cluster.Group, r *cluster.Reten
 	return err
 }
 
-// throttle waits as long as n bytes may take on top of ingest.
-func (s *Store) throttle(n int64) { s.repair.throttle(n) }
+// throttle waits as long as n bytes may take on top of ingest. What retention
+// writes and what repair writes share a rate.
+func (s *Store) throttle(n int64) { _ = s.repair.pace.wait(s.ctx, n) } // its error is the end of s

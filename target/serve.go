@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall"
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/internal/pki"
 	"github.com/redoubt-dr/redoubt/internal/rpc"
-	"github.com/redoubt-dr/redoubt/target/index"
 	"github.com/redoubt-dr/redoubt/target/segment"
 )
 
@@ -53,16 +53,24 @@ func (s *Store) servePut(ctx context.Context, body []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.counter.ingested.Add(uint64(len(rest)))
 	if uint64(r.HeadLen) > uint64(len(rest)) {
 		return nil, fmt.Errorf("head of %d bytes in %d: %w", r.HeadLen, len(rest), redoubt.ErrCorrupt)
 	}
 	return nil, s.log.Put(ctx, &segment.Shard{ID: r.ID, K: r.K, M: r.M, Size: r.Size, Head: rest[:r.HeadLen], Data: rest[r.HeadLen:]})
 }
 
-func (s *Store) serveRead(_ context.Context, body []byte) ([]byte, error) {
+func (s *Store) serveRead(ctx context.Context, body []byte) ([]byte, error) {
 	var r readRequest
 	if _, err := decodeMeta(body, &r); err != nil {
 		return nil, err
+	}
+	if r.Repair {
+		release, err := s.repair.help(ctx, int64(r.N))
+		if err != nil {
+			return nil, err
+		}
+		defer release()
 	}
 	b, err := s.log.ReadRange(r.ID, r.Off, r.N)
 	s.noticeRot(r.ID, err)
@@ -79,14 +87,18 @@ func (s *Store) serveHead(_ context.Context, body []byte) ([]byte, error) {
 	return b, err
 }
 
-// noticeRot has a shard that was found rotten built again. It is forgotten at
-// once: a rotten shard is as good as none.
+// noticeRot has a shard that was found rotten, or that the disk cannot read,
+// built again. It is forgotten at once: a rotten shard is as good as none.
 func (s *Store) noticeRot(id segment.ID, err error) {
-	if !errors.Is(err, redoubt.ErrCorrupt) {
+	if !errors.Is(err, redoubt.ErrCorrupt) && !errors.Is(err, syscall.EIO) {
 		return
 	}
+	s.forgetRotten(id, err)
+}
+
+func (s *Store) forgetRotten(id segment.ID, err error) {
 	s.o.Logger.Error("stored shard is rotten; it is rebuilt from the others", "shard", id.String(), "err", err)
 	s.counter.rotten.Add(1)
 	s.log.Forget(id)
-	s.repair.again(index.Series{Group: id.Group, UUID: id.UUID, Epoch: id.Epoch}, id.Ordinal)
+	s.repair.rebuildShard(id)
 }

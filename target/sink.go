@@ -96,7 +96,7 @@ func (k sink) Hello(ctx context.Context, peer pki.Identity, h ship.Hello) (ship.
 		}
 		g = g2
 	}
-	st, g, err := s.openStream(ctx, g.ID)
+	st, g, err := s.openStream(ctx, g.ID, h.Tail)
 	if err != nil {
 		return ship.Welcome{}, nil, err
 	}
@@ -181,7 +181,7 @@ func (s *Store) receipt(ctx context.Context, g *cluster.Group, l *ship.LossSumma
 
 // openStream replaces the group's stream. The old one may have a proposal under
 // way, whose outcome decides where the new one begins.
-func (s *Store) openStream(ctx context.Context, id redoubt.GroupID) (*stream, cluster.Group, error) {
+func (s *Store) openStream(ctx context.Context, id redoubt.GroupID, tail redoubt.LSN) (*stream, cluster.Group, error) {
 	s.mu.Lock()
 	old := s.streams[id]
 	s.mu.Unlock()
@@ -195,7 +195,7 @@ func (s *Store) openStream(ctx context.Context, id redoubt.GroupID) (*stream, cl
 	if err != nil {
 		return nil, g, err
 	}
-	st := newStream(s, &g, s.catalog.SegmentCount(id, g.Epoch))
+	st := newStream(s, &g, s.catalog.SegmentCount(id, g.Epoch), tail)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {

@@ -1,7 +1,6 @@
 package target
 
 import (
-	"slices"
 	"testing"
 	"time"
 
@@ -104,44 +103,6 @@ func TestStreamReplaced(t *testing.T) {
 	}
 	st.Close()
 	noErr(t, stopped(stop()))
-}
-
-func TestPlace(t *testing.T) {
-	nodes := []redoubt.NodeID{"a", "b", "c", "d", "e", "f"}
-	down := map[redoubt.NodeID]bool{}
-	up := func(n redoubt.NodeID) bool { return !down[n] }
-	count := map[redoubt.NodeID]int{}
-	for o := range uint64(600) {
-		got, err := place(nodes, up, o, 3)
-		noErr(t, err)
-		slices.Sort(got)
-		if len(slices.Compact(got)) != 3 {
-			t.Fatalf("segment %d lies on %v", o, got)
-		}
-		for _, n := range got {
-			count[n]++
-		}
-	}
-	for _, n := range nodes {
-		if count[n] != 300 {
-			t.Errorf("node %s has %d of 1800 shards", n, count[n])
-		}
-	}
-	down["b"], down["e"] = true, true
-	for o := range uint64(20) {
-		got, err := place(nodes, up, o, 4)
-		noErr(t, err)
-		if slices.Contains(got, "b") || slices.Contains(got, "e") {
-			t.Fatalf("a node that is down was chosen: %v", got)
-		}
-		got, err = place(nodes, up, o, 6)
-		noErr(t, err)
-		if slices.Sort(got); !slices.Equal(got, nodes) {
-			t.Fatalf("six shards on %v", got)
-		}
-	}
-	_, err := place(nodes, up, 0, 7)
-	isErr(t, err, redoubt.ErrUnavailable)
 }
 
 func TestParsePoint(t *testing.T) {

@@ -38,14 +38,20 @@ type site struct {
 	ca      string
 	peers   []cluster.Peer
 	nodes   []*host
+	set     func(*Options) // changes the options of every store that is opened, if set
 }
 
 // host is one node.
 type host struct {
-	site  *site
-	id    redoubt.NodeID
-	dir   string
-	addr  string
+	site *site
+	id   redoubt.NodeID
+	dir  string
+	addr string
+
+	founders *[]cluster.Peer // empty for a node that joined later
+	join     []string
+	domain   string
+
 	cred  *pki.Credentials
 	mux   *netmux.Mux
 	rpc   *rpc.Server
@@ -62,25 +68,30 @@ func logger(t *testing.T) *slog.Logger {
 	return slog.New(slog.NewTextHandler(os.Stderr, nil))
 }
 
-func newSite(t *testing.T, n int) *site { return newSiteAt(t, n, nil) }
+func newSite(t *testing.T, n int) *site { return newSiteWith(t, n, nil) }
+
+func newSiteWith(t *testing.T, n int, set func(*Options)) *site {
+	t.Helper()
+	return openSite(&site{t: t, set: set, logFile: 4 << 20, silent: time.Second, cache: 4 << 20}, n)
+}
 
 // newSiteAt is newSite with a clock; history is thinned only by calls of Retain.
 func newSiteAt(t *testing.T, n int, now func() time.Time) *site {
 	t.Helper()
-	s := &site{t: t, ca: t.TempDir(), now: now, logFile: 4 << 20, silent: time.Second, cache: 4 << 20}
-	if now != nil {
-		s.logFile, s.silent = 512<<10, time.Minute // owners stay: a simulation takes no detour on a slow machine
-		s.cache = 1 << 10                          // what is read must be stored, not remembered
-	}
+	return openSite(&site{t: t, now: now,
+		logFile: 512 << 10, silent: time.Minute, // owners stay: a simulation takes no detour on a slow machine
+		cache: 1 << 10}, n) // what is read must be stored, not remembered
+}
+
+func openSite(s *site, n int) *site {
+	t := s.t
+	t.Helper()
+	s.ca = t.TempDir()
 	noErr(t, pki.InitCA(s.ca, "test", time.Hour))
 	for i := range n {
-		h := &host{site: s, id: redoubt.NodeID("n" + strconv.Itoa(i+1))}
-		h.dir = filepath.Join(t.TempDir(), string(h.id))
-		noErr(t, os.MkdirAll(h.dir, 0o700))
-		h.cred = s.issue(pki.Identity{Role: pki.RoleTarget, Name: string(h.id)})
-		h.listen("127.0.0.1:0")
+		h := s.host(redoubt.NodeID("n" + strconv.Itoa(i+1)))
 		s.peers = append(s.peers, cluster.Peer{ID: h.id, Addr: h.addr})
-		s.nodes = append(s.nodes, h)
+		h.founders = &s.peers
 	}
 	t.Cleanup(func() {
 		for _, h := range s.nodes {
@@ -99,6 +110,17 @@ func newSiteAt(t *testing.T, n int, now func() time.Time) *site {
 		return true
 	})
 	return s
+}
+
+// host makes a node that listens and has not started.
+func (s *site) host(id redoubt.NodeID) *host {
+	s.t.Helper()
+	h := &host{site: s, id: id, founders: &[]cluster.Peer{}, dir: filepath.Join(s.t.TempDir(), string(id))}
+	noErr(s.t, os.MkdirAll(h.dir, 0o700))
+	h.cred = s.issue(pki.Identity{Role: pki.RoleTarget, Name: string(id)})
+	h.listen("127.0.0.1:0")
+	s.nodes = append(s.nodes, h)
+	return h
 }
 
 func (s *site) issue(id pki.Identity) *pki.Credentials {
@@ -128,16 +150,19 @@ func (h *host) open() {
 	h.rpc = rpc.NewServer(log)
 	h.pool = rpc.NewPool(func(ctx context.Context, addr string) (net.Conn, error) { return dial(ctx, addr, netmux.ProtoPeer) })
 	var err error
-	h.node, err = cluster.Open(cluster.Options{ID: h.id, Advertise: h.addr, Dir: filepath.Join(h.dir, "raft"), Bootstrap: h.site.peers, Dial: dial,
+	h.node, err = cluster.Open(cluster.Options{ID: h.id, Advertise: h.addr, Dir: filepath.Join(h.dir, "raft"), Bootstrap: *h.founders, Join: h.join, Domain: h.domain, Dial: dial,
 		RaftListener: h.mux.Listener(netmux.ProtoRaft, pki.RoleTarget), RPC: h.rpc, Pool: h.pool, Logger: log,
-		Timeouts: cluster.Timeouts{Heartbeat: 500 * time.Millisecond, Owner: h.site.silent, Ping: 100 * time.Millisecond}})
+		Timeouts: cluster.Timeouts{Heartbeat: 500 * time.Millisecond, Owner: h.site.silent, Ping: 100 * time.Millisecond, Rebalance: time.Second}})
 	noErr(t, err)
-	every := time.Duration(0)
+	o := Options{Node: h.node, Now: h.site.now, Dir: h.dir, FS: vfs.OS, RPC: h.rpc, Pool: h.pool, Logger: log, CacheBytes: h.site.cache, HeadBytes: h.site.cache / 4,
+		LogFileSize: h.site.logFile, Tick: 50 * time.Millisecond, RepairBytes: 1 << 30, ScrubBytes: -1}
 	if h.site.now != nil {
-		every = -1
+		o.RetainEvery = -1
 	}
-	h.store, err = Open(Options{Node: h.node, Now: h.site.now, RetainEvery: every, Dir: h.dir, FS: vfs.OS, RPC: h.rpc, Pool: h.pool, Logger: log, CacheBytes: h.site.cache, HeadBytes: h.site.cache / 4,
-		LogFileSize: h.site.logFile, Tick: 50 * time.Millisecond, RepairBytes: 1 << 30})
+	if h.site.set != nil {
+		h.site.set(&o)
+	}
+	h.store, err = Open(o)
 	noErr(t, err)
 	h.recv = ship.NewReceiver(ship.ReceiverOptions{Sink: h.store.Sink(), Logger: log})
 	go func(s *rpc.Server, l net.Listener) { _ = s.Serve(l) }(h.rpc, h.mux.Listener(netmux.ProtoPeer))
@@ -217,6 +242,7 @@ type source struct {
 	disks []redoubt.Disk
 	rng   *rand.Rand
 
+	k, m     int // wanted; 0: the site's default
 	maxDelta int // raw bytes
 	lin      redoubt.Lineage
 
@@ -256,7 +282,7 @@ func (s *source) ReadCurrent(d redoubt.DiskID, p []byte, off uint64) error {
 }
 
 func (s *source) hello() ship.Hello {
-	return ship.Hello{Group: s.group, UUID: "9a1c7a2e-shop", Source: s.name, Disks: s.disks, Lineage: s.lin}
+	return ship.Hello{Group: s.group, UUID: "9a1c7a2e-shop", Source: s.name, Disks: s.disks, Lineage: s.lin, K: s.k, M: s.m}
 }
 
 func (s *source) addrs() []string {
@@ -274,7 +300,7 @@ func (s *source) dial(ctx context.Context, addr string) (net.Conn, error) {
 // run starts the sender; the function that it returns stops it and gives what
 // Run returned.
 func (s *source) run() (stop func() error) {
-	s.send = ship.NewSender(ship.SenderOptions{Journal: s.j, Cursor: "store", Current: s, Hello: s.hello, Dial: s.dial, Addrs: s.addrs,
+	s.send = ship.NewSender(ship.SenderOptions{Journal: s.j, Cursor: "store", Keep: "whole", Current: s, Hello: s.hello, Dial: s.dial, Addrs: s.addrs,
 		MaxDelta: s.maxDelta, MaxDelay: 5 * time.Millisecond, Heartbeat: 50 * time.Millisecond, Logger: logger(s.t).With("at", s.name)})
 	ctx, cancel := context.WithCancel(context.Background())
 	s.ended = make(chan struct{})

@@ -1,11 +1,13 @@
 package target
 
 import (
+	"fmt"
 	"io"
 	"path/filepath"
 	"sync/atomic"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/cluster"
 	"github.com/redoubt-dr/redoubt/internal/vfs"
 	"github.com/redoubt-dr/redoubt/target/cache"
 	"github.com/redoubt-dr/redoubt/target/index"
@@ -13,7 +15,7 @@ import (
 )
 
 type counters struct {
-	segments, degraded, bytesIn, decodes, rotten, repaired, repairedBytes, discarded, reclaimed atomic.Uint64
+	segments, degraded, bytesIn, decodes, rotten, repaired, repairedBytes, ingested, moved, movedBytes, ahead, discarded, reclaimed atomic.Uint64
 }
 
 // Stats are figures of a node's Store since it was opened.
@@ -23,9 +25,13 @@ type Stats struct {
 	Degraded      uint64 // of these, without all of their shards at first
 	BytesIn       uint64 // encoded bytes of deltas received
 	Decodes       uint64 // reads that had to compute a shard
+	Ahead         uint64 // stretches of up to 1 MiB that were read ahead of sequential readers
 	Rotten        uint64 // shards of this node found rotten
 	Repaired      uint64 // shards that this node rebuilt
 	RepairedBytes uint64
+	Repair        RepairStats
+	Moved         uint64 // shards that this node took over from another
+	MovedBytes    uint64
 	Discarded     uint64           // shards that the catalog names no more
 	Reclaimed     uint64           // bytes of shard log files given back
 	Down          []redoubt.NodeID // nodes that do not answer this node
@@ -38,9 +44,11 @@ type Stats struct {
 // Stats returns the present figures.
 func (s *Store) Stats() Stats {
 	st := Stats{Segments: s.counter.segments.Load(), Degraded: s.counter.degraded.Load(), BytesIn: s.counter.bytesIn.Load(), Decodes: s.counter.decodes.Load(),
+		Ahead:  s.counter.ahead.Load(),
 		Rotten: s.counter.rotten.Load(), Repaired: s.counter.repaired.Load(), RepairedBytes: s.counter.repairedBytes.Load(),
+		Moved: s.counter.moved.Load(), MovedBytes: s.counter.movedBytes.Load(),
 		Discarded: s.counter.discarded.Load(), Reclaimed: s.counter.reclaimed.Load(),
-		Log: s.log.Stats(), Index: s.idx.Stats(), Blocks: s.blocks.Stats(), Heads: s.heads.Stats()}
+		Repair: s.repair.stats(), Log: s.log.Stats(), Index: s.idx.Stats(), Blocks: s.blocks.Stats(), Heads: s.heads.Stats()}
 	s.mu.Lock()
 	st.Streams = len(s.streams)
 	s.mu.Unlock()
@@ -53,45 +61,21 @@ func (s *Store) Stats() Stats {
 }
 
 // Redundancy says how well a group's history is stored, over all epochs.
-type Redundancy struct {
-	Segments uint64 // committed
-	Degraded uint64 // of these, without all of their shards
-	Bytes    uint64 // of all shards on all nodes
-}
+type Redundancy = cluster.Redundancy
 
-// Redundancy counts the group's segments.
+// Redundancy returns what the catalog has counted.
 func (s *Store) Redundancy(id redoubt.GroupID) (r Redundancy, err error) {
-	g, err := s.group(id)
-	if err != nil {
+	if _, err := s.group(id); err != nil {
 		return r, err
 	}
-	for _, f := range g.Lineage {
-		for from := uint64(0); ; {
-			segs := s.catalog.Segments(id, f.Epoch, from, 1024)
-			if len(segs) == 0 {
-				break
-			}
-			for i := range segs {
-				if segs[i].Gone() {
-					continue
-				}
-				stored := ones(segs[i].Stored)
-				r.Segments++
-				r.Bytes += uint64(stored) * uint64(segs[i].ShardSize)
-				if stored < int(segs[i].K)+int(segs[i].M) {
-					r.Degraded++
-				}
-			}
-			from += uint64(len(segs))
-		}
-	}
-	return r, nil
+	return s.catalog.Redundancy(id), nil
 }
 
 // Report is what Verify found in a node's folder.
 type Report struct {
 	Shards segment.Report
 	Index  index.Report
+	Scrub  string // what is wrong with the place of the scrub; it begins anew then
 }
 
 // Verify reads and checks everything in a store's folder, offline or beside the
@@ -102,8 +86,13 @@ func Verify(fs vfs.FS, dir string) (Report, error) {
 	if r.Shards, err = segment.Verify(fs, filepath.Join(dir, "shards")); err != nil {
 		return r, err
 	}
-	r.Index, err = index.Verify(fs, filepath.Join(dir, "index"))
-	return r, err
+	if r.Index, err = index.Verify(fs, filepath.Join(dir, "index")); err != nil {
+		return r, err
+	}
+	if _, err := loadScrubState(fs, filepath.Join(dir, scrubFileName)); err != nil {
+		r.Scrub = err.Error()
+	}
+	return r, nil
 }
 
 // Dump writes the shards and the index runs in a store's folder to w, a line each.
@@ -111,5 +100,12 @@ func Dump(fs vfs.FS, dir string, w io.Writer) error {
 	if err := segment.Dump(fs, filepath.Join(dir, "shards"), w); err != nil {
 		return err
 	}
-	return index.Dump(fs, filepath.Join(dir, "index"), w)
+	if err := index.Dump(fs, filepath.Join(dir, "index"), w); err != nil {
+		return err
+	}
+	st, err := loadScrubState(fs, filepath.Join(dir, scrubFileName))
+	if err == nil {
+		_, err = fmt.Fprintf(w, "scrub %+v\n", st)
+	}
+	return err
 }

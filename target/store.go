@@ -26,13 +26,16 @@ type Store struct {
 	peers   *peers
 	coders  *coders
 	repair  *repairer
+	scrub   *scrubber
+	layouts layouts
 
 	heads  *headCache
 	blocks *blockCache
 
-	room    *semaphore.Weighted // bytes of pending deltas
-	kick    chan struct{}       // wakes the committer
-	counter counters
+	room      *semaphore.Weighted // bytes of pending deltas
+	aheadRoom *semaphore.Weighted // bytes that are being read ahead
+	kick      chan struct{}       // wakes the committer
+	counter   counters
 
 	mu       sync.Mutex
 	streams  map[redoubt.GroupID]*stream
@@ -78,7 +81,7 @@ func Open(o Options) (*Store, error) {
 	}
 	s := &Store{o: o, node: o.Node, catalog: o.Node.Catalog(), coders: newCoders(),
 		heads: newHeadCache(o.HeadBytes), blocks: newBlockCache(o.CacheBytes),
-		room: semaphore.NewWeighted(o.PendingBytes), kick: make(chan struct{}, 1),
+		room: semaphore.NewWeighted(o.PendingBytes), aheadRoom: semaphore.NewWeighted(aheadTotal), kick: make(chan struct{}, 1),
 		streams: map[redoubt.GroupID]*stream{}, joining: map[redoubt.GroupID]*sync.Mutex{}, contacts: map[redoubt.GroupID]Contact{}, stuck: map[redoubt.GroupID]error{},
 		leases: leases{open: map[redoubt.GroupID]map[redoubt.Position]int{}}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -93,10 +96,15 @@ func Open(o Options) (*Store, error) {
 	}
 	s.peers = newPeers(&s.o, s.catalog)
 	s.repair = newRepairer(s)
+	s.peers.back = s.repair.sweepSoon
+	s.scrub = newScrubber(s)
 	s.serve()
 	s.run(s.commit)
 	s.run(s.follow)
 	s.run(s.repair.loop)
+	s.run(func() { s.repair.measure(s.ctx) })
+	s.run(s.scrub.loop)
+	s.run((&mover{s: s}).loop)
 	s.run(s.exchangeContacts)
 	if s.o.RetainEvery > 0 {
 		s.run(s.retain)
@@ -112,6 +120,17 @@ func (s *Store) run(fn func()) {
 		defer s.wg.Done()
 		fn()
 	}()
+}
+
+// runIfOpen is run for callers that may come while the store closes.
+func (s *Store) runIfOpen(fn func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.run(fn)
+	return true
 }
 
 // Close ends all streams and closes the shard log and the index. Views fail

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster"
@@ -22,6 +23,7 @@ type stream struct {
 	writer string
 	k, m   int
 
+	whole  *wholeness
 	broken chan error
 	ctx    context.Context // ends with the stream
 	cancel context.CancelFunc
@@ -36,9 +38,9 @@ type stream struct {
 	atRest  *sync.Cond  // flying is 0
 }
 
-func newStream(s *Store, g *cluster.Group, ordinal uint64) *stream {
+func newStream(s *Store, g *cluster.Group, ordinal uint64, tail redoubt.LSN) *stream {
 	st := &stream{s: s, group: g.ID, series: seriesOf(g, g.Epoch), term: g.OwnerTerm, writer: g.Writer, k: g.K, m: g.M,
-		broken: make(chan error, 1), next: g.Committed.LSN + 1, ordinal: ordinal, last: g.CommittedTime}
+		whole: newWholeness(s.catalog, seriesOf(g, g.Epoch), tail), broken: make(chan error, 1), next: g.Committed.LSN + 1, ordinal: ordinal, last: g.CommittedTime}
 	st.ctx, st.cancel = context.WithCancel(s.ctx)
 	st.atRest = sync.NewCond(&st.mu)
 	return st
@@ -62,7 +64,7 @@ func (st *stream) Append(d *ship.Delta, done func(redoubt.Position, error)) {
 		done(redoubt.Position{}, st.over())
 		return
 	}
-	it := &item{st: st, d: d, done: done, bytes: n}
+	it := &item{st: st, d: d, done: done, bytes: n, begun: time.Now()}
 	st.mu.Lock()
 	var err error
 	duplicate := false

@@ -97,18 +97,30 @@ func (t *thinner) segment(ctx context.Context, sr index.Series, sg *cluster.Segm
 
 // measure counts the live entries, and the encoded bytes that go with the others.
 func measure(d *ship.Delta, live []bool) (left int, saved float64) {
+	type spot struct{ block, off uint32 }
+	shown := map[spot]bool{} // data that is there; true: a live entry's. Several entries may share it
+	for i := range d.Entries {
+		e := &d.Entries[i]
+		if live[i] {
+			left++
+		} else {
+			saved += entryBytes
+		}
+		if e.HasData() {
+			p := spot{e.Block, e.BlockOff}
+			shown[p] = shown[p] || live[i]
+		}
+	}
 	dead, all := make([]uint64, len(d.Blocks())), make([]uint64, len(d.Blocks()))
 	for i := range d.Entries {
 		e := &d.Entries[i]
-		if e.HasData() {
-			all[e.Block] += uint64(e.DataLen)
-		}
-		if live[i] {
-			left++
+		p := spot{e.Block, e.BlockOff}
+		keep, first := shown[p]
+		if !e.HasData() || !first {
 			continue
 		}
-		saved += entryBytes
-		if e.HasData() {
+		delete(shown, p)
+		if all[e.Block] += uint64(e.DataLen); !keep {
 			dead[e.Block] += uint64(e.DataLen)
 		}
 	}
@@ -207,6 +219,17 @@ func (s *Store) wholeDelta(ctx context.Context, sr index.Series, sg *cluster.Seg
 	return ship.Parse(b)
 }
 
+// homes chooses where the shards of a segment go that is written anew: where
+// they are now, or as for a new segment if one of these nodes leaves or is down.
+func (s *Store) homes(sg *cluster.Segment) ([]redoubt.NodeID, error) {
+	for _, id := range sg.Nodes {
+		if n, _ := s.catalog.Node(id); n.State != cluster.NodeActive || !s.peers.up(id) {
+			return s.layouts.place(s.catalog.Nodes(), s.peers.up, sg.Ordinal, int(sg.K)+int(sg.M), int(sg.M))
+		}
+	}
+	return sg.Nodes, nil
+}
+
 // storeThinned makes the shards of d durable on nodes of its own, as many as
 // the segment has now, and describes it in n.
 func (s *Store) storeThinned(ctx context.Context, sr index.Series, old *cluster.Segment, d *ship.Delta, n *cluster.Segment) error {
@@ -216,11 +239,7 @@ func (s *Store) storeThinned(ctx context.Context, sr index.Series, old *cluster.
 	if err != nil {
 		return err
 	}
-	var all []redoubt.NodeID
-	for _, n := range s.catalog.Nodes() {
-		all = append(all, n.ID)
-	}
-	if it.seg.Nodes, err = place(all, s.peers.up, old.Ordinal, len(shards)); err != nil {
+	if it.seg.Nodes, err = s.homes(old); err != nil {
 		return err
 	}
 	it.seg.Stored = s.putShards(ctx, sr, it, shards)

@@ -21,6 +21,7 @@ type View struct {
 	disks  []redoubt.Disk
 	series map[redoubt.Epoch]index.Series
 	prefix *index.Prefix
+	ahead  ahead
 	ctx    context.Context
 	cancel context.CancelFunc
 
@@ -130,6 +131,7 @@ func (v *View) ReadAt(d redoubt.DiskID, p []byte, off uint64) error {
 		return err
 	}
 	defer cancel()
+	v.prefetch(disk, e)
 	pieces, err := v.prefix.Lookup(ctx, d, e)
 	if err != nil {
 		return err
@@ -167,15 +169,7 @@ func (v *View) fill(ctx context.Context, q *index.Piece, dst []byte) error {
 	if err != nil {
 		return err
 	}
-	data, err := b.entry(q.Ref)
-	if err != nil {
-		return err
-	}
-	if uint64(q.Ref.Skip)+q.Extent.Len > uint64(len(data)) {
-		return fmt.Errorf("piece %d+%d of an entry of %d: %w", q.Ref.Skip, q.Extent.Len, len(data), redoubt.ErrCorrupt)
-	}
-	copy(dst, data[q.Ref.Skip:])
-	return nil
+	return b.copyPiece(q, dst)
 }
 
 // NextData returns the next extent at or after from that may hold anything but

@@ -33,6 +33,7 @@ type putRequest struct {
 type readRequest struct {
 	ID     segment.ID
 	Off, N uint32
+	Repair bool // may wait: other work goes first
 }
 
 // encodeMeta returns the length and the JSON of v.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -20,15 +21,48 @@ func exportCommand(a *app) *cobra.Command {
 			return a.show(r, func(w io.Writer) { printExports(w, r.Exports) })
 		}),
 	}
-	return parent("export", "points that are open as disks", list)
+	var x exportTo
+	c := parent("export", "points that are open as disks, and points written into files", list)
+	c.Use = "export --to FILE GROUP/DISK"
+	c.Long = `With --to, writes a disk as it was at a point into an image file of this host. All
+data is verified against the checksums that were made where it was written, and again where it
+arrives. FILE.partial becomes FILE when it is whole and durable.`
+	x.flags(c)
+	c.RunE = a.runE(func(c *cobra.Command, given []string) error {
+		if x.to == "" {
+			a.started = false // an error is one of usage
+			return needsSubcommand(c, given)
+		}
+		if err := args("GROUP/DISK")(c, given); err != nil {
+			a.started = false
+			return err
+		}
+		return x.run(c.Context(), a, given[0])
+	})
+	return c
 }
 
 func printExports(w io.Writer, xs []*adminv1.Export) {
-	t := newTable(w, "ID", "GROUP", "KIND", "POINT", "TIME", "WRITTEN", "NODE", "SOCKET")
+	t := newTable(w, "ID", "GROUP", "KIND", "POINT", "TIME", "HELD", "LOCAL", "NODE", "SOCKET")
 	for _, x := range xs {
-		t.row(x.Id, x.Group, x.Kind, position(x.Position), stamp(x.Time), iec(x.OverlayBytes), x.Node, x.Socket)
+		t.row(x.Id, x.Group, x.Kind, position(x.Position), stamp(x.Time), iec(x.OverlayBytes), local(x.Hydration), x.Node, x.Socket)
 	}
 	t.flush()
+}
+
+// local says how much of an export needs no other node.
+func local(h *adminv1.Hydration) string {
+	switch {
+	case h == nil:
+		return ""
+	case h.Complete:
+		return "all"
+	}
+	s := fmt.Sprintf("%.1f%%", 100*float64(h.DoneBytes)/float64(max(h.TotalBytes, 1)))
+	if h.Error != "" {
+		s += " (" + h.Error + ")"
+	}
+	return s
 }
 
 // printExport tells where the disks of a fresh export are.

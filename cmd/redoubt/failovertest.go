@@ -14,10 +14,11 @@ import (
 
 func failoverTestCommand(a *app) *cobra.Command {
 	var node string
+	var hydrate bool
 	c := pointCommand(a, "test GROUP", "open a point writable beside production",
 		"Opens a point as disks that can be written. Production, replication and retention do not notice; cleanup throws the writes away.",
 		func(ctx context.Context, group string, at *adminv1.PointSpec) error {
-			r, err := ask(ctx, a, (*admin.Client).TestFailover, &adminv1.TestFailoverRequest{Group: group, Point: at, Node: node})
+			r, err := ask(ctx, a, (*admin.Client).TestFailover, &adminv1.TestFailoverRequest{Group: group, Point: at, Node: node, Hydrate: hydrate})
 			if err != nil {
 				return err
 			}
@@ -27,6 +28,7 @@ func failoverTestCommand(a *app) *cobra.Command {
 				fmt.Fprintf(w, "\nredoubt failover cleanup %s %s   closes it\n", group, r.Export.GetId())
 			})
 		})
+	hydrateFlag(c, &hydrate)
 	c.Flags().StringVar(&node, "node", "", "the master target to open it on; default: the one that is asked")
 	return c
 }

@@ -22,11 +22,12 @@ func nodeCommand(a *app) *cobra.Command {
 			return a.show(only, func(w io.Writer) { printNodes(w, only) })
 		}),
 	}
-	return parent("node", "master targets", list)
+	return parent("node", "master targets: the nodes of the secondary site", list,
+		nodeAddCommand(a), nodeDrainCommand(a), nodeReplaceCommand(a), nodeRemoveCommand(a), scrubCommand(a))
 }
 
 func printNodes(w io.Writer, st *adminv1.GetStatusResponse) {
-	t := newTable(w, "NODE", "ADDRESS", "ALIVE", "ROLE", "CONTACT", "RAFT INDEX", "OWNS")
+	t := newTable(w, "NODE", "STATE", "DOMAIN", "ADDRESS", "ALIVE", "ROLE", "CONTACT", "RAFT INDEX", "SHARDS", "STORED", "OWNS")
 	for _, n := range st.Cluster {
 		alive := "NO"
 		if n.Alive {
@@ -36,7 +37,7 @@ func printNodes(w io.Writer, st *adminv1.GetStatusResponse) {
 		if n.Self {
 			name, contact = name+" *", ""
 		}
-		t.row(name, n.Address, alive, n.Role, contact, number(n.RaftIndex), strings.Join(n.Groups, ", "))
+		t.row(name, n.State, n.Domain, n.Address, alive, n.Role, contact, number(n.RaftIndex), number(n.Shards), iec(n.ShardBytes), strings.Join(n.Groups, ", "))
 	}
 	t.flush()
 }

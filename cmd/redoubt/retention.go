@@ -57,6 +57,9 @@ func printRetention(w io.Writer, r *adminv1.GetRetentionResponse) {
 }
 
 func printTiers(w io.Writer, tiers []*adminv1.RetentionTier) {
+	if len(tiers) == 0 {
+		return // nothing is kept yet
+	}
 	t := newTable(w, "TIER", "POINTS", "STORED", "OLDEST", "NEWEST")
 	for _, k := range tiers {
 		t.row(k.Name, number(k.Points), iec(k.StoredBytes), stamp(k.Oldest), stamp(k.Newest))

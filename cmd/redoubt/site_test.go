@@ -26,6 +26,9 @@ type site struct {
 	tests map[string]*adminv1.Export
 	polls int
 	looks int // at the group live
+
+	added, leaves bool // node t4, node t3
+	gone          int  // looks at node t3 since it is to go
 }
 
 func newSite() *site {
@@ -101,7 +104,7 @@ func (s *site) GetStatus(_ context.Context, r *adminv1.GetStatusRequest) (*admin
 		Head: &adminv1.Position{Epoch: 1, Lsn: 48123}, HeadTime: ago(0), Committed: &adminv1.Position{Epoch: 1, Lsn: 48100}, CommittedTime: ago(400 * time.Millisecond),
 		BaselineLsn: 100, LagSeconds: proto.Float64(0.4), Journal: &adminv1.Journal{UsedBytes: 1288490189, MaxBytes: 4 << 30, TailLsn: 40001},
 		Link:       &adminv1.Link{Peer: "source/host1", LastContact: ago(75 * time.Second), LastError: "connection reset by peer"},
-		Redundancy: &adminv1.Redundancy{Data: 2, Parity: 1, Segments: 120, DegradedSegments: 3, StoredBytes: 3 << 30},
+		Redundancy: &adminv1.Redundancy{Data: 2, Parity: 1, Segments: 120, DegradedSegments: 3, BareSegments: 1, StoredBytes: 3 << 30},
 		Disks:      disks("/run/redoubt/db.sock"), ReadOnly: true, ReadOnlyReason: "the source writes",
 	}
 	if s.state == "ReverseReplicating" { // one step of the copy at each look
@@ -110,13 +113,10 @@ func (s *site) GetStatus(_ context.Context, r *adminv1.GetStatusRequest) (*admin
 		g.Reverse = &adminv1.Reverse{Connected: true, Peer: "source/host1", BytesToCopy: 16 << 20, BytesCopied: done, InSync: done == 16<<20}
 	}
 	return &adminv1.GetStatusResponse{
-		Node:   &adminv1.NodeInfo{Name: "t1", Roles: []string{"target"}, Version: "v0.1.0", Started: ago(76 * time.Hour), Now: ago(0), Advertise: "t1:7700"},
-		Groups: []*adminv1.Group{g},
-		Cluster: []*adminv1.ClusterNode{
-			{Id: "t1", Address: "t1:7700", Alive: true, Self: true, Role: "follower", RaftIndex: 812},
-			{Id: "t2", Address: "t2:7700", Alive: true, Leader: true, Role: "leader", RaftIndex: 812, LastContact: ago(300 * time.Millisecond), Groups: []string{"db"}},
-			{Id: "t3", Address: "t3:7700", LastContact: ago(90 * time.Second)},
-		},
+		Healing: fakeHealing(),
+		Node:    &adminv1.NodeInfo{Name: "t1", Roles: []string{"target"}, Version: "v0.1.0", Started: ago(76 * time.Hour), Now: ago(0), Advertise: "t1:7700"},
+		Groups:  []*adminv1.Group{g},
+		Cluster: s.cluster(),
 	}, nil
 }
 
@@ -257,4 +257,20 @@ func (s *site) Failback(context.Context, *adminv1.FailbackRequest) (*adminv1.Fai
 	}
 	s.state, s.epoch = "Protected", s.epoch+1
 	return &adminv1.FailbackResponse{Position: &adminv1.Position{Epoch: s.epoch - 1, Lsn: 50000}, Epoch: s.epoch, PausedMs: 840, Writer: "source/host1"}, nil
+}
+
+func fakeHealing() *adminv1.Healing {
+	return &adminv1.Healing{
+		Repair: &adminv1.Repair{MissingSegments: 3, MissingBytes: 3 << 20, BareSegments: 1, BytesPerSecond: 1 << 20, EtaSeconds: proto.Float64(3), AllowedBytesPerSecond: 8 << 20, Pace: "what ingest leaves"},
+		Scrub: &adminv1.Scrub{Running: true, Pass: 4, Started: ago(time.Minute), DoneBytes: 1 << 30, TotalBytes: 3 << 30, Rate: 16 << 20, PassSeconds: proto.Float64(192),
+			IntervalSeconds: 7 * 86400, Found: &adminv1.ScrubFindings{Shards: 40, Bytes: 1 << 30, Rotten: 2}},
+	}
+}
+
+func (s *site) Scrub(_ context.Context, r *adminv1.ScrubRequest) (*adminv1.ScrubResponse, error) {
+	if r.Node != "" && r.Node != "t1" {
+		return nil, &redoubt.Error{Op: "find node", Object: r.Node, Err: redoubt.ErrNotFound}
+	}
+	h := fakeHealing()
+	return &adminv1.ScrubResponse{Node: "t1", Scrub: h.Scrub, Repair: h.Repair}, nil
 }

@@ -52,6 +52,9 @@ func printStatus(w io.Writer, st *adminv1.GetStatusResponse) {
 			fmt.Fprintf(w, "%s: %s\n", g.Id, line)
 		}
 	}
+	for _, line := range nodeConcerns(st.GetHealing()) {
+		fmt.Fprintln(w, line)
+	}
 	if len(st.Cluster) > 0 {
 		fmt.Fprintln(w)
 		printNodes(w, st)
@@ -104,7 +107,13 @@ func concerns(n *adminv1.NodeInfo, g *adminv1.Group) []string {
 		add("read-only: %s", g.ReadOnlyReason)
 	}
 	if r := g.GetRedundancy(); r != nil && r.DegradedSegments > 0 {
-		add("%d of %d segments have fewer than %d+%d shards", r.DegradedSegments, r.Segments, r.Data, r.Parity)
+		add("degraded: %d of %d segments have fewer than %d+%d shards", r.DegradedSegments, r.Segments, r.Data, r.Parity)
+		if r.BareSegments > 0 {
+			add("%d of these would not outlive the loss of another shard", r.BareSegments)
+		}
+	}
+	if note := keptNote(g.GetJournal(), g.GetCommitted().GetLsn()); note != "" && g.Role == "source" && g.GetJournal().GetWholeLsn() > 0 {
+		add("%s", note)
 	}
 	return out
 }

@@ -21,6 +21,8 @@ type collector struct {
 	journal shelf[*adminv1.Journal]
 	disks   shelf[*adminv1.Disk]
 	streams shelf[stream]
+	healing shelf[*adminv1.Healing]
+	nodes   shelf[*adminv1.ClusterNode]
 }
 
 // stream is one way to another site.
@@ -31,7 +33,7 @@ type stream struct {
 }
 
 func newCollector(svc statusSource) *collector {
-	return &collector{svc: svc, groups: groupShelf(), images: imageShelf(), journal: journalShelf(), disks: diskShelf(), streams: streamShelf()}
+	return &collector{svc: svc, groups: groupShelf(), images: imageShelf(), journal: journalShelf(), disks: diskShelf(), streams: streamShelf(), healing: healingShelf(), nodes: nodeShelf()}
 }
 
 // Describe implements prometheus.Collector.
@@ -41,6 +43,8 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	c.journal.describe(ch)
 	c.disks.describe(ch)
 	c.streams.describe(ch)
+	c.healing.describe(ch)
+	c.nodes.describe(ch)
 }
 
 func (s *shelf[T]) describe(ch chan<- *prometheus.Desc) {
@@ -60,6 +64,12 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	st, err := c.svc.GetStatus(context.Background(), &adminv1.GetStatusRequest{})
 	if err != nil {
 		return
+	}
+	if h := st.GetHealing(); h != nil {
+		c.healing.collect(ch, h)
+	}
+	for _, n := range st.GetCluster() {
+		c.nodes.collect(ch, n, n.GetId(), n.GetState(), n.GetDomain())
 	}
 	for _, g := range st.GetGroups() {
 		c.groups.collect(ch, g, g.GetId(), g.GetRole(), g.GetState())

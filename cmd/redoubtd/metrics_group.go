@@ -45,6 +45,12 @@ func groupShelf() shelf[*adminv1.Group] {
 	s.gauge("retention_pins", "Points that pins and holds keep.", kept(func(r retention) float64 { return float64(r.Pins) }))
 	s.gauge("retention_dropped_segments", "Segments of which retention has left nothing.", kept(func(r retention) float64 { return float64(r.DroppedSegments) }))
 	s.gauge("retention_freed_bytes", "Bytes of shards that retention has given back, on all nodes.", kept(func(r retention) float64 { return float64(r.FreedBytes) }))
+	s.gauge("bare_segments", "Segments that would not outlive the loss of another shard.",
+		func(g group) (float64, bool) {
+			return float64(g.GetRedundancy().GetBareSegments()), g.Redundancy != nil
+		})
+	s.gauge("journal_kept_bytes", "Journal kept for what the secondary has without all of its shards.",
+		func(g group) (float64, bool) { return float64(g.GetJournal().GetKeptBytes()), g.Journal != nil })
 	s.gauge("segments", "Segments stored.", func(g group) (float64, bool) { return float64(g.GetRedundancy().GetSegments()), g.Redundancy != nil })
 	return s
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
 )
@@ -21,7 +22,8 @@ type fixedStatus struct{}
 func (fixedStatus) GetStatus(context.Context, *adminv1.GetStatusRequest) (*adminv1.GetStatusResponse, error) {
 	h := &adminv1.Histogram{Sum: 30, Buckets: []*adminv1.HistogramBucket{{Upper: 1, Count: 2}, {Upper: 4095, Count: 1}}}
 	ship := func() *adminv1.ShipFigures { return &adminv1.ShipFigures{LinkBytesPerSecond: 1e6, Codec: "zstd"} }
-	return &adminv1.GetStatusResponse{Groups: []*adminv1.Group{{
+	healing := &adminv1.Healing{Repair: &adminv1.Repair{EtaSeconds: proto.Float64(1)}, Scrub: &adminv1.Scrub{Finished: timestamppb.Now()}}
+	return &adminv1.GetStatusResponse{Healing: healing, Cluster: []*adminv1.ClusterNode{{Id: "t1", State: "active", Domain: "r1"}}, Groups: []*adminv1.Group{{
 		Id: "db", Role: "source", State: "Protected", LagSeconds: proto.Float64(0.5), Redundancy: &adminv1.Redundancy{}, Retention: &adminv1.RetentionStatus{},
 		Figures: &adminv1.GroupFigures{},
 		Journal: &adminv1.Journal{UsedBytes: 1, MaxBytes: 4, Figures: &adminv1.JournalFigures{FdatasyncNs: h, CommitRecords: h, CommitCallers: h}},

@@ -34,6 +34,7 @@ func (s *service) GetStatus(_ context.Context, r *adminv1.GetStatusRequest) (*ad
 	if s.target != nil {
 		out.Groups = append(out.Groups, s.targetGroups(want)...)
 		out.Cluster = s.clusterNodes()
+		out.Healing = healing(s.target.store)
 	}
 	if want != "" && len(out.Groups) == 0 {
 		return nil, &redoubt.Error{Op: "find group", Object: string(want), Err: redoubt.ErrNotFound, Hint: "`redoubt group list` names the groups"}

@@ -35,7 +35,7 @@ func (s *service) TestFailover(ctx context.Context, r *adminv1.TestFailoverReque
 		return c.TestFailover(ctx, r)
 	}
 	start := time.Now()
-	in, err := s.target.exports.Test(ctx, redoubt.GroupID(r.GetGroup()), pointSpec(r.GetPoint()))
+	in, err := s.target.exports.Test(ctx, redoubt.GroupID(r.GetGroup()), pointSpec(r.GetPoint()), r.GetHydrate())
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +75,7 @@ func (s *service) UnplannedFailover(ctx context.Context, r *adminv1.UnplannedFai
 	}
 	start := time.Now()
 	id := redoubt.GroupID(r.GetGroup())
-	in, err := s.target.exports.Failover(ctx, id, pointSpec(r.GetPoint()))
+	in, err := s.target.exports.Failover(ctx, id, pointSpec(r.GetPoint()), r.GetHydrate())
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +95,7 @@ func (s *service) ChangeRecoveryPoint(ctx context.Context, r *adminv1.ChangeReco
 	}
 	start := time.Now()
 	id := redoubt.GroupID(r.GetGroup())
-	in, err := s.target.exports.Change(ctx, id, pointSpec(r.GetPoint()))
+	in, err := s.target.exports.Change(ctx, id, pointSpec(r.GetPoint()), r.GetHydrate())
 	if err != nil {
 		return nil, err
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
@@ -88,23 +87,7 @@ func (s *service) redundancy(g cluster.Group) *adminv1.Redundancy {
 	if err != nil {
 		s.node.log.Warn("the redundancy of a group could not be counted", "group", string(g.ID), "err", err)
 	}
-	return &adminv1.Redundancy{Data: uint32(g.K), Parity: uint32(g.M), Segments: r.Segments, DegradedSegments: r.Degraded, StoredBytes: r.Bytes}
-}
-
-func (s *service) clusterNodes() []*adminv1.ClusterNode {
-	owned := map[redoubt.NodeID][]string{}
-	for _, g := range s.target.node.Catalog().Groups() {
-		owned[g.Owner] = append(owned[g.Owner], string(g.ID))
-	}
-	var out []*adminv1.ClusterNode
-	st := s.target.node.Status()
-	for _, n := range st.Nodes {
-		out = append(out, &adminv1.ClusterNode{
-			Id: string(n.ID), Address: n.Addr, Alive: n.Alive, Leader: n.ID == st.Leader, LastContact: stamp(n.LastContact),
-			RaftIndex: n.Applied, Groups: owned[n.ID], Self: n.ID == redoubt.NodeID(s.node.cfg.Name), Role: strings.ToLower(n.Role),
-		})
-	}
-	return out
+	return &adminv1.Redundancy{Data: uint32(g.K), Parity: uint32(g.M), Segments: r.Segments, DegradedSegments: r.Degraded, BareSegments: r.Bare, StoredBytes: r.Bytes}
 }
 
 func (s *service) targetExports(want redoubt.GroupID) []*adminv1.Export {
@@ -118,10 +101,17 @@ func (s *service) targetExports(want redoubt.GroupID) []*adminv1.Export {
 }
 
 func (s *service) exportInfo(in *export.Instance) *adminv1.Export {
-	return &adminv1.Export{
+	x := &adminv1.Export{
 		Id: in.ID, Group: string(in.Group), Kind: string(in.Kind), Position: admin.FromPosition(in.Point), Time: stamp(in.Time),
 		Socket: in.Socket, Disks: exportDisks(in), Node: s.node.cfg.Name, Created: timestamppb.New(in.Created), OverlayBytes: in.Bytes(),
 	}
+	if h, ok := in.Hydration(); ok {
+		x.Hydration = &adminv1.Hydration{DoneBytes: h.Done, TotalBytes: h.Total, Complete: h.Complete}
+		if h.Err != nil {
+			x.Hydration.Error, x.Hydration.Hint = h.Err.Error(), redoubt.Hint(h.Err)
+		}
+	}
+	return x
 }
 
 func exportDisks(in *export.Instance) []*adminv1.Disk {

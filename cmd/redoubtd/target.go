@@ -51,7 +51,7 @@ func openTarget(n *node) (t *targetRole, err error) {
 		peers = append(peers, cluster.Peer{ID: b.Name, Addr: b.Address})
 	}
 	t.node, err = cluster.Open(cluster.Options{
-		ID: id, Advertise: n.cfg.Advertise, Dir: filepath.Join(n.cfg.DataDir, "cluster"), Bootstrap: peers,
+		ID: id, Advertise: n.cfg.Advertise, Dir: filepath.Join(n.cfg.DataDir, "cluster"), Bootstrap: peers, Join: c.Join, Domain: c.Domain,
 		Dial: func(ctx context.Context, addr, proto string) (net.Conn, error) {
 			return netmux.Dial(ctx, addr, proto, n.cred, pki.RoleTarget)
 		},
@@ -76,9 +76,14 @@ func openTarget(n *node) (t *targetRole, err error) {
 		}
 		policy = &p
 	}
+	scrubRate := int64(c.Scrub.Rate)
+	if scrubRate == 0 {
+		scrubRate = -1 // never
+	}
 	t.store, err = target.Open(target.Options{
 		Node: t.node, ID: id, Dir: filepath.Join(n.cfg.DataDir, "target"), FS: vfs.OS, RPC: calls, Pool: pool,
 		Logger: n.log, CacheBytes: int64(c.Cache), Policy: policy,
+		ScrubBytes: scrubRate, ScrubEvery: time.Duration(c.Scrub.Every), RepairBytes: int64(c.Repair.Rate), RepairLag: time.Duration(c.Repair.Lag),
 	})
 	if err != nil {
 		return t, err
@@ -87,6 +92,7 @@ func openTarget(n *node) (t *targetRole, err error) {
 	t.exports, err = export.Open(export.Options{
 		ID: id, Node: t.node, Store: t.store,
 		Dir: filepath.Join(n.cfg.DataDir, "exports"), RunDir: filepath.Join(n.cfg.RunDir, "export"),
+		Hydrate: hydratePolicy(c.Hydrate), HydrateRate: int64(c.HydrateRate),
 		DialTarget: n.dial(netmux.ProtoShip, pki.RoleTarget), DialSource: n.dial(netmux.ProtoShip, pki.RoleSource),
 		Logger: n.log,
 	})
@@ -95,4 +101,12 @@ func openTarget(n *node) (t *targetRole, err error) {
 	}
 	t.undo.add(t.exports.Close)
 	return t, nil
+}
+
+// hydratePolicy reads target.hydrate, which was checked.
+func hydratePolicy(s string) export.HydratePolicy {
+	if s == "none" {
+		return export.HydrateNone
+	}
+	return export.HydratePolicy(s)
 }

@@ -30,6 +30,10 @@ type Options struct {
 	JournalDir          string // empty: below the source's folder
 	Preallocate         bool   // reserve the journal at the start
 	FullWait            string // how long a write waits for room in the journal
+	Listen              string // loopback address at which the disks are served over TCP, too
+	// Clients are names in client certificates that may use the disks over TCP,
+	// on a loopback port; empty: the unix socket only.
+	Clients []string
 }
 
 // Site is a source and the targets of its secondary site. It is for one
@@ -38,6 +42,7 @@ type Site struct {
 	Options
 	Source  *Node
 	Targets []*Node
+	nbdPort int // of the source, for Clients
 }
 
 // Node is one host: a configuration and, while it runs, a process.
@@ -47,6 +52,7 @@ type Node struct {
 	Addr string
 	proc *process
 	bin  string
+	join string // address of a member; empty: it is a founder
 }
 
 // New makes folders, certificates and configurations. It starts nothing.
@@ -63,7 +69,7 @@ func New(ctx context.Context, o Options) (*Site, error) {
 			return nil, fmt.Errorf("program missing (make build): %w", err)
 		}
 	}
-	ports, err := freePorts(o.Targets + 1)
+	ports, err := freePorts(o.Targets + 2)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +77,7 @@ func New(ctx context.Context, o Options) (*Site, error) {
 		return &Node{Name: name, Dir: filepath.Join(o.Dir, name), Addr: fmt.Sprintf("127.0.0.1:%d", port),
 			bin: filepath.Join(o.BinDir, "redoubtd")}
 	}
-	s.Source = node("s1", ports[0])
+	s.Source, s.nbdPort = node("s1", ports[0]), ports[o.Targets+1]
 	for i := range o.Targets {
 		s.Targets = append(s.Targets, node(fmt.Sprintf("t%d", i+1), ports[i+1]))
 	}
@@ -90,18 +96,38 @@ func (s *Site) certificates(ctx context.Context) error {
 		return err
 	}
 	for _, n := range s.Nodes() {
-		role := "target"
-		if n == s.Source {
-			role = "source"
-		}
-		if err := os.MkdirAll(n.Dir, 0o700); err != nil {
-			return err
-		}
-		if err := s.Issue(ctx, role, n.Name, filepath.Join(n.Dir, "id")); err != nil {
+		if err := s.certificate(ctx, n); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (s *Site) certificate(ctx context.Context, n *Node) error {
+	role := "target"
+	if n == s.Source {
+		role = "source"
+	}
+	if err := os.MkdirAll(n.Dir, 0o700); err != nil {
+		return err
+	}
+	return s.Issue(ctx, role, n.Name, filepath.Join(n.Dir, "id"))
+}
+
+// NewTarget prepares a further node of the secondary site, which shall join at
+// the member at. It starts nothing and invites nobody.
+func (s *Site) NewTarget(ctx context.Context, at *Node) (*Node, error) {
+	ports, err := freePorts(1)
+	if err != nil {
+		return nil, err
+	}
+	name := fmt.Sprintf("t%d", len(s.Targets)+1)
+	n := &Node{Name: name, Dir: filepath.Join(s.Dir, name), Addr: fmt.Sprintf("127.0.0.1:%d", ports[0]), bin: s.Source.bin, join: at.Addr}
+	if err := s.certificate(ctx, n); err != nil {
+		return nil, err
+	}
+	s.Targets = append(s.Targets, n)
+	return n, s.config(n)
 }
 
 // Issue makes a certificate of the site's authority for a role and a name.
@@ -110,32 +136,47 @@ func (s *Site) Issue(ctx context.Context, role, name, dir string) error {
 }
 
 func (s *Site) configs() error {
-	var boot, addrs []string
-	for _, t := range s.Targets {
-		boot = append(boot, fmt.Sprintf("{name: %s, address: %q}", t.Name, t.Addr))
-		addrs = append(addrs, fmt.Sprintf("%q", t.Addr))
-	}
 	for _, n := range s.Nodes() {
-		var b strings.Builder
-		fmt.Fprintf(&b, "name: %s\ndata_dir: %s/data\nrun_dir: %s/run\nlisten: %q\nadvertise: %q\nidentity: %s/id\n",
-			n.Name, n.Dir, n.Dir, n.Addr, n.Addr, n.Dir)
-		b.WriteString("log: {level: info, format: text}\n")
-		if n != s.Source {
-			fmt.Fprintf(&b, "target:\n  bootstrap: [%s]\n", strings.Join(boot, ", "))
-		} else {
-			fmt.Fprintf(&b, "source:\n  targets: [%s]\n  groups:\n    - name: %s\n", strings.Join(addrs, ", "), s.Group)
-			fmt.Fprintf(&b, "      redundancy: {data: %d, parity: %d}\n", s.Data, s.Parity)
-			s.journal(&b)
-			b.WriteString("      disks:\n")
-			for _, d := range s.Disks {
-				fmt.Fprintf(&b, "        - {name: %s, path: %s}\n", d.Name, d.Path)
-			}
-		}
-		if err := os.WriteFile(n.Config(), []byte(b.String()), 0o600); err != nil {
+		if err := s.config(n); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (s *Site) config(n *Node) error {
+	var boot, addrs []string
+	for _, t := range s.Targets {
+		if t.join == "" {
+			boot = append(boot, fmt.Sprintf("{name: %s, address: %q}", t.Name, t.Addr))
+		}
+		addrs = append(addrs, fmt.Sprintf("%q", t.Addr))
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "name: %s\ndata_dir: %s/data\nrun_dir: %s/run\nlisten: %q\nadvertise: %q\nidentity: %s/id\n",
+		n.Name, n.Dir, n.Dir, n.Addr, n.Addr, n.Dir)
+	b.WriteString("log: {level: info, format: text}\n")
+	switch {
+	case n.join != "":
+		fmt.Fprintf(&b, "target:\n  join: [%q]\n", n.join)
+	case n != s.Source:
+		fmt.Fprintf(&b, "target:\n  bootstrap: [%s]\n", strings.Join(boot, ", "))
+	default:
+		fmt.Fprintf(&b, "source:\n  targets: [%s]\n  groups:\n    - name: %s\n", strings.Join(addrs, ", "), s.Group)
+		fmt.Fprintf(&b, "      redundancy: {data: %d, parity: %d}\n", s.Data, s.Parity)
+		s.journal(&b)
+		switch {
+		case s.Listen != "":
+			fmt.Fprintf(&b, "      nbd: {listen: %q}\n", s.Listen)
+		case len(s.Clients) > 0:
+			fmt.Fprintf(&b, "      nbd: {listen: \"127.0.0.1:%d\", clients: [%s]}\n", s.nbdPort, strings.Join(s.Clients, ", "))
+		}
+		b.WriteString("      disks:\n")
+		for _, d := range s.Disks {
+			fmt.Fprintf(&b, "        - {name: %s, path: %s}\n", d.Name, d.Path)
+		}
+	}
+	return os.WriteFile(n.Config(), []byte(b.String()), 0o600)
 }
 
 func (s *Site) journal(b *strings.Builder) {

@@ -136,8 +136,30 @@ func (k *checker) target(c *Config) {
 	t := c.Target
 	k.duration("target.owner_timeout", t.OwnerTimeout, Duration(500*time.Millisecond), Duration(5*time.Minute))
 	k.size("target.cache", t.Cache, 16*MiB, TiB)
-	if len(t.Bootstrap) == 0 {
-		k.add("target.bootstrap", "is missing", "list all master targets, this one too: [{name: t1, address: t1:7700}, …]")
+	if t.Hydrate != "none" && t.Hydrate != "failover" && t.Hydrate != "all" {
+		k.add("target.hydrate", strconv.Quote(t.Hydrate)+" is no policy", "none, failover or all")
+	}
+	k.size("target.hydrate_rate", t.HydrateRate, MiB, TiB)
+	if t.Scrub.Rate != 0 {
+		k.size("target.scrub.rate", t.Scrub.Rate, 64*KiB, 16*GiB)
+	}
+	k.duration("target.scrub.every", t.Scrub.Every, Duration(time.Minute), Duration(365*24*time.Hour))
+	k.size("target.repair.rate", t.Repair.Rate, MiB, 16*GiB)
+	k.duration("target.repair.lag", t.Repair.Lag, Duration(10*time.Millisecond), Duration(time.Minute))
+	if t.Domain != "" {
+		k.name("target.domain", "domain", t.Domain)
+	}
+	for i, a := range t.Join {
+		k.hostPort(fmt.Sprintf("target.join[%d]", i), a, true)
+	}
+	switch {
+	case len(t.Join) > 0 && len(t.Bootstrap) > 0:
+		k.add("target.join", "is given, and target.bootstrap too", "bootstrap founds a cluster, join enters one: a node does one of them")
+		return
+	case len(t.Join) > 0:
+		return
+	case len(t.Bootstrap) == 0:
+		k.add("target.bootstrap", "is missing", "list all master targets, this one too: [{name: t1, address: t1:7700}, …]; or target.join, to enter a cluster")
 		return
 	}
 	names, addrs := map[string]string{}, map[string]string{}

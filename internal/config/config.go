@@ -71,6 +71,8 @@ type Redundancy struct {
 type NBD struct {
 	Listen  string   `yaml:"listen"`  // HOST:PORT, of the loopback unless there are Clients; empty: the unix socket only
 	Clients []string `yaml:"clients"` // names in client certificates; not empty: TLS only
+	// ReadMemory bounds the buffers of slow reads of all the group's clients, also of those on the unix socket.
+	ReadMemory Size `yaml:"read_memory"`
 }
 
 // Disk is one protected disk.
@@ -81,10 +83,28 @@ type Disk struct {
 
 // Target makes the daemon a master target.
 type Target struct {
-	Bootstrap    []Node   `yaml:"bootstrap"`     // all nodes of the new cluster; the same list on each
+	Bootstrap    []Node   `yaml:"bootstrap"`     // all nodes of a new cluster; the same list on each
+	Join         []string `yaml:"join"`          // HOST:PORT of members of the cluster that invited this node; instead of Bootstrap
+	Domain       string   `yaml:"domain"`        // what fails together with this node; may be empty
 	OwnerTimeout Duration `yaml:"owner_timeout"` // a silent owner is replaced after it
 	Cache        Size     `yaml:"cache"`         // bound on the memory for shards and index
 	Retention    string   `yaml:"retention"`     // policy of groups for which nobody chose one, such as every=15m,1s=1d
+	Hydrate      string   `yaml:"hydrate"`       // which exported points are copied to the exporting node: none, failover, all
+	HydrateRate  Size     `yaml:"hydrate_rate"`  // bytes a second of each copy
+	Scrub        Scrub    `yaml:"scrub"`
+	Repair       Repair   `yaml:"repair"`
+}
+
+// Scrub says how often and how fast a master target reads all that it stores.
+type Scrub struct {
+	Rate  Size     `yaml:"rate"`  // bytes a second at most; 0: never
+	Every Duration `yaml:"every"` // from the beginning of a pass to that of the next
+}
+
+// Repair says how fast a master target rebuilds shards.
+type Repair struct {
+	Rate Size     `yaml:"rate"` // bytes a second at most
+	Lag  Duration `yaml:"lag"`  // how long a delta may wait for its commit before repair gives way
 }
 
 // Node is a master target in the bootstrap list.

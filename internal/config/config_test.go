@@ -33,7 +33,7 @@ func TestDefaults(t *testing.T) {
 		Source: &Source{Targets: []string{"t1:7700", "t2:7700"}, Groups: []Group{{
 			Name:       "db",
 			Journal:    Journal{Dir: "/var/lib/redoubt/groups/db/journal", Max: 4 * GiB, Segment: 64 * MiB, OnFull: "block", FullWait: Duration(30 * time.Second)},
-			Redundancy: Redundancy{2, 1}, Memory: 256 * MiB,
+			Redundancy: Redundancy{2, 1}, Memory: 256 * MiB, NBD: NBD{ReadMemory: 256 * MiB},
 			Disks: []Disk{{"root", "/srv/root.img"}, {"007", "/dev/sdb"}},
 		}}},
 	}
@@ -47,7 +47,7 @@ func TestNBDClients(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := c.Source.Groups[0].NBD, (NBD{"0.0.0.0:10809", []string{"vm1", "backup"}}); !reflect.DeepEqual(got, want) {
+	if got, want := c.Source.Groups[0].NBD, (NBD{"0.0.0.0:10809", []string{"vm1", "backup"}, 256 * MiB}); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v", got)
 	}
 }
@@ -72,13 +72,17 @@ target:
       address: t2.example:9000
   owner_timeout: 1m30s
   cache: 1.5GiB
+  scrub: {rate: 32MiB, every: 24h}
+  repair:
+    lag: 200ms
 `))
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := &Config{Name: "t1", DataDir: "/d", RunDir: "/r", Listen: "[::]:9000", Advertise: "t1.example:9000", Identity: "/i",
 		Log: Log{"debug", "json"}, Metrics: Metrics{"off"},
-		Target: &Target{Bootstrap: []Node{{"t1", "t1.example:9000"}, {"t2", "t2.example:9000"}}, OwnerTimeout: Duration(90 * time.Second), Cache: 1536 * MiB}}
+		Target: &Target{Bootstrap: []Node{{"t1", "t1.example:9000"}, {"t2", "t2.example:9000"}}, OwnerTimeout: Duration(90 * time.Second), Cache: 1536 * MiB, Hydrate: "none", HydrateRate: 64 * MiB,
+			Scrub: Scrub{Rate: 32 * MiB, Every: Duration(24 * time.Hour)}, Repair: Repair{Rate: 64 * MiB, Lag: Duration(200 * time.Millisecond)}}}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got  %+v\nwant %+v", c, want)
 	}
@@ -122,6 +126,7 @@ func TestFaults(t *testing.T) {
 		{"bool", edit("name: db", "name: db\n      journal: {preallocate: yes}"), `journal.preallocate: "yes" is not valid`},
 		{"nbd", edit("name: db", "name: db\n      nbd: {listen: \"0.0.0.0:10809\"}"), `nbd.listen: "0.0.0.0:10809" is no loopback address`},
 		{"nbd client", edit("name: db", "name: db\n      nbd: {listen: \"0.0.0.0:10809\", clients: [vm1, a/b]}"), `nbd.clients[1]: "a/b" is not valid`},
+		{"nbd read memory", edit("name: db", "name: db\n      nbd: {read_memory: 1KiB}"), `nbd.read_memory: 1KiB is out of range (1MiB to 1TiB)`},
 		{"nbd client twice", edit("name: db", "name: db\n      nbd: {listen: \"0.0.0.0:10809\", clients: [vm1, vm1]}"), `nbd.clients[1]: "vm1" is used twice`},
 		{"nbd clients alone", edit("name: db", "name: db\n      nbd: {clients: [vm1]}"), `nbd.listen: is missing`},
 		{"nbd port", edit("name: db", "name: db\n      nbd: {listen: \"0.0.0.0\", clients: [vm1]}"), `nbd.listen: "0.0.0.0" is not HOST:PORT`},
@@ -133,6 +138,9 @@ func TestFaults(t *testing.T) {
 		{"two documents", sourceYAML + "---\nname: x\n", `a second document`},
 		{"a list", "- a\n", `needs keys below it, has a list`},
 		{"no bootstrap", targets("  cache: 64MiB\n"), `3:3: target.bootstrap: is missing`},
+		{"bootstrap and join", targets("  join: [\"t2:7700\"]\n  bootstrap: [{name: t1, address: \"t1:7700\"}]\n"), `3:9: target.join: is given, and target.bootstrap too`},
+		{"join", targets("  join: [t2]\n"), `3:10: target.join[0]: "t2" is not HOST:PORT`},
+		{"domain", targets("  domain: a/b\n  join: [\"t2:7700\"]\n"), `3:11: target.domain: "a/b" is not valid`},
 		{"not itself", targets("  bootstrap: [{name: t2, address: \"t2:7700\"}]\n"), `3:14: target.bootstrap: does not list this node, "t1"`},
 		{"other address", targets("  bootstrap: [{name: t1, address: \"t1:7701\"}]\n"), `is t1:7701, but advertise is t1:7700`},
 		{"owner timeout", targets("  owner_timeout: 1ms\n  bootstrap: [{name: t1, address: \"t1:7700\"}]\n"), `3:18: target.owner_timeout: 1ms is out of range (500ms to 5m0s)`},

@@ -29,11 +29,16 @@ func (g *Group) preset() {
 	g.Journal = Journal{Max: 4 * GiB, Segment: 64 * MiB, OnFull: "block", FullWait: Duration(30 * time.Second)}
 	g.Redundancy = Redundancy{Data: 2, Parity: 1}
 	g.Memory = 256 * MiB
+	g.NBD.ReadMemory = 256 * MiB
 }
 
 func (t *Target) preset() {
 	t.OwnerTimeout = Duration(3 * time.Second)
 	t.Cache = 256 * MiB
+	t.Scrub = Scrub{Rate: 16 * MiB, Every: Duration(7 * 24 * time.Hour)}
+	t.Repair = Repair{Rate: 64 * MiB, Lag: Duration(time.Second)}
+	t.Hydrate = "none"
+	t.HydrateRate = 64 * MiB
 }
 
 // derive fills what follows from other values, after the file was read.

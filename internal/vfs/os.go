@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"unsafe"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/redoubt-dr/redoubt"
 )
 
@@ -104,6 +106,12 @@ func (f *osFile) PunchHole(off, n int64) error {
 	return f.control("punch hole", func(fd int) error {
 		return syscall.Fallocate(fd, fallocKeepSize|fallocPunchHole, off, n)
 	})
+}
+
+// Uncache drops clean cached pages of [off, off+n), so that the next read asks
+// the disk. It is not part of File: whoever wants it asserts.
+func (f *osFile) Uncache(off, n int64) error {
+	return f.control("uncache", func(fd int) error { return unix.Fadvise(fd, off, n, unix.FADV_DONTNEED) })
 }
 
 // control runs fn on the descriptor, again when a signal interrupts it.

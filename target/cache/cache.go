@@ -28,9 +28,10 @@ type item[K comparable, V any] struct {
 }
 
 type flight[V any] struct {
-	done chan struct{}
-	val  V
-	err  error
+	done  chan struct{}
+	ahead bool // nobody asked yet: its error is nobody's
+	val   V
+	err   error
 }
 
 // New returns a cache that holds at most maxBytes; a value larger than that
@@ -96,14 +97,21 @@ func (c *Cache[K, V]) Remove(key K) {
 // are not kept.
 func (c *Cache[K, V]) Load(key K, load func() (V, int64, error)) (V, error) {
 	c.mu.Lock()
-	if v, ok := c.get(key); ok {
-		c.mu.Unlock()
-		return v, nil
-	}
-	if f, ok := c.flights[key]; ok {
+	for {
+		if v, ok := c.get(key); ok {
+			c.mu.Unlock()
+			return v, nil
+		}
+		f, ok := c.flights[key]
+		if !ok {
+			break
+		}
 		c.mu.Unlock()
 		<-f.done
-		return f.val, f.err
+		if !f.ahead || f.err == nil {
+			return f.val, f.err
+		}
+		c.mu.Lock()
 	}
 	f := &flight[V]{done: make(chan struct{})}
 	c.flights[key] = f
@@ -111,6 +119,29 @@ func (c *Cache[K, V]) Load(key K, load func() (V, int64, error)) (V, error) {
 
 	var size int64
 	f.val, size, f.err = load()
+	c.land(key, f, size)
+	return f.val, f.err
+}
+
+// Ahead announces that the caller brings key's value before anyone asks for
+// it, and returns the function to hand it over with, once. It returns nil if the
+// value is there or on its way. A Load meanwhile waits; after an error it loads
+// by itself.
+func (c *Cache[K, V]) Ahead(key K) (land func(val V, size int64, err error)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, there := c.items[key]; there || c.flights[key] != nil {
+		return nil
+	}
+	f := &flight[V]{done: make(chan struct{}), ahead: true}
+	c.flights[key] = f
+	return func(val V, size int64, err error) {
+		f.val, f.err = val, err
+		c.land(key, f, size)
+	}
+}
+
+func (c *Cache[K, V]) land(key K, f *flight[V], size int64) {
 	c.mu.Lock()
 	delete(c.flights, key)
 	if f.err == nil {
@@ -118,7 +149,6 @@ func (c *Cache[K, V]) Load(key K, load func() (V, int64, error)) (V, error) {
 	}
 	c.mu.Unlock()
 	close(f.done)
-	return f.val, f.err
 }
 
 // Stats is what a cache holds and how often it had the answer.

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"errors"
+	"runtime"
 	"sync"
 	"testing"
 )
@@ -60,5 +61,49 @@ func TestLoadIsShared(t *testing.T) {
 	wg.Wait()
 	if calls != 1 {
 		t.Fatalf("loaded %d times", calls)
+	}
+}
+
+func TestAhead(t *testing.T) {
+	c := New[int, string](100)
+	land := c.Ahead(1)
+	if land == nil || c.Ahead(1) != nil {
+		t.Fatal("a value that is on its way is brought twice, or not at all")
+	}
+	got := make(chan string)
+	go func() {
+		v, err := c.Load(1, func() (string, int64, error) { return "loaded", 6, nil })
+		if err != nil {
+			t.Error(err)
+		}
+		got <- v
+	}()
+	c.awaitMisses(1)
+	land("brought", 7, nil)
+	if v := <-got; v != "brought" {
+		t.Fatalf("got %q", v)
+	}
+	if c.Ahead(1) != nil {
+		t.Fatal("a value that is there is brought again")
+	}
+	land = c.Ahead(2)
+	go func() {
+		v, err := c.Load(2, func() (string, int64, error) { return "mine", 4, nil })
+		if err != nil {
+			t.Errorf("another one's error came: %v", err)
+		}
+		got <- v
+	}()
+	c.awaitMisses(2)
+	land("", 0, errors.New("did not work"))
+	if v := <-got; v != "mine" {
+		t.Fatalf("got %q", v)
+	}
+}
+
+// awaitMisses returns when n callers have found nothing: the last one waits.
+func (c *Cache[K, V]) awaitMisses(n uint64) {
+	for c.Stats().Misses < n {
+		runtime.Gosched()
 	}
 }

@@ -12,8 +12,9 @@ import (
 
 // Failover makes a point of the group the production of this node: the epoch
 // is raised in the catalog first, then the disks are opened writable. The old
-// writer is refused from that moment on.
-func (m *Manager) Failover(ctx context.Context, id redoubt.GroupID, at target.PointSpec) (*Instance, error) {
+// writer is refused from that moment on. hydrate has the disks copied to this
+// node, whatever the policy says.
+func (m *Manager) Failover(ctx context.Context, id redoubt.GroupID, at target.PointSpec, hydrate bool) (*Instance, error) {
 	g, unlock, err := m.begin(ctx, id)
 	if err != nil {
 		return nil, err
@@ -22,12 +23,12 @@ func (m *Manager) Failover(ctx context.Context, id redoubt.GroupID, at target.Po
 	if _, ok := cluster.Allowed(g.State, cluster.OpUnplannedFailover); !ok || g.State == cluster.StateReverseReplicating {
 		return nil, refused("unplanned failover", g)
 	}
-	return m.promote(ctx, g, cluster.PromoteUnplanned, at)
+	return m.promote(ctx, g, cluster.PromoteUnplanned, at, hydrate)
 }
 
 // Change opens another point instead of the one that was failed over to. What
 // was written since the failover stays in the history, as a branch.
-func (m *Manager) Change(ctx context.Context, id redoubt.GroupID, at target.PointSpec) (*Instance, error) {
+func (m *Manager) Change(ctx context.Context, id redoubt.GroupID, at target.PointSpec, hydrate bool) (*Instance, error) {
 	g, unlock, err := m.begin(ctx, id)
 	if err != nil {
 		return nil, err
@@ -38,10 +39,10 @@ func (m *Manager) Change(ctx context.Context, id redoubt.GroupID, at target.Poin
 	}
 	// The points to choose from are those of the history before the failover.
 	at.Before = g.Before
-	return m.promote(ctx, g, cluster.PromoteChange, at)
+	return m.promote(ctx, g, cluster.PromoteChange, at, hydrate)
 }
 
-func (m *Manager) promote(ctx context.Context, g cluster.Group, kind cluster.PromoteKind, at target.PointSpec) (*Instance, error) {
+func (m *Manager) promote(ctx context.Context, g cluster.Group, kind cluster.PromoteKind, at target.PointSpec, hydrate bool) (*Instance, error) {
 	point, when, err := m.o.Store.Resolve(ctx, g.ID, at)
 	if err != nil {
 		return nil, err
@@ -60,6 +61,7 @@ func (m *Manager) promote(ctx context.Context, g cluster.Group, kind cluster.Pro
 	spec := Spec{
 		Version: specVersion, Kind: KindFailover, Group: g.ID, UUID: g.UUID, Disks: g.Disks,
 		ID: fmt.Sprintf("epoch-%d", after.Epoch), Point: point, Epoch: after.Epoch, Time: when, Created: m.o.Now(),
+		Hydrate: hydrate || m.o.Hydrate != HydrateNone,
 	}
 	dir := m.dir(spec)
 	if err := writeSpec(dir, spec); err != nil {

@@ -42,6 +42,8 @@ type Spec struct {
 	Epoch   redoubt.Epoch    `json:"epoch"` // of the writes made here
 	Time    time.Time        `json:"time"`  // of the last write at Point
 	Created time.Time        `json:"created"`
+	// Hydrate: what lies under the overlays is copied to this node in the background.
+	Hydrate bool `json:"hydrate,omitempty"`
 }
 
 const specVersion = 1
@@ -55,6 +57,7 @@ type Instance struct {
 	view     *target.View
 	overlays []*Overlay
 	loose    []*Overlay // those that no blockdev.Group owns yet
+	hydrator *hydrator  // nil unless Hydrate
 	journal  *journal.Journal
 	disks    *blockdev.Group
 	server   *blockdev.Server
@@ -68,10 +71,18 @@ type viewDisk struct {
 
 func (d viewDisk) ReadAt(p []byte, off uint64) error { return d.view.ReadAt(d.disk, p, off) }
 
+func (d viewDisk) ReadThrough(p []byte, off uint64) error {
+	return d.view.ReadThrough(d.disk, p, off)
+}
+
+func (d viewDisk) NextData(from uint64) (redoubt.Extent, bool, error) {
+	return d.view.NextData(d.disk, from)
+}
+
 // openInstance opens spec in dir over view, which it owns from then on, and
-// serves its disks on socket.
-func openInstance(spec Spec, dir, socket string, view *target.View, journalMax int64, log *slog.Logger) (in *Instance, err error) {
-	in = &Instance{Spec: spec, Socket: socket, dir: dir, view: view}
+// serves its disks on socket. hydrateRate is in bytes a second.
+func openInstance(spec Spec, dir, socket string, view *target.View, journalMax, hydrateRate int64, log *slog.Logger) (_ *Instance, err error) {
+	in := &Instance{Spec: spec, Socket: socket, dir: dir, view: view}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, in.close())
@@ -97,8 +108,31 @@ func openInstance(spec Spec, dir, socket string, view *target.View, journalMax i
 	if in.disks, err = blockdev.OpenGroup(in.journal, members, blockdev.GroupOptions{Logger: log}); err != nil {
 		return nil, err
 	}
-	return in, in.serve(log)
+	if err := in.serve(log); err != nil {
+		return nil, err
+	}
+	if spec.Hydrate {
+		var bases []hydrationBase
+		for _, d := range spec.Disks {
+			bases = append(bases, viewDisk{view, d.ID})
+		}
+		in.hydrator = newHydrator(in.overlays, bases, hydrateRate, log)
+		in.hydrator.start()
+	}
+	return in, nil
 }
+
+// Hydration says how far the copy to this node is; ok is false if there is none.
+func (in *Instance) Hydration() (h Hydration, ok bool) {
+	if in.hydrator == nil {
+		return h, false
+	}
+	return in.hydrator.status(), true
+}
+
+// boundaryWait is what a client gets to come to a request boundary when the
+// export is closed.
+const boundaryWait = 2 * time.Second
 
 func (in *Instance) serve(log *slog.Logger) error {
 	l, err := blockdev.ListenUnix(in.Socket)
@@ -120,7 +154,7 @@ func (in *Instance) serve(log *slog.Logger) error {
 	return nil
 }
 
-// Bytes returns how much the instance's overlays hold.
+// Bytes returns how much the instance's overlays hold, hydrated bytes included.
 func (in *Instance) Bytes() uint64 {
 	var n uint64
 	for _, o := range in.overlays {
@@ -152,8 +186,11 @@ func (in *Instance) freeze(ctx context.Context, reason error) (redoubt.LSN, erro
 
 func (in *Instance) close() error {
 	var err error
+	if in.hydrator != nil {
+		in.hydrator.stop()
+	}
 	if in.server != nil {
-		err = errors.Join(err, in.server.Close())
+		in.server.Shutdown(boundaryWait)
 	}
 	if in.disks != nil {
 		err = errors.Join(err, in.disks.Close())

@@ -25,6 +25,12 @@ type Options struct {
 	RunDir     string // NBD sockets
 	JournalMax int64  // bytes of journal for each instance; default 4 GiB
 
+	// Hydrate says which instances are copied to this node without being asked:
+	// HydrateNone, HydrateFailover or HydrateAll. HydrateRate bounds the copy of
+	// each, in bytes a second; default 64 MiB.
+	Hydrate     HydratePolicy
+	HydrateRate int64
+
 	// DialTarget connects to a master target's shipping port, DialSource to a source's.
 	DialTarget, DialSource func(ctx context.Context, addr string) (net.Conn, error)
 
@@ -52,6 +58,9 @@ type Manager struct {
 func Open(o Options) (*Manager, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.HydrateRate <= 0 {
+		o.HydrateRate = 64 << 20
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -197,7 +206,7 @@ func (m *Manager) open(ctx context.Context, spec Spec, dir string) (*Instance, e
 	if spec.Kind == KindTest {
 		name = string(spec.Group) + "." + spec.ID + ".sock"
 	}
-	return openInstance(spec, dir, filepath.Join(m.o.RunDir, name), view, m.o.JournalMax, m.o.Logger.With("group", string(spec.Group)))
+	return openInstance(spec, dir, filepath.Join(m.o.RunDir, name), view, m.o.JournalMax, m.o.HydrateRate, m.o.Logger.With("group", string(spec.Group)))
 }
 
 func (m *Manager) dir(s Spec) string { return filepath.Join(m.o.Dir, string(s.Group), s.ID) }

@@ -3,7 +3,6 @@ package export
 import (
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 
 	"github.com/RoaringBitmap/roaring/v2/roaring64"
@@ -26,12 +25,16 @@ type Base interface {
 // either whole in the file or still the base's, and the journal replays what
 // the log does not know.
 //
-// Reads may run concurrently with one writer.
+// Reads and writes may run concurrently; two writes of the same bytes need an
+// order of the caller's.
 type Overlay struct {
 	base Base
 	size uint64
-	data *os.File
+	data *pieces
 	log  *allocLog
+
+	writing sync.Mutex // held by who changes the data file
+	syncing sync.Mutex // one Sync at a time: the log has one end
 
 	mu    sync.RWMutex
 	own   *roaring64.Bitmap // blocks that the file holds
@@ -41,12 +44,9 @@ type Overlay struct {
 
 // OpenOverlay opens or makes the overlay files path.data and path.alloc.
 func OpenOverlay(path string, base Base, size uint64) (*Overlay, error) {
-	data, err := os.OpenFile(path+".data", os.O_RDWR|os.O_CREATE, 0o600)
+	data, err := openPieces(path+".data", roundUp(size))
 	if err != nil {
 		return nil, err
-	}
-	if err := data.Truncate(int64(roundUp(size))); err != nil {
-		return nil, errors.Join(err, data.Close())
 	}
 	log, own, err := openAllocLog(path + ".alloc")
 	if err != nil {
@@ -69,7 +69,7 @@ func (o *Overlay) ReadAt(p []byte, off uint64) error {
 		n, own := o.run(off, uint64(len(p)))
 		var err error
 		if own {
-			_, err = o.data.ReadAt(p[:n], int64(off))
+			err = o.data.ReadAt(p[:n], off)
 		} else {
 			err = o.base.ReadAt(p[:n], off)
 		}
@@ -97,10 +97,12 @@ func (o *Overlay) run(off, n uint64) (uint64, bool) {
 // WriteAt puts p at off.
 func (o *Overlay) WriteAt(p []byte, off uint64) error {
 	e := redoubt.Extent{Off: off, Len: uint64(len(p))}
+	o.writing.Lock()
+	defer o.writing.Unlock()
 	if err := o.prepare("write", e); err != nil {
 		return err
 	}
-	if _, err := o.data.WriteAt(p, int64(off)); err != nil {
+	if err := o.data.WriteAt(p, off); err != nil {
 		return o.latch(err)
 	}
 	o.claim(e)
@@ -109,28 +111,34 @@ func (o *Overlay) WriteAt(p []byte, off uint64) error {
 
 // Zero makes e read as zeros.
 func (o *Overlay) Zero(e redoubt.Extent, _ bool) error {
+	o.writing.Lock()
+	defer o.writing.Unlock()
 	if err := o.prepare("zero", e); err != nil {
 		return err
 	}
 	if e.Empty() {
 		return nil
 	}
-	err := unix.Fallocate(int(o.data.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, int64(e.Off), int64(e.Len))
-	if errors.Is(err, unix.EOPNOTSUPP) {
-		err = o.writeZeros(e)
-	}
-	if err != nil {
+	if err := o.zeroData(e); err != nil {
 		return o.latch(err)
 	}
 	o.claim(e)
 	return nil
 }
 
+func (o *Overlay) zeroData(e redoubt.Extent) error {
+	err := o.data.Punch(e)
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		err = o.writeZeros(e)
+	}
+	return err
+}
+
 func (o *Overlay) writeZeros(e redoubt.Extent) error {
 	zeros := make([]byte, min(e.Len, 1<<20))
 	for e.Len > 0 {
 		n := min(e.Len, uint64(len(zeros)))
-		if _, err := o.data.WriteAt(zeros[:n], int64(e.Off)); err != nil {
+		if err := o.data.WriteAt(zeros[:n], e.Off); err != nil {
 			return err
 		}
 		e.Off, e.Len = e.Off+n, e.Len-n
@@ -170,7 +178,7 @@ func (o *Overlay) copyUp(block uint64) error {
 	if err := o.base.ReadAt(buf, off); err != nil {
 		return err
 	}
-	if _, err := o.data.WriteAt(buf, int64(off)); err != nil {
+	if err := o.data.WriteAt(buf, off); err != nil {
 		return o.latch(err)
 	}
 	o.claim(redoubt.Extent{Off: off, Len: uint64(len(buf))})
@@ -194,6 +202,8 @@ func (o *Overlay) claim(e redoubt.Extent) {
 // Sync makes everything written so far durable: the data, then the log. After
 // a failure nothing succeeds any more.
 func (o *Overlay) Sync() error {
+	o.syncing.Lock()
+	defer o.syncing.Unlock()
 	o.mu.Lock()
 	fresh := o.fresh
 	o.fresh = roaring64.New()
@@ -202,7 +212,7 @@ func (o *Overlay) Sync() error {
 	if err != nil {
 		return err
 	}
-	if err := unix.Fdatasync(int(o.data.Fd())); err != nil {
+	if err := o.data.Sync(); err != nil {
 		return o.latch(err)
 	}
 	if err := o.log.append(fresh); err != nil {

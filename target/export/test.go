@@ -16,8 +16,9 @@ import (
 
 // Test opens a point of the group beside production: writable, with an overlay
 // of its own. It changes nothing of the group's production, replication or
-// history. The caller ends it with Cleanup.
-func (m *Manager) Test(ctx context.Context, id redoubt.GroupID, at target.PointSpec) (*Instance, error) {
+// history. The caller ends it with Cleanup. hydrate has it copied to this node,
+// whatever the policy says.
+func (m *Manager) Test(ctx context.Context, id redoubt.GroupID, at target.PointSpec, hydrate bool) (*Instance, error) {
 	g, err := m.group(ctx, id)
 	if err != nil {
 		return nil, err
@@ -31,7 +32,7 @@ func (m *Manager) Test(ctx context.Context, id redoubt.GroupID, at target.PointS
 	}
 	spec := Spec{
 		Version: specVersion, Kind: KindTest, Group: id, UUID: g.UUID, Disks: g.Disks,
-		Point: point, Epoch: point.Epoch, Time: when, Created: m.o.Now(),
+		Point: point, Epoch: point.Epoch, Time: when, Created: m.o.Now(), Hydrate: hydrate || m.o.Hydrate == HydrateAll,
 	}
 	if err := m.reserve(&spec); err != nil {
 		return nil, err

@@ -22,7 +22,7 @@ func (l *Log) Discard(ids ...ID) {
 // Usage is what the sealed files of a Log hold.
 type Usage struct {
 	Bytes int64 // of the files
-	Live  int64 // of records that are still needed
+	Live  int64 // of these, of records that are still needed, and what lists them
 }
 
 // Usage adds up the sealed files. It visits every shard.
@@ -47,9 +47,16 @@ type fill struct {
 func (l *Log) sealed() []fill {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
+	listed := map[uint32]int64{} // bytes in the footer
+	for n, s := range l.series {
+		listed[s] = footerEntry + int64(len(n.group)+len(n.uuid))
+	}
 	live := map[uint64]int64{}
-	for _, p := range l.at {
-		live[p.file] += roundUp(int64(p.headerLen) + int64(p.headLen) + int64(p.shardLen))
+	for k, p := range l.at {
+		live[p.file] += roundUp(int64(p.headerLen)+int64(p.headLen)+int64(p.shardLen)) + listed[k.series]
+	}
+	for n := range live {
+		live[n] += sector + footerFixed + trailerLen
 	}
 	var newest uint64
 	for n := range l.files {
@@ -65,8 +72,9 @@ func (l *Log) sealed() []fill {
 }
 
 // Reclaim gives back the space of one sealed file, if more than the fraction
-// slack of all sealed files is dead: of the file with the least live in it.
-// What is live is first written anew and made durable, at a pace that throttle
+// slack of all sealed files is dead: of the file with the least live in it, or,
+// if what is dead lies beside tombstones that are still needed, of the oldest
+// file: before it nothing needs them any more. What is live is first written anew and made durable, at a pace that throttle
 // sets, which is called with the bytes of each shard. It returns how many bytes
 // the file had; 0: there was nothing to do. One call at a time.
 func (l *Log) Reclaim(ctx context.Context, slack float64, throttle func(n int64)) (int64, error) {
@@ -87,6 +95,9 @@ func (l *Log) Reclaim(ctx context.Context, slack float64, throttle func(n int64)
 	if best == nil || best.live > 0 && float64(bytes-live) <= slack*float64(bytes) {
 		return 0, nil
 	}
+	if float64(best.bytes-best.live) <= slack*float64(best.bytes) {
+		best = &files[0]
+	}
 	if err := l.moveOut(ctx, best.number, throttle); err != nil {
 		return 0, err
 	}
@@ -103,6 +114,10 @@ func (l *Log) moveOut(ctx context.Context, file uint64, throttle func(n int64)) 
 		return true
 	})
 	for _, i := range infos {
+		p, ok := l.find(i.ID)
+		if !ok || p.file != file {
+			continue // discarded or put anew meanwhile
+		}
 		head, err := l.ReadHead(i.ID)
 		var data []byte
 		if err == nil {
@@ -119,7 +134,7 @@ func (l *Log) moveOut(ctx context.Context, file uint64, throttle func(n int64)) 
 			return err
 		}
 		s := &Shard{ID: i.ID, K: i.K, M: i.M, Size: i.Size, Head: head, Data: data}
-		if err := l.submit(ctx, &request{h: newHeader(s), head: head, data: data}); err != nil {
+		if err := l.submit(ctx, &request{h: newHeader(s), head: head, data: data, from: &p}); err != nil {
 			return err
 		}
 		throttle(int64(len(head) + len(data)))

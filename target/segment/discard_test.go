@@ -140,3 +140,57 @@ func TestReclaimCrash(t *testing.T) {
 		}
 	}
 }
+
+// Space beside tombstones comes back, too, without end to nothing; what was
+// deleted stays so, also after a restart.
+func TestReclaimBesideTombstones(t *testing.T) {
+	rng := seeded(t)
+	fs := newFS(t)
+	l := open(t, fs)
+	all := fillLog(t, l, rng, 80)
+	var left, gone []*Shard
+	for i, s := range all {
+		if i < 20 || rng.IntN(4) == 0 {
+			left = append(left, s)
+			continue
+		}
+		if err := l.Delete(context.Background(), s.ID); err != nil {
+			t.Fatal(err)
+		}
+		gone = append(gone, s)
+		if i%2 == 0 { // so that tombstones lie in files with live records
+			more := shard(rng, "g", uint64(1000+i))
+			put(t, l, more)
+			left = append(left, more)
+		}
+	}
+	before := diskBytes(t, fs)
+	for n := 0; ; n++ {
+		freed, err := l.Reclaim(context.Background(), 0.15, func(int64) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if freed == 0 {
+			break
+		}
+		if n > 100 {
+			t.Fatalf("no end: %+v", l.Usage())
+		}
+	}
+	t.Logf("%d bytes on disk, %d before; %+v", diskBytes(t, fs), before, l.Usage())
+	if u := l.Usage(); u.Bytes-u.Live > u.Bytes*15/100 {
+		t.Errorf("the space did not come back: %+v", u)
+	}
+	for range 2 {
+		for _, s := range left {
+			check(t, l, s, rng)
+		}
+		for _, s := range gone {
+			if l.Has(s.ID) {
+				t.Fatalf("%s is back", s.ID)
+			}
+		}
+		l.Close()
+		l = open(t, fs)
+	}
+}

@@ -24,6 +24,8 @@ const (
 	footerMagic  = "RDSF"
 	trailerMagic = "RDSEALED"
 	trailerLen   = 28
+	footerFixed  = 16 // of a footer without records
+	footerEntry  = 50 // of a record in it, without its names
 	entryFixed   = 50
 	maxFooter    = 256 << 20
 	suffix       = ".shards"

@@ -23,6 +23,7 @@ var errNoRoom = errors.New("no room")
 type request struct {
 	h          *header
 	head, data []byte
+	from       *place // of a record that is moved: where it was read
 	err        chan error
 }
 
@@ -134,7 +135,9 @@ func (w *writer) write(batch []*request) error {
 	w.l.mu.Lock()
 	w.l.bytes += end - w.end
 	for _, r := range batch {
-		w.l.apply(r.h)
+		if r.from == nil || w.l.at[w.l.intern(r.h.ID)] == *r.from {
+			w.l.apply(r.h) // otherwise it was deleted or put anew while it was moved
+		}
 	}
 	w.l.mu.Unlock()
 	for _, r := range batch {

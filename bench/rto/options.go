@@ -1,0 +1,55 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+type options struct {
+	bin, dir, out string
+	histories     []uint64 // segments
+	disks         []uint64 // bytes
+	opens         int
+}
+
+func parse(args []string) (options, error) {
+	var o options
+	var histories, disks string
+	fs := flag.NewFlagSet("rto", flag.ContinueOnError)
+	fs.StringVar(&o.bin, "bin", "bin", "folder of redoubt and redoubtd")
+	fs.StringVar(&o.dir, "dir", "", "folder for the generated nodes; the longest history takes 5 GiB (default: a new one under the temporary folder)")
+	fs.StringVar(&o.out, "out", "", "file for the table as JSON, beside the Markdown on standard output")
+	fs.StringVar(&histories, "history", "1000,10000,100000,1000000", "lengths of the history in segments")
+	fs.StringVar(&disks, "disk-gib", "1,1024,16384", "sizes of the disk in GiB")
+	fs.IntVar(&o.opens, "opens", 20, "points that are opened, half of them read first and half written first")
+	if err := fs.Parse(args); err != nil {
+		return o, err
+	}
+	var err1, err2, err3 error
+	o.histories, err1 = numbers(histories)
+	o.disks, err2 = numbers(disks)
+	o.bin, err3 = filepath.Abs(o.bin)
+	for i := range o.disks {
+		o.disks[i] <<= 30
+	}
+	if o.opens < 2 || fs.NArg() > 0 {
+		err1 = errors.Join(err1, fmt.Errorf("at least two points, and nothing after the flags: %q", fs.Args()))
+	}
+	return o, errors.Join(err1, err2, err3)
+}
+
+func numbers(list string) ([]uint64, error) {
+	var out []uint64
+	for _, s := range strings.Split(list, ",") {
+		n, err := strconv.ParseUint(strings.TrimSpace(s), 10, 32)
+		if err != nil || n == 0 {
+			return nil, fmt.Errorf("%q is not a list of numbers", list)
+		}
+		out = append(out, n)
+	}
+	return out, nil
+}

@@ -1,0 +1,199 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/redoubt-dr/redoubt/admin"
+	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
+	"github.com/redoubt-dr/redoubt/demo/site"
+)
+
+const (
+	patience = 5 * time.Minute
+	group    = "bench"
+)
+
+// cost is what taking a job in took.
+type cost struct {
+	seconds, cpu, written, index float64 // CPU seconds of all daemons; bytes that the targets wrote, and of these in the index
+}
+
+// ingest starts a site and measures the first copy: from the start of the
+// source until everything is committed at the secondary.
+func ingest(ctx context.Context, o options, dir string, j job) (c cost, reads []readTimes, err error) {
+	work, err := os.MkdirTemp(dir, "s")
+	if err != nil {
+		return c, nil, err
+	}
+	s, err := site.New(ctx, site.Options{BinDir: o.bin, Dir: work, Group: group, Disks: []site.Disk{{Name: "disk", Path: j.images[0]}}})
+	if err != nil {
+		return c, nil, err
+	}
+	defer func() {
+		s.Close()
+		err = errors.Join(err, os.RemoveAll(work))
+	}()
+	if err := manyGroups(s, j.images); err != nil {
+		return c, nil, err
+	}
+	for _, n := range s.Targets {
+		if err := n.Start(); err != nil {
+			return c, nil, err
+		}
+	}
+	if err := awaitCluster(ctx, s); err != nil {
+		return c, nil, err
+	}
+	unix.Sync()
+	before, err := usage(s.Targets)
+	if err != nil {
+		return c, nil, err
+	}
+	start := time.Now()
+	if err := s.Source.Start(); err != nil {
+		return c, nil, err
+	}
+	if err := awaitCopied(ctx, s, len(j.images)); err != nil {
+		return c, nil, err
+	}
+	c.seconds = time.Since(start).Seconds()
+	after, err := usage(s.Targets)
+	if err != nil {
+		return c, nil, err
+	}
+	source, err := usage([]*site.Node{s.Source})
+	if err != nil {
+		return c, nil, err
+	}
+	c.cpu, c.written = after.cpu-before.cpu+source.cpu, after.written-before.written
+	for _, n := range s.Targets {
+		c.index += folderBytes(filepath.Join(n.Dir, "data", "target", "index"))
+	}
+	if len(j.images) == 1 {
+		r, err := readBack(ctx, s, dir, j)
+		return c, []readTimes{r}, err
+	}
+	return c, nil, nil
+}
+
+// manyGroups gives the source a group for each image.
+func manyGroups(s *site.Site, images []string) error {
+	b, err := os.ReadFile(s.Source.Config())
+	if err != nil {
+		return err
+	}
+	head, one, ok := strings.Cut(string(b), "    - name: "+group+"\n")
+	if !ok {
+		return errors.New("the configuration has no group")
+	}
+	var all strings.Builder
+	all.WriteString(head)
+	for i, img := range images {
+		fmt.Fprintf(&all, "    - name: %s%s\n%s", group, suffix(i), strings.ReplaceAll(one, images[0], img))
+	}
+	return os.WriteFile(s.Source.Config(), []byte(all.String()), 0o600)
+}
+
+func suffix(i int) string {
+	if i == 0 {
+		return ""
+	}
+	return fmt.Sprint(i)
+}
+
+func awaitCluster(ctx context.Context, s *site.Site) error {
+	_, err := s.Wait(ctx, s.Targets[0], patience, "a cluster with a leader", func(st *adminv1.GetStatusResponse, _ *adminv1.Group) error {
+		alive, leader := 0, false
+		for _, n := range st.GetCluster() {
+			leader = leader || n.Leader
+			if n.Alive {
+				alive++
+			}
+		}
+		if !leader || alive < len(s.Targets) {
+			return fmt.Errorf("leader %v, %d alive", leader, alive)
+		}
+		return nil
+	})
+	return err
+}
+
+func awaitCopied(ctx context.Context, s *site.Site, groups int) error {
+	// Not through the command: starting it ten times a second would take a
+	// seventh of the processors.
+	c, err := admin.Dial("unix:"+s.Source.AdminSocket(), nil)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		st, err := c.GetStatus(ctx, &adminv1.GetStatusRequest{})
+		done := 0
+		for _, g := range st.GetGroups() {
+			if g.GetCopy().GetComplete() && g.GetHead().GetLsn() > 0 && g.GetCommitted().GetLsn() >= g.GetHead().GetLsn() {
+				done++
+			}
+		}
+		if err == nil && done == groups {
+			return nil
+		}
+		if ctx.Err() != nil || !s.Source.Alive() {
+			return fmt.Errorf("%d of %d groups are copied: %w; log of the source:\n%s", done, groups, errors.Join(ctx.Err(), err), s.Source.LogTail(5))
+		}
+		time.Sleep(20 * time.Millisecond) // the operator's view can only be polled
+	}
+}
+
+// nbdcopyIn returns the seconds that nbdcopy takes for the same images into
+// nbdkit on the same file system, flushed, one after the other.
+func nbdcopyIn(ctx context.Context, dir string, images []string) (float64, error) {
+	unix.Sync()
+	var total float64
+	for _, img := range images {
+		out := filepath.Join(dir, "copy")
+		fi, err := os.Stat(img)
+		if err != nil {
+			return 0, err
+		}
+		if err := os.WriteFile(out, nil, 0o600); err != nil {
+			return 0, err
+		}
+		if err := os.Truncate(out, fi.Size()); err != nil {
+			return 0, err
+		}
+		start := time.Now()
+		cmd := exec.CommandContext(ctx, "nbdkit", "-U", "-", "file", out, "--run", `nbdcopy --flush "`+img+`" "$uri"`)
+		if b, err := cmd.CombinedOutput(); err != nil {
+			return 0, fmt.Errorf("nbdcopy: %w: %s", err, b)
+		}
+		total += time.Since(start).Seconds()
+		if err := os.Remove(out); err != nil {
+			return 0, err
+		}
+	}
+	return total, nil
+}
+
+func randomImage(path string, size int64) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	var seed [32]byte
+	copy(seed[:], filepath.Base(path))
+	_, err = io.CopyN(f, rand.NewChaCha8(seed), size)
+	return errors.Join(err, f.Close())
+}

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+)
+
+type options struct {
+	bin, dir string
+	mib      int64
+	rounds   int
+}
+
+func main() {
+	o, err := parse(os.Args[1:])
+	if errors.Is(err, flag.ErrHelp) {
+		return
+	}
+	if err == nil {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		err = run(ctx, o, os.Stdout)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "error:", err)
+		os.Exit(1)
+	}
+}
+
+func parse(args []string) (options, error) {
+	var o options
+	fs := flag.NewFlagSet("target", flag.ContinueOnError)
+	fs.StringVar(&o.bin, "bin", "bin", "folder of redoubt and redoubtd")
+	fs.StringVar(&o.dir, "dir", "", "folder on the file system to measure (default: a new one under the temporary folder)")
+	fs.Int64Var(&o.mib, "mib", 1024, "MiB of incompressible data of each measurement")
+	fs.IntVar(&o.rounds, "rounds", 3, "rounds; what is compared takes turns in each")
+	if err := fs.Parse(args); err != nil {
+		return o, err
+	}
+	if o.mib < 64 || o.rounds < 1 || fs.NArg() > 0 {
+		return o, fmt.Errorf("at least 64 MiB and one round, and nothing after the flags: %q", fs.Args())
+	}
+	var err error
+	o.bin, err = filepath.Abs(o.bin)
+	return o, err
+}

@@ -1,0 +1,94 @@
+package index
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/redoubt-dr/redoubt"
+)
+
+// Scrubbed is what Scrub has seen.
+type Scrubbed struct {
+	Runs   int
+	Bytes  int64
+	Rotten int // runs that did not hold; they are built again
+}
+
+const scrubBuffer = 256 << 10
+
+// Scrub reads every block of every run from the disk and verifies it. A run that
+// does not hold is dropped, and merged again from what is below it. wait is
+// called before each read with its bytes; its error ends the scrub.
+func (x *Index) Scrub(ctx context.Context, wait func(context.Context, int64) error) (s Scrubbed, err error) {
+	x.mu.Lock()
+	runs := make([]*run, 0, len(x.runs))
+	for _, r := range x.runs {
+		runs = append(runs, r)
+	}
+	x.mu.Unlock()
+	slices.SortFunc(runs, func(a, b *run) int { return cmp.Or(cmp.Compare(a.file, b.file), cmp.Compare(a.off, b.off)) })
+	for _, r := range runs {
+		err := x.scrubRun(ctx, r, wait)
+		switch {
+		case errors.Is(err, redoubt.ErrCorrupt):
+			s.Rotten++
+			x.drop(r, err)
+		case err != nil:
+			return s, err
+		}
+		s.Runs++
+		s.Bytes += int64(r.bodyLen)
+	}
+	return s, nil
+}
+
+// scrubRun verifies the blocks of a run, which lie one behind the other.
+func (x *Index) scrubRun(ctx context.Context, r *run, wait func(context.Context, int64) error) error {
+	var buf []byte
+	var entries uint64
+	end := sector + r.bodyLen
+	for at := uint64(sector); at < end || len(buf) > 0; {
+		if len(buf) < maxBlock && at < end {
+			n := min(scrubBuffer, end-at)
+			if err := wait(ctx, int64(n)); err != nil {
+				return err
+			}
+			b := make([]byte, uint64(len(buf))+n)
+			k := copy(b, buf)
+			x.uncache(r.file, r.off+int64(at), int64(n))
+			if err := x.readAt(r.file, b[k:], r.off+int64(at)); err != nil {
+				return err
+			}
+			buf, at = b, at+n
+		}
+		n, err := frameLen(buf)
+		if err != nil {
+			return err
+		}
+		b, err := decodeBlock(buf[:n], r.file, r.off+int64(at)-int64(len(buf)))
+		if err != nil {
+			return err
+		}
+		entries += uint64(len(b.leaf))
+		buf = buf[n:]
+	}
+	if entries != r.entries {
+		return corrupt(fmt.Sprintf("%d entries instead of %d", entries, r.entries))
+	}
+	return nil
+}
+
+// uncache has the next read ask the disk, where that can be had.
+func (x *Index) uncache(file uint64, off, n int64) {
+	x.mu.Lock()
+	f := x.files[file]
+	x.mu.Unlock()
+	if u, ok := f.(interface {
+		Uncache(off, n int64) error
+	}); ok {
+		_ = u.Uncache(off, n)
+	}
+}

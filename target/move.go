@@ -1,0 +1,144 @@
+package target
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/target/index"
+	"github.com/redoubt-dr/redoubt/target/segment"
+)
+
+// mover takes over the shards that the catalog plans to move here, and lets go
+// of those that have moved elsewhere. One goroutine does both, so that a shard
+// that is planned to come back is never deleted after it was found here.
+type mover struct {
+	s    *Store
+	away uint64 // how far the node's own log was tidied, by NodeInfo.Away
+	tidy bool   // since the start
+}
+
+const (
+	moveBatch    = 64 // shards that become known as stored with one proposal
+	moveParallel = 4  // shards that are fetched at once
+)
+
+func (m *mover) loop() {
+	t := time.NewTicker(m.s.o.Tick)
+	defer t.Stop()
+	for {
+		select {
+		case <-m.s.ctx.Done():
+			return
+		case <-t.C:
+		}
+		in := m.s.catalog.MovesTo(m.s.o.ID, cluster.MaxBatch)
+		for len(in) > 0 && m.s.ctx.Err() == nil {
+			n := min(len(in), moveBatch)
+			m.takeOver(in[:n])
+			in = in[n:]
+		}
+		m.letGo()
+	}
+}
+
+// takeOver makes shards that shall come here durable and tells the cluster.
+func (m *mover) takeOver(in []cluster.Incoming) {
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, moveParallel)
+	done := cluster.FinishMoves{Node: m.s.o.ID}
+	for i := range in {
+		if m.s.ctx.Err() != nil {
+			break
+		}
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			if m.fetch(&in[i]) {
+				mu.Lock()
+				done.Shards = append(done.Shards, cluster.ShardOf{ShardRef: in[i].ShardRef, CRC: in[i].Segment.CRC})
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	if len(done.Shards) == 0 || m.s.ctx.Err() != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(m.s.ctx, commitTimeout)
+	defer cancel()
+	if _, err := m.s.node.Propose(ctx, done); err != nil && m.s.ctx.Err() == nil {
+		m.s.o.Logger.Warn("moved shards not recorded; tried again", "shards", len(done.Shards), "err", err)
+	}
+}
+
+// fetch gets the shard from its present home, or computes it from others.
+func (m *mover) fetch(in *cluster.Incoming) bool {
+	s := m.s
+	sr := index.Series{Group: in.Group, UUID: in.UUID, Epoch: in.Epoch}
+	sg, i := &in.Segment, int(in.Shard)
+	id := shardID(sr, sg, i)
+	if s.log.Has(id) {
+		return true
+	}
+	if s.worthAsking(sg, i) {
+		if err := s.repair.pace.wait(s.ctx, int64(sg.ShardSize)); err != nil {
+			return false
+		}
+		if err := m.copyShard(sr, sg, i, id); err == nil {
+			s.counter.moved.Add(1)
+			s.counter.movedBytes.Add(uint64(sg.ShardSize))
+			return true
+		} else if s.ctx.Err() == nil {
+			s.o.Logger.Debug("shard not copied from its home; it is rebuilt", "segment", segmentName(sr, sg.Ordinal), "shard", i, "node", in.From, "err", err)
+		}
+	}
+	err := s.rebuildShard(s.ctx, sr, sg, i)
+	if err != nil && s.ctx.Err() == nil {
+		s.o.Logger.Debug("moving shard not rebuilt; tried again", "segment", segmentName(sr, sg.Ordinal), "shard", i, "err", err)
+	}
+	return err == nil
+}
+
+func (m *mover) copyShard(sr index.Series, sg *cluster.Segment, i int, id segment.ID) error {
+	head, err := m.s.head(m.s.ctx, sr, sg)
+	if err != nil {
+		return err
+	}
+	b, err := m.s.readShard(m.s.ctx, sr, sg, i, 0, sg.ShardSize)
+	if err != nil {
+		return err
+	}
+	return m.s.log.Put(m.s.ctx, &segment.Shard{ID: id, K: sg.K, M: sg.M, Size: sg.Size, Head: head.Encoded(), Data: b})
+}
+
+// letGo deletes the shards that have a home elsewhere now. It looks at the
+// whole log, but only after something went away.
+func (m *mover) letGo() {
+	s := m.s
+	me, _ := s.catalog.Node(s.o.ID)
+	if m.tidy && me.Away == m.away || me.Away == 0 {
+		return
+	}
+	var gone []segment.ID
+	s.log.Each(func(info segment.Info) bool {
+		ref := cluster.ShardRef{Group: info.ID.Group, Epoch: info.ID.Epoch, Ordinal: info.ID.Ordinal, Shard: info.ID.Shard}
+		if holds, known := s.catalog.Holds(s.o.ID, ref, info.ID.CRC); known && !holds {
+			gone = append(gone, info.ID)
+		}
+		return s.ctx.Err() == nil
+	})
+	for len(gone) > 0 {
+		n := min(len(gone), moveBatch)
+		if err := s.log.Delete(s.ctx, gone[:n]...); err != nil {
+			if s.ctx.Err() == nil {
+				s.o.Logger.Warn("moved shards not deleted; tried again", "shards", len(gone), "err", err)
+			}
+			return
+		}
+		gone = gone[n:]
+	}
+	m.tidy, m.away = true, me.Away
+}

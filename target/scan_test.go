@@ -1,0 +1,174 @@
+package target
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/target/index"
+)
+
+// shippedHistory is a site with a source whose points are remembered.
+func shippedHistory(t *testing.T) (*site, *source) {
+	rng := seeded(t)
+	s := newSite(t, 3)
+	src := newSource(t, s, rng)
+	stop := src.run()
+	src.copyAll()
+	src.shipped()
+	for range 6 {
+		src.write(60)
+		src.snap()
+	}
+	src.shipped()
+	noErr(t, stopped(stop()))
+	s.whole(src.group)
+	return s, src
+}
+
+// image reads a disk with EachData.
+func image(t *testing.T, v *View, d redoubt.Disk) []byte {
+	t.Helper()
+	got := make([]byte, d.Size)
+	at := uint64(0)
+	noErr(t, v.EachData(t.Context(), d.ID, func(off uint64, data []byte) error {
+		if off < at {
+			t.Fatalf("data at %d after %d", off, at)
+		}
+		at = off + uint64(copy(got[off:], data))
+		return nil
+	}))
+	return got
+}
+
+func TestEachDataIsThePoint(t *testing.T) {
+	s, src := shippedHistory(t)
+	check := func(h *host) {
+		for l, want := range src.snaps {
+			v, err := h.store.View(t.Context(), src.group, redoubt.Position{Epoch: 1, LSN: l})
+			noErr(t, err)
+			for i, d := range src.disks {
+				if !bytes.Equal(image(t, v, d), want[i]) {
+					t.Fatalf("disk %s at %d is not the model's", d.Name, l)
+				}
+			}
+			noErr(t, v.Close())
+		}
+	}
+	check(s.nodes[0])
+	s.nodes[1].stop() // from now on a third of the blocks has to be computed
+	check(s.nodes[2])
+}
+
+func TestEachDataEnds(t *testing.T) {
+	s, src := shippedHistory(t)
+	v, err := s.nodes[0].store.View(t.Context(), src.group, redoubt.Position{Epoch: 1, LSN: src.snap()})
+	noErr(t, err)
+	defer v.Close()
+	boom := errors.New("boom")
+	isErr(t, v.EachData(t.Context(), 1, func(uint64, []byte) error { return boom }), boom)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	isErr(t, v.EachData(ctx, 1, func(uint64, []byte) error { return nil }), context.Canceled)
+	isErr(t, v.EachData(t.Context(), 99, nil), redoubt.ErrNotFound)
+	noErr(t, v.Close())
+	isErr(t, v.EachData(t.Context(), 1, func(uint64, []byte) error { return nil }), redoubt.ErrClosed)
+}
+
+// A reader that goes on in order finds its blocks in the cache; what it gets
+// is the same as ever, and so it is with a node gone.
+func TestSequentialReaderIsServedAhead(t *testing.T) {
+	s, src := shippedHistory(t)
+	h := s.nodes[0]
+	l := src.snap()
+	want := src.snaps[l]
+	for _, down := range []bool{false, true} {
+		if down {
+			s.nodes[1].stop()
+		}
+		h.store.blocks = newBlockCache(4 << 20)
+		v, err := h.store.View(t.Context(), src.group, redoubt.Position{Epoch: 1, LSN: l})
+		noErr(t, err)
+		before := h.store.Stats().Ahead
+		d := src.disks[0]
+		p := make([]byte, 8<<10)
+		for off := uint64(0); off < d.Size; off += uint64(len(p)) {
+			noErr(t, v.ReadAt(d.ID, p, off))
+			if !bytes.Equal(p, want[0][off:off+uint64(len(p))]) {
+				t.Fatalf("down %v: wrong bytes at %d", down, off)
+			}
+		}
+		if h.store.Stats().Ahead == before {
+			t.Fatalf("down %v: nothing was read ahead of a sequential reader", down)
+		}
+		noErr(t, v.Close())
+	}
+}
+
+func TestAheadNoticesSequences(t *testing.T) {
+	const size, window = 1 << 30, 8 << 20
+	a := &ahead{}
+	at := func(off uint64) redoubt.Extent {
+		return a.note(1, redoubt.Extent{Off: off, Len: 64 << 10}, window, size)
+	}
+	var covered uint64
+	for i := range uint64(512) { // two readers in turns, each going on
+		for _, base := range []uint64{0, 512 << 20} {
+			e := at(base + i<<16)
+			if base == 0 && !e.Empty() {
+				if covered != 0 && e.Off != covered {
+					t.Fatalf("brought from %d on, %d is reached", e.Off, covered)
+				}
+				covered = e.End()
+			}
+		}
+		if i >= aheadAfter && covered < (i+1)<<16 {
+			t.Fatalf("after %d reads only %d bytes are brought", i, covered)
+		}
+	}
+	if covered > 512<<16+window {
+		t.Fatalf("%d bytes are brought for a reader at %d", covered, 512<<16)
+	}
+	b := &ahead{}
+	for i := range uint64(200) { // far jumps are no sequence
+		if e := b.note(1, redoubt.Extent{Off: i * 7919 % 199 * (5 << 20), Len: 4096}, window, size); !e.Empty() {
+			t.Fatalf("random reads have %v brought", e)
+		}
+	}
+	if n := len(b.readers); n > aheadReaders {
+		t.Fatalf("%d readers are remembered", n)
+	}
+}
+
+// Neighbours are fetched together, strangers are not.
+func TestStretchesJoinNeighbours(t *testing.T) {
+	s, src := shippedHistory(t)
+	v, err := s.nodes[0].store.View(t.Context(), src.group, redoubt.Position{Epoch: 1, LSN: src.snap()})
+	noErr(t, err)
+	defer v.Close()
+	pieces, err := v.prefix.Lookup(t.Context(), 1, redoubt.Extent{Len: src.disks[0].Size})
+	noErr(t, err)
+	all, err := v.stretches(t.Context(), pieces)
+	noErr(t, err)
+	blocks := map[blockKey]bool{}
+	for i := range pieces {
+		if q := &pieces[i]; q.Kind == index.Data {
+			blocks[blockKey{segmentKey{v.series[q.Ref.Epoch], q.Ref.Ordinal, 0}, q.Ref.Block}] = true
+		}
+	}
+	n := 0
+	for _, st := range all {
+		n += len(st.blocks)
+		if _, length := st.span(); length > stretchMax {
+			t.Fatalf("a stretch of %d bytes", length)
+		}
+	}
+	if n != len(blocks) {
+		t.Fatalf("%d blocks in the stretches, %d are wanted", n, len(blocks))
+	}
+	if len(all) == n {
+		t.Fatalf("%d blocks in as many stretches: none were joined", n)
+	}
+}
