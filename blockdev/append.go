@@ -26,6 +26,7 @@ type submission struct {
 	replica bool // keep LSN and time, of epoch
 	epoch   redoubt.Epoch
 	control bool            // allowed while clients may not write
+	direct  bool            // a flush follows at once
 	ctx     context.Context // ends waiting for room; nil: it never ends
 }
 
@@ -59,9 +60,12 @@ func (g *Group) submit(s submission) error {
 			}
 		}
 		var err error
-		if s.replica {
+		switch {
+		case s.replica:
 			err = g.j.AppendReplica(s.epoch, s.ws)
-		} else {
+		case s.direct:
+			err = g.j.AppendDirect(s.ws)
+		default:
 			err = g.j.Append(s.ws)
 		}
 		if err == nil {

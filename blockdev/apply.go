@@ -89,7 +89,7 @@ func (g *Group) round() error {
 	g.since.wrote()
 	g.rounds++
 	g.wake()
-	if st := g.j.Stats(); g.unsynced >= g.o.SyncBytes || st.UsedBytes >= st.MaxBytes/4 {
+	if st := g.j.Stats(); g.unsynced >= g.o.SyncBytes || st.UsedBytes >= st.MaxBytes/2 && st.Acked > st.Applied {
 		g.kickSyncer()
 	}
 	return nil

@@ -63,6 +63,9 @@ type conn struct {
 	resting bool   // in is a restChunk
 
 	sendMu  sync.Mutex // one answer at a time on nc
+	syncs   syncs      // answers that wait for a sync beside the reader loop
+	habit   habit
+	peek    *peek
 	jobs    chan request
 	workers int
 	wg      sync.WaitGroup
@@ -92,7 +95,7 @@ type ack struct {
 const (
 	batchWrites = 512       // most writes that enter the order together
 	inlineRead  = 256 << 10 // longest READ that is answered by the reader loop
-	outTarget   = 512 << 10 // answers are sent when there are that many bytes
+	outTarget   = 256 << 10 // answers are sent when there are that many bytes
 	readMin     = 8 << 10   // least room for a read from the socket
 	pieceMax    = uint64(redoubt.MaxWriteData)
 )
@@ -113,10 +116,12 @@ func (c *conn) run() {
 	c.in, c.resting = &chunk{b: make([]byte, restChunk)}, true
 	c.jobs = make(chan request)
 	c.slow = semaphore.NewWeighted(int64(c.srv.o.SlowBytes))
+	c.peek = newPeek(c.raw)
 	c.pulse.live.Store(true)
 	err := c.transmit()
 	close(c.jobs)
 	c.wg.Wait()
+	c.setPairs(0)
 	c.vol.g.chunks.retire(c.in)
 	if errors.Is(err, errLeft) || errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
 		c.log.Info("NBD client left")
@@ -137,6 +142,7 @@ func (c *conn) transmit() error {
 		err := c.parse()
 		c.commit()
 		c.send()
+		c.syncAhead()
 		if err == nil {
 			err = c.sendE
 		}
@@ -256,7 +262,8 @@ func (c *conn) commit() {
 	var errno uint32
 	var last redoubt.LSN
 	if len(c.ws) > 0 {
-		errno = c.errno(c.vol.g.submit(submission{ws: c.ws, ctx: c.ctx}))
+		c.habit.wrote = true
+		errno = c.errno(c.vol.g.submit(submission{ws: c.ws, ctx: c.ctx, direct: c.paired() && c.vol.g.paired.Load() == 1}))
 		if errno == 0 {
 			last = c.ws[len(c.ws)-1].LSN
 			c.in.last = max(c.in.last, last)
@@ -277,12 +284,7 @@ func (c *conn) commit() {
 		}
 	}
 	if len(waiting) > 0 {
-		c.send()
-		errno = c.errno(c.vol.g.flush(c.ctx))
-		for _, a := range waiting {
-			a.errno = errno
-			c.answer(a)
-		}
+		c.settle(waiting)
 	}
 	c.acks = c.acks[:0]
 }

@@ -106,7 +106,11 @@ func (w *world) keep(ws []redoubt.Write) {
 
 func (w *world) append(n, maxData int) error {
 	ws := w.randomWrites(n, maxData)
-	err := w.j.Append(ws)
+	add := w.j.Append
+	if w.last%4 == 0 {
+		add = w.j.AppendDirect
+	}
+	err := add(ws)
 	if err == nil {
 		w.keep(ws)
 	}

@@ -37,7 +37,7 @@ func Open(dir string, o Options) (*Journal, error) {
 
 func open(dir string, o Options) (_ *Journal, err error) {
 	j := &Journal{o: o, dir: dir, fs: o.FS, now: o.Now, log: o.Logger,
-		kick: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{})}
+		kick: make(chan struct{}, 1), stop: make(chan struct{}), appended: make(chan struct{}, 1)}
 	j.cond.L = &j.mu
 	j.wr.page = make([]byte, pageSize)
 	defer func() {
@@ -83,7 +83,9 @@ func open(dir string, o Options) (_ *Journal, err error) {
 			return nil, err
 		}
 	}
+	j.done.Add(2)
 	go j.keep()
+	go j.writeOut()
 	j.wake()
 	return j, nil
 }
@@ -255,7 +257,7 @@ func (j *Journal) begin(r *recovery) error {
 			c.rolled, j.wr.cur = true, nil
 			return nil
 		}
-		if err := j.writeBatch(j.epoch, planned{}, nil); err != nil {
+		if err := j.writeBatch(j.epoch, planned{}, nil, false); err != nil {
 			return err
 		}
 		if err := c.file.Sync(); err != nil {

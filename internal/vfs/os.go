@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"unsafe"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/redoubt-dr/redoubt"
 )
 
@@ -70,15 +72,23 @@ func (osFS) Lock(name string) (io.Closer, error) {
 }
 
 type osFile struct {
-	f   *os.File
-	raw syscall.RawConn
+	f      *os.File
+	raw    syscall.RawConn
+	direct direct
 }
 
 func (f *osFile) ReadAt(p []byte, off int64) (int, error)  { return f.f.ReadAt(p, off) }
 func (f *osFile) WriteAt(p []byte, off int64) (int, error) { return f.f.WriteAt(p, off) }
 func (f *osFile) Truncate(size int64) error                { return f.f.Truncate(size) }
 func (f *osFile) Name() string                             { return f.f.Name() }
-func (f *osFile) Close() error                             { return f.f.Close() }
+
+func (f *osFile) Close() error {
+	f.direct.once.Do(func() {})
+	if f.direct.f != nil {
+		return errors.Join(f.direct.f.Close(), f.f.Close())
+	}
+	return f.f.Close()
+}
 
 func (f *osFile) Size() (int64, error) {
 	st, err := f.f.Stat()
@@ -89,6 +99,12 @@ func (f *osFile) Size() (int64, error) {
 }
 
 func (f *osFile) Sync() error { return f.control("fdatasync", syscall.Fdatasync) }
+
+// StartWriting asks the system to begin writing a range to the disk. It does
+// not wait, makes nothing durable, and leaves errors to Sync.
+func (f *osFile) StartWriting(off, n int64) {
+	_ = f.raw.Control(func(fd uintptr) { _ = unix.SyncFileRange(int(fd), off, n, unix.SYNC_FILE_RANGE_WRITE) })
+}
 
 func (f *osFile) Allocate(off, n int64) error {
 	return f.control("fallocate", func(fd int) error { return syscall.Fallocate(fd, 0, off, n) })
