@@ -26,7 +26,6 @@ type submission struct {
 	replica bool // keep LSN and time, of epoch
 	epoch   redoubt.Epoch
 	control bool            // allowed while clients may not write
-	direct  bool            // a flush follows at once
 	ctx     context.Context // ends waiting for room; nil: it never ends
 }
 
@@ -60,12 +59,9 @@ func (g *Group) submit(s submission) error {
 			}
 		}
 		var err error
-		switch {
-		case s.replica:
+		if s.replica {
 			err = g.j.AppendReplica(s.epoch, s.ws)
-		case s.direct:
-			err = g.j.AppendDirect(s.ws)
-		default:
+		} else {
 			err = g.j.Append(s.ws)
 		}
 		if err == nil {

@@ -121,7 +121,6 @@ func (c *conn) run() {
 	err := c.transmit()
 	close(c.jobs)
 	c.wg.Wait()
-	c.setPairs(0)
 	c.vol.g.chunks.retire(c.in)
 	if errors.Is(err, errLeft) || errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
 		c.log.Info("NBD client left")
@@ -263,7 +262,7 @@ func (c *conn) commit() {
 	var last redoubt.LSN
 	if len(c.ws) > 0 {
 		c.habit.wrote = true
-		errno = c.errno(c.vol.g.submit(submission{ws: c.ws, ctx: c.ctx, direct: c.paired() && c.vol.g.paired.Load() == 1}))
+		errno = c.errno(c.vol.g.submit(submission{ws: c.ws, ctx: c.ctx}))
 		if errno == 0 {
 			last = c.ws[len(c.ws)-1].LSN
 			c.in.last = max(c.in.last, last)

@@ -98,20 +98,6 @@ func (c *conn) settleAll() {
 	}
 }
 
-// paired reports whether the client waits for a flush behind each write.
-func (c *conn) paired() bool { return c.habit.pairs == pairsMost && c.habit.ahead == 0 }
-
-// setPairs also keeps the group's count of paired clients.
-func (c *conn) setPairs(n int) {
-	was := c.habit.pairs
-	c.habit.pairs = min(n, pairsMost)
-	if now := c.habit.pairs; was != now && now == pairsMost {
-		c.vol.g.paired.Add(1)
-	} else if was != now && was == pairsMost {
-		c.vol.g.paired.Add(-1)
-	}
-}
-
 // syncAhead syncs what was just written and answered for a client that has been
 // sending a flush behind each write: the flush arrives meanwhile. A failure is
 // latched by the journal, and told to the flush.
@@ -120,15 +106,15 @@ func (c *conn) syncAhead() {
 	switch {
 	case h.synced:
 		if h.last {
-			c.setPairs(h.pairs + 1)
+			h.pairs = min(h.pairs+1, pairsMost)
 		}
 		h.last = false
 	case h.wrote:
 		if h.last {
-			c.setPairs(0)
+			h.pairs = 0
 		}
 		h.last = true
-		if c.paired() && c.r == c.w {
+		if h.pairs == pairsMost && h.ahead == 0 && c.r == c.w {
 			_ = c.vol.g.j.Sync(c.ctx, c.in.last)
 		}
 	}

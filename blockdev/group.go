@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
@@ -78,7 +77,6 @@ type Group struct {
 	syncNow chan struct{} // asks the syncer
 	stop    chan struct{} // closed when both shall end
 	ends    sync.WaitGroup
-	paired  atomic.Int32 // clients that wait for a flush behind each write
 	opened  time.Time
 
 	// mu is the order of the group: an LSN is given and its write laid over

@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/internal/vfs"
 )
 
 // writer is what an append works with. It is guarded by Journal.appendMu.
@@ -17,7 +16,6 @@ type writer struct {
 	fresh       []*segment // spares that the present append takes
 	page        []byte     // head page of the batch being written
 	bufs        [][]byte
-	direct      []byte // aligned memory for batches that go past the page cache
 }
 
 var zeroPage [pageSize]byte // only ever read
@@ -30,14 +28,7 @@ var zeroPage [pageSize]byte // only ever read
 // redoubt.ErrJournalFull means that nothing was appended; it goes away when
 // SetApplied or a cursor's Ack lets segments be trimmed. Any other failure of
 // the disk is final, see Err. Concurrent calls are put one after the other.
-func (j *Journal) Append(ws []redoubt.Write) error { return j.appendNew(ws, false) }
-
-// AppendDirect is Append for a writer that will call Sync at once and waits for
-// it: small batches go to the disk past the page cache where the file system
-// can do that. The append takes longer, both together less.
-func (j *Journal) AppendDirect(ws []redoubt.Write) error { return j.appendNew(ws, true) }
-
-func (j *Journal) appendNew(ws []redoubt.Write, direct bool) error {
+func (j *Journal) Append(ws []redoubt.Write) error {
 	if len(ws) == 0 {
 		return nil
 	}
@@ -50,7 +41,7 @@ func (j *Journal) appendNew(ws []redoubt.Write, direct bool) error {
 	for i := range ws {
 		ws[i].LSN, ws[i].Time = j.wr.head+1+redoubt.LSN(i), now
 	}
-	err := j.append("append to journal", j.epoch, ws, direct)
+	err := j.append("append to journal", j.epoch, ws)
 	if err != nil {
 		for i := range ws {
 			ws[i].LSN, ws[i].Time = 0, 0
@@ -84,7 +75,7 @@ func (j *Journal) AppendReplica(e redoubt.Epoch, ws []redoubt.Write) error {
 		}
 		last = ws[i].LSN
 	}
-	return j.append(op, e, ws, false)
+	return j.append(op, e, ws)
 }
 
 // checkWrites refuses what the format cannot hold. It fills in the CRC of
@@ -109,7 +100,7 @@ func (j *Journal) checkWrites(op string, ws []redoubt.Write) error {
 }
 
 // append writes ws, whose LSNs continue the head. It is called with appendMu held.
-func (j *Journal) append(op string, e redoubt.Epoch, ws []redoubt.Write, direct bool) error {
+func (j *Journal) append(op string, e redoubt.Epoch, ws []redoubt.Write) error {
 	if err := j.usable(op); err != nil {
 		return err
 	}
@@ -130,7 +121,7 @@ func (j *Journal) append(op string, e redoubt.Epoch, ws []redoubt.Write, direct 
 		if p.seg > at || wr.cur == nil {
 			wr.cur, at = wr.fresh[p.seg-1], p.seg
 		}
-		if err := j.writeBatch(e, p, ws[p.from:p.to], direct); err != nil {
+		if err := j.writeBatch(e, p, ws[p.from:p.to]); err != nil {
 			return j.fail(op, wr.cur.file.Name(), err)
 		}
 	}
@@ -143,8 +134,8 @@ func (j *Journal) append(op string, e redoubt.Epoch, ws []redoubt.Write, direct 
 	return nil
 }
 
-// writeBatch writes one batch with one system call at the end of the open segment.
-func (j *Journal) writeBatch(e redoubt.Epoch, p planned, ws []redoubt.Write, direct bool) error {
+// writeBatch writes one batch with one pwritev at the end of the open segment.
+func (j *Journal) writeBatch(e redoubt.Epoch, p planned, ws []redoubt.Write) error {
 	wr, s := &j.wr, j.wr.cur
 	h := batchHead{seq: s.seq, off: s.w.end, incarnation: wr.incarnation, epoch: e, first: wr.head + 1, durable: j.Durable(),
 		length: pageSize + padded(p.bytes), payload: p.bytes, count: len(ws), more: p.more, part: p.part, page: wr.page}
@@ -161,13 +152,7 @@ func (j *Journal) writeBatch(e redoubt.Epoch, p planned, ws []redoubt.Write, dir
 	if pad := h.length - pageSize - p.bytes; pad > 0 {
 		bufs = append(bufs, zeroPage[:pad])
 	}
-	n, err := 0, vfs.ErrNoDirect
-	if direct {
-		n, err = wr.writeDirect(s.file, bufs, h.off, h.length)
-	}
-	if err == vfs.ErrNoDirect {
-		n, err = s.file.WritevAt(bufs, h.off)
-	}
+	n, err := s.file.WritevAt(bufs, h.off)
 	clear(bufs) // the callers' memory is theirs again
 	wr.bufs = bufs[:0]
 	if err == nil && int64(n) < h.length {
@@ -178,25 +163,6 @@ func (j *Journal) writeBatch(e redoubt.Epoch, p planned, ws []redoubt.Write, dir
 	}
 	s.w.add(&h, spacing(s.size))
 	return nil
-}
-
-// directMost is the longest batch that is copied to go past the page cache.
-const directMost = 64 << 10
-
-// writeDirect writes bufs, of length bytes together, past the page cache.
-func (wr *writer) writeDirect(file vfs.File, bufs [][]byte, off, length int64) (int, error) {
-	f, ok := file.(vfs.DirectWriter)
-	if !ok || length > directMost {
-		return 0, vfs.ErrNoDirect
-	}
-	if wr.direct == nil {
-		wr.direct = vfs.AlignedBuffer(directMost)
-	}
-	p := wr.direct[:0]
-	for _, b := range bufs {
-		p = append(p, b...)
-	}
-	return f.WriteDirect(p, off)
 }
 
 // publish shows what was written to readers and syncs. first is the segment

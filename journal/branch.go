@@ -111,7 +111,7 @@ func (j *Journal) fillBranch(b *Journal, r *reader, head redoubt.LSN, info *Bran
 		}
 		b.appendMu.Lock()
 		defer b.appendMu.Unlock()
-		return b.append("save branch", e, ws, false)
+		return b.append("save branch", e, ws)
 	}
 	for r != nil {
 		h, payload, ok, err := r.next(true)

@@ -106,11 +106,7 @@ func (w *world) keep(ws []redoubt.Write) {
 
 func (w *world) append(n, maxData int) error {
 	ws := w.randomWrites(n, maxData)
-	add := w.j.Append
-	if w.last%4 == 0 {
-		add = w.j.AppendDirect
-	}
-	err := add(ws)
+	err := w.j.Append(ws)
 	if err == nil {
 		w.keep(ws)
 	}

@@ -257,7 +257,7 @@ func (j *Journal) begin(r *recovery) error {
 			c.rolled, j.wr.cur = true, nil
 			return nil
 		}
-		if err := j.writeBatch(j.epoch, planned{}, nil, false); err != nil {
+		if err := j.writeBatch(j.epoch, planned{}, nil); err != nil {
 			return err
 		}
 		if err := c.file.Sync(); err != nil {

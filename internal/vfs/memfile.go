@@ -4,7 +4,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"unsafe"
 )
 
 // memFile is an open file of a Mem.
@@ -156,12 +155,4 @@ func (f *memFile) Close() error {
 	defer f.m.mu.Unlock()
 	f.closed = true
 	return nil
-}
-
-// WriteDirect insists on the alignment that disks ask for.
-func (f *memFile) WriteDirect(p []byte, off int64) (int, error) {
-	if len(p)%DirectAlign != 0 || off%DirectAlign != 0 || uintptr(unsafe.Pointer(unsafe.SliceData(p)))%DirectAlign != 0 {
-		return 0, pathErr("write direct", f.name, fs.ErrInvalid)
-	}
-	return f.WriteAt(p, off)
 }

@@ -72,23 +72,15 @@ func (osFS) Lock(name string) (io.Closer, error) {
 }
 
 type osFile struct {
-	f      *os.File
-	raw    syscall.RawConn
-	direct direct
+	f   *os.File
+	raw syscall.RawConn
 }
 
 func (f *osFile) ReadAt(p []byte, off int64) (int, error)  { return f.f.ReadAt(p, off) }
 func (f *osFile) WriteAt(p []byte, off int64) (int, error) { return f.f.WriteAt(p, off) }
 func (f *osFile) Truncate(size int64) error                { return f.f.Truncate(size) }
 func (f *osFile) Name() string                             { return f.f.Name() }
-
-func (f *osFile) Close() error {
-	f.direct.once.Do(func() {})
-	if f.direct.f != nil {
-		return errors.Join(f.direct.f.Close(), f.f.Close())
-	}
-	return f.f.Close()
-}
+func (f *osFile) Close() error                             { return f.f.Close() }
 
 func (f *osFile) Size() (int64, error) {
 	st, err := f.f.Stat()
