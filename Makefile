@@ -28,9 +28,21 @@ demo: deps build ## the whole way on loopback: protect, fail over, come back (un
 crashtest: build ## the crash contract: SECONDS=60; BROKEN=1 shows that the judge sees broken builds
 	bin/redoubt crashtest --seconds $(or $(SECONDS),60) --dir $(or $(DIR),bin) $(if $(filter-out 0,$(BROKEN)),--broken all)
 
+.PHONY: powercut
+powercut: deps ## power cuts of a real file system under redoubtd, about 1 s each: ROUNDS=200 (root)
+	$(GO) test ./systest -run '^TestPowerCut' -count=1 -v -timeout 60m -args -powercut.rounds=$(or $(ROUNDS),200)
+
 .PHONY: test
 test: deps ## all tests (under 10 minutes on two cores)
 	$(GO) test -timeout 9m ./...
+
+.PHONY: fsstress
+fsstress: deps ## kill -9 under ext4, xfs and btrfs on a protected disk: ROUNDS=30 in all; as root
+	REDOUBT_FS_ROUNDS=$(or $(ROUNDS),30) $(GO) test -count=1 -v -timeout 60m -run 'TestFileSystems' ./systest
+
+.PHONY: guest
+guest: deps ## a QEMU guest attaches disks with its kernel's NBD client, and loses its power
+	$(GO) test -count=1 -v -timeout 20m -run 'TestKernelClient' ./systest
 
 .PHONY: race
 race: deps ## tests of the concurrent packages under the race detector

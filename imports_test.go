@@ -49,14 +49,15 @@ var importTable = []room{
 
 // importers says who may import a module from elsewhere: its types stay inside.
 var importers = map[string][]string{
-	"github.com/dgraph-io/badger":      {"journal", "target"},
-	"github.com/hashicorp/raft":        {"cluster"},
-	"github.com/klauspost/reedsolomon": {"target"},
-	"connectrpc.com/connect":           {"admin", "cmd"},
-	"github.com/spf13/cobra":           {"cmd"},
-	"github.com/goccy/go-yaml":         {"internal/config", "cmd"},
-	"github.com/pojntfx/go-nbd":        {"blockdev", "internal/oracle"},
-	"github.com/mdlayher":              {"blockdev"},
+	"github.com/dgraph-io/badger":       {"journal", "target"},
+	"github.com/hashicorp/raft":         {"cluster"},
+	"github.com/klauspost/reedsolomon":  {"target"},
+	"connectrpc.com/connect":            {"admin", "cmd"},
+	"github.com/spf13/cobra":            {"cmd"},
+	"github.com/goccy/go-yaml":          {"internal/config", "cmd"},
+	"github.com/pojntfx/go-nbd":         {"blockdev", "internal/oracle"},
+	"github.com/mdlayher":               {"blockdev"},
+	"github.com/anishathalye/porcupine": nil, // tests only
 }
 
 type listed struct {

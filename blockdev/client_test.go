@@ -3,6 +3,7 @@ package blockdev
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -171,21 +172,33 @@ func (c *client) hello(flags uint32) {
 // option sends an option and reads its replies up to the last.
 func (c *client) option(id uint32, data []byte) (typ uint32, infos [][]byte) {
 	c.t.Helper()
-	c.send(option(id, data))
+	typ, infos, err := ask(c.nc, id, data)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return typ, infos
+}
+
+// ask sends an option and returns the type of its last reply and the data of
+// those before.
+func ask(nc net.Conn, id uint32, data []byte) (typ uint32, infos [][]byte, err error) {
+	if _, err := nc.Write(option(id, data)); err != nil {
+		return 0, nil, err
+	}
 	for {
 		var h protocol.NegotiationReplyHeader
-		if err := binary.Read(c.nc, binary.BigEndian, &h); err != nil {
-			c.t.Fatal(err)
+		if err := binary.Read(nc, binary.BigEndian, &h); err != nil {
+			return 0, nil, err
 		}
 		if h.ID != id || h.ReplyMagic != protocol.NEGOTIATION_MAGIC_REPLY {
-			c.t.Fatalf("reply %+v to option %d", h, id)
+			return 0, nil, fmt.Errorf("reply %+v to option %d", h, id)
 		}
 		b := make([]byte, h.Length)
-		if _, err := io.ReadFull(c.nc, b); err != nil {
-			c.t.Fatal(err)
+		if _, err := io.ReadFull(nc, b); err != nil {
+			return 0, nil, err
 		}
 		if h.Type == protocol.NEGOTIATION_TYPE_REPLY_ACK || h.Type&(1<<31) != 0 {
-			return h.Type, infos
+			return h.Type, infos, nil
 		}
 		infos = append(infos, b)
 	}

@@ -22,7 +22,7 @@ import (
 // conn serves one client on one goroutine: it reads as many requests as one
 // system call brings, answers them into one buffer, takes all their writes into
 // the group's order at once, and sends the buffer. Only reads that would wait
-// for the backing are handed to workers (slow.go).
+// for the backing are handed to workers (read.go).
 type conn struct {
 	srv  *Server
 	raw  net.Conn // the socket
@@ -66,6 +66,7 @@ type conn struct {
 	syncs   syncs      // answers that wait for a sync beside the reader loop
 	habit   habit
 	peek    *peek
+	spare   []byte     // for stream, or nil; under sendMu
 	jobs    chan request
 	workers int
 	wg      sync.WaitGroup
@@ -316,27 +317,6 @@ func (c *conn) send() {
 	if err != nil && c.sendE == nil {
 		c.sendE = err
 	}
-}
-
-// sendPiece is the most bytes given to one write: the watch looks for progress
-// between them.
-const sendPiece = 1 << 20
-
-// write sends a whole answer, from any goroutine.
-func (c *conn) write(b []byte) error {
-	c.sendMu.Lock()
-	defer c.sendMu.Unlock()
-	for len(b) > 0 {
-		n := min(len(b), sendPiece)
-		c.pulse.sent.Add(pulseBusy)
-		_, err := c.nc.Write(b[:n])
-		c.pulse.sent.Add(pulseCount - pulseBusy)
-		if err != nil {
-			return err
-		}
-		b = b[n:]
-	}
-	return nil
 }
 
 // room returns n bytes at the end of out to be filled.

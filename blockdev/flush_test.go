@@ -6,7 +6,9 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -18,8 +20,9 @@ import (
 // then return fail.
 type barrier struct {
 	vfs.FS
-	mu   sync.RWMutex
-	fail error
+	mu      sync.RWMutex
+	fail    error
+	entered atomic.Int64 // syncs that began
 }
 
 type barredFile struct {
@@ -36,6 +39,7 @@ func (b *barrier) OpenFile(name string, flag int, perm os.FileMode) (vfs.File, e
 }
 
 func (f *barredFile) Sync() error {
+	f.b.entered.Add(1)
 	f.b.mu.RLock()
 	defer f.b.mu.RUnlock()
 	if f.b.fail != nil {
@@ -73,12 +77,16 @@ func (c *client) request(cookie uint64) {
 	}
 }
 
+// want takes the answers to cookies, in any order.
 func (c *client) want(errno uint32, cookies ...uint64) {
 	c.t.Helper()
-	for _, want := range cookies {
-		if got, e, _ := c.answer(0); got != want || e != errno {
-			c.t.Fatalf("answer to %d with error %d, want %d with %d", got, e, want, errno)
+	for len(cookies) > 0 {
+		got, e, _ := c.answer(0)
+		i := slices.Index(cookies, got)
+		if i < 0 || e != errno {
+			c.t.Fatalf("answer to %d with error %d, want %d with %d", got, e, cookies, errno)
 		}
+		cookies = slices.Delete(cookies, i, i+1)
 	}
 }
 
@@ -88,7 +96,11 @@ func (c *client) busy(b *barrier) {
 	b.mu.Lock()
 	c.request(write1)
 	c.want(0, write1)
+	was := b.entered.Load()
 	c.request(someFlush)
+	for b.entered.Load() == was {
+		runtime.Gosched()
+	}
 	c.request(write2)
 	b.mu.Unlock()
 	c.want(0, someFlush, write2)

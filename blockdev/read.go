@@ -12,6 +12,12 @@ func (c *conn) readNow(req request) bool {
 	if req.len > inlineRead {
 		return false
 	}
+	if req.len == 0 && c.structured { // a chunk of data must not be empty
+		c.out = appendChunk(c.out, chunkDone, chunkNone, req.cookie, 0)
+		c.vol.disk.count.read(req)
+		c.told.add(classRead, req.at)
+		return true
+	}
 	head := c.dataHeadLen()
 	b := c.room(head + int(req.len))
 	if req.len > 0 && !c.vol.disk.tryRead(b[head:], req.off) {
@@ -69,37 +75,11 @@ func (c *conn) inPieces(req request) bool {
 	return c.structured && req.typ == cmdRead && req.flags&cmdFlagDF == 0 && req.len > inlineRead
 }
 
-// work answers slow requests until jobs is closed. It keeps one buffer for
-// reads of ordinary length.
+// work answers slow requests until jobs is closed.
 func (c *conn) work(jobs <-chan request) {
 	defer c.wg.Done()
-	var keep []byte
 	for req := range jobs {
-		var b []byte
-		var err error
-		switch {
-		case req.typ == cmdBlockStatus:
-			b = c.blockStatus(req)
-		case req.typ == cmdCache:
-			b = c.prefetch(req)
-		case c.inPieces(req):
-			if keep == nil {
-				keep = make([]byte, inlineRead+structuredLen+8)
-			}
-			b, err = c.readPieces(keep, req)
-		default:
-			n := c.dataHeadLen() + int(req.len)
-			if b = keep; cap(b) < n {
-				b = make([]byte, n)
-				if n <= inlineRead+structuredLen+8 {
-					keep = b
-				}
-			}
-			b = c.readWait(b[:n], req)
-		}
-		if err == nil {
-			err = c.write(b)
-		}
+		err := c.answerSlow(req)
 		c.slow.Release(c.weight(req))
 		if err != nil {
 			c.raw.Close() // the reader loop notices
@@ -107,13 +87,34 @@ func (c *conn) work(jobs <-chan request) {
 	}
 }
 
+// answerSlow answers one slow request. It fails if the connection cannot go on.
+func (c *conn) answerSlow(req request) error {
+	switch req.typ {
+	case cmdBlockStatus:
+		return c.write(c.blockStatus(req))
+	case cmdCache:
+		return c.write(c.prefetch(req))
+	}
+	c.vol.disk.count.slowReads.Add(1)
+	n := c.dataHeadLen() + int(req.len)
+	if c.inPieces(req) {
+		n = pieceBuffer
+	}
+	b := c.srv.reads.buffer(n)
+	if b == nil {
+		return c.stream(req)
+	}
+	defer c.srv.reads.give(b)
+	if c.inPieces(req) {
+		return c.readPieces(*b, req, c.write)
+	}
+	return c.write(c.readWait(*b, req))
+}
+
 func (c *conn) readWait(b []byte, req request) []byte {
 	head := c.dataHeadLen()
-	c.vol.disk.count.slowReads.Add(1)
 	if err := c.vol.disk.read(b[head:], req.off); err != nil {
-		c.vol.disk.count.errors.Add(1)
-		c.log.Warn("read failed", "off", req.off, "len", req.len, "err", err)
-		return c.appendRefusal(b[:0], req, errnoOf(err))
+		return c.readFailed(b, req, req.off, err)
 	}
 	c.dataHead(b[:0], req)
 	c.vol.disk.count.read(req)
@@ -121,31 +122,34 @@ func (c *conn) readWait(b []byte, req request) []byte {
 	return b
 }
 
-// readPieces answers a long READ by OFFSET_DATA chunks. The last, or one that
-// tells of an error, is returned unsent. It fails if the client is gone.
-func (c *conn) readPieces(b []byte, req request) ([]byte, error) {
+// readFailed counts a failure of the backing at off and returns the answer to req.
+func (c *conn) readFailed(b []byte, req request, off uint64, err error) []byte {
+	c.vol.disk.count.errors.Add(1)
+	c.log.Warn("read failed", "off", off, "of", req.off, "len", req.len, "err", err)
+	return c.appendRefusal(b[:0], req, errnoOf(err))
+}
+
+// readPieces answers a long READ by OFFSET_DATA chunks, or one that tells of an
+// error. It fails if send does.
+func (c *conn) readPieces(b []byte, req request, send func([]byte) error) error {
 	head := c.dataHeadLen()
-	c.vol.disk.count.slowReads.Add(1)
-	for off, end := req.off, req.off+uint64(req.len); ; {
+	for off, end := req.off, req.off+uint64(req.len); off < end; {
 		n := min(end-off, inlineRead)
 		if err := c.vol.disk.read(b[head:head+int(n)], off); err != nil {
-			c.vol.disk.count.errors.Add(1)
-			c.log.Warn("read failed", "off", off, "len", n, "err", err)
-			return c.appendRefusal(b[:0], req, errnoOf(err)), nil
+			return send(c.readFailed(b, req, off, err))
 		}
 		flags := uint16(0)
 		if off+n == end {
 			flags = chunkDone
+			c.vol.disk.count.read(req)
 		}
 		binary.BigEndian.AppendUint64(appendChunk(b[:0], flags, chunkOffsetData, req.cookie, 8+int(n)), off)
-		if off += n; off == end {
-			c.vol.disk.count.read(req)
-			return b[:head+int(n)], nil
+		if err := send(b[:head+int(n)]); err != nil {
+			return err
 		}
-		if err := c.write(b[:head+int(n)]); err != nil {
-			return nil, err
-		}
+		off += n
 	}
+	return nil
 }
 
 // prefetch answers CACHE. It is a hint: what the backing makes of it is not told.

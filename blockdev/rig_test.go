@@ -129,6 +129,7 @@ type rig struct {
 	fs    *vfs.Mem
 	wrap  func(vfs.FS) vfs.FS // over fs; nil: none
 	disks []*memBacking
+	wrap  func(*memBacking) Backing // nil: as they are
 	o     GroupOptions
 	j     *journal.Journal
 	g     *Group
@@ -160,7 +161,11 @@ func (r *rig) open(t failer) {
 	}
 	var ms []Member
 	for i, b := range r.disks {
-		ms = append(ms, Member{Backing: b, Disk: redoubt.Disk{ID: redoubt.DiskID(i + 1), Name: fmt.Sprintf("d%d", i+1), Size: b.Size()}})
+		var backing Backing = b
+		if r.wrap != nil {
+			backing = r.wrap(b)
+		}
+		ms = append(ms, Member{Backing: backing, Disk: redoubt.Disk{ID: redoubt.DiskID(i + 1), Name: fmt.Sprintf("d%d", i+1), Size: b.Size()}})
 	}
 	if r.g, err = OpenGroup(r.j, ms, r.o); err != nil {
 		t.Fatalf("open group: %v", err)

@@ -28,7 +28,7 @@ type ServerOptions struct {
 	// HandshakeTimeout is the time from connecting to the first request. Default 10 s.
 	HandshakeTimeout time.Duration
 	// MaxConns is the number of connections served at a time. Default 256. One
-	// may hold 3 MiB and SlowBytes.
+	// may hold 3.5 MiB beside its share of ReadMemory.
 	MaxConns int
 	// MaxHandshakes is the number of handshakes at a time, for each listener. One
 	// more ends the oldest. Default 2 * MaxConns, so that all clients can come
@@ -46,6 +46,10 @@ type ServerOptions struct {
 	SlowReads int
 	// SlowBytes bounds the bytes of these reads, at least MaxPayload, the default.
 	SlowBytes int
+	// ReadMemory bounds the bytes of the slow reads of all connections together.
+	// Above it reads are answered in pieces, one at a time for each connection.
+	// Default 256 MiB.
+	ReadMemory int64
 }
 
 func (o *ServerOptions) setDefaults() {
@@ -71,6 +75,9 @@ func (o *ServerOptions) setDefaults() {
 		o.SlowReads = 16
 	}
 	o.SlowBytes = max(o.SlowBytes, MaxPayload)
+	if o.ReadMemory <= 0 {
+		o.ReadMemory = 256 << 20
+	}
 }
 
 // Server speaks NBD. Exports may be added and removed while it runs. All
@@ -79,6 +86,8 @@ type Server struct {
 	o    ServerOptions
 	log  *slog.Logger
 	stop chan struct{} // closed by Close
+
+	reads *budget
 
 	strangers, clients complaints // of connections in their handshake, and after it
 
@@ -95,7 +104,7 @@ type Server struct {
 // NewServer returns a server without exports.
 func NewServer(o ServerOptions) *Server {
 	o.setDefaults()
-	return &Server{o: o, log: o.Logger, stop: make(chan struct{}), exports: make(map[string]Export),
+	return &Server{o: o, log: o.Logger, stop: make(chan struct{}), reads: newBudget(o.ReadMemory), exports: make(map[string]Export),
 		listeners: make(map[net.Listener]bool), conns: make(map[*conn]bool)}
 }
 

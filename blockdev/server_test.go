@@ -213,13 +213,14 @@ func TestReadOnlyExports(t *testing.T) {
 // connections, each on its own part of the disk, and checks every read.
 func TestPipelined(t *testing.T) {
 	for name, interval := range map[string]time.Duration{"busy applier": 200 * time.Microsecond, "idle applier": time.Hour} {
-		t.Run(name, func(t *testing.T) { pipelined(t, interval) })
+		t.Run(name, func(t *testing.T) { pipelined(t, interval, 0) })
 	}
+	t.Run("no memory for reads", func(t *testing.T) { pipelined(t, 200*time.Microsecond, 1) })
 }
 
-func pipelined(t *testing.T, interval time.Duration) {
+func pipelined(t *testing.T, interval time.Duration, readMemory int64) {
 	const part, conns, ops = 1 << 20, 4, 1500
-	sv := serve(t, ServerOptions{SlowReads: 3}, newRig(t, GroupOptions{ApplyInterval: interval}, nil, conns*part))
+	sv := serve(t, ServerOptions{SlowReads: 3, ReadMemory: readMemory}, newRig(t, GroupOptions{ApplyInterval: interval}, nil, conns*part))
 	rng := newSeed(t)
 	var wg sync.WaitGroup
 	for k := range conns {

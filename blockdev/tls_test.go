@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -269,6 +270,54 @@ func TestTLSRealClients(t *testing.T) {
 			t.Errorf("qemu-img: %v\n%s", err, out)
 		}
 		t.Logf("qemu-img: %s", strings.TrimSpace(out))
+	}
+}
+
+// A new certificate is for new connections; those that exist go on.
+func TestTLSReload(t *testing.T) {
+	a, b := newAuthority(t), newAuthority(t)
+	sv := serve(t, ServerOptions{}, newRig(t, GroupOptions{}, nil, 1<<20))
+	dir := a.issue(pki.RoleSource, "host1")
+	cred := load(t, dir)
+	addr := sv.serveTLS(t, cred, map[string][]string{"d1": {"vm1"}})
+	enter := func(a *authority) (*client, error) {
+		c := dialTCP(t, addr)
+		c.hello(3)
+		if err := c.upgrade(load(t, a.issue(pki.RoleClient, "vm1")).ClientTLS("", pki.RoleSource)); err != nil {
+			return nil, err
+		}
+		typ, _, err := ask(c.nc, 7, goData("d1"))
+		if err == nil && typ != protocol.NEGOTIATION_TYPE_REPLY_ACK {
+			err = fmt.Errorf("go: %#x", typ)
+		}
+		return c, err
+	}
+	old, err := enter(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(filepath.Join(dir, "new"), os.DirFS(b.issue(pki.RoleSource, "host1"))); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []string{pki.NodeCertFile, pki.NodeKeyFile, pki.CACertFile} {
+		if err := os.Rename(filepath.Join(dir, "new", f), filepath.Join(dir, f)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if changed, err := cred.Reload(time.Now()); err != nil || !changed {
+		t.Fatalf("changed %v, %v", changed, err)
+	}
+	young, err := enter(b)
+	if err != nil {
+		t.Fatalf("with the new authority: %v", err)
+	}
+	if _, err := enter(a); err == nil {
+		t.Error("a certificate of the old authority is still accepted")
+	}
+	for _, c := range []*client{old, young} {
+		if errno, _ := c.do(0, cmdFlush, 0, 0, nil); errno != 0 {
+			t.Errorf("flush: %d", errno)
+		}
 	}
 }
 

@@ -3,7 +3,6 @@ package blockdev
 import (
 	"bytes"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -191,46 +190,4 @@ func TestFioVerify(t *testing.T) {
 	wg.Wait()
 	s := st.g.Stats()
 	t.Logf("%d writes, %d flushes, %d rounds", s.Disks[0].Writes, s.Disks[0].Flushes, s.Rounds)
-}
-
-// TestNbdshIllegal sends what libnbd would refuse by itself.
-func TestNbdshIllegal(t *testing.T) {
-	needTool(t, "python3-libnbd", "nbdsh")
-	st := newSite(t, 1<<20)
-	script := `
-import errno
-h.set_strict_mode(0)
-h.connect_uri("` + st.uri() + `")
-def want(n, f):
-    try:
-        f()
-    except nbd.Error as e:
-        assert e.errnum == n, (e.errnum, n)
-        return
-    assert n == 0, "no error"
-size = h.get_size()
-want(errno.ENOSPC, lambda: h.pwrite(b"x" * 1024, size - 512))
-want(errno.EINVAL, lambda: h.pread(1024, size - 512))
-want(errno.EINVAL, lambda: h.trim(1024, size - 512))
-want(errno.ENOSPC, lambda: h.zero(1024, size - 512))
-want(0, lambda: h.cache(512, 0))
-want(errno.EINVAL, lambda: h.cache(1024, size - 512))
-want(errno.EINVAL, lambda: h.pread(512, 0, 1 << 9))
-want(0, lambda: h.pwrite(b"hello", 1234567 % size, nbd.CMD_FLAG_FUA))
-assert h.pread(5, 1234567 % size) == b"hello"
-want(0, lambda: h.zero(3, 1234567 % size + 1, nbd.CMD_FLAG_NO_HOLE | nbd.CMD_FLAG_FAST_ZERO))
-assert h.pread(5, 1234567 % size) == b"h\0\0\0o"
-want(0, lambda: h.flush())
-h.shutdown()
-`
-	cmd := exec.Command("nbdsh", "-c", script)
-	// The binding belongs to the distribution's Python, whatever else is first in the path.
-	cmd.Env = append(os.Environ(), "PATH=/usr/bin:"+os.Getenv("PATH"))
-	if out, err := cmd.CombinedOutput(); err != nil {
-		var exit *exec.ExitError
-		if !errors.As(err, &exit) || bytes.Contains(out, []byte("No module named")) {
-			t.Skipf("nbdsh does not run here: %s", out)
-		}
-		t.Errorf("%v\n%s", err, out)
-	}
 }

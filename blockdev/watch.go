@@ -102,5 +102,9 @@ func (c *conn) rest() {
 	c.out, c.ws, c.acks = nil, nil, nil
 	close(c.jobs) // workers that are busy finish first
 	c.jobs, c.workers = make(chan request), 0
+	if c.sendMu.TryLock() { // or somebody uses it
+		c.spare = nil
+		c.sendMu.Unlock()
+	}
 	c.resting = true
 }

@@ -30,6 +30,7 @@ type killer struct {
 	tally   *Tally
 
 	born   []redoubt.LSN // head at the beginning of each life
+	early  int           // processes in a row that were killed before they were open
 	acked  redoubt.LSN   // every write up to here was acknowledged
 	images [][]byte      // the disks after write number played
 	played redoubt.LSN
@@ -90,10 +91,9 @@ func (k *killer) life(ctx context.Context) error {
 		return &redoubt.Error{Op: "start crash test worker", Object: cmd.Path, Err: err}
 	}
 	// The moment of the kill is part of the test: from the first instructions of
-	// the open on.
-	timer := time.AfterFunc(time.Duration(5+k.rng.IntN(400))*time.Millisecond, func() { _ = cmd.Process.Kill() })
+	// the open on. A loaded machine needs longer to get any further.
+	timer := time.AfterFunc(time.Duration(5+k.rng.IntN(400*(1+k.early)))*time.Millisecond, func() { _ = cmd.Process.Kill() })
 	stopped := context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() })
-	before := k.acked
 	err = k.listen(out)
 	timer.Stop()
 	stopped()
@@ -109,8 +109,11 @@ func (k *killer) life(ctx context.Context) error {
 		return &redoubt.Error{Op: "crash test worker", Object: k.w.Dir, Err: fmt.Errorf("it failed by itself: %s (%v)", msg, werr)}
 	}
 	k.tally.RealKills++
-	if k.acked == before && len(k.born) == int(k.w.Life) {
-		k.tally.Recoveries++ // killed before it was open
+	k.early++
+	if len(k.born) > int(k.w.Life) {
+		k.early = 0
+	} else {
+		k.tally.Recoveries++
 	}
 	if k.rng.IntN(3) == 0 {
 		return nil // the next life replays what this one left, and may be killed at that

@@ -29,6 +29,10 @@ func (f fate) String() string {
 // errNoticed ends a world whose disk betrayed it and was caught.
 var errNoticed = errors.New("noticed")
 
+// errUnproven ends a world whose disk lied when the journal had no room left for
+// writes that vouch for what is gone.
+var errUnproven = errors.New("nothing was written after the lie")
+
 // livesPerWorld bounds how long one world goes on.
 const livesPerWorld = 6
 
@@ -42,7 +46,7 @@ func live(seed uint64, mode Mode, t *Tally) error {
 	}
 	for range 1 + w.rng.IntN(livesPerWorld) {
 		w.stop(w.rng.IntN(4) == 0)
-		if err := w.life(w.draw()); errors.Is(err, errNoticed) {
+		if err := w.life(w.draw()); errors.Is(err, errNoticed) || errors.Is(err, errUnproven) {
 			return nil
 		} else if err != nil {
 			return w.tell(err)
@@ -157,12 +161,6 @@ func (w *world) reopen(p *power, apply time.Duration) error {
 		w.tally.Noticed++
 		w.stop(false)
 		return errNoticed
-	case w.lied && breach(err) > 0:
-		// What such a disk loses is its own fault; that no open said so is counted
-		// apart: see DESIGN.md.
-		w.tally.Unnoticed++
-		w.stop(false)
-		return errNoticed
 	case w.excused(err):
 		w.tally.Recoveries++
 	}
@@ -200,7 +198,14 @@ func (w *world) driveLie() error {
 	if err := w.drive(400, w.p.hasLied); err != nil || !w.p.hasLied() {
 		return err
 	}
-	w.suspect, w.lied = true, true
+	w.suspect = true
 	w.tally.Lies++
-	return w.flushed(2)
+	before := w.tally.Full
+	if err := w.flushed(2); err != nil {
+		return err
+	}
+	if w.tally.Full > before {
+		return errUnproven
+	}
+	return nil
 }

@@ -92,9 +92,6 @@ func (x *runner) sound(ctx context.Context) error {
 	t := x.r.Tally
 	x.say("simulated: %d rounds, %d power cuts, %d kills, %d failing recoveries, %d failing disks", t.Rounds, t.Cuts, t.Kills, t.Recoveries, t.Faults)
 	x.say("simulated: %d lying syncs and %d changed bytes, %d noticed at open, the others without effect", t.Lies, t.Damaged, t.Noticed)
-	if t.Unnoticed > 0 {
-		x.say("NOTE: %d lying syncs cost writes and were not noticed at open (seed %d)", t.Unnoticed, x.r.Seed)
-	}
 	var killErr error
 	if x.o.Command != nil && ctx.Err() == nil {
 		killErr = x.within(ctx, part, func(ctx context.Context) error { return x.kill(ctx, Sound) })

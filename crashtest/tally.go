@@ -12,7 +12,6 @@ type Tally struct {
 	Lies         int64 `json:"lies"`              // syncs of the journal's disk that did nothing
 	Damaged      int64 `json:"damaged"`           // durable bytes changed
 	Noticed      int64 `json:"noticed"`           // lies and damage that the open reported
-	Unnoticed    int64 `json:"unnoticed"`         // lies that cost writes and that no open reported
 	Acknowledged int64 `json:"acknowledged"`      // acknowledged writes checked
 	Flushed      int64 `json:"flushed"`           // flushed or FUA writes checked
 	Dropped      int64 `json:"dropped"`           // writes that power cuts took, as they may: never flushed
@@ -35,7 +34,6 @@ func (t *Tally) add(o Tally) {
 	t.Lies += o.Lies
 	t.Damaged += o.Damaged
 	t.Noticed += o.Noticed
-	t.Unnoticed += o.Unnoticed
 	t.Acknowledged += o.Acknowledged
 	t.Flushed += o.Flushed
 	t.Dropped += o.Dropped

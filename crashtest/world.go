@@ -38,7 +38,6 @@ type world struct {
 	// suspect: the journal's disk lied or is damaged, so that an open may, and
 	// has to, say that it is corrupt.
 	suspect bool
-	lied    bool     // of these: a sync lied
 	story   []string // what the lives were like, for the report
 }
 

@@ -31,6 +31,27 @@ func flip(t testing.TB, fs vfs.FS, name string, off int64) {
 	}
 }
 
+func resizeFile(t testing.TB, fs vfs.FS, name string, size int64) {
+	t.Helper()
+	f, err := fs.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(f.Truncate(size), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func makeFile(t testing.TB, fs vfs.FS, name string, size int64) {
+	t.Helper()
+	f, err := fs.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	resizeFile(t, fs, name, size)
+}
+
 // damagedWorld is a closed journal of several segments, not closed cleanly.
 func damagedWorld(t *testing.T, seed uint64, lose bool) (*world, []*segment) {
 	w := newWorld(t, seed, vfs.NewMem())
@@ -154,8 +175,15 @@ func TestDamagedFiles(t *testing.T) {
 		"footer":                   {func(t *testing.T, w *world, s []*segment) { flip(t, w.fs, s[0].file.Name(), s[0].limit()+50) }, true},
 		"lost segment":             {func(t *testing.T, w *world, s []*segment) { _ = w.fs.Remove(s[2].file.Name()) }, false},
 		"lost first segment":       {func(t *testing.T, w *world, s []*segment) { _ = w.fs.Remove(s[0].file.Name()) }, false},
-		"one copy of the facts":    {func(t *testing.T, w *world, s []*segment) { flip(t, w.fs, testDir+"/facts-a", 30) }, true},
-		"other copy of the facts":  {func(t *testing.T, w *world, s []*segment) { flip(t, w.fs, testDir+"/facts-b", 30) }, true},
+		"last segment shortened": {func(t *testing.T, w *world, s []*segment) {
+			resizeFile(t, w.fs, s[len(s)-1].file.Name(), MinSegmentSize/2)
+		}, false},
+		"last segment lengthened": {func(t *testing.T, w *world, s []*segment) {
+			resizeFile(t, w.fs, s[len(s)-1].file.Name(), MinSegmentSize+1)
+		}, false},
+		"unfinished segment file": {func(t *testing.T, w *world, s []*segment) { makeFile(t, w.fs, segmentName(testDir, 77), 3*pageSize+1) }, true},
+		"one copy of the facts":   {func(t *testing.T, w *world, s []*segment) { flip(t, w.fs, testDir+"/facts-a", 30) }, true},
+		"other copy of the facts": {func(t *testing.T, w *world, s []*segment) { flip(t, w.fs, testDir+"/facts-b", 30) }, true},
 		"both copies": {func(t *testing.T, w *world, s []*segment) {
 			flip(t, w.fs, testDir+"/facts-a", 30)
 			flip(t, w.fs, testDir+"/facts-b", 30)
@@ -169,6 +197,9 @@ func TestDamagedFiles(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w, segs := damagedWorld(t, 9, false)
 			c.hurt(t, w, segs)
+			if _, err := VerifyFS(w.fs, testDir); c.ok && err != nil || !c.ok && err == nil {
+				t.Errorf("verify says: %v", err)
+			}
 			err := w.open()
 			if !c.ok {
 				wantErr(t, err, redoubt.ErrCorrupt)

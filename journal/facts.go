@@ -215,6 +215,20 @@ func openFactsFile(fsys vfs.FS, dir string, good int) (*factsFile, error) {
 	return ff, nil
 }
 
+// settle writes the copy that was read once more, in place: after a write-back
+// that failed it may be in the page cache only, and write begins with the other one.
+func (ff *factsFile) settle() error {
+	f := ff.files[ff.good]
+	b := make([]byte, ff.size[ff.good]) // at most factsMax, or it had not been read
+	if err := readFull(f, b, 0); err != nil {
+		return err
+	}
+	if err := writeFull(f, b, 0); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
 // reserve makes room for n bytes in both copies. It touches no byte in use, so
 // a full disk here harms nothing.
 func (ff *factsFile) reserve(n int64) error {

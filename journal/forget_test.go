@@ -123,6 +123,45 @@ func TestFailedSyncThenKillThenCut(t *testing.T) {
 	}
 }
 
+// A copy of the facts is in the page cache only, and its place on the disk is
+// damaged: an open that reads it and is cut anywhere leaves one that can be read.
+func TestFactsInTheCacheOnly(t *testing.T) {
+	for bad := range 2 {
+		for m, through := int64(1), false; !through; m++ {
+			mem := vfs.NewMem()
+			w := newWorld(t, uint64(m), mem)
+			w.mustOpen()
+			if err := errors.Join(w.append(5, 4096), w.j.Close()); err != nil {
+				t.Fatal(err)
+			}
+			name := factsNames(testDir)[bad]
+			f, err := mem.OpenFile(name, os.O_RDWR, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b := make([]byte, factsGrain)
+			if err := errors.Join(readFull(f, b, 0), writeFull(f, make([]byte, factsGrain), 0), f.Sync(), writeFull(f, b, 0)); err != nil {
+				t.Fatal(err)
+			}
+			mem.Forget(name)
+			fault := vfs.NewFault(mem.Kill(), m, errDisk)
+			fault.StayDown()
+			w.fs = fault
+			if err = w.open(); err == nil {
+				through = true
+				mem = mem.Kill()
+				_ = w.j.Close()
+			}
+			w.fs = mem.Kill().Crash(w.rng)
+			w.mustOpen()
+			w.verify(w.last)
+			if err := w.j.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
 // anyLSN is above every LSN of these tests.
 const anyLSN = redoubt.LSN(1 << 40)
 

@@ -44,6 +44,7 @@ type seen struct {
 	footer   *extent // nil if there is none
 	ends     error   // why the batches end before the segment does; nil if they do not
 	skip     string  // why the file holds no records: free, forgotten by a reset, of an incomplete creation
+	missized bool    // the file has a wrong size, which is in segment.size
 	headless bool    // the header cannot be read; batches in it may still vouch for what was durable
 }
 
@@ -82,7 +83,8 @@ func (in *inspector) header(s *seen) error {
 		return err
 	}
 	if size != s.size {
-		s.skip = fmt.Sprintf("has %d bytes instead of %d", size, s.size)
+		s.skip, s.missized = fmt.Sprintf("has %d bytes instead of %d", size, s.size), true
+		s.size = size
 		return nil
 	}
 	page := make([]byte, pageSize)

@@ -75,6 +75,9 @@ func open(dir string, o Options) (_ *Journal, err error) {
 		return nil, err
 	}
 	j.adopt(r)
+	if err := r.closeJunk(); err != nil {
+		return nil, err
+	}
 	if err := j.begin(r); err != nil {
 		return nil, err
 	}
@@ -220,14 +223,17 @@ func (j *Journal) begin(r *recovery) error {
 			}
 		}
 	}
-	for _, name := range r.junk {
-		if err := j.fs.Remove(name); err != nil {
+	for _, s := range r.junk {
+		if err := j.fs.Remove(s.file.Name()); err != nil {
 			return err
 		}
 	}
 	j.durable.Store(uint64(j.head))
 	var err error
 	if j.ff, err = openFactsFile(j.fs, j.dir, j.goodFacts); err != nil {
+		return err
+	}
+	if err := j.ff.settle(); err != nil {
 		return err
 	}
 	if err := j.updateFacts("open journal", func(f *facts) error {

@@ -25,7 +25,7 @@ type recovery struct {
 	heads     [][]headRef
 	stale     []*segment  // hold something that is not part of the chain
 	free      []*segment  // hold nothing of worth
-	junk      []string    // files of a wrong size
+	junk      []*segment  // files of a wrong size; closed when the recovery is over
 	watermark redoubt.LSN // must be there
 	maxSeq    uint64
 	slots     int
@@ -102,15 +102,17 @@ func (r *recovery) run() error {
 		}
 	}
 	if !r.facts.Clean {
-		if err := r.sweep(); err != nil {
-			return err
-		}
 		if err := r.verifyTail(); err != nil {
 			return err
 		}
 	}
 	if err := r.cutOpenRun(); err != nil {
 		return err
+	}
+	if !r.facts.Clean {
+		if err := r.sweep(); err != nil {
+			return err
+		}
 	}
 	return r.check()
 }
@@ -139,10 +141,8 @@ func (r *recovery) open() error {
 			return errors.Join(err, f.Close())
 		}
 		if size != r.facts.SegmentSize {
-			r.junk = append(r.junk, name) // its creation was not finished
-			if err := f.Close(); err != nil {
-				return err
-			}
+			s.size = size
+			r.junk = append(r.junk, s) // its creation was not finished, if it holds no batch
 			continue
 		}
 		if err := readFull(f, page, 0); err != nil {
@@ -236,74 +236,6 @@ func (r *recovery) continues(s *segment) bool {
 		want = p.last
 	}
 	return s.w.first == want && s.w.part == p.more && s.w.incarnation >= p.incarnation && s.w.epoch >= p.epoch
-}
-
-// sweep looks for batches beyond the chain that prove that something of it was
-// durable and is damaged: a torn tail has none.
-func (r *recovery) sweep() error {
-	var last uint64
-	if n := len(r.chain); n > 0 {
-		s := r.chain[n-1]
-		last = s.seq
-		if !s.sealed {
-			if err := r.sweepSegment(s, s.w.end, last); err != nil {
-				return err
-			}
-		}
-	}
-	for _, list := range [][]*segment{r.stale, r.free} {
-		for _, s := range list {
-			if s.seq == 0 { // its header cannot be read; a file that was never used has none
-				used, err := s.used()
-				if err != nil {
-					return err
-				}
-				if !used {
-					continue
-				}
-			}
-			stale, err := s.outlived(r.id, last)
-			if err != nil {
-				return err
-			}
-			if stale { // its last header never reached the disk
-				s.seq = 0
-			}
-			if s.seq > last || s.seq == 0 {
-				if err := r.sweepSegment(s, pageSize, last); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	return nil
-}
-
-// sweepSegment learns from batches that are in no chain what was durable when
-// they were written. Without a readable header it goes by the batches' own seq,
-// which must follow that of the chain: older ones are of an earlier use.
-func (r *recovery) sweepSegment(s *segment, from int64, last uint64) error {
-	buf := make([]byte, zeroChunk)
-	for off := from; off < s.limit(); off += zeroChunk {
-		b := buf[:min(zeroChunk, s.limit()-off)]
-		if err := readFull(s.file, b, off); err != nil {
-			return err
-		}
-		for i := 0; i+pageSize <= len(b); i += pageSize {
-			if string(b[i:i+8]) != magicBatch {
-				continue
-			}
-			seq := le.Uint64(b[i+offSeq:])
-			if s.seq != 0 && seq != s.seq || s.seq == 0 && (seq <= last || seq < r.facts.MinSeq) {
-				continue
-			}
-			h, id, err := decodeBatch(b[i : i+pageSize])
-			if err == nil && id == r.id && h.off == off+int64(i) {
-				r.watermark = max(r.watermark, h.durable)
-			}
-		}
-	}
-	return nil
 }
 
 // verifyTail reads the payload of every batch that is not known to be durable
@@ -402,7 +334,7 @@ func (r *recovery) check() error {
 
 // close closes every file; only for a recovery that failed.
 func (r *recovery) close() {
-	for _, list := range [][]*segment{r.live, r.chain, r.stale, r.free} {
+	for _, list := range [][]*segment{r.live, r.chain, r.stale, r.free, r.junk} {
 		for _, s := range list {
 			s.file.Close()
 		}

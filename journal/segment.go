@@ -1,7 +1,6 @@
 package journal
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -37,29 +36,6 @@ type segment struct {
 
 // limit is the first byte that batches must not reach.
 func (s *segment) limit() int64 { return s.size - pageSize }
-
-// used reports whether there is anything in the header and the first batch.
-func (s *segment) used() (bool, error) {
-	p := make([]byte, 2*pageSize)
-	if err := readFull(s.file, p, 0); err != nil {
-		return false, err
-	}
-	return !bytes.Equal(p[:pageSize], zeroPage[:]) || !bytes.Equal(p[pageSize:], zeroPage[:]), nil
-}
-
-// outlived reports whether the file has the header of an earlier use and a
-// batch of a use after seq last: then its header is the older of the two.
-func (s *segment) outlived(id journalID, last uint64) (bool, error) {
-	if s.seq == 0 || s.seq > last {
-		return false, nil
-	}
-	p := make([]byte, pageSize)
-	if err := readFull(s.file, p, pageSize); err != nil {
-		return false, err
-	}
-	h, hid, err := decodeBatch(p)
-	return err == nil && hid == id && h.off == pageSize && h.seq > last, nil
-}
 
 // spacing is the least distance of marks, so that they fit into a footer.
 func spacing(size int64) int64 { return max(size/(maxMarks-4), pageSize) }

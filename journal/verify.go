@@ -41,9 +41,10 @@ func Verify(dir string) (Report, error) { return VerifyFS(vfs.OS, dir) }
 
 // badPayload is a batch whose data does not match.
 type badPayload struct {
-	where string
-	last  redoubt.LSN
-	err   error
+	s    *seen
+	off  int64
+	last redoubt.LSN
+	err  error
 }
 
 // VerifyFS is Verify on another file system.
@@ -71,7 +72,7 @@ func VerifyFS(fsys vfs.FS, dir string) (Report, error) {
 		}
 		if err := in.walk(s, func(h *batchHead, _ []byte, err error) error {
 			if err != nil {
-				bad = append(bad, badPayload{fmt.Sprintf("%s at %d", s.file.Name(), h.off), h.last(), err})
+				bad = append(bad, badPayload{s, h.off, h.last(), err})
 			}
 			r.Durable = max(r.Durable, h.durable)
 			return nil
@@ -85,14 +86,14 @@ func VerifyFS(fsys vfs.FS, dir string) (Report, error) {
 	if prev == nil {
 		r.First, r.Last = in.facts.Base.LSN+1, in.facts.Base.LSN
 	}
-	if err := r.sweep(in, segs, prev); err != nil {
+	if err := r.sweep(in, segs, prev, bad); err != nil {
 		return r, &redoubt.Error{Op: "verify journal", Object: dir, Err: err}
 	}
 	for _, b := range bad {
 		if b.last <= r.Durable {
-			r.problem("%s: %v", b.where, b.err)
+			r.problem("%s at %d: %v", b.s.file.Name(), b.off, b.err)
 		} else {
-			r.note("%s: %v; it was not durable and will be cut off", b.where, b.err)
+			r.note("%s at %d: %v; it was not durable and will be cut off", b.s.file.Name(), b.off, b.err)
 		}
 	}
 	if r.Last < r.Durable {
@@ -107,22 +108,32 @@ func VerifyFS(fsys vfs.FS, dir string) (Report, error) {
 	return r, nil
 }
 
-// sweep looks behind the end of the chain for what vouches for lost records.
-func (r *Report) sweep(in *inspector, segs []*seen, last *seen) error {
+// sweep looks behind the end of the chain, and behind batches that may end it,
+// for what vouches for lost records.
+func (r *Report) sweep(in *inspector, segs []*seen, last *seen, bad []badPayload) error {
 	rec := &recovery{id: in.id, facts: in.facts, watermark: r.Durable}
 	var lastSeq uint64
 	if last != nil {
 		lastSeq = last.seq
+		if !last.sealed {
+			if err := rec.sweepSegment(last.segment, last.w.end, lastSeq); err != nil {
+				return err
+			}
+		}
+	}
+	for _, b := range bad {
+		if err := rec.sweepSegment(b.s.segment, b.off, b.s.seq); err != nil {
+			return err
+		}
 	}
 	for _, s := range segs {
-		from := int64(pageSize)
-		switch {
-		case s.skip != "" && !s.headless || !s.headless && s.seq < lastSeq || s == last && s.sealed:
+		if s == last || s.skip != "" && !s.headless && !s.missized {
 			continue
-		case s == last:
-			from = s.w.end
 		}
-		if err := rec.sweepSegment(s.segment, from, lastSeq); err != nil {
+		err := rec.sweepOther(s.segment, lastSeq)
+		if s.missized && errors.Is(err, redoubt.ErrCorrupt) {
+			r.problem("%v", err)
+		} else if err != nil {
 			return err
 		}
 	}

@@ -7,6 +7,8 @@ declare -A package=(
 	[fio]=fio [nbdinfo]=libnbd-bin [nbdcopy]=libnbd-bin [nbdfuse]=libnbd-bin
 	[nbdkit]=nbdkit [qemu-nbd]=qemu-utils [qemu-img]=qemu-utils
 	[mke2fs]=e2fsprogs [e2fsck]=e2fsprogs [debugfs]=e2fsprogs [losetup]=mount [mount]=mount
+	[mkfs.xfs]=xfsprogs [xfs_repair]=xfsprogs [mkfs.btrfs]=btrfs-progs [btrfs]=btrfs-progs
+	[qemu-system-x86_64]=qemu-system-x86
 )
 for extra; do package[${extra%%=*}]=${extra#*=}; done
 PATH=$PATH:/usr/sbin:/sbin

@@ -41,6 +41,7 @@ type GroupConfig struct {
 	K, M         int      // wanted redundancy: data and parity shards
 	Listen       string   // HOST:PORT for NBD over TCP beside the unix socket; loopback unless there are Clients; empty: none
 	Clients      []string // names in certificates of pki.RoleClient that may use the disks over TCP; not empty: TLS is forced
+	ReadMemory   int64    // bytes of buffers for slow NBD reads; 0 is the default
 	ShipRate     int64    // bytes a second; 0 is unlimited
 	Disks        []DiskConfig
 	PollInterval time.Duration // how often a fenced source asks; default 1 s

@@ -16,7 +16,7 @@ import (
 // serve begins to export the disks on the group's unix socket, and over TCP if
 // that is wanted: with TLS to the group's clients, or plain on the loopback.
 func (g *Group) serve() error {
-	g.server = blockdev.NewServer(blockdev.ServerOptions{Logger: g.log})
+	g.server = blockdev.NewServer(blockdev.ServerOptions{Logger: g.log, ReadMemory: g.cfg.ReadMemory})
 	for _, v := range g.disks.Volumes() {
 		if err := g.server.Add(blockdev.Export{Name: v.Disk().Name, Volume: v, Description: "protection group " + string(g.cfg.Name)}); err != nil {
 			return err

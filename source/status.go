@@ -1,6 +1,7 @@
 package source
 
 import (
+	"net"
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
@@ -18,6 +19,7 @@ type Status struct {
 	Disks   []redoubt.Disk
 	Paths   map[string]string // disk name to image path
 	Socket  string
+	Remote  Remote
 	Head    redoubt.Position
 	HeadAt  time.Time
 	Durable redoubt.LSN
@@ -42,10 +44,16 @@ type Status struct {
 	Err        error // latched failure
 }
 
+// Remote is where NBD clients reach a group over TCP.
+type Remote struct {
+	Addr net.Addr // that is listened on; nil if there is none
+	TLS  bool     // demanded, with a client certificate
+}
+
 // Status returns a snapshot of the group.
 func (g *Group) Status() Status {
 	s := Status{
-		ID: g.cfg.Name, UUID: g.id.UUID, Disks: g.id.Disks, Socket: g.socket, Paths: map[string]string{},
+		ID: g.cfg.Name, UUID: g.id.UUID, Disks: g.id.Disks, Socket: g.socket, Remote: Remote{g.listening, len(g.cfg.Clients) > 0}, Paths: map[string]string{},
 		Head: g.journal.Head(), HeadAt: time.Unix(0, g.journal.HeadTime()), Durable: g.journal.Durable(),
 		Applied: g.journal.Applied(), Tail: g.journal.Tail(), Journal: g.journal.Stats(), Figures: g.journal.Figures(), Images: g.disks.Stats(), Clients: map[string]int{},
 		Acked: g.cursor.Acked(), Err: g.journal.Err(),

@@ -74,11 +74,12 @@ type bed struct {
 // the end of the initial copy.
 func newBed(t *testing.T) *bed {
 	t.Helper()
-	return newBedOf(t, 3, 2, 1)
+	return newBedOf(t, site.Options{})
 }
 
-// newBedOf is newBed with another number of targets and another redundancy.
-func newBedOf(t *testing.T, targets, data, parity int) *bed {
+// newBedOf is newBed with another number of targets, another redundancy, or
+// clients over TCP.
+func newBedOf(t *testing.T, o site.Options) *bed {
 	t.Helper()
 	b := &bed{T: t, ctx: t.Context(), seed: uint64(time.Now().UnixNano())}
 	t.Logf("seed %d", b.seed)
@@ -98,8 +99,8 @@ func newBedOf(t *testing.T, targets, data, parity int) *bed {
 		b.must(site.CopyFile(b.ctx, img, base))
 		md, sd = append(md, oracle.Disk{Disk: d, Base: base}), append(sd, site.Disk{Name: d.Name, Path: img})
 	}
-	b.site, err = site.New(b.ctx, site.Options{BinDir: binDir, Dir: b.dir, Group: groupName, Disks: sd, JournalMax: "512MiB", Segment: "4MiB",
-		Targets: targets, Data: data, Parity: parity})
+	o.BinDir, o.Dir, o.Group, o.Disks, o.JournalMax, o.Segment = binDir, b.dir, groupName, sd, "512MiB", "4MiB"
+	b.site, err = site.New(b.ctx, o)
 	b.must(err)
 	t.Cleanup(b.end)
 	b.model, err = oracle.New(filepath.Join(b.dir, "model"), md)

@@ -203,7 +203,7 @@ func TestOwnerHangs(t *testing.T) {
 
 // R1 with another policy: 3+2 on five nodes, and any two of them gone.
 func TestAnyTwoOfFiveGone(t *testing.T) {
-	b := newBedOf(t, 5, 3, 2)
+	b := newBedOf(t, site.Options{Targets: 5, Data: 3, Parity: 2})
 	b.change(400)
 	b.anchor()
 	early := b.head()

@@ -345,8 +345,9 @@ type Disk struct {
 	Uri            string                 `protobuf:"bytes,7,opt,name=uri,proto3" json:"uri,omitempty"`       // nbd+unix:///EXPORT?socket=SOCKET
 	ReadOnly       bool                   `protobuf:"varint,8,opt,name=read_only,json=readOnly,proto3" json:"read_only,omitempty"`
 	ReadOnlyReason string                 `protobuf:"bytes,9,opt,name=read_only_reason,json=readOnlyReason,proto3" json:"read_only_reason,omitempty"`
-	Clients        uint32                 `protobuf:"varint,10,opt,name=clients,proto3" json:"clients,omitempty"` // connected NBD clients
-	Figures        *DiskFigures           `protobuf:"bytes,11,opt,name=figures,proto3" json:"figures,omitempty"`  // unset if the disk is not served here
+	Clients        uint32                 `protobuf:"varint,10,opt,name=clients,proto3" json:"clients,omitempty"`                     // connected NBD clients
+	Figures        *DiskFigures           `protobuf:"bytes,11,opt,name=figures,proto3" json:"figures,omitempty"`                      // unset if the disk is not served here
+	RemoteUri      string                 `protobuf:"bytes,12,opt,name=remote_uri,json=remoteUri,proto3" json:"remote_uri,omitempty"` // nbds://HOST:PORT/EXPORT for clients with a certificate, or nbd:// on the loopback; empty: only the unix socket
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -456,6 +457,13 @@ func (x *Disk) GetFigures() *DiskFigures {
 		return x.Figures
 	}
 	return nil
+}
+
+func (x *Disk) GetRemoteUri() string {
+	if x != nil {
+		return x.RemoteUri
+	}
+	return ""
 }
 
 type GetStatusRequest struct {
@@ -4409,7 +4417,7 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x03lsn\x18\x03 \x01(\x04H\x00R\x03lsn\x128\n" +
 	"\bposition\x18\x04 \x01(\v2\x1a.redoubt.admin.v1.PositionH\x00R\bposition\x12\x1c\n" +
 	"\bbookmark\x18\x05 \x01(\tH\x00R\bbookmarkB\x04\n" +
-	"\x02at\"\xae\x02\n" +
+	"\x02at\"\xcd\x02\n" +
 	"\x04Disk\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
@@ -4422,7 +4430,9 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x10read_only_reason\x18\t \x01(\tR\x0ereadOnlyReason\x12\x18\n" +
 	"\aclients\x18\n" +
 	" \x01(\rR\aclients\x127\n" +
-	"\afigures\x18\v \x01(\v2\x1d.redoubt.admin.v1.DiskFiguresR\afigures\"(\n" +
+	"\afigures\x18\v \x01(\v2\x1d.redoubt.admin.v1.DiskFiguresR\afigures\x12\x1d\n" +
+	"\n" +
+	"remote_uri\x18\f \x01(\tR\tremoteUri\"(\n" +
 	"\x10GetStatusRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\"\xad\x01\n" +
 	"\x11GetStatusResponse\x12.\n" +

@@ -26,22 +26,21 @@ func attachCommand(a *app) *cobra.Command {
 	var o blockdev.AttachOptions
 	var export string
 	c := &cobra.Command{
-		Use: "attach GROUP DISK", Short: "make a disk a block device of this host, /dev/nbdN", Args: args("GROUP", "DISK"),
-		Long: "Attaches a disk through the kernel's NBD client. It must run on the host whose redoubtd serves the disk, as root.",
+		Use: "attach GROUP DISK | URI", Short: "make a disk a block device of this host, /dev/nbdN", Args: args("GROUP|URI", "[DISK]"),
+		Long: "Attaches a disk through the kernel's NBD client, as root: a disk that this host's redoubtd serves, or the export\n" +
+			"of an NBD address, nbd://HOST[:PORT]/EXPORT or nbd+unix:///EXPORT?socket=PATH. The kernel speaks no TLS, so nbds:// is refused.",
 		RunE: a.runE(func(c *cobra.Command, args []string) error {
-			x, d, err := a.findDisk(c.Context(), args[0], args[1], export)
+			got, err := a.chooseExport(c, args, export, &o)
 			if err != nil {
 				return err
 			}
-			o.Socket, o.Export = d.Socket, d.Export
-			dev, err := blockdev.Attach(c.Context(), o)
-			if err != nil {
+			if got.Device, err = blockdev.Attach(c.Context(), o); err != nil {
 				return err
 			}
 			if a.json {
-				return a.printJSON(attached{dev, x.Group, d.Name, x.Id, d.Socket, d.Size})
+				return a.printJSON(got)
 			}
-			fmt.Fprintln(a.out, dev)
+			fmt.Fprintln(a.out, got.Device)
 			return nil
 		}),
 	}
@@ -49,6 +48,29 @@ func attachCommand(a *app) *cobra.Command {
 	c.Flags().StringVar(&o.Device, "device", "", "such as /dev/nbd0; default: a free one")
 	c.Flags().IntVar(&o.Connections, "connections", 1, "connections to the daemon")
 	return c
+}
+
+// chooseExport fills in which export is meant, and returns what is known of it.
+func (a *app) chooseExport(c *cobra.Command, args []string, export string, o *blockdev.AttachOptions) (attached, error) {
+	if strings.Contains(args[0], "://") {
+		switch {
+		case len(args) > 1:
+			return attached{}, usage(c, "usage: "+c.UseLine(), "unexpected argument %q after an address", args[1])
+		case export != "":
+			return attached{}, usage(c, "an address names the export by itself", "--export does not go with an address")
+		}
+		err := o.SetURI(args[0])
+		return attached{Disk: o.Export, Socket: o.Socket}, err
+	}
+	if len(args) < 2 {
+		return attached{}, usage(c, "usage: "+c.UseLine(), "DISK is missing")
+	}
+	x, d, err := a.findDisk(c.Context(), args[0], args[1], export)
+	if err != nil {
+		return attached{}, err
+	}
+	o.Socket, o.Export = d.Socket, d.Export
+	return attached{Group: x.Group, Disk: d.Name, Export: x.Id, Socket: d.Socket, Size: d.Size}, nil
 }
 
 func detachCommand(a *app) *cobra.Command {

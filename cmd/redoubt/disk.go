@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"slices"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -25,10 +26,21 @@ func diskCommand(a *app) *cobra.Command {
 }
 
 func printExportedDisks(w io.Writer, xs []*adminv1.Export) {
-	t := newTable(w, "GROUP", "DISK", "SIZE", "KIND", "EXPORT", "CLIENTS", "ACCESS", "URI")
+	head := []string{"GROUP", "DISK", "SIZE", "KIND", "EXPORT", "CLIENTS", "ACCESS", "URI"}
+	remote := slices.ContainsFunc(xs, func(x *adminv1.Export) bool {
+		return slices.ContainsFunc(x.Disks, func(d *adminv1.Disk) bool { return d.RemoteUri != "" })
+	})
+	if remote {
+		head = append(head, "REMOTE URI")
+	}
+	t := newTable(w, head...)
 	for _, x := range xs {
 		for _, d := range x.Disks {
-			t.row(x.Group, d.Name, iec(d.Size), x.Kind, x.Id, strconv.FormatUint(uint64(d.Clients), 10), access(d), d.Uri)
+			cells := []string{x.Group, d.Name, iec(d.Size), x.Kind, x.Id, strconv.FormatUint(uint64(d.Clients), 10), access(d), d.Uri}
+			if remote {
+				cells = append(cells, d.RemoteUri)
+			}
+			t.row(cells...)
 		}
 	}
 	t.flush()

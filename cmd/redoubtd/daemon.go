@@ -40,6 +40,7 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) (err error
 	if err := checkIdentity(cfg, cred); err != nil {
 		return err
 	}
+	go followCertificate(ctx, cred, log)
 	if err := errors.Join(os.MkdirAll(cfg.DataDir, 0o700), os.MkdirAll(cfg.RunDir, 0o700)); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"net"
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
@@ -57,7 +58,7 @@ func (s *service) sourceGroup(st source.Status) *adminv1.Group {
 	if st.Err != nil {
 		out.Error, out.Hint = st.Err.Error(), redoubt.Hint(st.Err)
 	}
-	out.Disks, out.Figures = sourceDisks(st), groupFigures(st.Images)
+	out.Disks, out.Figures = s.sourceDisks(st), groupFigures(st.Images)
 	return out
 }
 
@@ -83,10 +84,10 @@ func readOnlyReason(st source.Status) string {
 	return "fenced: epoch " + st.Role.FencedBy.Current().String() + " has taken over"
 }
 
-func sourceDisks(st source.Status) []*adminv1.Disk {
+func (s *service) sourceDisks(st source.Status) []*adminv1.Disk {
 	var out []*adminv1.Disk
 	for _, d := range st.Disks {
-		a := &adminv1.Disk{Id: uint32(d.ID), Name: d.Name, Size: d.Size, Path: st.Paths[d.Name], Socket: st.Socket, Export: d.Name, Uri: nbdURI(d.Name, st.Socket),
+		a := &adminv1.Disk{Id: uint32(d.ID), Name: d.Name, Size: d.Size, Path: st.Paths[d.Name], Socket: st.Socket, Export: d.Name, Uri: nbdURI(d.Name, st.Socket), RemoteUri: remoteURI(d.Name, st.Remote, s.node.cfg.Advertise),
 			Clients: uint32(st.Clients[d.Name]), Figures: diskFigures(st.Images, d.ID)}
 		if st.Role.Mode != source.ModeWriter {
 			a.ReadOnly, a.ReadOnlyReason = true, readOnlyReason(st)
@@ -94,6 +95,29 @@ func sourceDisks(st source.Status) []*adminv1.Disk {
 		out = append(out, a)
 	}
 	return out
+}
+
+// remoteURI returns how clients elsewhere name an export, or "" if it is not
+// served over TCP. advertise is the address under which others reach this node:
+// its host stands for a listener on all addresses.
+func remoteURI(export string, r source.Remote, advertise string) string {
+	if r.Addr == nil {
+		return ""
+	}
+	host, port, err := net.SplitHostPort(r.Addr.String())
+	if err != nil {
+		return ""
+	}
+	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() {
+		if host, _, err = net.SplitHostPort(advertise); err != nil {
+			return ""
+		}
+	}
+	scheme := "nbd"
+	if r.TLS {
+		scheme = "nbds"
+	}
+	return scheme + "://" + net.JoinHostPort(host, port) + "/" + export
 }
 
 func (s *service) sourceExports(want redoubt.GroupID) []*adminv1.Export {
@@ -104,7 +128,7 @@ func (s *service) sourceExports(want redoubt.GroupID) []*adminv1.Export {
 			continue
 		}
 		out = append(out, &adminv1.Export{Id: string(st.ID), Group: string(st.ID), Kind: "production", Socket: st.Socket,
-			Disks: sourceDisks(st), Node: s.node.cfg.Name, Created: timestamppb.New(s.started)})
+			Disks: s.sourceDisks(st), Node: s.node.cfg.Name, Created: timestamppb.New(s.started)})
 	}
 	return out
 }

@@ -30,6 +30,10 @@ type Options struct {
 	JournalDir          string // empty: below the source's folder
 	Preallocate         bool   // reserve the journal at the start
 	FullWait            string // how long a write waits for room in the journal
+	Listen              string // loopback address at which the disks are served over TCP, too
+	// Clients are names in client certificates that may use the disks over TCP,
+	// on a loopback port; empty: the unix socket only.
+	Clients []string
 }
 
 // Site is a source and the targets of its secondary site. It is for one
@@ -38,6 +42,7 @@ type Site struct {
 	Options
 	Source  *Node
 	Targets []*Node
+	nbdPort int // of the source, for Clients
 }
 
 // Node is one host: a configuration and, while it runs, a process.
@@ -63,7 +68,7 @@ func New(ctx context.Context, o Options) (*Site, error) {
 			return nil, fmt.Errorf("program missing (make build): %w", err)
 		}
 	}
-	ports, err := freePorts(o.Targets + 1)
+	ports, err := freePorts(o.Targets + 2)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +76,7 @@ func New(ctx context.Context, o Options) (*Site, error) {
 		return &Node{Name: name, Dir: filepath.Join(o.Dir, name), Addr: fmt.Sprintf("127.0.0.1:%d", port),
 			bin: filepath.Join(o.BinDir, "redoubtd")}
 	}
-	s.Source = node("s1", ports[0])
+	s.Source, s.nbdPort = node("s1", ports[0]), ports[o.Targets+1]
 	for i := range o.Targets {
 		s.Targets = append(s.Targets, node(fmt.Sprintf("t%d", i+1), ports[i+1]))
 	}
@@ -126,6 +131,12 @@ func (s *Site) configs() error {
 			fmt.Fprintf(&b, "source:\n  targets: [%s]\n  groups:\n    - name: %s\n", strings.Join(addrs, ", "), s.Group)
 			fmt.Fprintf(&b, "      redundancy: {data: %d, parity: %d}\n", s.Data, s.Parity)
 			s.journal(&b)
+			switch {
+			case s.Listen != "":
+				fmt.Fprintf(&b, "      nbd: {listen: %q}\n", s.Listen)
+			case len(s.Clients) > 0:
+				fmt.Fprintf(&b, "      nbd: {listen: \"127.0.0.1:%d\", clients: [%s]}\n", s.nbdPort, strings.Join(s.Clients, ", "))
+			}
 			b.WriteString("      disks:\n")
 			for _, d := range s.Disks {
 				fmt.Fprintf(&b, "        - {name: %s, path: %s}\n", d.Name, d.Path)

@@ -39,6 +39,7 @@ func (k *checker) source(c *Config) {
 // nbd checks NBD over TCP: with clients it is TLS, without it must not leave
 // the host.
 func (k *checker) nbd(key string, n NBD) {
+	k.size(key+".read_memory", n.ReadMemory, MiB, TiB)
 	seen := map[string]string{}
 	for i, name := range n.Clients {
 		at := fmt.Sprintf("%s.clients[%d]", key, i)

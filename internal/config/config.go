@@ -71,6 +71,8 @@ type Redundancy struct {
 type NBD struct {
 	Listen  string   `yaml:"listen"`  // HOST:PORT, of the loopback unless there are Clients; empty: the unix socket only
 	Clients []string `yaml:"clients"` // names in client certificates; not empty: TLS only
+	// ReadMemory bounds the buffers of slow reads of all the group's clients, also of those on the unix socket.
+	ReadMemory Size `yaml:"read_memory"`
 }
 
 // Disk is one protected disk.

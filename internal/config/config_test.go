@@ -33,7 +33,7 @@ func TestDefaults(t *testing.T) {
 		Source: &Source{Targets: []string{"t1:7700", "t2:7700"}, Groups: []Group{{
 			Name:       "db",
 			Journal:    Journal{Dir: "/var/lib/redoubt/groups/db/journal", Max: 4 * GiB, Segment: 64 * MiB, OnFull: "block", FullWait: Duration(30 * time.Second)},
-			Redundancy: Redundancy{2, 1}, Memory: 256 * MiB,
+			Redundancy: Redundancy{2, 1}, Memory: 256 * MiB, NBD: NBD{ReadMemory: 256 * MiB},
 			Disks: []Disk{{"root", "/srv/root.img"}, {"007", "/dev/sdb"}},
 		}}},
 	}
@@ -47,7 +47,7 @@ func TestNBDClients(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := c.Source.Groups[0].NBD, (NBD{"0.0.0.0:10809", []string{"vm1", "backup"}}); !reflect.DeepEqual(got, want) {
+	if got, want := c.Source.Groups[0].NBD, (NBD{"0.0.0.0:10809", []string{"vm1", "backup"}, 256 * MiB}); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v", got)
 	}
 }
@@ -122,6 +122,7 @@ func TestFaults(t *testing.T) {
 		{"bool", edit("name: db", "name: db\n      journal: {preallocate: yes}"), `journal.preallocate: "yes" is not valid`},
 		{"nbd", edit("name: db", "name: db\n      nbd: {listen: \"0.0.0.0:10809\"}"), `nbd.listen: "0.0.0.0:10809" is no loopback address`},
 		{"nbd client", edit("name: db", "name: db\n      nbd: {listen: \"0.0.0.0:10809\", clients: [vm1, a/b]}"), `nbd.clients[1]: "a/b" is not valid`},
+		{"nbd read memory", edit("name: db", "name: db\n      nbd: {read_memory: 1KiB}"), `nbd.read_memory: 1KiB is out of range (1MiB to 1TiB)`},
 		{"nbd client twice", edit("name: db", "name: db\n      nbd: {listen: \"0.0.0.0:10809\", clients: [vm1, vm1]}"), `nbd.clients[1]: "vm1" is used twice`},
 		{"nbd clients alone", edit("name: db", "name: db\n      nbd: {clients: [vm1]}"), `nbd.listen: is missing`},
 		{"nbd port", edit("name: db", "name: db\n      nbd: {listen: \"0.0.0.0\", clients: [vm1]}"), `nbd.listen: "0.0.0.0" is not HOST:PORT`},
