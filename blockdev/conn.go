@@ -66,7 +66,7 @@ type conn struct {
 	syncs   syncs      // answers that wait for a sync beside the reader loop
 	habit   habit
 	peek    *peek
-	spare   []byte     // for stream, or nil; under sendMu
+	spare   []byte // for stream, or nil; under sendMu
 	jobs    chan request
 	workers int
 	wg      sync.WaitGroup

@@ -127,7 +127,7 @@ func (b *memBacking) after(rng *rand.Rand) *memBacking {
 // rig is a group of memory disks over a journal in a memory file system.
 type rig struct {
 	fs    *vfs.Mem
-	wrap  func(vfs.FS) vfs.FS // over fs; nil: none
+	over  func(vfs.FS) vfs.FS // nil: fs as it is
 	disks []*memBacking
 	wrap  func(*memBacking) Backing // nil: as they are
 	o     GroupOptions
@@ -153,8 +153,8 @@ func (r *rig) open(t failer) {
 	t.Helper()
 	var err error
 	var fs vfs.FS = r.fs
-	if r.wrap != nil {
-		fs = r.wrap(fs)
+	if r.over != nil {
+		fs = r.over(fs)
 	}
 	if r.j, err = journal.Open("/journal", journalOptions(fs)); err != nil {
 		t.Fatalf("open journal: %v", err)
