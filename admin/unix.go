@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -61,12 +62,16 @@ func ListenUnix(path string) (net.Listener, error) {
 type unixListener struct {
 	*net.UnixListener
 	path string
+	stay atomic.Bool
 }
+
+// SetUnlinkOnClose says whether Close removes the socket; it does by default.
+func (l *unixListener) SetUnlinkOnClose(unlink bool) { l.stay.Store(!unlink) }
 
 // Close stops listening and removes the socket.
 func (l *unixListener) Close() error {
 	err := l.UnixListener.Close()
-	if err == nil {
+	if err == nil && !l.stay.Load() {
 		err = os.Remove(l.path)
 	}
 	return err

@@ -28,11 +28,15 @@ type AttachOptions struct {
 	Connections int // default 1; more need a server with CAN_MULTI_CONN
 	BlockSize   int // bytes, default 4096
 	// Timeout is how long the kernel waits for an answer before it gives the
-	// connection up. Default 0: for ever.
+	// connection up. Default 0: for ever, but then a request that was on its way when
+	// the only connection was lost is not sent again after a reconnection.
 	Timeout time.Duration
 	// DeadTimeout is how long requests wait for a reconnection after the last
 	// connection was lost, before they fail. Default 0: not at all.
 	DeadTimeout time.Duration
+	// Reconnect replaces the connections that Device has lost. The device, its
+	// users and their requests stay.
+	Reconnect bool
 }
 
 // KernelDevice is an NBD device of this host's kernel.
@@ -56,6 +60,12 @@ func Attach(ctx context.Context, o AttachOptions) (dev string, err error) {
 			return "", err
 		}
 	}
+	command := uint8(nlConnect)
+	if o.Reconnect {
+		if command = nlReconnect; o.Device == "" {
+			return "", &redoubt.Error{Op: "reconnect", Object: o.Export, Err: redoubt.ErrInvalid, Hint: "say which device has lost its connection"}
+		}
+	}
 	nl, family, err := dialKernel()
 	if err != nil {
 		return "", err
@@ -77,7 +87,7 @@ func Attach(ctx context.Context, o AttachOptions) (dev string, err error) {
 	if err != nil {
 		return "", &redoubt.Error{Op: "attach", Object: o.Export, Err: err}
 	}
-	replies, err := nl.Execute(genetlink.Message{Header: genetlink.Header{Command: nlConnect, Version: nlVersion}, Data: data},
+	replies, err := nl.Execute(genetlink.Message{Header: genetlink.Header{Command: command, Version: nlVersion}, Data: data},
 		family.ID, netlink.Request|netlink.Acknowledge)
 	if err != nil {
 		return "", kernelError("attach", o.Device, err)
@@ -192,6 +202,8 @@ func kernelError(op, dev string, err error) error {
 		e.Err, e.Hint = fmt.Errorf("%w: %w", redoubt.ErrDenied, err), "the kernel wants root (CAP_SYS_ADMIN) for that"
 	case errors.Is(err, unix.EBUSY):
 		e.Err, e.Hint = fmt.Errorf("%w: %w", redoubt.ErrState, err), "the device is in use; detach it, or let the kernel choose one"
+	case errors.Is(err, unix.ENOSPC):
+		e.Err, e.Hint = fmt.Errorf("%w: %w", redoubt.ErrState, err), "no connection of the device was lost, there is nothing to replace"
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENODEV):
 		e.Err = fmt.Errorf("%w: %w", redoubt.ErrNotFound, err)
 	}

@@ -62,6 +62,9 @@ func TestAttachWithoutKernel(t *testing.T) {
 	if _, err := KernelDevices(); !errors.Is(err, redoubt.ErrUnavailable) {
 		t.Errorf("list: %v", err)
 	}
+	if _, err := Attach(context.Background(), AttachOptions{Socket: "/nonexistent", Export: "x", Reconnect: true}); !errors.Is(err, redoubt.ErrInvalid) {
+		t.Errorf("reconnect of no device: %v", err)
+	}
 	for _, dev := range []string{"nbd0", "/dev/sda", "/dev/nbd", "/dev/nbd-1", "/dev/nbd0p1"} {
 		if err := Detach(dev); !errors.Is(err, redoubt.ErrInvalid) {
 			t.Errorf("detach %q: %v", dev, err)

@@ -12,11 +12,13 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/handover"
 )
 
 // conn serves one client on one goroutine: it reads as many requests as one
@@ -58,6 +60,9 @@ type conn struct {
 	now   int64           // when the last read from the socket returned, of the group's clock
 	told  timings         // requests whose answers are in out
 	sendE error           // first failure of sending from the reader loop
+
+	retiring atomic.Bool    // the server wants the connection back, see retire
+	taken    *handover.Conn // from another life of the daemon; nil: through a handshake
 
 	reads   uint64 // calls, as pulse counts them
 	resting bool   // in is a restChunk
@@ -101,42 +106,6 @@ const (
 	pieceMax    = uint64(redoubt.MaxWriteData)
 )
 
-// run serves the client until it leaves or does what cannot be followed.
-func (c *conn) run() {
-	if err := c.handshake(); err != nil {
-		if !errors.Is(err, errLeft) && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
-			c.complain("NBD handshake failed", "err", err, "hint", redoubt.Hint(err))
-		}
-		c.bye()
-		return
-	}
-	c.vol = c.export.Volume
-	c.log = c.log.With("export", c.export.Name)
-	c.log.Info("NBD client connected")
-	c.srv.joined(c)
-	c.in, c.resting = &chunk{b: make([]byte, restChunk)}, true
-	c.jobs = make(chan request)
-	c.slow = semaphore.NewWeighted(int64(c.srv.o.SlowBytes))
-	c.peek = newPeek(c.raw)
-	c.pulse.live.Store(true)
-	err := c.transmit()
-	close(c.jobs)
-	c.wg.Wait()
-	c.vol.g.chunks.retire(c.in)
-	if errors.Is(err, errLeft) || errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
-		c.log.Info("NBD client left")
-		c.bye()
-	} else {
-		c.complain("NBD connection closed", "err", err)
-	}
-}
-
-// giveUp ends the connection from any goroutine.
-func (c *conn) giveUp() {
-	c.cancel()
-	c.raw.Close()
-}
-
 func (c *conn) transmit() error {
 	for {
 		err := c.parse()
@@ -145,6 +114,9 @@ func (c *conn) transmit() error {
 		c.syncAhead()
 		if err == nil {
 			err = c.sendE
+		}
+		if err == nil && c.retiring.Load() {
+			err = errRetired
 		}
 		if err == nil {
 			err = c.fill()

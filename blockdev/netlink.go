@@ -12,6 +12,7 @@ import (
 //
 //	CONNECT   INDEX? SIZE_BYTES BLOCK_SIZE_BYTES SERVER_FLAGS TIMEOUT? DEAD_CONN_TIMEOUT? SOCKETS{ITEM{FD}...}
 //	reply     INDEX
+//	RECONF.   as CONNECT, with INDEX; the sockets replace connections that were lost
 //	DISCONN.  INDEX
 //	STATUS    INDEX?      reply  DEVICE_LIST{ITEM{INDEX CONNECTED}...}
 const (
@@ -20,6 +21,7 @@ const (
 
 	nlConnect    = 1
 	nlDisconnect = 2
+	nlReconnect  = 3 // NBD_CMD_RECONFIGURE
 	nlStatus     = 5
 
 	attrIndex       = 1 // u32
@@ -40,7 +42,7 @@ const (
 	attrDevConnected = 2 // u8
 )
 
-// connectMessage is what CONNECT says.
+// connectMessage is what CONNECT and RECONFIGURE say.
 type connectMessage struct {
 	index       int // negative: the kernel chooses
 	size        uint64

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/handover"
 )
 
 // Export is a volume that clients reach by name.
@@ -97,7 +98,10 @@ type Server struct {
 	conns     map[*conn]bool
 	admitted  int // of conns
 	watching  bool
+	retiring  bool            // no more listeners
+	handed    []handover.Conn // what Retire returns
 	closed    bool
+	accepting sync.WaitGroup // calls of Serve
 	wg        sync.WaitGroup // connections and the watch
 }
 
@@ -208,23 +212,21 @@ func (s *Server) ServeTLS(l net.Listener, sec Security) error {
 
 func (s *Server) serve(l net.Listener, sec *Security) error {
 	s.mu.Lock()
-	if s.closed {
+	if s.closed || s.retiring {
 		s.mu.Unlock()
 		l.Close()
 		return nil
 	}
 	s.listeners[l] = true
-	if !s.watching {
-		s.watching = true
-		s.wg.Add(1)
-		go s.watch()
-	}
+	s.accepting.Add(1)
+	s.startWatch()
 	s.mu.Unlock()
 	lob := &lobby{sec: sec}
 	defer func() {
 		s.mu.Lock()
 		delete(s.listeners, l)
 		s.mu.Unlock()
+		s.accepting.Done()
 	}()
 	for {
 		nc, err := l.Accept()
@@ -251,9 +253,15 @@ func (s *Server) start(nc net.Conn, lob *lobby) {
 		nc.Close()
 		return
 	}
-	c := &conn{srv: s, raw: nc, nc: nc, lobby: lob, sec: lob.sec, log: s.log.With("peer", peerName(nc)), done: make(chan struct{})}
-	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c := &conn{srv: s, raw: nc, nc: nc, lobby: lob, sec: lob.sec}
 	s.enter(c)
+	s.spawn(c)
+}
+
+// spawn lets a connection with its socket live. The caller holds s.mu.
+func (s *Server) spawn(c *conn) {
+	c.log, c.done = s.log.With("peer", peerName(c.raw)), make(chan struct{})
+	c.ctx, c.cancel = context.WithCancel(context.Background())
 	s.conns[c] = true
 	s.wg.Add(1)
 	go func() {

@@ -27,6 +27,15 @@ type watched struct {
 	readAt, sentAt time.Time // when they last changed
 }
 
+// startWatch starts the watch unless it runs. The caller holds s.mu.
+func (s *Server) startWatch() {
+	if !s.watching {
+		s.watching = true
+		s.wg.Add(1)
+		go s.watch()
+	}
+}
+
 // watch ends connections that hold memory and do not go on, and lets idle ones
 // give theirs back. A deadline at each system call would do the same at a
 // higher price.

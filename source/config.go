@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/handover"
 	"github.com/redoubt-dr/redoubt/internal/pki"
 )
 
@@ -23,6 +24,9 @@ type Config struct {
 	// Credentials are the host's own, for NBD over TLS. Nil: groups with Clients
 	// are refused.
 	Credentials *pki.Credentials
+
+	// Sockets are the listening sockets that outlive this Host. Nil: none does.
+	Sockets *handover.Sockets
 
 	Dial   func(ctx context.Context, addr string) (net.Conn, error) // to a master target's shipping port
 	Logger *slog.Logger

@@ -23,7 +23,7 @@ func (g *Group) serve() error {
 		}
 	}
 	g.socket = filepath.Join(g.host.RunDir, string(g.cfg.Name)+".sock")
-	l, err := blockdev.ListenUnix(g.socket)
+	l, err := g.host.Sockets.Listen("unix:"+g.socket, func() (net.Listener, error) { return blockdev.ListenUnix(g.socket) })
 	if err != nil {
 		return err
 	}
@@ -77,7 +77,7 @@ func (g *Group) serveTLS() error {
 }
 
 func (g *Group) listenTCP() (net.Listener, error) {
-	l, err := net.Listen("tcp", g.cfg.Listen)
+	l, err := g.host.Sockets.Listen("tcp:"+g.cfg.Listen, func() (net.Listener, error) { return net.Listen("tcp", g.cfg.Listen) })
 	if err != nil {
 		return nil, &redoubt.Error{Op: "serve NBD on", Object: g.cfg.Listen, Err: err, Hint: "is another program, or another group, using the port?"}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -46,6 +47,9 @@ func attachCommand(a *app) *cobra.Command {
 	}
 	c.Flags().StringVar(&export, "export", "", "id of the export, if the disk is open at several points (redoubt export list)")
 	c.Flags().StringVar(&o.Device, "device", "", "such as /dev/nbd0; default: a free one")
+	c.Flags().BoolVar(&o.Reconnect, "reconnect", false, "replace the connections that --device has lost; its users go on")
+	c.Flags().DurationVar(&o.Timeout, "io-timeout", time.Minute, "answers that take longer end the connection")
+	c.Flags().DurationVar(&o.DeadTimeout, "dead-timeout", 5*time.Minute, "how long requests wait for --reconnect when the daemon died, before they fail")
 	c.Flags().IntVar(&o.Connections, "connections", 1, "connections to the daemon")
 	return c
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/admin"
 	"github.com/redoubt-dr/redoubt/internal/config"
+	"github.com/redoubt-dr/redoubt/internal/handover"
 	"github.com/redoubt-dr/redoubt/internal/netmux"
 	"github.com/redoubt-dr/redoubt/internal/pki"
 	"github.com/redoubt-dr/redoubt/ship"
@@ -28,26 +29,40 @@ type node struct {
 	log     *slog.Logger
 	started time.Time
 	fatal   chan error // an error that ends the daemon
+	sockets *handover.Sockets
+	next    *handover.State // not nil: this life ends so that another one goes on
 }
 
-// serve runs the daemon until ctx is done or something that it cannot go on
-// without has failed.
-func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) (err error) {
-	cred, err := pki.Load(cfg.Identity)
-	if err != nil {
+// serve runs the daemon, with what an earlier life left for it, until it is told
+// to end or something that it cannot go on without has failed. It returns what
+// the next life goes on with, or nil if there shall be none.
+func serve(l *life, cfg *config.Config, log *slog.Logger, in *handover.Inherited) (*handover.State, error) {
+	n := &node{cfg: cfg, log: log, started: time.Now(), fatal: make(chan error, 1), sockets: handover.NewSockets(in.Listeners)}
+	err := n.run(l, in)
+	if n.next == nil {
+		n.sockets.Close()
+		return nil, err
+	}
+	n.next.Listeners = n.sockets.Hand()
+	return n.next, err
+}
+
+func (n *node) run(l *life, in *handover.Inherited) (err error) {
+	cfg, log := n.cfg, n.log
+	if n.cred, err = loadIdentity(cfg); err != nil {
 		return err
 	}
-	if err := checkIdentity(cfg, cred); err != nil {
-		return err
-	}
-	go followCertificate(ctx, cred, log)
+	ctx, stop := context.WithCancel(l.end)
+	defer stop()
+	go followCertificate(ctx, n.cred, log)
 	if err := errors.Join(os.MkdirAll(cfg.DataDir, 0o700), os.MkdirAll(cfg.RunDir, 0o700)); err != nil {
 		return err
 	}
-	n := &node{cfg: cfg, cred: cred, log: log, started: time.Now(), fatal: make(chan error, 1)}
-	if n.mux, err = netmux.Listen(cfg.Listen, cred, log); err != nil {
+	port, err := n.sockets.Listen("tcp:"+cfg.Listen, func() (net.Listener, error) { return netmux.ListenTCP(cfg.Listen) })
+	if err != nil {
 		return err
 	}
+	n.mux = netmux.Serve(port, n.cred, log, netmux.Limits{})
 	var undo cleanup
 	defer func() { err = errors.Join(err, undo.run()) }()
 	undo.add(n.mux.Close)
@@ -58,6 +73,16 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) (err error
 		svc.Elsewhere = admin.Elsewhere{Why: "this node is not a source", Hint: "ask the host whose disks are protected"}
 	}
 	sinks := &sinks{}
+	// The source opens first and closes last: its clients wait for nothing else.
+	var src *sourceRole
+	if cfg.Source != nil {
+		if src, err = openSource(n); err != nil {
+			return err
+		}
+		undo.add(src.close)
+		svc.source, sinks.reverse = src.host, src.host
+	}
+	n.takeOver(src, in)
 	if cfg.Target != nil {
 		t, err := openTarget(n)
 		if err != nil {
@@ -66,14 +91,8 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) (err error
 		undo.add(t.close)
 		svc.target, sinks.forward = t, t.store.Sink()
 	}
-	if cfg.Source != nil {
-		s, err := openSource(n)
-		if err != nil {
-			return err
-		}
-		undo.add(s.close)
-		svc.source, sinks.reverse = s.host, s.host
-		s.start()
+	if src != nil {
+		src.start()
 	}
 	undo.add(serveShipping(n, sinks))
 	stopAdmin, err := serveAdmin(n, svc)
@@ -86,17 +105,22 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) (err error
 		return err
 	}
 	undo.add(stopMetrics)
+	n.sockets.CloseRest(log)
 
 	log.Info("redoubtd is ready", "name", cfg.Name, "roles", cfg.Roles(), "listen", n.mux.Addr().String())
 	if _, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil {
 		log.Warn("systemd was not told that the daemon is ready", "err", err)
 	}
-	select {
-	case <-ctx.Done():
-	case err = <-n.fatal:
+	return n.wait(l)
+}
+
+// loadIdentity reads this node's certificate and checks that it is for it.
+func loadIdentity(cfg *config.Config) (*pki.Credentials, error) {
+	cred, err := pki.Load(cfg.Identity)
+	if err != nil {
+		return nil, err
 	}
-	_, _ = daemon.SdNotify(false, daemon.SdNotifyStopping) // it learns it from the exit anyway
-	return err
+	return cred, checkIdentity(cfg, cred)
 }
 
 // checkIdentity refuses a certificate that was made for somebody else.
@@ -147,7 +171,8 @@ func serveShipping(n *node, s *sinks) (stop func() error) {
 }
 
 func serveAdmin(n *node, svc *service) (stop func() error, err error) {
-	local, err := admin.ListenUnix(n.cfg.AdminSocket())
+	path := n.cfg.AdminSocket()
+	local, err := n.sockets.Listen("unix:"+path, func() (net.Listener, error) { return admin.ListenUnix(path) })
 	if err != nil {
 		return nil, err
 	}

@@ -3,13 +3,10 @@
 package main
 
 import (
-	"context"
 	"flag"
 	"fmt"
 	"log/slog"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/internal/config"
@@ -27,7 +24,7 @@ func main() { os.Exit(run()) }
 
 func run() int {
 	path := flag.String("config", "/etc/redoubt/redoubtd.yaml", "configuration file")
-	check := flag.Bool("check", false, "check the configuration and exit")
+	check := flag.Bool("check", false, "check the configuration and the certificate, and exit")
 	showVersion := flag.Bool("version", false, "print the version and exit")
 	flag.Parse()
 	switch {
@@ -38,19 +35,21 @@ func run() int {
 		fmt.Fprintf(os.Stderr, "error: unexpected argument %q\nhint: redoubtd --config FILE\n", flag.Arg(0))
 		return exitUsage
 	}
+	l := newLife()
 	cfg, err := config.Load(*path)
 	if err != nil {
 		complain(err)
 		return exitUsage
 	}
 	if *check {
+		if _, err := loadIdentity(cfg); err != nil {
+			complain(err)
+			return exitUsage
+		}
 		fmt.Println(*path, "is valid")
 		return exitOK
 	}
-	log := newLogger(cfg.Log)
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
-	if err := serve(ctx, cfg, log); err != nil {
+	if err := l.live(cfg, newLogger(cfg.Log)); err != nil {
 		complain(err)
 		return exitFailed
 	}

@@ -21,12 +21,11 @@ func serveMetrics(n *node, svc *service) (stop func() error, err error) {
 	if where == "off" {
 		return func() error { return nil }, nil
 	}
-	var l net.Listener
+	key, open := "tcp:"+where, func() (net.Listener, error) { return net.Listen("tcp", where) }
 	if path, ok := strings.CutPrefix(where, "unix:"); ok {
-		l, err = admin.ListenUnix(path)
-	} else {
-		l, err = net.Listen("tcp", where)
+		key, open = where, func() (net.Listener, error) { return admin.ListenUnix(path) }
 	}
+	l, err := n.sockets.Listen(key, open)
 	if err != nil {
 		return nil, err
 	}

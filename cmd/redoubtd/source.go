@@ -12,8 +12,10 @@ import (
 
 // sourceRole runs a source.Host.
 type sourceRole struct {
+	node *node
 	host *source.Host
 	end  context.CancelFunc
+	runs bool
 	done chan struct{}
 	ctx  context.Context
 }
@@ -22,7 +24,7 @@ func openSource(n *node) (*sourceRole, error) {
 	c := n.cfg.Source
 	sc := source.Config{
 		Name: n.cfg.Name, DataDir: n.cfg.DataDir, RunDir: n.cfg.RunDir, Advertise: n.cfg.Advertise, Targets: c.Targets,
-		Credentials: n.cred, Dial: n.dial(netmux.ProtoShip, pki.RoleTarget), Logger: n.log,
+		Credentials: n.cred, Sockets: n.sockets, Dial: n.dial(netmux.ProtoShip, pki.RoleTarget), Logger: n.log,
 	}
 	for _, g := range c.Groups {
 		gc := source.GroupConfig{
@@ -38,12 +40,13 @@ func openSource(n *node) (*sourceRole, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &sourceRole{host: h, done: make(chan struct{})}
+	s := &sourceRole{node: n, host: h, done: make(chan struct{})}
 	s.ctx, s.end = context.WithCancel(context.Background())
 	return s, nil
 }
 
 func (s *sourceRole) start() {
+	s.runs = true
 	go func() {
 		s.host.Run(s.ctx)
 		close(s.done)
@@ -52,6 +55,13 @@ func (s *sourceRole) start() {
 
 func (s *sourceRole) close() error {
 	s.end()
-	<-s.done
-	return s.host.Close()
+	if s.runs {
+		<-s.done
+	}
+	if s.node.next == nil {
+		return s.host.Close()
+	}
+	var err error
+	s.node.next.Conns, err = s.host.HandOver()
+	return err
 }

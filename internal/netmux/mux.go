@@ -42,10 +42,24 @@ func Listen(addr string, cred *pki.Credentials, log *slog.Logger) (*Mux, error) 
 
 // ListenLimits is Listen with limits other than the default.
 func ListenLimits(addr string, cred *pki.Credentials, log *slog.Logger, lim Limits) (*Mux, error) {
+	l, err := ListenTCP(addr)
+	if err != nil {
+		return nil, err
+	}
+	return Serve(l, cred, log, lim), nil
+}
+
+// ListenTCP opens a port.
+func ListenTCP(addr string) (net.Listener, error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, &redoubt.Error{Op: "listen on", Object: addr, Err: err, Hint: "is another program using the port?"}
 	}
+	return l, nil
+}
+
+// Serve begins to accept on l, which the Mux owns from now on.
+func Serve(l net.Listener, cred *pki.Credentials, log *slog.Logger, lim Limits) *Mux {
 	if lim.Handshake <= 0 {
 		lim.Handshake = 10 * time.Second
 	}
@@ -56,7 +70,7 @@ func ListenLimits(addr string, cred *pki.Credentials, log *slog.Logger, lim Limi
 		protos: map[string]*listener{}, open: map[net.Conn]struct{}{}}
 	m.wg.Add(1)
 	go m.accept()
-	return m, nil
+	return m
 }
 
 // Addr returns the port's address.

@@ -100,6 +100,10 @@ func openInstance(spec Spec, dir, socket string, view *target.View, journalMax i
 	return in, in.serve(log)
 }
 
+// boundaryWait is what a client gets to come to a request boundary when the
+// export is closed.
+const boundaryWait = 2 * time.Second
+
 func (in *Instance) serve(log *slog.Logger) error {
 	l, err := blockdev.ListenUnix(in.Socket)
 	if err != nil {
@@ -153,7 +157,7 @@ func (in *Instance) freeze(ctx context.Context, reason error) (redoubt.LSN, erro
 func (in *Instance) close() error {
 	var err error
 	if in.server != nil {
-		err = errors.Join(err, in.server.Close())
+		in.server.Shutdown(boundaryWait)
 	}
 	if in.disks != nil {
 		err = errors.Join(err, in.disks.Close())
