@@ -80,10 +80,21 @@ const (
 	// AdminServiceReverseReplicateProcedure is the fully-qualified name of the AdminService's
 	// ReverseReplicate RPC.
 	AdminServiceReverseReplicateProcedure = "/redoubt.admin.v1.AdminService/ReverseReplicate"
+	// AdminServiceScrubProcedure is the fully-qualified name of the AdminService's Scrub RPC.
+	AdminServiceScrubProcedure = "/redoubt.admin.v1.AdminService/Scrub"
 	// AdminServiceReadPointProcedure is the fully-qualified name of the AdminService's ReadPoint RPC.
 	AdminServiceReadPointProcedure = "/redoubt.admin.v1.AdminService/ReadPoint"
 	// AdminServiceFailbackProcedure is the fully-qualified name of the AdminService's Failback RPC.
 	AdminServiceFailbackProcedure = "/redoubt.admin.v1.AdminService/Failback"
+	// AdminServiceAddNodeProcedure is the fully-qualified name of the AdminService's AddNode RPC.
+	AdminServiceAddNodeProcedure = "/redoubt.admin.v1.AdminService/AddNode"
+	// AdminServiceDrainNodeProcedure is the fully-qualified name of the AdminService's DrainNode RPC.
+	AdminServiceDrainNodeProcedure = "/redoubt.admin.v1.AdminService/DrainNode"
+	// AdminServiceReplaceNodeProcedure is the fully-qualified name of the AdminService's ReplaceNode
+	// RPC.
+	AdminServiceReplaceNodeProcedure = "/redoubt.admin.v1.AdminService/ReplaceNode"
+	// AdminServiceRemoveNodeProcedure is the fully-qualified name of the AdminService's RemoveNode RPC.
+	AdminServiceRemoveNodeProcedure = "/redoubt.admin.v1.AdminService/RemoveNode"
 )
 
 // AdminServiceClient is a client for the redoubt.admin.v1.AdminService service.
@@ -112,11 +123,21 @@ type AdminServiceClient interface {
 	CancelFailover(context.Context, *v1.CancelFailoverRequest) (*v1.CancelFailoverResponse, error)
 	// ReverseReplicate ships to the old primary what differs, and follows (target).
 	ReverseReplicate(context.Context, *v1.ReverseReplicateRequest) (*v1.ReverseReplicateResponse, error)
+	// Scrub tells how far a node has read its stored shards, and may begin anew (target).
+	Scrub(context.Context, *v1.ScrubRequest) (*v1.ScrubResponse, error)
 	// ReadPoint streams a disk as it was at a point (target). It changes nothing,
 	// but it gives all data away: the role viewer may not call it.
 	ReadPoint(context.Context, *v1.ReadPointRequest) (*connect.ServerStreamForClient[v1.ReadPointResponse], error)
 	// Failback moves the writer back to the old primary without loss (target).
 	Failback(context.Context, *v1.FailbackRequest) (*v1.FailbackResponse, error)
+	// AddNode lets a new node join.
+	AddNode(context.Context, *v1.AddNodeRequest) (*v1.AddNodeResponse, error)
+	// DrainNode has a node's shards and groups move to the others.
+	DrainNode(context.Context, *v1.DrainNodeRequest) (*v1.DrainNodeResponse, error)
+	// ReplaceNode has a node's shards move to another, and removes it at the end.
+	ReplaceNode(context.Context, *v1.ReplaceNodeRequest) (*v1.ReplaceNodeResponse, error)
+	// RemoveNode takes a node out of the cluster for good.
+	RemoveNode(context.Context, *v1.RemoveNodeRequest) (*v1.RemoveNodeResponse, error)
 }
 
 // NewAdminServiceClient constructs a client for the redoubt.admin.v1.AdminService service. By
@@ -206,6 +227,12 @@ func NewAdminServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(adminServiceMethods.ByName("ReverseReplicate")),
 			connect.WithClientOptions(opts...),
 		),
+		scrub: connect.NewClient[v1.ScrubRequest, v1.ScrubResponse](
+			httpClient,
+			baseURL+AdminServiceScrubProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("Scrub")),
+			connect.WithClientOptions(opts...),
+		),
 		readPoint: connect.NewClient[v1.ReadPointRequest, v1.ReadPointResponse](
 			httpClient,
 			baseURL+AdminServiceReadPointProcedure,
@@ -216,6 +243,30 @@ func NewAdminServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			httpClient,
 			baseURL+AdminServiceFailbackProcedure,
 			connect.WithSchema(adminServiceMethods.ByName("Failback")),
+			connect.WithClientOptions(opts...),
+		),
+		addNode: connect.NewClient[v1.AddNodeRequest, v1.AddNodeResponse](
+			httpClient,
+			baseURL+AdminServiceAddNodeProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("AddNode")),
+			connect.WithClientOptions(opts...),
+		),
+		drainNode: connect.NewClient[v1.DrainNodeRequest, v1.DrainNodeResponse](
+			httpClient,
+			baseURL+AdminServiceDrainNodeProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("DrainNode")),
+			connect.WithClientOptions(opts...),
+		),
+		replaceNode: connect.NewClient[v1.ReplaceNodeRequest, v1.ReplaceNodeResponse](
+			httpClient,
+			baseURL+AdminServiceReplaceNodeProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("ReplaceNode")),
+			connect.WithClientOptions(opts...),
+		),
+		removeNode: connect.NewClient[v1.RemoveNodeRequest, v1.RemoveNodeResponse](
+			httpClient,
+			baseURL+AdminServiceRemoveNodeProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("RemoveNode")),
 			connect.WithClientOptions(opts...),
 		),
 	}
@@ -235,8 +286,13 @@ type adminServiceClient struct {
 	commitFailover      *connect.Client[v1.CommitFailoverRequest, v1.CommitFailoverResponse]
 	cancelFailover      *connect.Client[v1.CancelFailoverRequest, v1.CancelFailoverResponse]
 	reverseReplicate    *connect.Client[v1.ReverseReplicateRequest, v1.ReverseReplicateResponse]
+	scrub               *connect.Client[v1.ScrubRequest, v1.ScrubResponse]
 	readPoint           *connect.Client[v1.ReadPointRequest, v1.ReadPointResponse]
 	failback            *connect.Client[v1.FailbackRequest, v1.FailbackResponse]
+	addNode             *connect.Client[v1.AddNodeRequest, v1.AddNodeResponse]
+	drainNode           *connect.Client[v1.DrainNodeRequest, v1.DrainNodeResponse]
+	replaceNode         *connect.Client[v1.ReplaceNodeRequest, v1.ReplaceNodeResponse]
+	removeNode          *connect.Client[v1.RemoveNodeRequest, v1.RemoveNodeResponse]
 }
 
 // GetStatus calls redoubt.admin.v1.AdminService.GetStatus.
@@ -347,6 +403,15 @@ func (c *adminServiceClient) ReverseReplicate(ctx context.Context, req *v1.Rever
 	return nil, err
 }
 
+// Scrub calls redoubt.admin.v1.AdminService.Scrub.
+func (c *adminServiceClient) Scrub(ctx context.Context, req *v1.ScrubRequest) (*v1.ScrubResponse, error) {
+	response, err := c.scrub.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // ReadPoint calls redoubt.admin.v1.AdminService.ReadPoint.
 func (c *adminServiceClient) ReadPoint(ctx context.Context, req *v1.ReadPointRequest) (*connect.ServerStreamForClient[v1.ReadPointResponse], error) {
 	return c.readPoint.CallServerStream(ctx, connect.NewRequest(req))
@@ -355,6 +420,42 @@ func (c *adminServiceClient) ReadPoint(ctx context.Context, req *v1.ReadPointReq
 // Failback calls redoubt.admin.v1.AdminService.Failback.
 func (c *adminServiceClient) Failback(ctx context.Context, req *v1.FailbackRequest) (*v1.FailbackResponse, error) {
 	response, err := c.failback.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// AddNode calls redoubt.admin.v1.AdminService.AddNode.
+func (c *adminServiceClient) AddNode(ctx context.Context, req *v1.AddNodeRequest) (*v1.AddNodeResponse, error) {
+	response, err := c.addNode.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// DrainNode calls redoubt.admin.v1.AdminService.DrainNode.
+func (c *adminServiceClient) DrainNode(ctx context.Context, req *v1.DrainNodeRequest) (*v1.DrainNodeResponse, error) {
+	response, err := c.drainNode.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// ReplaceNode calls redoubt.admin.v1.AdminService.ReplaceNode.
+func (c *adminServiceClient) ReplaceNode(ctx context.Context, req *v1.ReplaceNodeRequest) (*v1.ReplaceNodeResponse, error) {
+	response, err := c.replaceNode.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// RemoveNode calls redoubt.admin.v1.AdminService.RemoveNode.
+func (c *adminServiceClient) RemoveNode(ctx context.Context, req *v1.RemoveNodeRequest) (*v1.RemoveNodeResponse, error) {
+	response, err := c.removeNode.CallUnary(ctx, connect.NewRequest(req))
 	if response != nil {
 		return response.Msg, err
 	}
@@ -387,11 +488,21 @@ type AdminServiceHandler interface {
 	CancelFailover(context.Context, *v1.CancelFailoverRequest) (*v1.CancelFailoverResponse, error)
 	// ReverseReplicate ships to the old primary what differs, and follows (target).
 	ReverseReplicate(context.Context, *v1.ReverseReplicateRequest) (*v1.ReverseReplicateResponse, error)
+	// Scrub tells how far a node has read its stored shards, and may begin anew (target).
+	Scrub(context.Context, *v1.ScrubRequest) (*v1.ScrubResponse, error)
 	// ReadPoint streams a disk as it was at a point (target). It changes nothing,
 	// but it gives all data away: the role viewer may not call it.
 	ReadPoint(context.Context, *v1.ReadPointRequest, *connect.ServerStream[v1.ReadPointResponse]) error
 	// Failback moves the writer back to the old primary without loss (target).
 	Failback(context.Context, *v1.FailbackRequest) (*v1.FailbackResponse, error)
+	// AddNode lets a new node join.
+	AddNode(context.Context, *v1.AddNodeRequest) (*v1.AddNodeResponse, error)
+	// DrainNode has a node's shards and groups move to the others.
+	DrainNode(context.Context, *v1.DrainNodeRequest) (*v1.DrainNodeResponse, error)
+	// ReplaceNode has a node's shards move to another, and removes it at the end.
+	ReplaceNode(context.Context, *v1.ReplaceNodeRequest) (*v1.ReplaceNodeResponse, error)
+	// RemoveNode takes a node out of the cluster for good.
+	RemoveNode(context.Context, *v1.RemoveNodeRequest) (*v1.RemoveNodeResponse, error)
 }
 
 // NewAdminServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -477,6 +588,12 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 		connect.WithSchema(adminServiceMethods.ByName("ReverseReplicate")),
 		connect.WithHandlerOptions(opts...),
 	)
+	adminServiceScrubHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceScrubProcedure,
+		svc.Scrub,
+		connect.WithSchema(adminServiceMethods.ByName("Scrub")),
+		connect.WithHandlerOptions(opts...),
+	)
 	adminServiceReadPointHandler := connect.NewServerStreamHandlerSimple(
 		AdminServiceReadPointProcedure,
 		svc.ReadPoint,
@@ -487,6 +604,30 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 		AdminServiceFailbackProcedure,
 		svc.Failback,
 		connect.WithSchema(adminServiceMethods.ByName("Failback")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceAddNodeHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceAddNodeProcedure,
+		svc.AddNode,
+		connect.WithSchema(adminServiceMethods.ByName("AddNode")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceDrainNodeHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceDrainNodeProcedure,
+		svc.DrainNode,
+		connect.WithSchema(adminServiceMethods.ByName("DrainNode")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceReplaceNodeHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceReplaceNodeProcedure,
+		svc.ReplaceNode,
+		connect.WithSchema(adminServiceMethods.ByName("ReplaceNode")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceRemoveNodeHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceRemoveNodeProcedure,
+		svc.RemoveNode,
+		connect.WithSchema(adminServiceMethods.ByName("RemoveNode")),
 		connect.WithHandlerOptions(opts...),
 	)
 	return "/redoubt.admin.v1.AdminService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -515,10 +656,20 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 			adminServiceCancelFailoverHandler.ServeHTTP(w, r)
 		case AdminServiceReverseReplicateProcedure:
 			adminServiceReverseReplicateHandler.ServeHTTP(w, r)
+		case AdminServiceScrubProcedure:
+			adminServiceScrubHandler.ServeHTTP(w, r)
 		case AdminServiceReadPointProcedure:
 			adminServiceReadPointHandler.ServeHTTP(w, r)
 		case AdminServiceFailbackProcedure:
 			adminServiceFailbackHandler.ServeHTTP(w, r)
+		case AdminServiceAddNodeProcedure:
+			adminServiceAddNodeHandler.ServeHTTP(w, r)
+		case AdminServiceDrainNodeProcedure:
+			adminServiceDrainNodeHandler.ServeHTTP(w, r)
+		case AdminServiceReplaceNodeProcedure:
+			adminServiceReplaceNodeHandler.ServeHTTP(w, r)
+		case AdminServiceRemoveNodeProcedure:
+			adminServiceRemoveNodeHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -576,10 +727,30 @@ func (UnimplementedAdminServiceHandler) ReverseReplicate(context.Context, *v1.Re
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.ReverseReplicate is not implemented"))
 }
 
+func (UnimplementedAdminServiceHandler) Scrub(context.Context, *v1.ScrubRequest) (*v1.ScrubResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.Scrub is not implemented"))
+}
+
 func (UnimplementedAdminServiceHandler) ReadPoint(context.Context, *v1.ReadPointRequest, *connect.ServerStream[v1.ReadPointResponse]) error {
 	return connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.ReadPoint is not implemented"))
 }
 
 func (UnimplementedAdminServiceHandler) Failback(context.Context, *v1.FailbackRequest) (*v1.FailbackResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.Failback is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) AddNode(context.Context, *v1.AddNodeRequest) (*v1.AddNodeResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.AddNode is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) DrainNode(context.Context, *v1.DrainNodeRequest) (*v1.DrainNodeResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.DrainNode is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) ReplaceNode(context.Context, *v1.ReplaceNodeRequest) (*v1.ReplaceNodeResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.ReplaceNode is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) RemoveNode(context.Context, *v1.RemoveNodeRequest) (*v1.RemoveNodeResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.RemoveNode is not implemented"))
 }
