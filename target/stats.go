@@ -42,7 +42,7 @@ type Stats struct {
 // Stats returns the present figures.
 func (s *Store) Stats() Stats {
 	st := Stats{Segments: s.counter.segments.Load(), Degraded: s.counter.degraded.Load(), BytesIn: s.counter.bytesIn.Load(), Decodes: s.counter.decodes.Load(),
-		Ahead: s.counter.ahead.Load(),
+		Ahead:  s.counter.ahead.Load(),
 		Rotten: s.counter.rotten.Load(), Repaired: s.counter.repaired.Load(), RepairedBytes: s.counter.repairedBytes.Load(),
 		Moved: s.counter.moved.Load(), MovedBytes: s.counter.movedBytes.Load(),
 		Repair: s.repair.stats(), Log: s.log.Stats(), Index: s.idx.Stats(), Blocks: s.blocks.Stats(), Heads: s.heads.Stats()}
