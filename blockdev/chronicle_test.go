@@ -46,7 +46,7 @@ const (
 	historySectors = 5 // of each disk that are used; one request may touch several
 )
 
-// use sends bursts of requests over one connection until it breaks.
+// use sends bursts of requests over one connection until it breaks or one is refused.
 func (h *chronicle) use(c *caller, client, disk int, rng *rand.Rand) {
 	type sent struct {
 		at   int64
@@ -54,6 +54,7 @@ func (h *chronicle) use(c *caller, client, disk int, rng *rand.Rand) {
 		call call
 	}
 	inFlight := map[uint64]sent{}
+	killed := false // then more requests would only be refused, each one a doubt more for the judge
 	defer func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
@@ -81,8 +82,9 @@ func (h *chronicle) use(c *caller, client, disk int, rng *rand.Rand) {
 			s := inFlight[a.cookie]
 			delete(inFlight, a.cookie)
 			h.answered(client, s.at, s.ops, s.call, a)
+			killed = killed || a.errno != 0
 		}
-		if err != nil {
+		if err != nil || killed {
 			return
 		}
 	}

@@ -28,10 +28,9 @@ type chunkPool struct {
 	free    []*chunk
 	retired []*chunk // waiting for last to be applied
 	applied redoubt.LSN
+	keep    int // most free chunks
+	least   int // fewest free chunks since the last shrink
 }
-
-// maxFreeChunks bounds what an idle group keeps.
-const maxFreeChunks = 32
 
 // get returns a large chunk with undefined content.
 func (p *chunkPool) get() *chunk {
@@ -40,6 +39,7 @@ func (p *chunkPool) get() *chunk {
 	if n := len(p.free); n > 0 {
 		c := p.free[n-1]
 		p.free = p.free[:n-1]
+		p.least = min(p.least, len(p.free))
 		return c
 	}
 	return &chunk{b: make([]byte, largeChunk)}
@@ -54,7 +54,7 @@ func (p *chunkPool) retire(c *chunk) {
 	defer p.mu.Unlock()
 	if c.last > p.applied {
 		p.retired = append(p.retired, c)
-	} else if len(p.free) < maxFreeChunks {
+	} else if len(p.free) < p.keep {
 		c.last = 0
 		p.free = append(p.free, c)
 	}
@@ -77,11 +77,21 @@ func (p *chunkPool) release(l redoubt.LSN) {
 		switch {
 		case c.last > l:
 			keep = append(keep, c)
-		case len(p.free) < maxFreeChunks:
+		case len(p.free) < p.keep:
 			c.last = 0
 			p.free = append(p.free, c)
 		}
 	}
 	clear(p.retired[len(keep):])
 	p.retired = keep
+}
+
+// shrink gives back half of the chunks that nobody took since the last call.
+func (p *chunkPool) shrink() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := len(p.free) - (min(p.least, len(p.free))+1)/2
+	clear(p.free[n:])
+	p.free = p.free[:n]
+	p.least = n
 }

@@ -68,7 +68,10 @@ type conn struct {
 	resting bool   // in is a restChunk
 
 	sendMu  sync.Mutex // one answer at a time on nc
-	spare   []byte     // for stream, or nil; under sendMu
+	syncs   syncs      // answers that wait for a sync beside the reader loop
+	habit   habit
+	peek    *peek
+	spare   []byte // for stream, or nil; under sendMu
 	jobs    chan request
 	workers int
 	wg      sync.WaitGroup
@@ -98,7 +101,7 @@ type ack struct {
 const (
 	batchWrites = 512       // most writes that enter the order together
 	inlineRead  = 256 << 10 // longest READ that is answered by the reader loop
-	outTarget   = 512 << 10 // answers are sent when there are that many bytes
+	outTarget   = 256 << 10 // answers are sent when there are that many bytes
 	readMin     = 8 << 10   // least room for a read from the socket
 	pieceMax    = uint64(redoubt.MaxWriteData)
 )
@@ -108,6 +111,7 @@ func (c *conn) transmit() error {
 		err := c.parse()
 		c.commit()
 		c.send()
+		c.syncAhead()
 		if err == nil {
 			err = c.sendE
 		}
@@ -230,6 +234,7 @@ func (c *conn) commit() {
 	var errno uint32
 	var last redoubt.LSN
 	if len(c.ws) > 0 {
+		c.habit.wrote = true
 		errno = c.errno(c.vol.g.submit(submission{ws: c.ws, ctx: c.ctx}))
 		if errno == 0 {
 			last = c.ws[len(c.ws)-1].LSN
@@ -251,12 +256,7 @@ func (c *conn) commit() {
 		}
 	}
 	if len(waiting) > 0 {
-		c.send()
-		errno = c.errno(c.vol.g.flush(c.ctx))
-		for _, a := range waiting {
-			a.errno = errno
-			c.answer(a)
-		}
+		c.settle(waiting)
 	}
 	c.acks = c.acks[:0]
 }

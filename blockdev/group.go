@@ -30,7 +30,7 @@ type GroupOptions struct {
 	// backing keeps up. Default 500 ms.
 	ApplyInterval time.Duration
 	// SyncInterval and SyncBytes bound what is in the backings and not yet
-	// durable there: the journal keeps it. Defaults 2 s, and a quarter of the
+	// durable there: the journal keeps it. Defaults 10 s, and a quarter of the
 	// journal but at most 1 GiB.
 	SyncInterval time.Duration
 	SyncBytes    int64
@@ -57,7 +57,7 @@ func (o *GroupOptions) setDefaults(journalMax int64) {
 		o.ApplyInterval = 500 * time.Millisecond
 	}
 	if o.SyncInterval <= 0 {
-		o.SyncInterval = 2 * time.Second
+		o.SyncInterval = 10 * time.Second
 	}
 	if o.SyncBytes <= 0 {
 		o.SyncBytes = min(journalMax/4, 1<<30)
@@ -108,6 +108,7 @@ func OpenGroup(j *journal.Journal, members []Member, o GroupOptions) (*Group, er
 		kick: make(chan struct{}, 1), syncNow: make(chan struct{}, 1), stop: make(chan struct{}),
 		changed: make(chan struct{}), readOnly: asReadOnly(o.ReadOnly),
 	}
+	g.chunks.keep = int(o.MemoryLimit / 2 / largeChunk)
 	for _, m := range members {
 		d := newDisk(m)
 		g.volumes = append(g.volumes, &Volume{g: g, disk: d})

@@ -27,6 +27,7 @@ func (c *conn) run() {
 	c.in, c.resting = &chunk{b: make([]byte, restChunk)}, true
 	c.jobs = make(chan request)
 	c.slow = semaphore.NewWeighted(int64(c.srv.o.SlowBytes))
+	c.peek = newPeek(c.raw)
 	if c.taken != nil {
 		c.resume()
 	}

@@ -127,6 +127,7 @@ func (b *memBacking) after(rng *rand.Rand) *memBacking {
 // rig is a group of memory disks over a journal in a memory file system.
 type rig struct {
 	fs    *vfs.Mem
+	over  func(vfs.FS) vfs.FS // nil: fs as it is
 	disks []*memBacking
 	wrap  func(*memBacking) Backing // nil: as they are
 	o     GroupOptions
@@ -151,7 +152,11 @@ func newRig(t failer, o GroupOptions, p *power, sizes ...int) *rig {
 func (r *rig) open(t failer) {
 	t.Helper()
 	var err error
-	if r.j, err = journal.Open("/journal", journalOptions(r.fs)); err != nil {
+	var fs vfs.FS = r.fs
+	if r.over != nil {
+		fs = r.over(fs)
+	}
+	if r.j, err = journal.Open("/journal", journalOptions(fs)); err != nil {
 		t.Fatalf("open journal: %v", err)
 	}
 	var ms []Member

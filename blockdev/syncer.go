@@ -14,6 +14,7 @@ func (g *Group) kickSyncer() { signal(g.syncNow) }
 // one runs at a time.
 func (g *Group) syncBackings() error {
 	g.mu.Lock()
+	g.chunks.shrink()
 	upTo := g.written
 	if upTo == g.applied {
 		g.mu.Unlock()

@@ -69,7 +69,9 @@ type Journal struct {
 
 	kick chan struct{}
 	stop chan struct{}
-	done chan struct{}
+	done sync.WaitGroup // of the two goroutines behind the writer
+
+	appended chan struct{} // tells writeOut that there is enough
 }
 
 // Head returns the position of the last record: the present epoch and the last LSN.
@@ -196,7 +198,7 @@ func (j *Journal) Close() error {
 	j.tell()
 	j.mu.Unlock()
 	close(j.stop)
-	<-j.done
+	j.done.Wait()
 
 	err := j.Err()
 	if err == nil && !j.o.readOnly {

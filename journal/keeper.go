@@ -18,7 +18,7 @@ const checkpointEvery = time.Second
 // keep is the keeper: the one goroutine that prepares, seals and recycles
 // segments and saves the index, behind the writer's back.
 func (j *Journal) keep() {
-	defer close(j.done)
+	defer j.done.Done()
 	tick := time.NewTicker(checkpointEvery)
 	defer tick.Stop()
 	for {

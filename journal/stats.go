@@ -21,6 +21,7 @@ type Stats struct {
 	MaxBytes  int64 // Options.MaxBytes
 
 	Head, Tail, Durable, Applied redoubt.LSN
+	Acked                        redoubt.LSN // by all cursors; Head if there are none
 
 	Appends, Records, Batches int64
 	SyncCalls                 int64         // calls of Sync
@@ -37,6 +38,10 @@ func (j *Journal) Stats() Stats {
 	s := Stats{NoSpace: j.noSpace, Segments: len(j.chain), Files: j.files, MaxBytes: j.o.MaxBytes, Head: j.head, Tail: j.tail, Durable: j.Durable(), Applied: j.applied,
 		Appends: j.count.appends.Load(), Records: j.count.records.Load(), Batches: j.count.batches.Load(),
 		SyncCalls: j.count.syncCalls.Load(), Syncs: j.count.syncs.Load(), SyncTime: time.Duration(j.count.syncNanos.Load()), IndexErr: j.indexErr}
+	s.Acked = j.head
+	for _, c := range j.cursors {
+		s.Acked = min(s.Acked, c.acked)
+	}
 	for _, g := range j.chain {
 		if g.rolled {
 			s.UsedBytes += g.size

@@ -51,7 +51,7 @@ func (l *Load) Acknowledged() int64 { return l.acks.Load() }
 
 // Doom is called just before the disk is taken away: syncs that succeed from
 // now on are not believed, because a file system that has lost its disk may
-// lie. (XFS answers the fsync of a folder with success.)
+// lie. (One run on XFS suggests that it answers the fsync of a folder with success then.)
 func (l *Load) Doom() { l.doomed.Store(true) }
 
 // count counts a sync that succeeded and tells whether to believe it.
