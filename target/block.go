@@ -76,11 +76,8 @@ func (s *Store) loadBlock(ctx context.Context, sr index.Series, ordinal uint64, 
 			return nil, err
 		}
 		b, err := s.loadBlockOf(ctx, sr, sg, block)
-		if err == nil || s.node.Barrier(ctx) != nil {
+		if err == nil || !s.outdated(ctx, sr, &sg) {
 			return b, err
-		}
-		if now, nerr := s.segmentAt(sr, ordinal); nerr != nil || now.CRC == sg.CRC {
-			return nil, err
 		}
 	}
 }

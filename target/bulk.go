@@ -101,11 +101,11 @@ func hasBlock(sr index.Series, sg *cluster.Segment, d *ship.Delta, b uint32) err
 func (s *Store) fetch(ctx context.Context, st *stretch) ([]*rawBlock, error) {
 	for {
 		out, err := s.fetchOf(ctx, st)
-		if err == nil || s.node.Barrier(ctx) != nil {
+		if err == nil || !s.outdated(ctx, st.sr, &st.sg) {
 			return out, err
 		}
 		sg, d, nerr := s.segmentHead(ctx, st.sr, st.sg.Ordinal)
-		if nerr != nil || sg.CRC == st.sg.CRC || hasBlock(st.sr, &sg, d, st.blocks[len(st.blocks)-1]) != nil {
+		if nerr != nil || hasBlock(st.sr, &sg, d, st.blocks[len(st.blocks)-1]) != nil {
 			return nil, err
 		}
 		st = &stretch{sr: st.sr, sg: sg, head: d, blocks: st.blocks}

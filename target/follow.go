@@ -84,11 +84,8 @@ func (s *Store) segmentHead(ctx context.Context, sr index.Series, ordinal uint64
 			return sg, nil, err
 		}
 		d, err := s.head(ctx, sr, &sg)
-		if err == nil || s.node.Barrier(ctx) != nil {
+		if err == nil || !s.outdated(ctx, sr, &sg) {
 			return sg, d, err
-		}
-		if now, nerr := s.segmentAt(sr, ordinal); nerr != nil || now.CRC == sg.CRC && !now.Gone() {
-			return sg, nil, err
 		}
 	}
 }

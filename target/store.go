@@ -4,6 +4,7 @@ import (
 	"context"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sync/semaphore"
 
@@ -44,6 +45,7 @@ type Store struct {
 	stuck    map[redoubt.GroupID]error // why a group's history is not thinned
 	closed   bool
 
+	deafUntil  atomic.Int64 // Unix nanoseconds; see outdated
 	leases     leases
 	retaining  sync.Mutex // one plan at a time
 	collecting sync.Mutex
