@@ -46,7 +46,7 @@ guest: deps ## a QEMU guest attaches disks with its kernel's NBD client, and los
 
 .PHONY: race
 race: deps ## tests of the concurrent packages under the race detector
-	$(GO) test -race -short -timeout 15m $(RACE)
+	$(GO) test -race -short -timeout 25m $(RACE)
 
 .PHONY: fuzz
 fuzz: ## each fuzz target for FUZZTIME (default 10s)
@@ -83,6 +83,7 @@ install: build ## programs, systemd unit and examples under PREFIX (default /usr
 	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin bin/redoubt bin/redoubtd
 	install -d $(DESTDIR)/etc/systemd/system $(DESTDIR)$(PREFIX)/share/doc/redoubt
 	sed 's|/usr/bin/|$(PREFIX)/bin/|' packaging/redoubtd.service > $(DESTDIR)/etc/systemd/system/redoubtd.service
+	install -m 0644 -t $(DESTDIR)/etc/systemd/system packaging/redoubtd.socket
 	cp -R packaging/examples $(DESTDIR)$(PREFIX)/share/doc/redoubt/
 
 .PHONY: clean

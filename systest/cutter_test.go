@@ -36,7 +36,7 @@ func (b *bed) newCutter(disk string, blocks int) *cutter {
 	}()
 	nc, err := oracle.Dial(b.ctx, l.Addr().String(), disk)
 	b.must(err)
-	c.steady = b.steady(nc, blocks)
+	c.steady = b.steady(nc, 0, blocks)
 	return c
 }
 

@@ -17,6 +17,7 @@ import (
 type steady struct {
 	b      *bed
 	c      *oracle.Client
+	first  uint64   // block of the disk; nobody else has written from there on
 	blocks []uint64 // the serial number that each holds
 	stop   chan struct{}
 	done   chan error
@@ -33,11 +34,11 @@ func (b *bed) newSteady(disk string, blocks int) *steady {
 	b.Helper()
 	c, err := oracle.Dial(b.ctx, b.socket(), disk)
 	b.must(err)
-	return b.steady(c, blocks)
+	return b.steady(c, 0, blocks)
 }
 
-func (b *bed) steady(c *oracle.Client, blocks int) *steady {
-	s := &steady{b: b, c: c, blocks: make([]uint64, blocks), stop: make(chan struct{}), done: make(chan error, 1)}
+func (b *bed) steady(c *oracle.Client, first uint64, blocks int) *steady {
+	s := &steady{b: b, c: c, first: first, blocks: make([]uint64, blocks), stop: make(chan struct{}), done: make(chan error, 1)}
 	go func() { s.done <- s.run(b.rng.Uint64()) }()
 	return s
 }
@@ -76,7 +77,7 @@ func (s *steady) step(n, i uint64) error {
 			return s.c.Flush()
 		}
 	}
-	if err := s.c.Write(s.content(n), i*steadyBlock, n%16 == 2); err != nil {
+	if err := s.c.Write(s.content(n), (s.first+i)*steadyBlock, n%16 == 2); err != nil {
 		return err
 	}
 	s.blocks[i] = n
@@ -85,7 +86,7 @@ func (s *steady) step(n, i uint64) error {
 
 func (s *steady) check(i uint64) error {
 	got := make([]byte, steadyBlock)
-	if _, err := s.c.ReadAt(got, int64(i*steadyBlock)); err != nil {
+	if _, err := s.c.ReadAt(got, int64((s.first+i)*steadyBlock)); err != nil {
 		return err
 	}
 	if !bytes.Equal(got, s.content(s.blocks[i])) {

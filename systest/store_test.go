@@ -107,7 +107,7 @@ func TestReloadWithAnotherConfiguration(t *testing.T) {
 	}
 }
 
-// overTCP is newSteady over TCP.
+// overTCP is newSteady over TCP, on blocks that no other client uses.
 func (b *bed) overTCP(addr, disk string) *steady {
 	b.Helper()
 	l, err := net.Listen("unix", filepath.Join(b.dir, "tcp"))
@@ -129,7 +129,7 @@ func (b *bed) overTCP(addr, disk string) *steady {
 	}()
 	c, err := oracle.Dial(b.ctx, l.Addr().String(), disk)
 	b.must(err)
-	return b.steady(c, 64)
+	return b.steady(c, 1024, 64)
 }
 
 // The sockets may be made before the daemon: systemd-socket-activate stands for
