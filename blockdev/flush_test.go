@@ -191,6 +191,8 @@ func TestFlushesAreBounded(t *testing.T) {
 		c.want(0, flush1)
 	}
 	<-sent
+	conn.syncs.mu.Lock()
+	defer conn.syncs.mu.Unlock()
 	if most := cap(conn.syncs.waiting); most > 2*(mostSyncs+batchWrites) {
 		t.Errorf("room for %d answers", most)
 	}
