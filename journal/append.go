@@ -192,12 +192,6 @@ func (j *Journal) show(s *segment) {
 	if s.p.end == s.w.end {
 		return
 	}
-	if s.w.end-s.begun >= writeOutBytes {
-		select {
-		case j.appended <- struct{}{}:
-		default:
-		}
-	}
 	s.p = s.w // marks beyond the published length are never read, so sharing them is safe
 	if !s.dirty {
 		s.dirty = true

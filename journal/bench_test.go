@@ -111,7 +111,7 @@ func BenchmarkOpen(b *testing.B) {
 					b.Fatal(err)
 				}
 				close(j.stop)
-				j.done.Wait()
+				<-j.done
 				if err := j.release(); err != nil { // as a kill does
 					b.Fatal(err)
 				}

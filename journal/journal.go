@@ -69,9 +69,7 @@ type Journal struct {
 
 	kick chan struct{}
 	stop chan struct{}
-	done sync.WaitGroup // of the two goroutines behind the writer
-
-	appended chan struct{} // tells writeOut that there is enough
+	done chan struct{}
 }
 
 // Head returns the position of the last record: the present epoch and the last LSN.
@@ -198,7 +196,7 @@ func (j *Journal) Close() error {
 	j.tell()
 	j.mu.Unlock()
 	close(j.stop)
-	j.done.Wait()
+	<-j.done
 
 	err := j.Err()
 	if err == nil && !j.o.readOnly {

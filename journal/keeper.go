@@ -18,7 +18,7 @@ const checkpointEvery = time.Second
 // keep is the keeper: the one goroutine that prepares, seals and recycles
 // segments and saves the index, behind the writer's back.
 func (j *Journal) keep() {
-	defer j.done.Done()
+	defer close(j.done)
 	tick := time.NewTicker(checkpointEvery)
 	defer tick.Stop()
 	for {

@@ -37,7 +37,7 @@ func Open(dir string, o Options) (*Journal, error) {
 
 func open(dir string, o Options) (_ *Journal, err error) {
 	j := &Journal{o: o, dir: dir, fs: o.FS, now: o.Now, log: o.Logger,
-		kick: make(chan struct{}, 1), stop: make(chan struct{}), appended: make(chan struct{}, 1)}
+		kick: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{})}
 	j.cond.L = &j.mu
 	j.wr.page = make([]byte, pageSize)
 	defer func() {
@@ -86,9 +86,7 @@ func open(dir string, o Options) (_ *Journal, err error) {
 			return nil, err
 		}
 	}
-	j.done.Add(2)
 	go j.keep()
-	go j.writeOut()
 	j.wake()
 	return j, nil
 }

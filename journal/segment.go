@@ -31,7 +31,6 @@ type segment struct {
 	sealed bool   // has a footer, so everything in it is durable
 	live   bool   // in Journal.chain
 	pins   int    // readers; a pinned segment is not reused
-	begun  int64  // up to here the system was asked to write it
 }
 
 // limit is the first byte that batches must not reach.

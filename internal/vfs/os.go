@@ -92,12 +92,6 @@ func (f *osFile) Size() (int64, error) {
 
 func (f *osFile) Sync() error { return f.control("fdatasync", syscall.Fdatasync) }
 
-// StartWriting asks the system to begin writing a range to the disk. It does
-// not wait, makes nothing durable, and leaves errors to Sync.
-func (f *osFile) StartWriting(off, n int64) {
-	_ = f.raw.Control(func(fd uintptr) { _ = unix.SyncFileRange(int(fd), off, n, unix.SYNC_FILE_RANGE_WRITE) })
-}
-
 func (f *osFile) Allocate(off, n int64) error {
 	return f.control("fallocate", func(fd int) error { return syscall.Fallocate(fd, 0, off, n) })
 }
