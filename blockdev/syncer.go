@@ -13,8 +13,8 @@ func (g *Group) kickSyncer() { signal(g.syncNow) }
 // syncBackings makes everything that was written before the call durable. Only
 // one runs at a time.
 func (g *Group) syncBackings() error {
-	g.mu.Lock()
 	g.chunks.shrink()
+	g.mu.Lock()
 	upTo := g.written
 	if upTo == g.applied {
 		g.mu.Unlock()

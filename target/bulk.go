@@ -136,13 +136,9 @@ func (s *Store) fetchOf(ctx context.Context, st *stretch) ([]*rawBlock, error) {
 // ReadThrough is ReadAt with few large fetches and past the cache: for those
 // who read everything once.
 func (v *View) ReadThrough(d redoubt.DiskID, p []byte, off uint64) error {
-	disk, err := v.disk(d)
+	disk, err := v.within(d, redoubt.Extent{Off: off, Len: uint64(len(p))})
 	if err != nil {
 		return err
-	}
-	e := redoubt.Extent{Off: off, Len: uint64(len(p))}
-	if !e.Within(disk.Size) {
-		return &redoubt.Error{Op: "read disk", Object: disk.Name, Err: fmt.Errorf("%s of %d bytes: %w", e, disk.Size, redoubt.ErrOutOfRange)}
 	}
 	ctx, cancel, err := v.begin()
 	if err != nil {

@@ -106,6 +106,15 @@ func (v *View) disk(d redoubt.DiskID) (redoubt.Disk, error) {
 	return redoubt.Disk{}, &redoubt.Error{Op: "read disk", Object: d.String(), Err: redoubt.ErrNotFound}
 }
 
+// within returns the disk, of which e must be a range.
+func (v *View) within(d redoubt.DiskID, e redoubt.Extent) (redoubt.Disk, error) {
+	disk, err := v.disk(d)
+	if err == nil && !e.Within(disk.Size) {
+		err = &redoubt.Error{Op: "read disk", Object: disk.Name, Err: fmt.Errorf("%s of %d bytes: %w", e, disk.Size, redoubt.ErrOutOfRange)}
+	}
+	return disk, err
+}
+
 func (v *View) begin() (context.Context, context.CancelFunc, error) {
 	if v.ctx.Err() != nil {
 		return nil, nil, &redoubt.Error{Op: "read point", Object: v.pos.String(), Err: redoubt.ErrClosed}
@@ -118,13 +127,10 @@ func (v *View) begin() (context.Context, context.CancelFunc, error) {
 // against the checksum that was made where it entered Redoubt; if that cannot
 // be done, it returns an error and p has no meaning.
 func (v *View) ReadAt(d redoubt.DiskID, p []byte, off uint64) error {
-	disk, err := v.disk(d)
+	e := redoubt.Extent{Off: off, Len: uint64(len(p))}
+	disk, err := v.within(d, e)
 	if err != nil {
 		return err
-	}
-	e := redoubt.Extent{Off: off, Len: uint64(len(p))}
-	if !e.Within(disk.Size) {
-		return &redoubt.Error{Op: "read disk", Object: disk.Name, Err: fmt.Errorf("%s of %d bytes: %w", e, disk.Size, redoubt.ErrOutOfRange)}
 	}
 	ctx, cancel, err := v.begin()
 	if err != nil {
