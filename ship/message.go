@@ -25,6 +25,9 @@ type Hello struct {
 	M         int             `json:"m,omitempty"`       // parity shards wanted at creation
 	Receipt   *LossSummary    `json:"receipt,omitempty"`
 	Whole     bool            `json:"whole,omitempty"` // wants to be told what is fully redundant; set by the Sender
+	// GivenUp, if not 0, is the last LSN whose payload the journal gave up: what
+	// comes instead of everything up to it leaves a gap without points. Set by the Sender.
+	GivenUp redoubt.LSN `json:"given_up,omitempty"`
 }
 
 // LossSummary is what a returned source found in its journal that the other
@@ -55,6 +58,7 @@ type Welcome struct {
 	Owner      string           `json:"owner,omitempty"`
 	Reason     string           `json:"reason,omitempty"` // in words, why there is no stream
 	Whole      bool             `json:"whole,omitempty"`  // set by the Receiver: it tells what is fully redundant
+	Gap        bool             `json:"gap,omitempty"`    // what is committed ends in a gap: there are no points until a baseline
 }
 
 // resume returns the last LSN that the receiver has of epoch's history: a
