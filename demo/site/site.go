@@ -30,6 +30,7 @@ type Options struct {
 	JournalDir          string // empty: below the source's folder
 	Preallocate         bool   // reserve the journal at the start
 	FullWait            string // how long a write waits for room in the journal
+	OnFull              string // what a full journal does; empty: the default of the product
 	Listen              string // loopback address at which the disks are served over TCP, too
 	// Clients are names in client certificates that may use the disks over TCP,
 	// on a loopback port; empty: the unix socket only.
@@ -192,6 +193,9 @@ func (s *Site) journal(b *strings.Builder) {
 	}
 	if s.FullWait != "" {
 		parts = append(parts, "full_wait: "+s.FullWait)
+	}
+	if s.OnFull != "" {
+		parts = append(parts, "on_full: "+s.OnFull)
 	}
 	if s.Segment != "" {
 		parts = append(parts, "segment: "+s.Segment)
