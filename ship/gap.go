@@ -16,7 +16,6 @@ type gapState struct {
 	mu     sync.Mutex
 	open   bool        // there are no points at the receiver at present
 	marker redoubt.LSN // the baseline that ends the gap; 0 until it is built
-	serial uint64      // of the journal's gap when the marker was built
 }
 
 // errOverflow ends a session whose receiver does not know of the gap yet: the
@@ -29,6 +28,7 @@ func (x *session) meet(gap journal.Gap, exists bool, w Welcome) error {
 		return nil
 	}
 	x.gap.open = w.Gap
+	x.s.update(func(st *SenderStatus) { st.Gap = w.Gap })
 	switch {
 	case w.Gap && !exists:
 		return &redoubt.Error{Op: "resume shipping of", Object: string(x.hello.Group), Err: fmt.Errorf("the receiver waits for the end of a gap of which this journal knows nothing: %w", redoubt.ErrGap),
@@ -36,6 +36,19 @@ func (x *session) meet(gap journal.Gap, exists bool, w Welcome) error {
 	case exists && !w.Gap && w.resume(x.hello.Epoch) >= gap.UpTo:
 		// The acknowledgement of the end was lost.
 		return x.closeGap(gap.Serial)
+	}
+	return nil
+}
+
+// fold gives up everything else that is not shipped, if there is a gap: there
+// are no points before its end anyway, and a block that was written several
+// times is shipped once. Heartbeats go on meanwhile.
+func (x *session) fold() error {
+	if !x.gapOpen() {
+		return nil
+	}
+	if err := x.cur.GiveUp(x.s.o.Journal.Head().LSN); err != nil {
+		return fmt.Errorf("%w: %w", errJournal, err)
 	}
 	return nil
 }
@@ -57,19 +70,22 @@ func (x *session) gapOpen() bool {
 	return x.gap.open
 }
 
-// settleGap closes the gap once its end is safe at the receiver.
+// settleGap closes the journal's gap once everything is safe at the receiver:
+// the baseline that ends it, or, if the receiver never heard of it, what was
+// given up while it was on its way.
 func (x *session) settleGap(acked redoubt.LSN) error {
-	x.gap.mu.Lock()
-	due := x.gap.marker != 0 && acked >= x.gap.marker
-	serial := x.gap.serial
-	if due {
-		x.gap.marker = 0
-	}
-	x.gap.mu.Unlock()
-	if !due {
+	j := x.s.o.Journal
+	if up := j.GivenUp(); up == 0 || up > acked || x.hello.Reverse {
 		return nil
 	}
-	return x.closeGap(serial)
+	x.gap.mu.Lock()
+	due := !x.gap.open && acked >= x.gap.marker
+	x.gap.mu.Unlock()
+	gap, exists := j.Gap()
+	if !due || !exists || gap.UpTo > acked {
+		return nil
+	}
+	return x.closeGap(gap.Serial)
 }
 
 // leap leaves out what the journal has given up: those records have no entries.
@@ -117,8 +133,9 @@ func (p *producer) add(b *Builder, w *redoubt.Write) (redoubt.LSN, error) {
 			return w.LSN, b.Advance(w.LSN, w.Time)
 		}
 		p.x.gap.mu.Lock()
-		p.x.gap.open, p.x.gap.marker, p.x.gap.serial = false, w.LSN, gap.Serial
+		p.x.gap.open, p.x.gap.marker = false, w.LSN
 		p.x.gap.mu.Unlock()
+		s.update(func(st *SenderStatus) { st.Gap = false })
 	}
 	return s.add(b, w, p.x.hello.Reverse)
 }

@@ -90,7 +90,7 @@ func (s *Sender) session(ctx context.Context, addr string, cur *journal.Cursor) 
 	}
 	s.mu.Lock()
 	s.inflight = nil
-	s.st.Connected = false
+	s.st.Connected, s.st.Gap = false, false
 	s.mu.Unlock()
 	return "", true, err
 }
@@ -146,6 +146,9 @@ func (x *session) start(w Welcome) (redoubt.LSN, error) {
 	j := x.s.o.Journal
 	fail := func(err error, hint string) (redoubt.LSN, error) {
 		return 0, &redoubt.Error{Op: "resume shipping of", Object: string(x.hello.Group), Hint: hint, Err: err}
+	}
+	if err := x.fold(); err != nil {
+		return fail(err, "")
 	}
 	var start redoubt.LSN
 	if w.Resync {

@@ -41,7 +41,7 @@ func newCatchUp(g *Group) *catchUp {
 
 // run catches up whenever there is a gap and a stream, until ctx is done.
 func (c *catchUp) run(ctx context.Context) {
-	c.ahead, c.pending, c.serial = nil, 0, 0
+	c.ahead, c.pending, c.stream = nil, 0, 0
 	var complained time.Time
 	for ctx.Err() == nil {
 		busy, err := c.step()
@@ -60,15 +60,19 @@ func (c *catchUp) step() (busy bool, err error) {
 	j := c.group.journal
 	gap, ok := j.Gap()
 	if !ok {
-		c.ahead, c.pending, c.unsaved, c.serial = nil, 0, 0, 0
+		c.ahead, c.pending, c.unsaved, c.stream = nil, 0, 0, 0
 		return false, nil
 	}
 	stream := c.connected()
 	if stream == 0 {
 		return false, nil
 	}
-	if gap.Serial != c.serial || stream != c.stream {
-		return true, c.fold(stream)
+	switch {
+	case stream != c.stream: // the sender has folded what was not shipped
+		c.stream, c.serial, c.ahead, c.pending = stream, gap.Serial, nil, 0
+		c.group.log.Info("catching up", "after", gap.From, "up_to", gap.UpTo, "bytes", gap.Dirty)
+	case gap.Serial != c.serial:
+		return true, c.fold()
 	}
 	c.settle()
 	if c.unsaved >= copySave || c.unsaved > 0 && time.Since(c.savedAt) > saveEvery {
@@ -89,7 +93,8 @@ func (c *catchUp) step() (busy bool, err error) {
 	return false, c.mark(gap)
 }
 
-// connected returns the number of the stream that is open, 0 if there is none.
+// connected returns the number of the stream that is open, 0 if there is none
+// whose receiver knows of the gap.
 func (c *catchUp) connected() uint64 {
 	g := c.group
 	g.mu.Lock()
@@ -98,23 +103,22 @@ func (c *catchUp) connected() uint64 {
 	if s == nil {
 		return 0
 	}
-	if st := s.Status(); st.Connected {
+	if st := s.Status(); st.Connected && st.Gap {
 		return st.Connects
 	}
 	return 0
 }
 
-// fold gives up everything that is not shipped: there are no points before the
-// end of the gap anyway, and a block that was written several times is shipped once.
-func (c *catchUp) fold(stream uint64) error {
+// fold gives up everything that is not shipped, after the journal has become full
+// once more: what is overwritten meanwhile is shipped once.
+func (c *catchUp) fold() error {
 	g := c.group
 	if err := g.cursor.GiveUp(g.journal.Head().LSN); err != nil {
 		return err
 	}
 	if gap, ok := g.journal.Gap(); ok {
-		c.serial, c.stream = gap.Serial, stream
-		c.ahead, c.pending = nil, 0
-		g.log.Info("catching up", "up_to", gap.UpTo, "bytes", gap.Dirty)
+		c.serial, c.ahead, c.pending = gap.Serial, nil, 0
+		g.log.Info("the journal overflowed again while catching up", "up_to", gap.UpTo, "bytes", gap.Dirty)
 	}
 	return nil
 }

@@ -201,3 +201,8 @@ func TestCatchUpSurvivesKills(t *testing.T) {
 	b.judgePoint(b.site.Targets[1], b.head())
 	b.judgeSource()
 }
+
+// nap waits for a part of so many milliseconds: any moment will do.
+func (b *bed) nap(most int) {
+	time.Sleep(time.Duration(b.rng.IntN(most)) * time.Millisecond)
+}
