@@ -43,11 +43,17 @@ func (x *session) meet(gap journal.Gap, exists bool, w Welcome) error {
 // fold gives up everything else that is not shipped, if there is a gap: there
 // are no points before its end anyway, and a block that was written several
 // times is shipped once. Heartbeats go on meanwhile.
-func (x *session) fold() error {
+func (x *session) fold(w Welcome) error {
 	if !x.gapOpen() {
 		return nil
 	}
-	if err := x.cur.GiveUp(x.s.o.Journal.Head().LSN); err != nil {
+	// What has arrived is not given up, even if its acknowledgement was lost.
+	head := x.s.o.Journal.Head().LSN
+	err := x.cur.Ack(min(w.resume(x.hello.Epoch), head))
+	if err == nil {
+		err = x.cur.GiveUp(head)
+	}
+	if err != nil {
 		return fmt.Errorf("%w: %w", errJournal, err)
 	}
 	return nil

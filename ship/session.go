@@ -147,7 +147,7 @@ func (x *session) start(w Welcome) (redoubt.LSN, error) {
 	fail := func(err error, hint string) (redoubt.LSN, error) {
 		return 0, &redoubt.Error{Op: "resume shipping of", Object: string(x.hello.Group), Hint: hint, Err: err}
 	}
-	if err := x.fold(); err != nil {
+	if err := x.fold(w); err != nil {
 		return fail(err, "")
 	}
 	var start redoubt.LSN

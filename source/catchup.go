@@ -32,7 +32,9 @@ const (
 	// page of the journal holds about so many.
 	announceBytes = 4 << 20
 	announceMost  = 64
-	saveEvery     = 5 * time.Second
+	// saveBytes and saveEvery bound what is announced again after a crash.
+	saveBytes = 16 << 20
+	saveEvery = time.Second
 )
 
 func newCatchUp(g *Group) *catchUp {
@@ -75,7 +77,7 @@ func (c *catchUp) step() (busy bool, err error) {
 		return true, c.fold()
 	}
 	c.settle()
-	if c.unsaved >= copySave || c.unsaved > 0 && time.Since(c.savedAt) > saveEvery {
+	if c.unsaved >= saveBytes || c.unsaved > 0 && time.Since(c.savedAt) > saveEvery {
 		c.unsaved, c.savedAt = 0, time.Now()
 		if err := j.SaveGap(); err != nil {
 			return false, err

@@ -138,21 +138,55 @@ func TestBytesOfTheCatchUp(t *testing.T) {
 	}
 }
 
+// A catch-up whose source is killed in the middle does not begin anew: what had
+// arrived is not shipped again.
+func TestCatchUpResumes(t *testing.T) {
+	f := newFarBed(t, 9000)
+	c := f.clients()[1]
+	src, buf, block := rand.NewChaCha8([32]byte{byte(f.seed)}), make([]byte, 64<<10), uint64(0)
+	const changed = 16 << 20
+	last := f.away(func() {
+		for ; block < changed/uint64(len(buf)); block++ {
+			src.Read(buf)
+			f.must(c.Write(buf, block*uint64(len(buf)), false))
+		}
+	})
+	before, err := f.net.Host(0).Count()
+	f.must(err)
+	f.link(lan.Way{Rate: 2 * slow})
+	f.until(func() bool { // about half
+		n, err := f.net.Host(0).Count()
+		f.must(err)
+		return n.Sent-before.Sent > changed*5/8
+	})
+	f.site.Source.Kill()
+	f.must(f.site.Source.Start())
+	f.serving()
+	f.relay.Resume()
+	f.caughtUp()
+	after, err := f.net.Host(0).Count()
+	f.must(err)
+	sent := after.Sent - before.Sent
+	t.Logf("%d bytes differ, %d went over the wire with a kill in the middle", changed, sent)
+	// A delta of 4 MiB may have been on its way, and what the way holds.
+	if limit := uint64(changed + changed/20 + 5<<20); sent > limit {
+		t.Errorf("more than %d: it began anew", limit)
+	}
+	f.gapOnly(f.site.Targets[2], last)
+	f.judgePoint(f.site.Targets[0], f.head())
+}
+
 // The link is cut, and either side killed, again and again while the catch-up
 // is under way and clients write: it goes on where it was, and ends.
 func TestCatchUpGoesOn(t *testing.T) {
 	f := newFarBed(t, 9000)
 	f.change(200)
 	last := f.away(func() { f.change(40) })
-	shipped := uint64(0)
 	for i := range sized(6, 3) {
 		f.link(lan.Way{Rate: slow})
 		f.catching()
 		stop := f.background()
 		f.nap(1500)
-		_, g, err := f.site.Status(f.ctx, f.site.Source)
-		f.must(err)
-		shipped += g.GetLink().GetWireBytes()
 		f.must(stop())
 		switch i % 3 {
 		case 0:
@@ -170,7 +204,6 @@ func TestCatchUpGoesOn(t *testing.T) {
 	}
 	f.link(lan.Way{})
 	f.caughtUp()
-	t.Logf("shipped %d bytes over the slow link", shipped)
 	f.judgePoint(f.site.Targets[0], last)
 	f.judgePoint(f.site.Targets[1], f.head())
 	f.judgeSource()
@@ -256,9 +289,9 @@ func TestWayBackAfterOverflow(t *testing.T) {
 	f := newFarBed(t, 9000)
 	f.change(200)
 	last := f.away(func() { f.change(40) })
-	f.link(lan.Way{Rate: slow})
+	f.link(lan.Way{Rate: slow / 2})
 	f.catching()
-	f.nap(2000) // some of it arrives
+	f.nap(1500) // some of it arrives
 	f.site.Source.Kill()
 	prod := f.site.Targets[1]
 	up := f.failover(prod, last)
