@@ -4,12 +4,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
 	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
 	"github.com/redoubt-dr/redoubt/demo/site"
+	"github.com/redoubt-dr/redoubt/internal/oracle"
 )
 
 // newOverflowBed is a site whose journal holds little.
@@ -205,4 +209,64 @@ func TestCatchUpSurvivesKills(t *testing.T) {
 // nap waits for a part of so many milliseconds: any moment will do.
 func (b *bed) nap(most int) {
 	time.Sleep(time.Duration(b.rng.IntN(most)) * time.Millisecond)
+}
+
+// The journal overflows before the secondary was ever reached: the first copy,
+// its end included, is given up with the writes, and there are no points until
+// all of it has arrived.
+func TestOverflowDuringTheFirstCopy(t *testing.T) {
+	b := &bed{T: t, ctx: t.Context(), seed: uint64(time.Now().UnixNano())}
+	t.Logf("seed %d", b.seed)
+	b.rng = rand.New(rand.NewPCG(b.seed, 0))
+	var err error
+	b.dir, err = os.MkdirTemp("", "st")
+	b.must(err)
+	t.Cleanup(func() { os.RemoveAll(b.dir) })
+	d := redoubt.Disk{ID: 1, Name: "a", Size: 24 << 20}
+	img, base := filepath.Join(b.dir, "a"), filepath.Join(b.dir, "a.base")
+	b.must(errors.Join(site.MakeRaw(img, int64(d.Size), b.seed), site.CopyFile(b.ctx, img, base)))
+	b.disks = []redoubt.Disk{d}
+	b.work = oracle.NewWorkload(b.seed, b.disks, oracle.DefaultMix())
+	b.site, err = site.New(b.ctx, site.Options{BinDir: binDir, Dir: b.dir, Group: groupName, JournalMax: "8MiB", Segment: "1MiB",
+		Disks: []site.Disk{{Name: "a", Path: img}}})
+	b.must(err)
+	t.Cleanup(b.end)
+	b.must(b.site.Source.Start())
+	x := b.serving()
+	b.model, err = oracle.New(filepath.Join(b.dir, "model"), []oracle.Disk{{Disk: d, Base: base}})
+	b.must(err)
+	b.state, err = b.model.State()
+	b.must(err)
+	_, err = b.model.Anchor(1, 0)
+	b.must(err)
+	b.relay, err = oracle.NewRelay(b.model, 1, filepath.Join(b.dir, "r"), []oracle.Upstream{{Disk: d, Socket: x.Socket, Export: x.Export}})
+	b.must(err)
+	t.Cleanup(func() { b.relay.Close(); b.model.Close() })
+	b.until(func() bool {
+		b.change(20)
+		_, g, err := b.site.Status(b.ctx, b.site.Source)
+		b.must(err)
+		return g.GetOverflow() != nil
+	})
+	b.change(200)
+	if b.rng.IntN(2) == 0 {
+		b.site.Source.Kill()
+		b.must(b.site.Source.Start())
+		b.serving()
+		b.relay.Resume()
+	}
+	for _, n := range b.site.Targets {
+		b.must(n.Start())
+	}
+	b.caughtUp()
+	r := b.pointsOf(b.site.Targets[0])
+	if len(r.Gaps) != 0 || len(r.Points) == 0 {
+		t.Fatalf("gaps %v, %d points", r.Gaps, len(r.Points))
+	}
+	b.judgePoint(b.site.Targets[0], b.head())
+	from := b.head().LSN
+	b.change(100)
+	b.anchor()
+	b.committed(b.head().LSN)
+	b.judgePoint(b.site.Targets[1], redoubt.Position{Epoch: 1, LSN: from + 1 + redoubt.LSN(b.rng.Uint64N(99))})
 }
