@@ -1,7 +1,10 @@
 package journal
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/redoubt-dr/redoubt"
@@ -117,6 +120,79 @@ func BenchmarkOpen(b *testing.B) {
 				}
 				b.StartTimer()
 			}
+		})
+	}
+}
+
+// BenchmarkGiveUp gives up a journal of 64 MiB of 4 KiB records, as they come
+// one in a batch, over a disk of which other blocks are dirty already.
+func BenchmarkGiveUp(b *testing.B) {
+	for _, random := range []bool{true, false} {
+		b.Run(map[bool]string{true: "random", false: "in-a-row"}[random], func(b *testing.B) {
+			j, err := Open(b.TempDir(), Options{Create: true, Start: redoubt.Position{Epoch: 1}, MaxBytes: 1 << 30})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer j.Close()
+			cur, err := j.Cursor("ship", 0)
+			if err != nil {
+				b.Fatal(err)
+			}
+			rng, data := rand.New(rand.NewPCG(1, 1)), make([]byte, 4096)
+			sum, block := redoubt.Checksum(data), uint64(0)
+			for b.Loop() {
+				b.StopTimer()
+				for range 8192 {
+					if block++; random {
+						block = rng.Uint64N(1 << 28) // 1 TiB
+					}
+					w := []redoubt.Write{{Disk: 1, Kind: redoubt.KindWrite, Extent: redoubt.Extent{Off: block << 12, Len: 4096}, Data: data, CRC: sum}}
+					if err := j.Append(w); err != nil {
+						b.Fatal(err)
+					}
+				}
+				head := j.Head().LSN
+				if err := j.SetApplied(head); err != nil {
+					b.Fatal(err)
+				}
+				if err := j.Sync(ctx, head); err != nil {
+					b.Fatal(err)
+				}
+				b.StartTimer()
+				if err := cur.GiveUp(head); err != nil {
+					b.Fatal(err)
+				}
+			}
+			gap, _ := j.Gap()
+			b.ReportMetric(float64(j.gap.file.end)/float64(gap.Dirty/DirtyBlock), "file-B/block")
+		})
+	}
+}
+
+// BenchmarkDirtyMemory is the memory of a map of 1 TiB with so many blocks dirty.
+func BenchmarkDirtyMemory(b *testing.B) {
+	for _, part := range []float64{0.001, 0.01, 0.1, 1} {
+		b.Run(fmt.Sprint(part), func(b *testing.B) {
+			rng, m := rand.New(rand.NewPCG(1, 1)), blockMap{}
+			const blocks = 1 << 28
+			for b.Loop() {
+				m = blockMap{}
+				x := m.disk(1)
+				if part == 1 {
+					x.AddRange(0, blocks)
+					continue
+				}
+				some := make([]uint32, 0, 1<<16)
+				for left := int(part * blocks); left > 0; left -= len(some) {
+					some = some[:0]
+					for range min(left, 1<<16) {
+						some = append(some, uint32(rng.Uint64N(blocks)))
+					}
+					slices.Sort(some)
+					x.AddMany(some)
+				}
+			}
+			b.ReportMetric(float64(m[1].GetSizeInBytes())/(1<<20), "MiB/TiB")
 		})
 	}
 }
