@@ -42,7 +42,8 @@ type Site struct {
 	Options
 	Source  *Node
 	Targets []*Node
-	nbdPort int // of the source, for Clients
+	Ports   []int // of source and targets, for Again
+	nbdPort int   // of the source, for Clients
 }
 
 // Node is one host: a configuration and, while it runs, a process.
@@ -57,21 +58,46 @@ type Node struct {
 
 // New makes folders, certificates and configurations. It starts nothing.
 func New(ctx context.Context, o Options) (*Site, error) {
+	o.defaults()
+	ports, err := freePorts(o.Targets + 2)
+	if err != nil {
+		return nil, err
+	}
+	s, err := lay(o, ports)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.certificates(ctx); err != nil {
+		return nil, err
+	}
+	return s, s.configs()
+}
+
+// Again returns the site that New made in o.Dir before, with the same options.
+func Again(o Options, ports []int) (*Site, error) {
+	o.defaults()
+	if len(ports) != o.Targets+2 {
+		return nil, fmt.Errorf("%d ports of a site with %d targets", len(ports), o.Targets)
+	}
+	return lay(o, ports)
+}
+
+func (o *Options) defaults() {
 	if o.Targets == 0 {
 		o.Targets = 3
 	}
 	if o.Data == 0 {
 		o.Data, o.Parity = 2, 1
 	}
-	s := &Site{Options: o}
+}
+
+// lay names the nodes of a site.
+func lay(o Options, ports []int) (*Site, error) {
+	s := &Site{Options: o, Ports: ports}
 	for _, p := range []string{"redoubt", "redoubtd"} {
 		if _, err := os.Stat(filepath.Join(o.BinDir, p)); err != nil {
 			return nil, fmt.Errorf("program missing (make build): %w", err)
 		}
-	}
-	ports, err := freePorts(o.Targets + 2)
-	if err != nil {
-		return nil, err
 	}
 	node := func(name string, port int) *Node {
 		return &Node{Name: name, Dir: filepath.Join(o.Dir, name), Addr: fmt.Sprintf("127.0.0.1:%d", port),
@@ -81,10 +107,7 @@ func New(ctx context.Context, o Options) (*Site, error) {
 	for i := range o.Targets {
 		s.Targets = append(s.Targets, node(fmt.Sprintf("t%d", i+1), ports[i+1]))
 	}
-	if err := s.certificates(ctx); err != nil {
-		return nil, err
-	}
-	return s, s.configs()
+	return s, nil
 }
 
 // Nodes returns the source and the targets.
