@@ -128,6 +128,18 @@ func (s *state) erase(g *Group, st *Standing, now int64) error {
 	return nil
 }
 
+// Erasable returns nil if nobody keeps a point of the group, or ErrState and
+// who does.
+func (c *Catalog) Erasable(id redoubt.GroupID) error {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	g, err := c.s.group("delete the points of group", id)
+	if err != nil {
+		return err
+	}
+	return c.s.erasable(g)
+}
+
 // erasable refuses what somebody keeps.
 func (s *state) erasable(g *Group) error {
 	const op = "delete the points of group"

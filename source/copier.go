@@ -99,10 +99,12 @@ func (c *copier) Progress() (done, total uint64, complete bool) {
 	return min(c.state.Copied, c.state.Total), c.state.Total, c.state.Done
 }
 
-func (c *copier) baseline() redoubt.LSN {
+// baseline returns the last record of the copy, 0 until it is complete, and
+// whether the copy follows an older history.
+func (c *copier) baseline() (at redoubt.LSN, again bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.state.Baseline
+	return c.state.Baseline, c.state.Zeros
 }
 
 // announced is a copy record that is in the journal and not yet acknowledged.

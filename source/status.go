@@ -34,6 +34,7 @@ type Status struct {
 
 	CopyDone, CopyTotal uint64
 	CopyComplete        bool
+	CopyAgain           bool        // the copy follows older points: the group was protected again
 	Baseline            redoubt.LSN // last record of the copy; 0 until it is complete
 
 	Hold ship.Hold // why the writes are kept here; its State is "" if they are shipped
@@ -68,7 +69,7 @@ func (g *Group) Status() Status {
 		s.Paths[d.Name], s.Clients[d.Name] = d.Path, g.server.Clients(d.Name)
 	}
 	s.CopyDone, s.CopyTotal, s.CopyComplete = g.copy.Progress()
-	s.Baseline = g.copy.baseline()
+	s.Baseline, s.CopyAgain = g.copy.baseline()
 	if c := g.secondary(); c != nil {
 		s.Acked = c.Acked()
 		if ws, err := c.Read(s.Acked+1, 1); s.Acked < s.Head.LSN && err == nil && len(ws) > 0 {

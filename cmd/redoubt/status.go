@@ -77,6 +77,7 @@ func printGroups(w io.Writer, st *adminv1.GetStatusResponse) {
 func concerns(n *adminv1.NodeInfo, g *adminv1.Group) []string {
 	var out []string
 	add := func(format string, v ...any) { out = append(out, fmt.Sprintf(format, v...)) }
+	out = append(out, standing(g)...)
 	if g.Error != "" {
 		add("FAILED: %s", g.Error)
 		if g.Hint != "" {

@@ -57,8 +57,8 @@ func (m *Manager) Reverse(ctx context.Context, id redoubt.GroupID) (Resync, erro
 		return Resync{}, err
 	}
 	if g.State != cluster.StateReverseReplicating {
-		if _, ok := cluster.Allowed(g.State, cluster.OpReverseReplicate); !ok {
-			return Resync{}, refused("reverse replicate", g)
+		if err := g.Permits(cluster.OpReverseReplicate); err != nil {
+			return Resync{}, err
 		}
 		if g.SourceAddr == "" {
 			return Resync{}, &redoubt.Error{Op: "reverse replicate", Object: string(id), Err: redoubt.ErrInvalid,
