@@ -39,6 +39,7 @@ func printGroup(w io.Writer, n *adminv1.NodeInfo, g *adminv1.Group) {
 	fields(w,
 		"group", g.Id+" ("+g.Uuid+"), seen as "+g.Role,
 		"state", g.State,
+		"health", g.GetHealth().GetLevel(),
 		"allowed now", strings.Join(g.AllowedOperations, ", "),
 		"epoch", number(g.Epoch),
 		"lineage", lineage(g.Lineage),

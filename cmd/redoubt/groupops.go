@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -114,6 +115,25 @@ func standing(g *adminv1.Group) (out []string) {
 	}
 	if l := g.GetJournal(); l.GetLastsSeconds() > 0 && g.State == "Paused" {
 		out = append(out, fmt.Sprintf("the journal has room for about %s of writes", span(time.Duration(*l.LastsSeconds*float64(time.Second)))))
+	}
+	return out
+}
+
+// toldElsewhere are reasons for a group's health that concerns words by itself,
+// with figures.
+var toldElsewhere = map[string]bool{"failed": true, "silent": true, "redundancy": true, "reverse-silent": true, "kept": true, "fenced": true}
+
+// worries are the reasons for a group's health.
+func worries(g *adminv1.Group) (out []string) {
+	for _, r := range g.GetHealth().GetReasons() {
+		if toldElsewhere[r.Code] {
+			continue
+		}
+		line := fmt.Sprintf("%s: %s", strings.ToLower(r.Level), r.Text)
+		if r.Hint != "" {
+			line += " (" + r.Hint + ")"
+		}
+		out = append(out, line)
 	}
 	return out
 }
