@@ -92,6 +92,7 @@ type Group struct {
 	since    stages      // when the oldest write of each stage came
 	rounds   uint64
 	waiting  int
+	stopped  int // nothing enters the order while it is not 0
 	readOnly error
 	failed   error // latched
 	closed   bool

@@ -51,6 +51,9 @@ const (
 	kindAdvancePlan  kind = 65
 	kindThinSegments kind = 66
 	kindReportShards kind = 67
+
+	kindOperate   kind = 75
+	kindEraseDone kind = 76
 )
 
 func (k kind) String() string {
@@ -62,7 +65,8 @@ func (k kind) String() string {
 		kindActivateNode: "ActivateNode", kindDrainNode: "DrainNode", kindRemoveNode: "RemoveNode",
 		kindPlanMoves: "PlanMoves", kindFinishMoves: "FinishMoves", kindLevelShards: "LevelShards",
 		kindSetPolicy: "SetPolicy", kindAdvanceClock: "AdvanceClock", kindSetPin: "SetPin", kindRemovePin: "RemovePin",
-		kindBeginPlan: "BeginPlan", kindAdvancePlan: "AdvancePlan", kindThinSegments: "ThinSegments", kindReportShards: "ReportShards"}
+		kindBeginPlan: "BeginPlan", kindAdvancePlan: "AdvancePlan", kindThinSegments: "ThinSegments", kindReportShards: "ReportShards",
+		kindOperate: "Operate", kindEraseDone: "EraseDone"}
 	if int(k) < len(names) && names[k] != "" {
 		return names[k]
 	}
@@ -191,6 +195,10 @@ func decodeBody(k kind, d *decoder) (Command, bool) {
 		return decodeThinSegments(d), true
 	case kindReportShards:
 		return decodeReportShards(d), true
+	case kindOperate:
+		return decodeOperate(d), true
+	case kindEraseDone:
+		return decodeEraseDone(d), true
 	case kindInviteNode:
 		return InviteNode{ID: d.nodeID()}, true
 	case kindAnnounceNode:

@@ -36,6 +36,7 @@ const (
 	recMember  = 40 // what a node's record does not hold
 	recMoves   = 41
 	recRetain  = 60 // what is kept of a group
+	recStands  = 75 // what operators decided about it
 	maxRecord  = 64 << 20
 	recordHead = 5
 )
@@ -46,7 +47,7 @@ const (
 func (s *state) freeze() *state {
 	f := &state{index: s.index, nodes: maps.Clone(s.nodes), groups: maps.Clone(s.groups), retain: maps.Clone(s.retain),
 		places: places{list: slices.Clip(s.places.list)},
-		epochs: make(map[epochKey]*history, len(s.epochs)), clients: make(map[clientID]*client, len(s.clients)), moves: maps.Clone(s.moves)}
+		epochs: make(map[epochKey]*history, len(s.epochs)), clients: make(map[clientID]*client, len(s.clients)), moves: maps.Clone(s.moves), stands: maps.Clone(s.stands)}
 	for k, h := range s.epochs {
 		frozen := h.freeze()
 		f.epochs[k] = &frozen
@@ -123,6 +124,9 @@ func writeSnapshot(out io.Writer, s *state) error {
 		w.record(recGroup, func(e *encoder) { e.group(g) })
 		if r, ok := s.retain[id]; ok {
 			w.record(recRetain, func(e *encoder) { e.str(string(id)); e.retention(r) })
+		}
+		if st, ok := s.stands[id]; ok {
+			w.record(recStands, func(e *encoder) { e.str(string(id)); e.standing(st) })
 		}
 		for _, f := range g.Lineage {
 			w.segments(epochKey{id, f.Epoch}, s.history(id, f.Epoch))

@@ -149,7 +149,7 @@ func (r *replica) Begin(start redoubt.LSN) error {
 	if err := g.disks.Reset(context.Background(), redoubt.Position{Epoch: r.epoch, LSN: start - 1}); err != nil {
 		return err
 	}
-	if err := g.cursor.Ack(start - 1); err != nil {
+	if err := g.secondary().Ack(start - 1); err != nil {
 		return err
 	}
 	r.resync = false
@@ -213,7 +213,7 @@ func (r *replica) acknowledge() {
 		err := r.group.flush(last)
 		if err == nil {
 			// The secondary sent it, so it is safe there: nothing holds the journal back.
-			err = r.group.cursor.Ack(last)
+			err = r.group.secondary().Ack(last)
 		}
 		for _, b := range waiting {
 			b.done(redoubt.Position{Epoch: r.epoch, LSN: b.last}, err)

@@ -3,6 +3,7 @@ package target
 import (
 	"context"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -83,7 +84,7 @@ func (s *Store) Resolve(ctx context.Context, id redoubt.GroupID, spec PointSpec)
 	case !spec.Time.IsZero():
 		p, err = s.positionOfTime(ctx, &g, base, spec.Time)
 	default:
-		p = base
+		p, err = s.newest(ctx, &g, base)
 	}
 	if err != nil {
 		return none(err)
@@ -121,6 +122,20 @@ func (s *Store) checkPosition(g *cluster.Group, p redoubt.Position) error {
 		return noPoint(g, p.String(), fmt.Errorf("the first point is at LSN %d: %w", g.Baseline, redoubt.ErrNotFound), "the first copy was not complete before")
 	}
 	return nil
+}
+
+// newest returns base if it is a point, or else the last one before it: while a
+// group that was protected again is copied, there is none after that.
+func (s *Store) newest(ctx context.Context, g *cluster.Group, base redoubt.Position) (redoubt.Position, error) {
+	if s.retained(g, base) {
+		return base, nil
+	}
+	r := s.catalog.Retention(g.ID)
+	p, ok, err := (&timeline{ctx: ctx, s: s, g: g, r: &r, line: g.Lineage.Path(base)}).Before(math.MaxInt64)
+	if err == nil && !ok {
+		err = noPoint(g, "latest", redoubt.ErrNotFound, "redoubt points shows the timeline")
+	}
+	return p.Position, err
 }
 
 // positionOfLSN finds the epoch that wrote lsn on the history that leads to base.

@@ -700,6 +700,8 @@ type Group struct {
 	Hint              string                 `protobuf:"bytes,32,opt,name=hint,proto3" json:"hint,omitempty"`           // what to do about error
 	Figures           *GroupFigures          `protobuf:"bytes,33,opt,name=figures,proto3" json:"figures,omitempty"`     // unset where the group's disks are not served
 	Retention         *RetentionStatus       `protobuf:"bytes,60,opt,name=retention,proto3" json:"retention,omitempty"` // unset at a source
+	Health            *Health                `protobuf:"bytes,65,opt,name=health,proto3" json:"health,omitempty"`
+	Standing          *Standing              `protobuf:"bytes,66,opt,name=standing,proto3" json:"standing,omitempty"` // unset if there is nothing to say
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -972,6 +974,20 @@ func (x *Group) GetRetention() *RetentionStatus {
 	return nil
 }
 
+func (x *Group) GetHealth() *Health {
+	if x != nil {
+		return x.Health
+	}
+	return nil
+}
+
+func (x *Group) GetStanding() *Standing {
+	if x != nil {
+		return x.Standing
+	}
+	return nil
+}
+
 // RetentionStatus says how thinning goes. GetRetention says more.
 type RetentionStatus struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
@@ -1125,9 +1141,12 @@ type Journal struct {
 	Figures   *JournalFigures        `protobuf:"bytes,4,opt,name=figures,proto3" json:"figures,omitempty"`
 	// At a source: the secondary has everything up to here with all of its shards.
 	// What is above it and safe is kept in the journal as long as there is room.
-	WholeLsn      uint64 `protobuf:"varint,20,opt,name=whole_lsn,json=wholeLsn,proto3" json:"whole_lsn,omitempty"`
-	KeptBytes     uint64 `protobuf:"varint,21,opt,name=kept_bytes,json=keptBytes,proto3" json:"kept_bytes,omitempty"`   // of the journal, for that reason alone
-	GaveUpLsn     uint64 `protobuf:"varint,22,opt,name=gave_up_lsn,json=gaveUpLsn,proto3" json:"gave_up_lsn,omitempty"` // up to here it was let go for want of room although it is not whole; 0: none
+	WholeLsn  uint64 `protobuf:"varint,20,opt,name=whole_lsn,json=wholeLsn,proto3" json:"whole_lsn,omitempty"`
+	KeptBytes uint64 `protobuf:"varint,21,opt,name=kept_bytes,json=keptBytes,proto3" json:"kept_bytes,omitempty"` // of the journal, for that reason alone
+	// As long as there is room while nothing of the journal goes, at the rate of
+	// writes of the last minutes; unset: nothing is written, or not known here.
+	LastsSeconds  *float64 `protobuf:"fixed64,65,opt,name=lasts_seconds,json=lastsSeconds,proto3,oneof" json:"lasts_seconds,omitempty"`
+	GaveUpLsn     uint64   `protobuf:"varint,22,opt,name=gave_up_lsn,json=gaveUpLsn,proto3" json:"gave_up_lsn,omitempty"` // up to here it was let go for want of room although it is not whole; 0: none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1200,6 +1219,13 @@ func (x *Journal) GetWholeLsn() uint64 {
 func (x *Journal) GetKeptBytes() uint64 {
 	if x != nil {
 		return x.KeptBytes
+	}
+	return 0
+}
+
+func (x *Journal) GetLastsSeconds() float64 {
+	if x != nil && x.LastsSeconds != nil {
+		return *x.LastsSeconds
 	}
 	return 0
 }
@@ -7043,7 +7069,7 @@ var File_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x14admin/v1/admin.proto\x12\x10redoubt.admin.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"2\n" +
+	"\x14admin/v1/admin.proto\x12\x10redoubt.admin.v1\x1a\x15admin/v1/states.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"2\n" +
 	"\bPosition\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x10\n" +
 	"\x03lsn\x18\x02 \x01(\x04R\x03lsn\"D\n" +
@@ -7089,8 +7115,7 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\aversion\x18\x03 \x01(\tR\aversion\x124\n" +
 	"\astarted\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x12,\n" +
 	"\x03now\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x03now\x12\x1c\n" +
-	"\tadvertise\x18\x06 \x01(\tR\tadvertise\"\xde\n" +
-	"\n" +
+	"\tadvertise\x18\x06 \x01(\tR\tadvertise\"\xc8\v\n" +
 	"\x05Group\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04uuid\x18\x02 \x01(\tR\x04uuid\x12\x12\n" +
@@ -7131,7 +7156,9 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x05error\x18\x1f \x01(\tR\x05error\x12\x12\n" +
 	"\x04hint\x18  \x01(\tR\x04hint\x128\n" +
 	"\afigures\x18! \x01(\v2\x1e.redoubt.admin.v1.GroupFiguresR\afigures\x12?\n" +
-	"\tretention\x18< \x01(\v2!.redoubt.admin.v1.RetentionStatusR\tretentionB\x0e\n" +
+	"\tretention\x18< \x01(\v2!.redoubt.admin.v1.RetentionStatusR\tretention\x120\n" +
+	"\x06health\x18A \x01(\v2\x18.redoubt.admin.v1.HealthR\x06health\x126\n" +
+	"\bstanding\x18B \x01(\v2\x1a.redoubt.admin.v1.StandingR\bstandingB\x0e\n" +
 	"\f_lag_seconds\"\xc6\x01\n" +
 	"\x0fRetentionStatus\x12\x14\n" +
 	"\x05plans\x18\x01 \x01(\x04R\x05plans\x12#\n" +
@@ -7146,7 +7173,7 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"done_bytes\x18\x01 \x01(\x04R\tdoneBytes\x12\x1f\n" +
 	"\vtotal_bytes\x18\x02 \x01(\x04R\n" +
 	"totalBytes\x12\x1a\n" +
-	"\bcomplete\x18\x03 \x01(\bR\bcomplete\"\xf8\x01\n" +
+	"\bcomplete\x18\x03 \x01(\bR\bcomplete\"\xb4\x02\n" +
 	"\aJournal\x12\x1d\n" +
 	"\n" +
 	"used_bytes\x18\x01 \x01(\x04R\tusedBytes\x12\x1b\n" +
@@ -7155,8 +7182,10 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\afigures\x18\x04 \x01(\v2 .redoubt.admin.v1.JournalFiguresR\afigures\x12\x1b\n" +
 	"\twhole_lsn\x18\x14 \x01(\x04R\bwholeLsn\x12\x1d\n" +
 	"\n" +
-	"kept_bytes\x18\x15 \x01(\x04R\tkeptBytes\x12\x1e\n" +
-	"\vgave_up_lsn\x18\x16 \x01(\x04R\tgaveUpLsn\"\x8b\x02\n" +
+	"kept_bytes\x18\x15 \x01(\x04R\tkeptBytes\x12(\n" +
+	"\rlasts_seconds\x18A \x01(\x01H\x00R\flastsSeconds\x88\x01\x01\x12\x1e\n" +
+	"\vgave_up_lsn\x18\x16 \x01(\x04R\tgaveUpLsnB\x10\n" +
+	"\x0e_lasts_seconds\"\x8b\x02\n" +
 	"\x04Link\x12\x1c\n" +
 	"\tconnected\x18\x01 \x01(\bR\tconnected\x12\x12\n" +
 	"\x04peer\x18\x02 \x01(\tR\x04peer\x12=\n" +
@@ -7647,7 +7676,7 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x02op\x18\x02 \x01(\tR\x02op\x12\x16\n" +
 	"\x06object\x18\x03 \x01(\tR\x06object\x12\x12\n" +
 	"\x04hint\x18\x04 \x01(\tR\x04hint\x12\x18\n" +
-	"\amessage\x18\x05 \x01(\tR\amessage2\x9b\x13\n" +
+	"\amessage\x18\x05 \x01(\tR\amessage2\x94\x16\n" +
 	"\fAdminService\x12Y\n" +
 	"\tGetStatus\x12\".redoubt.admin.v1.GetStatusRequest\x1a#.redoubt.admin.v1.GetStatusResponse\"\x03\x90\x02\x01\x12\\\n" +
 	"\n" +
@@ -7672,7 +7701,12 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x10ReverseReplicate\x12).redoubt.admin.v1.ReverseReplicateRequest\x1a*.redoubt.admin.v1.ReverseReplicateResponse\x12H\n" +
 	"\x05Scrub\x12\x1e.redoubt.admin.v1.ScrubRequest\x1a\x1f.redoubt.admin.v1.ScrubResponse\x12V\n" +
 	"\tReadPoint\x12\".redoubt.admin.v1.ReadPointRequest\x1a#.redoubt.admin.v1.ReadPointResponse0\x01\x12Q\n" +
-	"\bFailback\x12!.redoubt.admin.v1.FailbackRequest\x1a\".redoubt.admin.v1.FailbackResponse\x12N\n" +
+	"\bFailback\x12!.redoubt.admin.v1.FailbackRequest\x1a\".redoubt.admin.v1.FailbackResponse\x12W\n" +
+	"\n" +
+	"PauseGroup\x12#.redoubt.admin.v1.PauseGroupRequest\x1a$.redoubt.admin.v1.PauseGroupResponse\x12Z\n" +
+	"\vResumeGroup\x12$.redoubt.admin.v1.ResumeGroupRequest\x1a%.redoubt.admin.v1.ResumeGroupResponse\x12c\n" +
+	"\x0eUnprotectGroup\x12'.redoubt.admin.v1.UnprotectGroupRequest\x1a(.redoubt.admin.v1.UnprotectGroupResponse\x12]\n" +
+	"\fProtectGroup\x12%.redoubt.admin.v1.ProtectGroupRequest\x1a&.redoubt.admin.v1.ProtectGroupResponse\x12N\n" +
 	"\aAddNode\x12 .redoubt.admin.v1.AddNodeRequest\x1a!.redoubt.admin.v1.AddNodeResponse\x12T\n" +
 	"\tDrainNode\x12\".redoubt.admin.v1.DrainNodeRequest\x1a#.redoubt.admin.v1.DrainNodeResponse\x12Z\n" +
 	"\vReplaceNode\x12$.redoubt.admin.v1.ReplaceNodeRequest\x1a%.redoubt.admin.v1.ReplaceNodeResponse\x12W\n" +
@@ -7787,6 +7821,16 @@ var file_admin_v1_admin_proto_goTypes = []any{
 	(*DiskExtents)(nil),                 // 91: redoubt.admin.v1.DiskExtents
 	(*ErrorDetail)(nil),                 // 92: redoubt.admin.v1.ErrorDetail
 	(*timestamppb.Timestamp)(nil),       // 93: google.protobuf.Timestamp
+	(*Health)(nil),                      // 94: redoubt.admin.v1.Health
+	(*Standing)(nil),                    // 95: redoubt.admin.v1.Standing
+	(*PauseGroupRequest)(nil),           // 96: redoubt.admin.v1.PauseGroupRequest
+	(*ResumeGroupRequest)(nil),          // 97: redoubt.admin.v1.ResumeGroupRequest
+	(*UnprotectGroupRequest)(nil),       // 98: redoubt.admin.v1.UnprotectGroupRequest
+	(*ProtectGroupRequest)(nil),         // 99: redoubt.admin.v1.ProtectGroupRequest
+	(*PauseGroupResponse)(nil),          // 100: redoubt.admin.v1.PauseGroupResponse
+	(*ResumeGroupResponse)(nil),         // 101: redoubt.admin.v1.ResumeGroupResponse
+	(*UnprotectGroupResponse)(nil),      // 102: redoubt.admin.v1.UnprotectGroupResponse
+	(*ProtectGroupResponse)(nil),        // 103: redoubt.admin.v1.ProtectGroupResponse
 }
 var file_admin_v1_admin_proto_depIdxs = []int32{
 	93,  // 0: redoubt.admin.v1.PointSpec.time:type_name -> google.protobuf.Timestamp
@@ -7812,166 +7856,176 @@ var file_admin_v1_admin_proto_depIdxs = []int32{
 	21,  // 20: redoubt.admin.v1.Group.reverse:type_name -> redoubt.admin.v1.Reverse
 	27,  // 21: redoubt.admin.v1.Group.figures:type_name -> redoubt.admin.v1.GroupFigures
 	9,   // 22: redoubt.admin.v1.Group.retention:type_name -> redoubt.admin.v1.RetentionStatus
-	28,  // 23: redoubt.admin.v1.Journal.figures:type_name -> redoubt.admin.v1.JournalFigures
-	93,  // 24: redoubt.admin.v1.Link.last_contact:type_name -> google.protobuf.Timestamp
-	30,  // 25: redoubt.admin.v1.Link.figures:type_name -> redoubt.admin.v1.ShipFigures
-	15,  // 26: redoubt.admin.v1.Healing.repair:type_name -> redoubt.admin.v1.Repair
-	16,  // 27: redoubt.admin.v1.Healing.scrub:type_name -> redoubt.admin.v1.Scrub
-	93,  // 28: redoubt.admin.v1.Scrub.started:type_name -> google.protobuf.Timestamp
-	93,  // 29: redoubt.admin.v1.Scrub.finished:type_name -> google.protobuf.Timestamp
-	93,  // 30: redoubt.admin.v1.Scrub.next:type_name -> google.protobuf.Timestamp
-	17,  // 31: redoubt.admin.v1.Scrub.found:type_name -> redoubt.admin.v1.ScrubFindings
-	17,  // 32: redoubt.admin.v1.Scrub.last_found:type_name -> redoubt.admin.v1.ScrubFindings
-	16,  // 33: redoubt.admin.v1.ScrubResponse.scrub:type_name -> redoubt.admin.v1.Scrub
-	15,  // 34: redoubt.admin.v1.ScrubResponse.repair:type_name -> redoubt.admin.v1.Repair
-	0,   // 35: redoubt.admin.v1.Promotion.position:type_name -> redoubt.admin.v1.Position
-	93,  // 36: redoubt.admin.v1.Promotion.point_time:type_name -> google.protobuf.Timestamp
-	93,  // 37: redoubt.admin.v1.Promotion.promoted:type_name -> google.protobuf.Timestamp
-	93,  // 38: redoubt.admin.v1.Promotion.known_head_time:type_name -> google.protobuf.Timestamp
-	93,  // 39: redoubt.admin.v1.Promotion.unknown_since:type_name -> google.protobuf.Timestamp
-	0,   // 40: redoubt.admin.v1.Reverse.committed:type_name -> redoubt.admin.v1.Position
-	30,  // 41: redoubt.admin.v1.Reverse.figures:type_name -> redoubt.admin.v1.ShipFigures
-	93,  // 42: redoubt.admin.v1.ClusterNode.last_contact:type_name -> google.protobuf.Timestamp
-	24,  // 43: redoubt.admin.v1.Histogram.buckets:type_name -> redoubt.admin.v1.HistogramBucket
-	23,  // 44: redoubt.admin.v1.DiskFigures.read_latency_ns:type_name -> redoubt.admin.v1.Histogram
-	23,  // 45: redoubt.admin.v1.DiskFigures.write_latency_ns:type_name -> redoubt.admin.v1.Histogram
-	23,  // 46: redoubt.admin.v1.DiskFigures.flush_latency_ns:type_name -> redoubt.admin.v1.Histogram
-	26,  // 47: redoubt.admin.v1.DiskFigures.rates:type_name -> redoubt.admin.v1.DiskRates
-	23,  // 48: redoubt.admin.v1.JournalFigures.fdatasync_ns:type_name -> redoubt.admin.v1.Histogram
-	23,  // 49: redoubt.admin.v1.JournalFigures.commit_records:type_name -> redoubt.admin.v1.Histogram
-	23,  // 50: redoubt.admin.v1.JournalFigures.commit_callers:type_name -> redoubt.admin.v1.Histogram
-	29,  // 51: redoubt.admin.v1.JournalFigures.rates:type_name -> redoubt.admin.v1.JournalRates
-	31,  // 52: redoubt.admin.v1.ShipFigures.rates:type_name -> redoubt.admin.v1.ShipRates
-	93,  // 53: redoubt.admin.v1.ListPointsRequest.around:type_name -> google.protobuf.Timestamp
-	34,  // 54: redoubt.admin.v1.ListPointsResponse.points:type_name -> redoubt.admin.v1.Point
-	34,  // 55: redoubt.admin.v1.ListPointsResponse.earliest:type_name -> redoubt.admin.v1.Point
-	34,  // 56: redoubt.admin.v1.ListPointsResponse.latest:type_name -> redoubt.admin.v1.Point
-	37,  // 57: redoubt.admin.v1.ListPointsResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
-	0,   // 58: redoubt.admin.v1.Point.position:type_name -> redoubt.admin.v1.Position
-	93,  // 59: redoubt.admin.v1.Point.time:type_name -> google.protobuf.Timestamp
-	93,  // 60: redoubt.admin.v1.Point.first_time:type_name -> google.protobuf.Timestamp
-	0,   // 61: redoubt.admin.v1.AddBookmarkResponse.position:type_name -> redoubt.admin.v1.Position
-	93,  // 62: redoubt.admin.v1.AddBookmarkResponse.time:type_name -> google.protobuf.Timestamp
-	93,  // 63: redoubt.admin.v1.RetentionTier.oldest:type_name -> google.protobuf.Timestamp
-	93,  // 64: redoubt.admin.v1.RetentionTier.newest:type_name -> google.protobuf.Timestamp
-	0,   // 65: redoubt.admin.v1.Pin.position:type_name -> redoubt.admin.v1.Position
-	93,  // 66: redoubt.admin.v1.Pin.time:type_name -> google.protobuf.Timestamp
-	93,  // 67: redoubt.admin.v1.Pin.until:type_name -> google.protobuf.Timestamp
-	93,  // 68: redoubt.admin.v1.GetRetentionResponse.clock:type_name -> google.protobuf.Timestamp
-	38,  // 69: redoubt.admin.v1.GetRetentionResponse.pins:type_name -> redoubt.admin.v1.Pin
-	37,  // 70: redoubt.admin.v1.GetRetentionResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
-	93,  // 71: redoubt.admin.v1.RetentionReason.oldest:type_name -> google.protobuf.Timestamp
-	93,  // 72: redoubt.admin.v1.RetentionReason.newest:type_name -> google.protobuf.Timestamp
-	93,  // 73: redoubt.admin.v1.PlanRetentionResponse.now:type_name -> google.protobuf.Timestamp
-	42,  // 74: redoubt.admin.v1.PlanRetentionResponse.keep:type_name -> redoubt.admin.v1.RetentionReason
-	42,  // 75: redoubt.admin.v1.PlanRetentionResponse.drop:type_name -> redoubt.admin.v1.RetentionReason
-	37,  // 76: redoubt.admin.v1.PlanRetentionResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
-	93,  // 77: redoubt.admin.v1.PlanRetentionResponse.short_at:type_name -> google.protobuf.Timestamp
-	3,   // 78: redoubt.admin.v1.PinPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	93,  // 79: redoubt.admin.v1.PinPointRequest.until:type_name -> google.protobuf.Timestamp
-	38,  // 80: redoubt.admin.v1.PinPointResponse.pin:type_name -> redoubt.admin.v1.Pin
-	3,   // 81: redoubt.admin.v1.HoldPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	93,  // 82: redoubt.admin.v1.HoldPointRequest.until:type_name -> google.protobuf.Timestamp
-	38,  // 83: redoubt.admin.v1.HoldPointResponse.pin:type_name -> redoubt.admin.v1.Pin
-	93,  // 84: redoubt.admin.v1.ConfirmClockResponse.clock:type_name -> google.protobuf.Timestamp
-	56,  // 85: redoubt.admin.v1.ListExportsResponse.exports:type_name -> redoubt.admin.v1.Export
-	0,   // 86: redoubt.admin.v1.Export.position:type_name -> redoubt.admin.v1.Position
-	93,  // 87: redoubt.admin.v1.Export.time:type_name -> google.protobuf.Timestamp
-	4,   // 88: redoubt.admin.v1.Export.disks:type_name -> redoubt.admin.v1.Disk
-	93,  // 89: redoubt.admin.v1.Export.created:type_name -> google.protobuf.Timestamp
-	57,  // 90: redoubt.admin.v1.Export.hydration:type_name -> redoubt.admin.v1.Hydration
-	3,   // 91: redoubt.admin.v1.ReadPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	60,  // 92: redoubt.admin.v1.ReadPointResponse.header:type_name -> redoubt.admin.v1.PointHeader
-	61,  // 93: redoubt.admin.v1.ReadPointResponse.data:type_name -> redoubt.admin.v1.PointData
-	62,  // 94: redoubt.admin.v1.ReadPointResponse.end:type_name -> redoubt.admin.v1.PointEnd
-	0,   // 95: redoubt.admin.v1.PointHeader.position:type_name -> redoubt.admin.v1.Position
-	93,  // 96: redoubt.admin.v1.PointHeader.time:type_name -> google.protobuf.Timestamp
-	3,   // 97: redoubt.admin.v1.TestFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	56,  // 98: redoubt.admin.v1.TestFailoverResponse.export:type_name -> redoubt.admin.v1.Export
-	3,   // 99: redoubt.admin.v1.UnplannedFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	20,  // 100: redoubt.admin.v1.UnplannedFailoverResponse.promotion:type_name -> redoubt.admin.v1.Promotion
-	56,  // 101: redoubt.admin.v1.UnplannedFailoverResponse.export:type_name -> redoubt.admin.v1.Export
-	3,   // 102: redoubt.admin.v1.ChangeRecoveryPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	20,  // 103: redoubt.admin.v1.ChangeRecoveryPointResponse.promotion:type_name -> redoubt.admin.v1.Promotion
-	56,  // 104: redoubt.admin.v1.ChangeRecoveryPointResponse.export:type_name -> redoubt.admin.v1.Export
-	0,   // 105: redoubt.admin.v1.CommitFailoverResponse.position:type_name -> redoubt.admin.v1.Position
-	0,   // 106: redoubt.admin.v1.ReverseReplicateResponse.fork:type_name -> redoubt.admin.v1.Position
-	91,  // 107: redoubt.admin.v1.ReverseReplicateResponse.disks:type_name -> redoubt.admin.v1.DiskExtents
-	0,   // 108: redoubt.admin.v1.FailbackResponse.position:type_name -> redoubt.admin.v1.Position
-	22,  // 109: redoubt.admin.v1.AddNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
-	22,  // 110: redoubt.admin.v1.DrainNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
-	22,  // 111: redoubt.admin.v1.ReplaceNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
-	22,  // 112: redoubt.admin.v1.RemoveNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
-	89,  // 113: redoubt.admin.v1.GetLossReceiptResponse.receipt:type_name -> redoubt.admin.v1.LossReceipt
-	0,   // 114: redoubt.admin.v1.LossReceipt.fork:type_name -> redoubt.admin.v1.Position
-	93,  // 115: redoubt.admin.v1.LossReceipt.fork_time:type_name -> google.protobuf.Timestamp
-	0,   // 116: redoubt.admin.v1.LossReceipt.old_head:type_name -> redoubt.admin.v1.Position
-	93,  // 117: redoubt.admin.v1.LossReceipt.old_head_time:type_name -> google.protobuf.Timestamp
-	93,  // 118: redoubt.admin.v1.LossReceipt.unknown_since:type_name -> google.protobuf.Timestamp
-	93,  // 119: redoubt.admin.v1.LossReceipt.first_time:type_name -> google.protobuf.Timestamp
-	93,  // 120: redoubt.admin.v1.LossReceipt.last_time:type_name -> google.protobuf.Timestamp
-	90,  // 121: redoubt.admin.v1.LossReceipt.writes:type_name -> redoubt.admin.v1.LostWrite
-	91,  // 122: redoubt.admin.v1.LossReceipt.disks:type_name -> redoubt.admin.v1.DiskExtents
-	93,  // 123: redoubt.admin.v1.LostWrite.time:type_name -> google.protobuf.Timestamp
-	2,   // 124: redoubt.admin.v1.LostWrite.extent:type_name -> redoubt.admin.v1.Extent
-	2,   // 125: redoubt.admin.v1.DiskExtents.extents:type_name -> redoubt.admin.v1.Extent
-	5,   // 126: redoubt.admin.v1.AdminService.GetStatus:input_type -> redoubt.admin.v1.GetStatusRequest
-	32,  // 127: redoubt.admin.v1.AdminService.ListPoints:input_type -> redoubt.admin.v1.ListPointsRequest
-	54,  // 128: redoubt.admin.v1.AdminService.ListExports:input_type -> redoubt.admin.v1.ListExportsRequest
-	87,  // 129: redoubt.admin.v1.AdminService.GetLossReceipt:input_type -> redoubt.admin.v1.GetLossReceiptRequest
-	35,  // 130: redoubt.admin.v1.AdminService.AddBookmark:input_type -> redoubt.admin.v1.AddBookmarkRequest
-	39,  // 131: redoubt.admin.v1.AdminService.GetRetention:input_type -> redoubt.admin.v1.GetRetentionRequest
-	41,  // 132: redoubt.admin.v1.AdminService.PlanRetention:input_type -> redoubt.admin.v1.PlanRetentionRequest
-	44,  // 133: redoubt.admin.v1.AdminService.SetRetention:input_type -> redoubt.admin.v1.SetRetentionRequest
-	46,  // 134: redoubt.admin.v1.AdminService.PinPoint:input_type -> redoubt.admin.v1.PinPointRequest
-	48,  // 135: redoubt.admin.v1.AdminService.UnpinPoint:input_type -> redoubt.admin.v1.UnpinPointRequest
-	50,  // 136: redoubt.admin.v1.AdminService.HoldPoint:input_type -> redoubt.admin.v1.HoldPointRequest
-	52,  // 137: redoubt.admin.v1.AdminService.ConfirmClock:input_type -> redoubt.admin.v1.ConfirmClockRequest
-	63,  // 138: redoubt.admin.v1.AdminService.TestFailover:input_type -> redoubt.admin.v1.TestFailoverRequest
-	65,  // 139: redoubt.admin.v1.AdminService.CleanupTest:input_type -> redoubt.admin.v1.CleanupTestRequest
-	67,  // 140: redoubt.admin.v1.AdminService.UnplannedFailover:input_type -> redoubt.admin.v1.UnplannedFailoverRequest
-	69,  // 141: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:input_type -> redoubt.admin.v1.ChangeRecoveryPointRequest
-	71,  // 142: redoubt.admin.v1.AdminService.CommitFailover:input_type -> redoubt.admin.v1.CommitFailoverRequest
-	73,  // 143: redoubt.admin.v1.AdminService.CancelFailover:input_type -> redoubt.admin.v1.CancelFailoverRequest
-	75,  // 144: redoubt.admin.v1.AdminService.ReverseReplicate:input_type -> redoubt.admin.v1.ReverseReplicateRequest
-	18,  // 145: redoubt.admin.v1.AdminService.Scrub:input_type -> redoubt.admin.v1.ScrubRequest
-	58,  // 146: redoubt.admin.v1.AdminService.ReadPoint:input_type -> redoubt.admin.v1.ReadPointRequest
-	77,  // 147: redoubt.admin.v1.AdminService.Failback:input_type -> redoubt.admin.v1.FailbackRequest
-	79,  // 148: redoubt.admin.v1.AdminService.AddNode:input_type -> redoubt.admin.v1.AddNodeRequest
-	81,  // 149: redoubt.admin.v1.AdminService.DrainNode:input_type -> redoubt.admin.v1.DrainNodeRequest
-	83,  // 150: redoubt.admin.v1.AdminService.ReplaceNode:input_type -> redoubt.admin.v1.ReplaceNodeRequest
-	85,  // 151: redoubt.admin.v1.AdminService.RemoveNode:input_type -> redoubt.admin.v1.RemoveNodeRequest
-	6,   // 152: redoubt.admin.v1.AdminService.GetStatus:output_type -> redoubt.admin.v1.GetStatusResponse
-	33,  // 153: redoubt.admin.v1.AdminService.ListPoints:output_type -> redoubt.admin.v1.ListPointsResponse
-	55,  // 154: redoubt.admin.v1.AdminService.ListExports:output_type -> redoubt.admin.v1.ListExportsResponse
-	88,  // 155: redoubt.admin.v1.AdminService.GetLossReceipt:output_type -> redoubt.admin.v1.GetLossReceiptResponse
-	36,  // 156: redoubt.admin.v1.AdminService.AddBookmark:output_type -> redoubt.admin.v1.AddBookmarkResponse
-	40,  // 157: redoubt.admin.v1.AdminService.GetRetention:output_type -> redoubt.admin.v1.GetRetentionResponse
-	43,  // 158: redoubt.admin.v1.AdminService.PlanRetention:output_type -> redoubt.admin.v1.PlanRetentionResponse
-	45,  // 159: redoubt.admin.v1.AdminService.SetRetention:output_type -> redoubt.admin.v1.SetRetentionResponse
-	47,  // 160: redoubt.admin.v1.AdminService.PinPoint:output_type -> redoubt.admin.v1.PinPointResponse
-	49,  // 161: redoubt.admin.v1.AdminService.UnpinPoint:output_type -> redoubt.admin.v1.UnpinPointResponse
-	51,  // 162: redoubt.admin.v1.AdminService.HoldPoint:output_type -> redoubt.admin.v1.HoldPointResponse
-	53,  // 163: redoubt.admin.v1.AdminService.ConfirmClock:output_type -> redoubt.admin.v1.ConfirmClockResponse
-	64,  // 164: redoubt.admin.v1.AdminService.TestFailover:output_type -> redoubt.admin.v1.TestFailoverResponse
-	66,  // 165: redoubt.admin.v1.AdminService.CleanupTest:output_type -> redoubt.admin.v1.CleanupTestResponse
-	68,  // 166: redoubt.admin.v1.AdminService.UnplannedFailover:output_type -> redoubt.admin.v1.UnplannedFailoverResponse
-	70,  // 167: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:output_type -> redoubt.admin.v1.ChangeRecoveryPointResponse
-	72,  // 168: redoubt.admin.v1.AdminService.CommitFailover:output_type -> redoubt.admin.v1.CommitFailoverResponse
-	74,  // 169: redoubt.admin.v1.AdminService.CancelFailover:output_type -> redoubt.admin.v1.CancelFailoverResponse
-	76,  // 170: redoubt.admin.v1.AdminService.ReverseReplicate:output_type -> redoubt.admin.v1.ReverseReplicateResponse
-	19,  // 171: redoubt.admin.v1.AdminService.Scrub:output_type -> redoubt.admin.v1.ScrubResponse
-	59,  // 172: redoubt.admin.v1.AdminService.ReadPoint:output_type -> redoubt.admin.v1.ReadPointResponse
-	78,  // 173: redoubt.admin.v1.AdminService.Failback:output_type -> redoubt.admin.v1.FailbackResponse
-	80,  // 174: redoubt.admin.v1.AdminService.AddNode:output_type -> redoubt.admin.v1.AddNodeResponse
-	82,  // 175: redoubt.admin.v1.AdminService.DrainNode:output_type -> redoubt.admin.v1.DrainNodeResponse
-	84,  // 176: redoubt.admin.v1.AdminService.ReplaceNode:output_type -> redoubt.admin.v1.ReplaceNodeResponse
-	86,  // 177: redoubt.admin.v1.AdminService.RemoveNode:output_type -> redoubt.admin.v1.RemoveNodeResponse
-	152, // [152:178] is the sub-list for method output_type
-	126, // [126:152] is the sub-list for method input_type
-	126, // [126:126] is the sub-list for extension type_name
-	126, // [126:126] is the sub-list for extension extendee
-	0,   // [0:126] is the sub-list for field type_name
+	94,  // 23: redoubt.admin.v1.Group.health:type_name -> redoubt.admin.v1.Health
+	95,  // 24: redoubt.admin.v1.Group.standing:type_name -> redoubt.admin.v1.Standing
+	28,  // 25: redoubt.admin.v1.Journal.figures:type_name -> redoubt.admin.v1.JournalFigures
+	93,  // 26: redoubt.admin.v1.Link.last_contact:type_name -> google.protobuf.Timestamp
+	30,  // 27: redoubt.admin.v1.Link.figures:type_name -> redoubt.admin.v1.ShipFigures
+	15,  // 28: redoubt.admin.v1.Healing.repair:type_name -> redoubt.admin.v1.Repair
+	16,  // 29: redoubt.admin.v1.Healing.scrub:type_name -> redoubt.admin.v1.Scrub
+	93,  // 30: redoubt.admin.v1.Scrub.started:type_name -> google.protobuf.Timestamp
+	93,  // 31: redoubt.admin.v1.Scrub.finished:type_name -> google.protobuf.Timestamp
+	93,  // 32: redoubt.admin.v1.Scrub.next:type_name -> google.protobuf.Timestamp
+	17,  // 33: redoubt.admin.v1.Scrub.found:type_name -> redoubt.admin.v1.ScrubFindings
+	17,  // 34: redoubt.admin.v1.Scrub.last_found:type_name -> redoubt.admin.v1.ScrubFindings
+	16,  // 35: redoubt.admin.v1.ScrubResponse.scrub:type_name -> redoubt.admin.v1.Scrub
+	15,  // 36: redoubt.admin.v1.ScrubResponse.repair:type_name -> redoubt.admin.v1.Repair
+	0,   // 37: redoubt.admin.v1.Promotion.position:type_name -> redoubt.admin.v1.Position
+	93,  // 38: redoubt.admin.v1.Promotion.point_time:type_name -> google.protobuf.Timestamp
+	93,  // 39: redoubt.admin.v1.Promotion.promoted:type_name -> google.protobuf.Timestamp
+	93,  // 40: redoubt.admin.v1.Promotion.known_head_time:type_name -> google.protobuf.Timestamp
+	93,  // 41: redoubt.admin.v1.Promotion.unknown_since:type_name -> google.protobuf.Timestamp
+	0,   // 42: redoubt.admin.v1.Reverse.committed:type_name -> redoubt.admin.v1.Position
+	30,  // 43: redoubt.admin.v1.Reverse.figures:type_name -> redoubt.admin.v1.ShipFigures
+	93,  // 44: redoubt.admin.v1.ClusterNode.last_contact:type_name -> google.protobuf.Timestamp
+	24,  // 45: redoubt.admin.v1.Histogram.buckets:type_name -> redoubt.admin.v1.HistogramBucket
+	23,  // 46: redoubt.admin.v1.DiskFigures.read_latency_ns:type_name -> redoubt.admin.v1.Histogram
+	23,  // 47: redoubt.admin.v1.DiskFigures.write_latency_ns:type_name -> redoubt.admin.v1.Histogram
+	23,  // 48: redoubt.admin.v1.DiskFigures.flush_latency_ns:type_name -> redoubt.admin.v1.Histogram
+	26,  // 49: redoubt.admin.v1.DiskFigures.rates:type_name -> redoubt.admin.v1.DiskRates
+	23,  // 50: redoubt.admin.v1.JournalFigures.fdatasync_ns:type_name -> redoubt.admin.v1.Histogram
+	23,  // 51: redoubt.admin.v1.JournalFigures.commit_records:type_name -> redoubt.admin.v1.Histogram
+	23,  // 52: redoubt.admin.v1.JournalFigures.commit_callers:type_name -> redoubt.admin.v1.Histogram
+	29,  // 53: redoubt.admin.v1.JournalFigures.rates:type_name -> redoubt.admin.v1.JournalRates
+	31,  // 54: redoubt.admin.v1.ShipFigures.rates:type_name -> redoubt.admin.v1.ShipRates
+	93,  // 55: redoubt.admin.v1.ListPointsRequest.around:type_name -> google.protobuf.Timestamp
+	34,  // 56: redoubt.admin.v1.ListPointsResponse.points:type_name -> redoubt.admin.v1.Point
+	34,  // 57: redoubt.admin.v1.ListPointsResponse.earliest:type_name -> redoubt.admin.v1.Point
+	34,  // 58: redoubt.admin.v1.ListPointsResponse.latest:type_name -> redoubt.admin.v1.Point
+	37,  // 59: redoubt.admin.v1.ListPointsResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
+	0,   // 60: redoubt.admin.v1.Point.position:type_name -> redoubt.admin.v1.Position
+	93,  // 61: redoubt.admin.v1.Point.time:type_name -> google.protobuf.Timestamp
+	93,  // 62: redoubt.admin.v1.Point.first_time:type_name -> google.protobuf.Timestamp
+	0,   // 63: redoubt.admin.v1.AddBookmarkResponse.position:type_name -> redoubt.admin.v1.Position
+	93,  // 64: redoubt.admin.v1.AddBookmarkResponse.time:type_name -> google.protobuf.Timestamp
+	93,  // 65: redoubt.admin.v1.RetentionTier.oldest:type_name -> google.protobuf.Timestamp
+	93,  // 66: redoubt.admin.v1.RetentionTier.newest:type_name -> google.protobuf.Timestamp
+	0,   // 67: redoubt.admin.v1.Pin.position:type_name -> redoubt.admin.v1.Position
+	93,  // 68: redoubt.admin.v1.Pin.time:type_name -> google.protobuf.Timestamp
+	93,  // 69: redoubt.admin.v1.Pin.until:type_name -> google.protobuf.Timestamp
+	93,  // 70: redoubt.admin.v1.GetRetentionResponse.clock:type_name -> google.protobuf.Timestamp
+	38,  // 71: redoubt.admin.v1.GetRetentionResponse.pins:type_name -> redoubt.admin.v1.Pin
+	37,  // 72: redoubt.admin.v1.GetRetentionResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
+	93,  // 73: redoubt.admin.v1.RetentionReason.oldest:type_name -> google.protobuf.Timestamp
+	93,  // 74: redoubt.admin.v1.RetentionReason.newest:type_name -> google.protobuf.Timestamp
+	93,  // 75: redoubt.admin.v1.PlanRetentionResponse.now:type_name -> google.protobuf.Timestamp
+	42,  // 76: redoubt.admin.v1.PlanRetentionResponse.keep:type_name -> redoubt.admin.v1.RetentionReason
+	42,  // 77: redoubt.admin.v1.PlanRetentionResponse.drop:type_name -> redoubt.admin.v1.RetentionReason
+	37,  // 78: redoubt.admin.v1.PlanRetentionResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
+	93,  // 79: redoubt.admin.v1.PlanRetentionResponse.short_at:type_name -> google.protobuf.Timestamp
+	3,   // 80: redoubt.admin.v1.PinPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	93,  // 81: redoubt.admin.v1.PinPointRequest.until:type_name -> google.protobuf.Timestamp
+	38,  // 82: redoubt.admin.v1.PinPointResponse.pin:type_name -> redoubt.admin.v1.Pin
+	3,   // 83: redoubt.admin.v1.HoldPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	93,  // 84: redoubt.admin.v1.HoldPointRequest.until:type_name -> google.protobuf.Timestamp
+	38,  // 85: redoubt.admin.v1.HoldPointResponse.pin:type_name -> redoubt.admin.v1.Pin
+	93,  // 86: redoubt.admin.v1.ConfirmClockResponse.clock:type_name -> google.protobuf.Timestamp
+	56,  // 87: redoubt.admin.v1.ListExportsResponse.exports:type_name -> redoubt.admin.v1.Export
+	0,   // 88: redoubt.admin.v1.Export.position:type_name -> redoubt.admin.v1.Position
+	93,  // 89: redoubt.admin.v1.Export.time:type_name -> google.protobuf.Timestamp
+	4,   // 90: redoubt.admin.v1.Export.disks:type_name -> redoubt.admin.v1.Disk
+	93,  // 91: redoubt.admin.v1.Export.created:type_name -> google.protobuf.Timestamp
+	57,  // 92: redoubt.admin.v1.Export.hydration:type_name -> redoubt.admin.v1.Hydration
+	3,   // 93: redoubt.admin.v1.ReadPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	60,  // 94: redoubt.admin.v1.ReadPointResponse.header:type_name -> redoubt.admin.v1.PointHeader
+	61,  // 95: redoubt.admin.v1.ReadPointResponse.data:type_name -> redoubt.admin.v1.PointData
+	62,  // 96: redoubt.admin.v1.ReadPointResponse.end:type_name -> redoubt.admin.v1.PointEnd
+	0,   // 97: redoubt.admin.v1.PointHeader.position:type_name -> redoubt.admin.v1.Position
+	93,  // 98: redoubt.admin.v1.PointHeader.time:type_name -> google.protobuf.Timestamp
+	3,   // 99: redoubt.admin.v1.TestFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	56,  // 100: redoubt.admin.v1.TestFailoverResponse.export:type_name -> redoubt.admin.v1.Export
+	3,   // 101: redoubt.admin.v1.UnplannedFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	20,  // 102: redoubt.admin.v1.UnplannedFailoverResponse.promotion:type_name -> redoubt.admin.v1.Promotion
+	56,  // 103: redoubt.admin.v1.UnplannedFailoverResponse.export:type_name -> redoubt.admin.v1.Export
+	3,   // 104: redoubt.admin.v1.ChangeRecoveryPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	20,  // 105: redoubt.admin.v1.ChangeRecoveryPointResponse.promotion:type_name -> redoubt.admin.v1.Promotion
+	56,  // 106: redoubt.admin.v1.ChangeRecoveryPointResponse.export:type_name -> redoubt.admin.v1.Export
+	0,   // 107: redoubt.admin.v1.CommitFailoverResponse.position:type_name -> redoubt.admin.v1.Position
+	0,   // 108: redoubt.admin.v1.ReverseReplicateResponse.fork:type_name -> redoubt.admin.v1.Position
+	91,  // 109: redoubt.admin.v1.ReverseReplicateResponse.disks:type_name -> redoubt.admin.v1.DiskExtents
+	0,   // 110: redoubt.admin.v1.FailbackResponse.position:type_name -> redoubt.admin.v1.Position
+	22,  // 111: redoubt.admin.v1.AddNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
+	22,  // 112: redoubt.admin.v1.DrainNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
+	22,  // 113: redoubt.admin.v1.ReplaceNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
+	22,  // 114: redoubt.admin.v1.RemoveNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
+	89,  // 115: redoubt.admin.v1.GetLossReceiptResponse.receipt:type_name -> redoubt.admin.v1.LossReceipt
+	0,   // 116: redoubt.admin.v1.LossReceipt.fork:type_name -> redoubt.admin.v1.Position
+	93,  // 117: redoubt.admin.v1.LossReceipt.fork_time:type_name -> google.protobuf.Timestamp
+	0,   // 118: redoubt.admin.v1.LossReceipt.old_head:type_name -> redoubt.admin.v1.Position
+	93,  // 119: redoubt.admin.v1.LossReceipt.old_head_time:type_name -> google.protobuf.Timestamp
+	93,  // 120: redoubt.admin.v1.LossReceipt.unknown_since:type_name -> google.protobuf.Timestamp
+	93,  // 121: redoubt.admin.v1.LossReceipt.first_time:type_name -> google.protobuf.Timestamp
+	93,  // 122: redoubt.admin.v1.LossReceipt.last_time:type_name -> google.protobuf.Timestamp
+	90,  // 123: redoubt.admin.v1.LossReceipt.writes:type_name -> redoubt.admin.v1.LostWrite
+	91,  // 124: redoubt.admin.v1.LossReceipt.disks:type_name -> redoubt.admin.v1.DiskExtents
+	93,  // 125: redoubt.admin.v1.LostWrite.time:type_name -> google.protobuf.Timestamp
+	2,   // 126: redoubt.admin.v1.LostWrite.extent:type_name -> redoubt.admin.v1.Extent
+	2,   // 127: redoubt.admin.v1.DiskExtents.extents:type_name -> redoubt.admin.v1.Extent
+	5,   // 128: redoubt.admin.v1.AdminService.GetStatus:input_type -> redoubt.admin.v1.GetStatusRequest
+	32,  // 129: redoubt.admin.v1.AdminService.ListPoints:input_type -> redoubt.admin.v1.ListPointsRequest
+	54,  // 130: redoubt.admin.v1.AdminService.ListExports:input_type -> redoubt.admin.v1.ListExportsRequest
+	87,  // 131: redoubt.admin.v1.AdminService.GetLossReceipt:input_type -> redoubt.admin.v1.GetLossReceiptRequest
+	35,  // 132: redoubt.admin.v1.AdminService.AddBookmark:input_type -> redoubt.admin.v1.AddBookmarkRequest
+	39,  // 133: redoubt.admin.v1.AdminService.GetRetention:input_type -> redoubt.admin.v1.GetRetentionRequest
+	41,  // 134: redoubt.admin.v1.AdminService.PlanRetention:input_type -> redoubt.admin.v1.PlanRetentionRequest
+	44,  // 135: redoubt.admin.v1.AdminService.SetRetention:input_type -> redoubt.admin.v1.SetRetentionRequest
+	46,  // 136: redoubt.admin.v1.AdminService.PinPoint:input_type -> redoubt.admin.v1.PinPointRequest
+	48,  // 137: redoubt.admin.v1.AdminService.UnpinPoint:input_type -> redoubt.admin.v1.UnpinPointRequest
+	50,  // 138: redoubt.admin.v1.AdminService.HoldPoint:input_type -> redoubt.admin.v1.HoldPointRequest
+	52,  // 139: redoubt.admin.v1.AdminService.ConfirmClock:input_type -> redoubt.admin.v1.ConfirmClockRequest
+	63,  // 140: redoubt.admin.v1.AdminService.TestFailover:input_type -> redoubt.admin.v1.TestFailoverRequest
+	65,  // 141: redoubt.admin.v1.AdminService.CleanupTest:input_type -> redoubt.admin.v1.CleanupTestRequest
+	67,  // 142: redoubt.admin.v1.AdminService.UnplannedFailover:input_type -> redoubt.admin.v1.UnplannedFailoverRequest
+	69,  // 143: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:input_type -> redoubt.admin.v1.ChangeRecoveryPointRequest
+	71,  // 144: redoubt.admin.v1.AdminService.CommitFailover:input_type -> redoubt.admin.v1.CommitFailoverRequest
+	73,  // 145: redoubt.admin.v1.AdminService.CancelFailover:input_type -> redoubt.admin.v1.CancelFailoverRequest
+	75,  // 146: redoubt.admin.v1.AdminService.ReverseReplicate:input_type -> redoubt.admin.v1.ReverseReplicateRequest
+	18,  // 147: redoubt.admin.v1.AdminService.Scrub:input_type -> redoubt.admin.v1.ScrubRequest
+	58,  // 148: redoubt.admin.v1.AdminService.ReadPoint:input_type -> redoubt.admin.v1.ReadPointRequest
+	77,  // 149: redoubt.admin.v1.AdminService.Failback:input_type -> redoubt.admin.v1.FailbackRequest
+	96,  // 150: redoubt.admin.v1.AdminService.PauseGroup:input_type -> redoubt.admin.v1.PauseGroupRequest
+	97,  // 151: redoubt.admin.v1.AdminService.ResumeGroup:input_type -> redoubt.admin.v1.ResumeGroupRequest
+	98,  // 152: redoubt.admin.v1.AdminService.UnprotectGroup:input_type -> redoubt.admin.v1.UnprotectGroupRequest
+	99,  // 153: redoubt.admin.v1.AdminService.ProtectGroup:input_type -> redoubt.admin.v1.ProtectGroupRequest
+	79,  // 154: redoubt.admin.v1.AdminService.AddNode:input_type -> redoubt.admin.v1.AddNodeRequest
+	81,  // 155: redoubt.admin.v1.AdminService.DrainNode:input_type -> redoubt.admin.v1.DrainNodeRequest
+	83,  // 156: redoubt.admin.v1.AdminService.ReplaceNode:input_type -> redoubt.admin.v1.ReplaceNodeRequest
+	85,  // 157: redoubt.admin.v1.AdminService.RemoveNode:input_type -> redoubt.admin.v1.RemoveNodeRequest
+	6,   // 158: redoubt.admin.v1.AdminService.GetStatus:output_type -> redoubt.admin.v1.GetStatusResponse
+	33,  // 159: redoubt.admin.v1.AdminService.ListPoints:output_type -> redoubt.admin.v1.ListPointsResponse
+	55,  // 160: redoubt.admin.v1.AdminService.ListExports:output_type -> redoubt.admin.v1.ListExportsResponse
+	88,  // 161: redoubt.admin.v1.AdminService.GetLossReceipt:output_type -> redoubt.admin.v1.GetLossReceiptResponse
+	36,  // 162: redoubt.admin.v1.AdminService.AddBookmark:output_type -> redoubt.admin.v1.AddBookmarkResponse
+	40,  // 163: redoubt.admin.v1.AdminService.GetRetention:output_type -> redoubt.admin.v1.GetRetentionResponse
+	43,  // 164: redoubt.admin.v1.AdminService.PlanRetention:output_type -> redoubt.admin.v1.PlanRetentionResponse
+	45,  // 165: redoubt.admin.v1.AdminService.SetRetention:output_type -> redoubt.admin.v1.SetRetentionResponse
+	47,  // 166: redoubt.admin.v1.AdminService.PinPoint:output_type -> redoubt.admin.v1.PinPointResponse
+	49,  // 167: redoubt.admin.v1.AdminService.UnpinPoint:output_type -> redoubt.admin.v1.UnpinPointResponse
+	51,  // 168: redoubt.admin.v1.AdminService.HoldPoint:output_type -> redoubt.admin.v1.HoldPointResponse
+	53,  // 169: redoubt.admin.v1.AdminService.ConfirmClock:output_type -> redoubt.admin.v1.ConfirmClockResponse
+	64,  // 170: redoubt.admin.v1.AdminService.TestFailover:output_type -> redoubt.admin.v1.TestFailoverResponse
+	66,  // 171: redoubt.admin.v1.AdminService.CleanupTest:output_type -> redoubt.admin.v1.CleanupTestResponse
+	68,  // 172: redoubt.admin.v1.AdminService.UnplannedFailover:output_type -> redoubt.admin.v1.UnplannedFailoverResponse
+	70,  // 173: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:output_type -> redoubt.admin.v1.ChangeRecoveryPointResponse
+	72,  // 174: redoubt.admin.v1.AdminService.CommitFailover:output_type -> redoubt.admin.v1.CommitFailoverResponse
+	74,  // 175: redoubt.admin.v1.AdminService.CancelFailover:output_type -> redoubt.admin.v1.CancelFailoverResponse
+	76,  // 176: redoubt.admin.v1.AdminService.ReverseReplicate:output_type -> redoubt.admin.v1.ReverseReplicateResponse
+	19,  // 177: redoubt.admin.v1.AdminService.Scrub:output_type -> redoubt.admin.v1.ScrubResponse
+	59,  // 178: redoubt.admin.v1.AdminService.ReadPoint:output_type -> redoubt.admin.v1.ReadPointResponse
+	78,  // 179: redoubt.admin.v1.AdminService.Failback:output_type -> redoubt.admin.v1.FailbackResponse
+	100, // 180: redoubt.admin.v1.AdminService.PauseGroup:output_type -> redoubt.admin.v1.PauseGroupResponse
+	101, // 181: redoubt.admin.v1.AdminService.ResumeGroup:output_type -> redoubt.admin.v1.ResumeGroupResponse
+	102, // 182: redoubt.admin.v1.AdminService.UnprotectGroup:output_type -> redoubt.admin.v1.UnprotectGroupResponse
+	103, // 183: redoubt.admin.v1.AdminService.ProtectGroup:output_type -> redoubt.admin.v1.ProtectGroupResponse
+	80,  // 184: redoubt.admin.v1.AdminService.AddNode:output_type -> redoubt.admin.v1.AddNodeResponse
+	82,  // 185: redoubt.admin.v1.AdminService.DrainNode:output_type -> redoubt.admin.v1.DrainNodeResponse
+	84,  // 186: redoubt.admin.v1.AdminService.ReplaceNode:output_type -> redoubt.admin.v1.ReplaceNodeResponse
+	86,  // 187: redoubt.admin.v1.AdminService.RemoveNode:output_type -> redoubt.admin.v1.RemoveNodeResponse
+	158, // [158:188] is the sub-list for method output_type
+	128, // [128:158] is the sub-list for method input_type
+	128, // [128:128] is the sub-list for extension type_name
+	128, // [128:128] is the sub-list for extension extendee
+	0,   // [0:128] is the sub-list for field type_name
 }
 
 func init() { file_admin_v1_admin_proto_init() }
@@ -7979,6 +8033,7 @@ func file_admin_v1_admin_proto_init() {
 	if File_admin_v1_admin_proto != nil {
 		return
 	}
+	file_admin_v1_states_proto_init()
 	file_admin_v1_admin_proto_msgTypes[3].OneofWrappers = []any{
 		(*PointSpec_Latest)(nil),
 		(*PointSpec_Time)(nil),
@@ -7987,6 +8042,7 @@ func file_admin_v1_admin_proto_init() {
 		(*PointSpec_Bookmark)(nil),
 	}
 	file_admin_v1_admin_proto_msgTypes[8].OneofWrappers = []any{}
+	file_admin_v1_admin_proto_msgTypes[11].OneofWrappers = []any{}
 	file_admin_v1_admin_proto_msgTypes[15].OneofWrappers = []any{}
 	file_admin_v1_admin_proto_msgTypes[16].OneofWrappers = []any{}
 	file_admin_v1_admin_proto_msgTypes[21].OneofWrappers = []any{}

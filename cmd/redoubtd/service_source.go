@@ -56,6 +56,10 @@ func (s *service) sourceGroup(st source.Status) *adminv1.Group {
 	if sd := st.Sender; sd != nil {
 		out.Link = link(*sd)
 	}
+	out.Standing, out.Journal.LastsSeconds = sourceStanding(st), lasts(st)
+	if st.Hold.State == "Unprotected" {
+		out.LagSeconds, out.Copy = nil, nil // nothing is on its way
+	}
 	if st.Err != nil {
 		out.Error, out.Hint = st.Err.Error(), redoubt.Hint(st.Err)
 	}
@@ -71,6 +75,10 @@ func sourceState(st source.Status) string {
 	case st.Role.Mode == source.ModeReplica && st.Whole:
 		return "Replica"
 	case st.Role.Mode == source.ModeReplica:
+		return "Resyncing"
+	case st.Hold.State != "":
+		return st.Hold.State
+	case !st.CopyComplete && st.CopyAgain:
 		return "Resyncing"
 	case !st.CopyComplete:
 		return "InitialSync"

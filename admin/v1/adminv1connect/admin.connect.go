@@ -104,6 +104,17 @@ const (
 	AdminServiceReadPointProcedure = "/redoubt.admin.v1.AdminService/ReadPoint"
 	// AdminServiceFailbackProcedure is the fully-qualified name of the AdminService's Failback RPC.
 	AdminServiceFailbackProcedure = "/redoubt.admin.v1.AdminService/Failback"
+	// AdminServicePauseGroupProcedure is the fully-qualified name of the AdminService's PauseGroup RPC.
+	AdminServicePauseGroupProcedure = "/redoubt.admin.v1.AdminService/PauseGroup"
+	// AdminServiceResumeGroupProcedure is the fully-qualified name of the AdminService's ResumeGroup
+	// RPC.
+	AdminServiceResumeGroupProcedure = "/redoubt.admin.v1.AdminService/ResumeGroup"
+	// AdminServiceUnprotectGroupProcedure is the fully-qualified name of the AdminService's
+	// UnprotectGroup RPC.
+	AdminServiceUnprotectGroupProcedure = "/redoubt.admin.v1.AdminService/UnprotectGroup"
+	// AdminServiceProtectGroupProcedure is the fully-qualified name of the AdminService's ProtectGroup
+	// RPC.
+	AdminServiceProtectGroupProcedure = "/redoubt.admin.v1.AdminService/ProtectGroup"
 	// AdminServiceAddNodeProcedure is the fully-qualified name of the AdminService's AddNode RPC.
 	AdminServiceAddNodeProcedure = "/redoubt.admin.v1.AdminService/AddNode"
 	// AdminServiceDrainNodeProcedure is the fully-qualified name of the AdminService's DrainNode RPC.
@@ -163,6 +174,15 @@ type AdminServiceClient interface {
 	ReadPoint(context.Context, *v1.ReadPointRequest) (*connect.ServerStreamForClient[v1.ReadPointResponse], error)
 	// Failback moves the writer back to the old primary without loss (target).
 	Failback(context.Context, *v1.FailbackRequest) (*v1.FailbackResponse, error)
+	// PauseGroup has the source keep its writes to itself, or stops the way back
+	// (both roles).
+	PauseGroup(context.Context, *v1.PauseGroupRequest) (*v1.PauseGroupResponse, error)
+	// ResumeGroup goes on where a pause began (both roles).
+	ResumeGroup(context.Context, *v1.ResumeGroupRequest) (*v1.ResumeGroupResponse, error)
+	// UnprotectGroup ends the replication of a group (both roles).
+	UnprotectGroup(context.Context, *v1.UnprotectGroupRequest) (*v1.UnprotectGroupResponse, error)
+	// ProtectGroup begins it again, with a whole copy (both roles).
+	ProtectGroup(context.Context, *v1.ProtectGroupRequest) (*v1.ProtectGroupResponse, error)
 	// AddNode lets a new node join.
 	AddNode(context.Context, *v1.AddNodeRequest) (*v1.AddNodeResponse, error)
 	// DrainNode has a node's shards and groups move to the others.
@@ -322,6 +342,30 @@ func NewAdminServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(adminServiceMethods.ByName("Failback")),
 			connect.WithClientOptions(opts...),
 		),
+		pauseGroup: connect.NewClient[v1.PauseGroupRequest, v1.PauseGroupResponse](
+			httpClient,
+			baseURL+AdminServicePauseGroupProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("PauseGroup")),
+			connect.WithClientOptions(opts...),
+		),
+		resumeGroup: connect.NewClient[v1.ResumeGroupRequest, v1.ResumeGroupResponse](
+			httpClient,
+			baseURL+AdminServiceResumeGroupProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("ResumeGroup")),
+			connect.WithClientOptions(opts...),
+		),
+		unprotectGroup: connect.NewClient[v1.UnprotectGroupRequest, v1.UnprotectGroupResponse](
+			httpClient,
+			baseURL+AdminServiceUnprotectGroupProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("UnprotectGroup")),
+			connect.WithClientOptions(opts...),
+		),
+		protectGroup: connect.NewClient[v1.ProtectGroupRequest, v1.ProtectGroupResponse](
+			httpClient,
+			baseURL+AdminServiceProtectGroupProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("ProtectGroup")),
+			connect.WithClientOptions(opts...),
+		),
 		addNode: connect.NewClient[v1.AddNodeRequest, v1.AddNodeResponse](
 			httpClient,
 			baseURL+AdminServiceAddNodeProcedure,
@@ -373,6 +417,10 @@ type adminServiceClient struct {
 	scrub               *connect.Client[v1.ScrubRequest, v1.ScrubResponse]
 	readPoint           *connect.Client[v1.ReadPointRequest, v1.ReadPointResponse]
 	failback            *connect.Client[v1.FailbackRequest, v1.FailbackResponse]
+	pauseGroup          *connect.Client[v1.PauseGroupRequest, v1.PauseGroupResponse]
+	resumeGroup         *connect.Client[v1.ResumeGroupRequest, v1.ResumeGroupResponse]
+	unprotectGroup      *connect.Client[v1.UnprotectGroupRequest, v1.UnprotectGroupResponse]
+	protectGroup        *connect.Client[v1.ProtectGroupRequest, v1.ProtectGroupResponse]
 	addNode             *connect.Client[v1.AddNodeRequest, v1.AddNodeResponse]
 	drainNode           *connect.Client[v1.DrainNodeRequest, v1.DrainNodeResponse]
 	replaceNode         *connect.Client[v1.ReplaceNodeRequest, v1.ReplaceNodeResponse]
@@ -573,6 +621,42 @@ func (c *adminServiceClient) Failback(ctx context.Context, req *v1.FailbackReque
 	return nil, err
 }
 
+// PauseGroup calls redoubt.admin.v1.AdminService.PauseGroup.
+func (c *adminServiceClient) PauseGroup(ctx context.Context, req *v1.PauseGroupRequest) (*v1.PauseGroupResponse, error) {
+	response, err := c.pauseGroup.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// ResumeGroup calls redoubt.admin.v1.AdminService.ResumeGroup.
+func (c *adminServiceClient) ResumeGroup(ctx context.Context, req *v1.ResumeGroupRequest) (*v1.ResumeGroupResponse, error) {
+	response, err := c.resumeGroup.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// UnprotectGroup calls redoubt.admin.v1.AdminService.UnprotectGroup.
+func (c *adminServiceClient) UnprotectGroup(ctx context.Context, req *v1.UnprotectGroupRequest) (*v1.UnprotectGroupResponse, error) {
+	response, err := c.unprotectGroup.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// ProtectGroup calls redoubt.admin.v1.AdminService.ProtectGroup.
+func (c *adminServiceClient) ProtectGroup(ctx context.Context, req *v1.ProtectGroupRequest) (*v1.ProtectGroupResponse, error) {
+	response, err := c.protectGroup.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // AddNode calls redoubt.admin.v1.AdminService.AddNode.
 func (c *adminServiceClient) AddNode(ctx context.Context, req *v1.AddNodeRequest) (*v1.AddNodeResponse, error) {
 	response, err := c.addNode.CallUnary(ctx, connect.NewRequest(req))
@@ -657,6 +741,15 @@ type AdminServiceHandler interface {
 	ReadPoint(context.Context, *v1.ReadPointRequest, *connect.ServerStream[v1.ReadPointResponse]) error
 	// Failback moves the writer back to the old primary without loss (target).
 	Failback(context.Context, *v1.FailbackRequest) (*v1.FailbackResponse, error)
+	// PauseGroup has the source keep its writes to itself, or stops the way back
+	// (both roles).
+	PauseGroup(context.Context, *v1.PauseGroupRequest) (*v1.PauseGroupResponse, error)
+	// ResumeGroup goes on where a pause began (both roles).
+	ResumeGroup(context.Context, *v1.ResumeGroupRequest) (*v1.ResumeGroupResponse, error)
+	// UnprotectGroup ends the replication of a group (both roles).
+	UnprotectGroup(context.Context, *v1.UnprotectGroupRequest) (*v1.UnprotectGroupResponse, error)
+	// ProtectGroup begins it again, with a whole copy (both roles).
+	ProtectGroup(context.Context, *v1.ProtectGroupRequest) (*v1.ProtectGroupResponse, error)
 	// AddNode lets a new node join.
 	AddNode(context.Context, *v1.AddNodeRequest) (*v1.AddNodeResponse, error)
 	// DrainNode has a node's shards and groups move to the others.
@@ -812,6 +905,30 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 		connect.WithSchema(adminServiceMethods.ByName("Failback")),
 		connect.WithHandlerOptions(opts...),
 	)
+	adminServicePauseGroupHandler := connect.NewUnaryHandlerSimple(
+		AdminServicePauseGroupProcedure,
+		svc.PauseGroup,
+		connect.WithSchema(adminServiceMethods.ByName("PauseGroup")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceResumeGroupHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceResumeGroupProcedure,
+		svc.ResumeGroup,
+		connect.WithSchema(adminServiceMethods.ByName("ResumeGroup")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceUnprotectGroupHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceUnprotectGroupProcedure,
+		svc.UnprotectGroup,
+		connect.WithSchema(adminServiceMethods.ByName("UnprotectGroup")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceProtectGroupHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceProtectGroupProcedure,
+		svc.ProtectGroup,
+		connect.WithSchema(adminServiceMethods.ByName("ProtectGroup")),
+		connect.WithHandlerOptions(opts...),
+	)
 	adminServiceAddNodeHandler := connect.NewUnaryHandlerSimple(
 		AdminServiceAddNodeProcedure,
 		svc.AddNode,
@@ -882,6 +999,14 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 			adminServiceReadPointHandler.ServeHTTP(w, r)
 		case AdminServiceFailbackProcedure:
 			adminServiceFailbackHandler.ServeHTTP(w, r)
+		case AdminServicePauseGroupProcedure:
+			adminServicePauseGroupHandler.ServeHTTP(w, r)
+		case AdminServiceResumeGroupProcedure:
+			adminServiceResumeGroupHandler.ServeHTTP(w, r)
+		case AdminServiceUnprotectGroupProcedure:
+			adminServiceUnprotectGroupHandler.ServeHTTP(w, r)
+		case AdminServiceProtectGroupProcedure:
+			adminServiceProtectGroupHandler.ServeHTTP(w, r)
 		case AdminServiceAddNodeProcedure:
 			adminServiceAddNodeHandler.ServeHTTP(w, r)
 		case AdminServiceDrainNodeProcedure:
@@ -985,6 +1110,22 @@ func (UnimplementedAdminServiceHandler) ReadPoint(context.Context, *v1.ReadPoint
 
 func (UnimplementedAdminServiceHandler) Failback(context.Context, *v1.FailbackRequest) (*v1.FailbackResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.Failback is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) PauseGroup(context.Context, *v1.PauseGroupRequest) (*v1.PauseGroupResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.PauseGroup is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) ResumeGroup(context.Context, *v1.ResumeGroupRequest) (*v1.ResumeGroupResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.ResumeGroup is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) UnprotectGroup(context.Context, *v1.UnprotectGroupRequest) (*v1.UnprotectGroupResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.UnprotectGroup is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) ProtectGroup(context.Context, *v1.ProtectGroupRequest) (*v1.ProtectGroupResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.ProtectGroup is not implemented"))
 }
 
 func (UnimplementedAdminServiceHandler) AddNode(context.Context, *v1.AddNodeRequest) (*v1.AddNodeResponse, error) {
