@@ -54,6 +54,7 @@ const (
 
 	kindOperate   kind = 75
 	kindEraseDone kind = 76
+	kindOpenGap   kind = 84
 )
 
 func (k kind) String() string {
@@ -66,7 +67,8 @@ func (k kind) String() string {
 		kindPlanMoves: "PlanMoves", kindFinishMoves: "FinishMoves", kindLevelShards: "LevelShards",
 		kindSetPolicy: "SetPolicy", kindAdvanceClock: "AdvanceClock", kindSetPin: "SetPin", kindRemovePin: "RemovePin",
 		kindBeginPlan: "BeginPlan", kindAdvancePlan: "AdvancePlan", kindThinSegments: "ThinSegments", kindReportShards: "ReportShards",
-		kindOperate: "Operate", kindEraseDone: "EraseDone"}
+		kindOperate: "Operate", kindEraseDone: "EraseDone",
+		kindOpenGap: "OpenGap"}
 	if int(k) < len(names) && names[k] != "" {
 		return names[k]
 	}
@@ -199,6 +201,8 @@ func decodeBody(k kind, d *decoder) (Command, bool) {
 		return decodeOperate(d), true
 	case kindEraseDone:
 		return decodeEraseDone(d), true
+	case kindOpenGap:
+		return decodeOpenGap(d), true
 	case kindInviteNode:
 		return InviteNode{ID: d.nodeID()}, true
 	case kindAnnounceNode:

@@ -128,6 +128,12 @@ func (s *state) load(typ uint8, d *decoder) {
 			d.bad("standing of an unknown group")
 		}
 		s.stands[id] = st
+	case recGaps:
+		id, list := d.groupID(), d.gaps()
+		if _, twice := s.gaps[id]; twice || s.groups[id] == nil || len(list) == 0 {
+			d.bad("gaps of an unknown group")
+		}
+		s.gaps[id] = list
 	case recMember:
 		s.loadMember(d)
 	case recMoves:

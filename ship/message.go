@@ -26,6 +26,9 @@ type Hello struct {
 	Receipt   *LossSummary    `json:"receipt,omitempty"`
 	Whole     bool            `json:"whole,omitempty"` // wants to be told what is fully redundant; set by the Sender
 	Ask       *Ask            `json:"ask,omitempty"`   // with Probe: what the source's operator wants
+	// GivenUp, if not 0, is the last LSN whose payload the journal gave up: what
+	// comes instead of everything up to it leaves a gap without points. Set by the Sender.
+	GivenUp redoubt.LSN `json:"given_up,omitempty"`
 }
 
 // LossSummary is what a returned source found in its journal that the other
@@ -59,6 +62,7 @@ type Welcome struct {
 	Hold       *Hold            `json:"hold,omitempty"`   // the source keeps its writes to itself
 	Anew       redoubt.Epoch    `json:"anew,omitempty"`   // a source of an earlier epoch forgets its journal and copies its disks whole from where this epoch begins
 	Answer     *Answer          `json:"answer,omitempty"` // to Ask; a receiver that does not know Ask gives none
+	Gap        bool             `json:"gap,omitempty"`    // what is committed ends in a gap: there are no points until a baseline
 }
 
 // resume returns the last LSN that the receiver has of epoch's history: a

@@ -49,6 +49,11 @@ type Status struct {
 	ContactAt  time.Time          // when the secondary answered last, other than on a stream
 	HasReceipt bool
 	Err        error // latched failure
+
+	Track    bool          // a full journal gives up records
+	FullWait time.Duration // how long a write waits for room, if not
+	Gap      journal.Gap   // what was given up and is not caught up; see GapOn
+	GapOn    bool
 }
 
 // Remote is where NBD clients reach a group over TCP.
@@ -77,6 +82,10 @@ func (g *Group) Status() Status {
 		}
 	}
 	s.Lasts, _ = g.outlook.lasts(s.Journal.MaxBytes - s.Journal.UsedBytes)
+	s.Track, s.FullWait = g.cfg.Track, g.cfg.FullWait
+	if s.Gap, s.GapOn = g.journal.Gap(); s.GapOn {
+		s.AckedAt = time.Unix(0, s.Gap.Since)
+	}
 	switch {
 	case s.Err != nil:
 	case g.disks.Err() != nil:

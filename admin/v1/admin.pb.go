@@ -702,6 +702,8 @@ type Group struct {
 	Retention         *RetentionStatus       `protobuf:"bytes,60,opt,name=retention,proto3" json:"retention,omitempty"` // unset at a source
 	Health            *Health                `protobuf:"bytes,65,opt,name=health,proto3" json:"health,omitempty"`
 	Standing          *Standing              `protobuf:"bytes,66,opt,name=standing,proto3" json:"standing,omitempty"` // unset if there is nothing to say
+	Overflow          *Overflow              `protobuf:"bytes,75,opt,name=overflow,proto3" json:"overflow,omitempty"` // set at a source whose journal gave up what was not shipped
+	Gap               *Gap                   `protobuf:"bytes,76,opt,name=gap,proto3" json:"gap,omitempty"`           // set at a target while the newest of the history is no point
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -988,6 +990,20 @@ func (x *Group) GetStanding() *Standing {
 	return nil
 }
 
+func (x *Group) GetOverflow() *Overflow {
+	if x != nil {
+		return x.Overflow
+	}
+	return nil
+}
+
+func (x *Group) GetGap() *Gap {
+	if x != nil {
+		return x.Gap
+	}
+	return nil
+}
+
 // RetentionStatus says how thinning goes. GetRetention says more.
 type RetentionStatus struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
@@ -1146,7 +1162,9 @@ type Journal struct {
 	// As long as there is room while nothing of the journal goes, at the rate of
 	// writes of the last minutes; unset: nothing is written, or not known here.
 	LastsSeconds  *float64 `protobuf:"fixed64,65,opt,name=lasts_seconds,json=lastsSeconds,proto3,oneof" json:"lasts_seconds,omitempty"`
-	GaveUpLsn     uint64   `protobuf:"varint,22,opt,name=gave_up_lsn,json=gaveUpLsn,proto3" json:"gave_up_lsn,omitempty"` // up to here it was let go for want of room although it is not whole; 0: none
+	HoldsBack     bool     `protobuf:"varint,75,opt,name=holds_back,json=holdsBack,proto3" json:"holds_back,omitempty"`      // at a source: a full journal holds writes back and then fails them (on_full: block)
+	FullWaitNs    uint64   `protobuf:"varint,76,opt,name=full_wait_ns,json=fullWaitNs,proto3" json:"full_wait_ns,omitempty"` // for how long
+	GaveUpLsn     uint64   `protobuf:"varint,22,opt,name=gave_up_lsn,json=gaveUpLsn,proto3" json:"gave_up_lsn,omitempty"`    // up to here it was let go for want of room although it is not whole; 0: none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1226,6 +1244,20 @@ func (x *Journal) GetKeptBytes() uint64 {
 func (x *Journal) GetLastsSeconds() float64 {
 	if x != nil && x.LastsSeconds != nil {
 		return *x.LastsSeconds
+	}
+	return 0
+}
+
+func (x *Journal) GetHoldsBack() bool {
+	if x != nil {
+		return x.HoldsBack
+	}
+	return false
+}
+
+func (x *Journal) GetFullWaitNs() uint64 {
+	if x != nil {
+		return x.FullWaitNs
 	}
 	return 0
 }
@@ -3318,6 +3350,7 @@ type ListPointsResponse struct {
 	Latest        *Point                 `protobuf:"bytes,3,opt,name=latest,proto3" json:"latest,omitempty"`
 	Truncated     bool                   `protobuf:"varint,4,opt,name=truncated,proto3" json:"truncated,omitempty"` // there are more
 	Tiers         []*RetentionTier       `protobuf:"bytes,5,rep,name=tiers,proto3" json:"tiers,omitempty"`          // youngest first
+	Gaps          []*Gap                 `protobuf:"bytes,75,rep,name=gaps,proto3" json:"gaps,omitempty"`           // stretches without points, newest first
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3383,6 +3416,13 @@ func (x *ListPointsResponse) GetTruncated() bool {
 func (x *ListPointsResponse) GetTiers() []*RetentionTier {
 	if x != nil {
 		return x.Tiers
+	}
+	return nil
+}
+
+func (x *ListPointsResponse) GetGaps() []*Gap {
+	if x != nil {
+		return x.Gaps
 	}
 	return nil
 }
@@ -6690,6 +6730,7 @@ type LossReceipt struct {
 	Disks         []*DiskExtents         `protobuf:"bytes,14,rep,name=disks,proto3" json:"disks,omitempty"`                                       // merged
 	Branch        string                 `protobuf:"bytes,15,opt,name=branch,proto3" json:"branch,omitempty"`                                     // directory at the source that keeps the lost writes
 	KeptElsewhere uint64                 `protobuf:"varint,16,opt,name=kept_elsewhere,json=keptElsewhere,proto3" json:"kept_elsewhere,omitempty"` // writes above the fork that the source has trimmed: the secondary keeps them as a branch
+	GivenUp       uint64                 `protobuf:"varint,75,opt,name=given_up,json=givenUp,proto3" json:"given_up,omitempty"`                   // records above the fork that the source gave up when its journal was full: disks says what they changed
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -6832,6 +6873,13 @@ func (x *LossReceipt) GetBranch() string {
 func (x *LossReceipt) GetKeptElsewhere() uint64 {
 	if x != nil {
 		return x.KeptElsewhere
+	}
+	return 0
+}
+
+func (x *LossReceipt) GetGivenUp() uint64 {
+	if x != nil {
+		return x.GivenUp
 	}
 	return 0
 }
@@ -7069,7 +7117,7 @@ var File_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x14admin/v1/admin.proto\x12\x10redoubt.admin.v1\x1a\x15admin/v1/states.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"2\n" +
+	"\x14admin/v1/admin.proto\x12\x10redoubt.admin.v1\x1a\x15admin/v1/states.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x12admin/v1/gap.proto\"2\n" +
 	"\bPosition\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x10\n" +
 	"\x03lsn\x18\x02 \x01(\x04R\x03lsn\"D\n" +
@@ -7115,7 +7163,7 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\aversion\x18\x03 \x01(\tR\aversion\x124\n" +
 	"\astarted\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x12,\n" +
 	"\x03now\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x03now\x12\x1c\n" +
-	"\tadvertise\x18\x06 \x01(\tR\tadvertise\"\xc8\v\n" +
+	"\tadvertise\x18\x06 \x01(\tR\tadvertise\"\xa9\f\n" +
 	"\x05Group\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04uuid\x18\x02 \x01(\tR\x04uuid\x12\x12\n" +
@@ -7158,7 +7206,9 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\afigures\x18! \x01(\v2\x1e.redoubt.admin.v1.GroupFiguresR\afigures\x12?\n" +
 	"\tretention\x18< \x01(\v2!.redoubt.admin.v1.RetentionStatusR\tretention\x120\n" +
 	"\x06health\x18A \x01(\v2\x18.redoubt.admin.v1.HealthR\x06health\x126\n" +
-	"\bstanding\x18B \x01(\v2\x1a.redoubt.admin.v1.StandingR\bstandingB\x0e\n" +
+	"\bstanding\x18B \x01(\v2\x1a.redoubt.admin.v1.StandingR\bstanding\x126\n" +
+	"\boverflow\x18K \x01(\v2\x1a.redoubt.admin.v1.OverflowR\boverflow\x12'\n" +
+	"\x03gap\x18L \x01(\v2\x15.redoubt.admin.v1.GapR\x03gapB\x0e\n" +
 	"\f_lag_seconds\"\xc6\x01\n" +
 	"\x0fRetentionStatus\x12\x14\n" +
 	"\x05plans\x18\x01 \x01(\x04R\x05plans\x12#\n" +
@@ -7173,7 +7223,7 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"done_bytes\x18\x01 \x01(\x04R\tdoneBytes\x12\x1f\n" +
 	"\vtotal_bytes\x18\x02 \x01(\x04R\n" +
 	"totalBytes\x12\x1a\n" +
-	"\bcomplete\x18\x03 \x01(\bR\bcomplete\"\xb4\x02\n" +
+	"\bcomplete\x18\x03 \x01(\bR\bcomplete\"\xf5\x02\n" +
 	"\aJournal\x12\x1d\n" +
 	"\n" +
 	"used_bytes\x18\x01 \x01(\x04R\tusedBytes\x12\x1b\n" +
@@ -7183,7 +7233,11 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\twhole_lsn\x18\x14 \x01(\x04R\bwholeLsn\x12\x1d\n" +
 	"\n" +
 	"kept_bytes\x18\x15 \x01(\x04R\tkeptBytes\x12(\n" +
-	"\rlasts_seconds\x18A \x01(\x01H\x00R\flastsSeconds\x88\x01\x01\x12\x1e\n" +
+	"\rlasts_seconds\x18A \x01(\x01H\x00R\flastsSeconds\x88\x01\x01\x12\x1d\n" +
+	"\n" +
+	"holds_back\x18K \x01(\bR\tholdsBack\x12 \n" +
+	"\ffull_wait_ns\x18L \x01(\x04R\n" +
+	"fullWaitNs\x12\x1e\n" +
 	"\vgave_up_lsn\x18\x16 \x01(\x04R\tgaveUpLsnB\x10\n" +
 	"\x0e_lasts_seconds\"\x8b\x02\n" +
 	"\x04Link\x12\x1c\n" +
@@ -7407,13 +7461,14 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x11ListPointsRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\rR\x05limit\x122\n" +
-	"\x06around\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x06around\"\x80\x02\n" +
+	"\x06around\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x06around\"\xab\x02\n" +
 	"\x12ListPointsResponse\x12/\n" +
 	"\x06points\x18\x01 \x03(\v2\x17.redoubt.admin.v1.PointR\x06points\x123\n" +
 	"\bearliest\x18\x02 \x01(\v2\x17.redoubt.admin.v1.PointR\bearliest\x12/\n" +
 	"\x06latest\x18\x03 \x01(\v2\x17.redoubt.admin.v1.PointR\x06latest\x12\x1c\n" +
 	"\ttruncated\x18\x04 \x01(\bR\ttruncated\x125\n" +
-	"\x05tiers\x18\x05 \x03(\v2\x1f.redoubt.admin.v1.RetentionTierR\x05tiers\"\xb6\x02\n" +
+	"\x05tiers\x18\x05 \x03(\v2\x1f.redoubt.admin.v1.RetentionTierR\x05tiers\x12)\n" +
+	"\x04gaps\x18K \x03(\v2\x15.redoubt.admin.v1.GapR\x04gaps\"\xb6\x02\n" +
 	"\x05Point\x126\n" +
 	"\bposition\x18\x01 \x01(\v2\x1a.redoubt.admin.v1.PositionR\bposition\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1b\n" +
@@ -7639,7 +7694,7 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
 	"max_writes\x18\x02 \x01(\rR\tmaxWrites\"Q\n" +
 	"\x16GetLossReceiptResponse\x127\n" +
-	"\areceipt\x18\x01 \x01(\v2\x1d.redoubt.admin.v1.LossReceiptR\areceipt\"\xcb\x05\n" +
+	"\areceipt\x18\x01 \x01(\v2\x1d.redoubt.admin.v1.LossReceiptR\areceipt\"\xe6\x05\n" +
 	"\vLossReceipt\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\x1a\n" +
 	"\bcomplete\x18\x02 \x01(\bR\bcomplete\x12.\n" +
@@ -7658,7 +7713,8 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\ttruncated\x18\r \x01(\bR\ttruncated\x123\n" +
 	"\x05disks\x18\x0e \x03(\v2\x1d.redoubt.admin.v1.DiskExtentsR\x05disks\x12\x16\n" +
 	"\x06branch\x18\x0f \x01(\tR\x06branch\x12%\n" +
-	"\x0ekept_elsewhere\x18\x10 \x01(\x04R\rkeptElsewhere\"\xa7\x01\n" +
+	"\x0ekept_elsewhere\x18\x10 \x01(\x04R\rkeptElsewhere\x12\x19\n" +
+	"\bgiven_up\x18K \x01(\x04R\agivenUp\"\xa7\x01\n" +
 	"\tLostWrite\x12\x10\n" +
 	"\x03lsn\x18\x01 \x01(\x04R\x03lsn\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +
@@ -7823,14 +7879,16 @@ var file_admin_v1_admin_proto_goTypes = []any{
 	(*timestamppb.Timestamp)(nil),       // 93: google.protobuf.Timestamp
 	(*Health)(nil),                      // 94: redoubt.admin.v1.Health
 	(*Standing)(nil),                    // 95: redoubt.admin.v1.Standing
-	(*PauseGroupRequest)(nil),           // 96: redoubt.admin.v1.PauseGroupRequest
-	(*ResumeGroupRequest)(nil),          // 97: redoubt.admin.v1.ResumeGroupRequest
-	(*UnprotectGroupRequest)(nil),       // 98: redoubt.admin.v1.UnprotectGroupRequest
-	(*ProtectGroupRequest)(nil),         // 99: redoubt.admin.v1.ProtectGroupRequest
-	(*PauseGroupResponse)(nil),          // 100: redoubt.admin.v1.PauseGroupResponse
-	(*ResumeGroupResponse)(nil),         // 101: redoubt.admin.v1.ResumeGroupResponse
-	(*UnprotectGroupResponse)(nil),      // 102: redoubt.admin.v1.UnprotectGroupResponse
-	(*ProtectGroupResponse)(nil),        // 103: redoubt.admin.v1.ProtectGroupResponse
+	(*Overflow)(nil),                    // 96: redoubt.admin.v1.Overflow
+	(*Gap)(nil),                         // 97: redoubt.admin.v1.Gap
+	(*PauseGroupRequest)(nil),           // 98: redoubt.admin.v1.PauseGroupRequest
+	(*ResumeGroupRequest)(nil),          // 99: redoubt.admin.v1.ResumeGroupRequest
+	(*UnprotectGroupRequest)(nil),       // 100: redoubt.admin.v1.UnprotectGroupRequest
+	(*ProtectGroupRequest)(nil),         // 101: redoubt.admin.v1.ProtectGroupRequest
+	(*PauseGroupResponse)(nil),          // 102: redoubt.admin.v1.PauseGroupResponse
+	(*ResumeGroupResponse)(nil),         // 103: redoubt.admin.v1.ResumeGroupResponse
+	(*UnprotectGroupResponse)(nil),      // 104: redoubt.admin.v1.UnprotectGroupResponse
+	(*ProtectGroupResponse)(nil),        // 105: redoubt.admin.v1.ProtectGroupResponse
 }
 var file_admin_v1_admin_proto_depIdxs = []int32{
 	93,  // 0: redoubt.admin.v1.PointSpec.time:type_name -> google.protobuf.Timestamp
@@ -7858,174 +7916,177 @@ var file_admin_v1_admin_proto_depIdxs = []int32{
 	9,   // 22: redoubt.admin.v1.Group.retention:type_name -> redoubt.admin.v1.RetentionStatus
 	94,  // 23: redoubt.admin.v1.Group.health:type_name -> redoubt.admin.v1.Health
 	95,  // 24: redoubt.admin.v1.Group.standing:type_name -> redoubt.admin.v1.Standing
-	28,  // 25: redoubt.admin.v1.Journal.figures:type_name -> redoubt.admin.v1.JournalFigures
-	93,  // 26: redoubt.admin.v1.Link.last_contact:type_name -> google.protobuf.Timestamp
-	30,  // 27: redoubt.admin.v1.Link.figures:type_name -> redoubt.admin.v1.ShipFigures
-	15,  // 28: redoubt.admin.v1.Healing.repair:type_name -> redoubt.admin.v1.Repair
-	16,  // 29: redoubt.admin.v1.Healing.scrub:type_name -> redoubt.admin.v1.Scrub
-	93,  // 30: redoubt.admin.v1.Scrub.started:type_name -> google.protobuf.Timestamp
-	93,  // 31: redoubt.admin.v1.Scrub.finished:type_name -> google.protobuf.Timestamp
-	93,  // 32: redoubt.admin.v1.Scrub.next:type_name -> google.protobuf.Timestamp
-	17,  // 33: redoubt.admin.v1.Scrub.found:type_name -> redoubt.admin.v1.ScrubFindings
-	17,  // 34: redoubt.admin.v1.Scrub.last_found:type_name -> redoubt.admin.v1.ScrubFindings
-	16,  // 35: redoubt.admin.v1.ScrubResponse.scrub:type_name -> redoubt.admin.v1.Scrub
-	15,  // 36: redoubt.admin.v1.ScrubResponse.repair:type_name -> redoubt.admin.v1.Repair
-	0,   // 37: redoubt.admin.v1.Promotion.position:type_name -> redoubt.admin.v1.Position
-	93,  // 38: redoubt.admin.v1.Promotion.point_time:type_name -> google.protobuf.Timestamp
-	93,  // 39: redoubt.admin.v1.Promotion.promoted:type_name -> google.protobuf.Timestamp
-	93,  // 40: redoubt.admin.v1.Promotion.known_head_time:type_name -> google.protobuf.Timestamp
-	93,  // 41: redoubt.admin.v1.Promotion.unknown_since:type_name -> google.protobuf.Timestamp
-	0,   // 42: redoubt.admin.v1.Reverse.committed:type_name -> redoubt.admin.v1.Position
-	30,  // 43: redoubt.admin.v1.Reverse.figures:type_name -> redoubt.admin.v1.ShipFigures
-	93,  // 44: redoubt.admin.v1.ClusterNode.last_contact:type_name -> google.protobuf.Timestamp
-	24,  // 45: redoubt.admin.v1.Histogram.buckets:type_name -> redoubt.admin.v1.HistogramBucket
-	23,  // 46: redoubt.admin.v1.DiskFigures.read_latency_ns:type_name -> redoubt.admin.v1.Histogram
-	23,  // 47: redoubt.admin.v1.DiskFigures.write_latency_ns:type_name -> redoubt.admin.v1.Histogram
-	23,  // 48: redoubt.admin.v1.DiskFigures.flush_latency_ns:type_name -> redoubt.admin.v1.Histogram
-	26,  // 49: redoubt.admin.v1.DiskFigures.rates:type_name -> redoubt.admin.v1.DiskRates
-	23,  // 50: redoubt.admin.v1.JournalFigures.fdatasync_ns:type_name -> redoubt.admin.v1.Histogram
-	23,  // 51: redoubt.admin.v1.JournalFigures.commit_records:type_name -> redoubt.admin.v1.Histogram
-	23,  // 52: redoubt.admin.v1.JournalFigures.commit_callers:type_name -> redoubt.admin.v1.Histogram
-	29,  // 53: redoubt.admin.v1.JournalFigures.rates:type_name -> redoubt.admin.v1.JournalRates
-	31,  // 54: redoubt.admin.v1.ShipFigures.rates:type_name -> redoubt.admin.v1.ShipRates
-	93,  // 55: redoubt.admin.v1.ListPointsRequest.around:type_name -> google.protobuf.Timestamp
-	34,  // 56: redoubt.admin.v1.ListPointsResponse.points:type_name -> redoubt.admin.v1.Point
-	34,  // 57: redoubt.admin.v1.ListPointsResponse.earliest:type_name -> redoubt.admin.v1.Point
-	34,  // 58: redoubt.admin.v1.ListPointsResponse.latest:type_name -> redoubt.admin.v1.Point
-	37,  // 59: redoubt.admin.v1.ListPointsResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
-	0,   // 60: redoubt.admin.v1.Point.position:type_name -> redoubt.admin.v1.Position
-	93,  // 61: redoubt.admin.v1.Point.time:type_name -> google.protobuf.Timestamp
-	93,  // 62: redoubt.admin.v1.Point.first_time:type_name -> google.protobuf.Timestamp
-	0,   // 63: redoubt.admin.v1.AddBookmarkResponse.position:type_name -> redoubt.admin.v1.Position
-	93,  // 64: redoubt.admin.v1.AddBookmarkResponse.time:type_name -> google.protobuf.Timestamp
-	93,  // 65: redoubt.admin.v1.RetentionTier.oldest:type_name -> google.protobuf.Timestamp
-	93,  // 66: redoubt.admin.v1.RetentionTier.newest:type_name -> google.protobuf.Timestamp
-	0,   // 67: redoubt.admin.v1.Pin.position:type_name -> redoubt.admin.v1.Position
-	93,  // 68: redoubt.admin.v1.Pin.time:type_name -> google.protobuf.Timestamp
-	93,  // 69: redoubt.admin.v1.Pin.until:type_name -> google.protobuf.Timestamp
-	93,  // 70: redoubt.admin.v1.GetRetentionResponse.clock:type_name -> google.protobuf.Timestamp
-	38,  // 71: redoubt.admin.v1.GetRetentionResponse.pins:type_name -> redoubt.admin.v1.Pin
-	37,  // 72: redoubt.admin.v1.GetRetentionResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
-	93,  // 73: redoubt.admin.v1.RetentionReason.oldest:type_name -> google.protobuf.Timestamp
-	93,  // 74: redoubt.admin.v1.RetentionReason.newest:type_name -> google.protobuf.Timestamp
-	93,  // 75: redoubt.admin.v1.PlanRetentionResponse.now:type_name -> google.protobuf.Timestamp
-	42,  // 76: redoubt.admin.v1.PlanRetentionResponse.keep:type_name -> redoubt.admin.v1.RetentionReason
-	42,  // 77: redoubt.admin.v1.PlanRetentionResponse.drop:type_name -> redoubt.admin.v1.RetentionReason
-	37,  // 78: redoubt.admin.v1.PlanRetentionResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
-	93,  // 79: redoubt.admin.v1.PlanRetentionResponse.short_at:type_name -> google.protobuf.Timestamp
-	3,   // 80: redoubt.admin.v1.PinPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	93,  // 81: redoubt.admin.v1.PinPointRequest.until:type_name -> google.protobuf.Timestamp
-	38,  // 82: redoubt.admin.v1.PinPointResponse.pin:type_name -> redoubt.admin.v1.Pin
-	3,   // 83: redoubt.admin.v1.HoldPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	93,  // 84: redoubt.admin.v1.HoldPointRequest.until:type_name -> google.protobuf.Timestamp
-	38,  // 85: redoubt.admin.v1.HoldPointResponse.pin:type_name -> redoubt.admin.v1.Pin
-	93,  // 86: redoubt.admin.v1.ConfirmClockResponse.clock:type_name -> google.protobuf.Timestamp
-	56,  // 87: redoubt.admin.v1.ListExportsResponse.exports:type_name -> redoubt.admin.v1.Export
-	0,   // 88: redoubt.admin.v1.Export.position:type_name -> redoubt.admin.v1.Position
-	93,  // 89: redoubt.admin.v1.Export.time:type_name -> google.protobuf.Timestamp
-	4,   // 90: redoubt.admin.v1.Export.disks:type_name -> redoubt.admin.v1.Disk
-	93,  // 91: redoubt.admin.v1.Export.created:type_name -> google.protobuf.Timestamp
-	57,  // 92: redoubt.admin.v1.Export.hydration:type_name -> redoubt.admin.v1.Hydration
-	3,   // 93: redoubt.admin.v1.ReadPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	60,  // 94: redoubt.admin.v1.ReadPointResponse.header:type_name -> redoubt.admin.v1.PointHeader
-	61,  // 95: redoubt.admin.v1.ReadPointResponse.data:type_name -> redoubt.admin.v1.PointData
-	62,  // 96: redoubt.admin.v1.ReadPointResponse.end:type_name -> redoubt.admin.v1.PointEnd
-	0,   // 97: redoubt.admin.v1.PointHeader.position:type_name -> redoubt.admin.v1.Position
-	93,  // 98: redoubt.admin.v1.PointHeader.time:type_name -> google.protobuf.Timestamp
-	3,   // 99: redoubt.admin.v1.TestFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	56,  // 100: redoubt.admin.v1.TestFailoverResponse.export:type_name -> redoubt.admin.v1.Export
-	3,   // 101: redoubt.admin.v1.UnplannedFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	20,  // 102: redoubt.admin.v1.UnplannedFailoverResponse.promotion:type_name -> redoubt.admin.v1.Promotion
-	56,  // 103: redoubt.admin.v1.UnplannedFailoverResponse.export:type_name -> redoubt.admin.v1.Export
-	3,   // 104: redoubt.admin.v1.ChangeRecoveryPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	20,  // 105: redoubt.admin.v1.ChangeRecoveryPointResponse.promotion:type_name -> redoubt.admin.v1.Promotion
-	56,  // 106: redoubt.admin.v1.ChangeRecoveryPointResponse.export:type_name -> redoubt.admin.v1.Export
-	0,   // 107: redoubt.admin.v1.CommitFailoverResponse.position:type_name -> redoubt.admin.v1.Position
-	0,   // 108: redoubt.admin.v1.ReverseReplicateResponse.fork:type_name -> redoubt.admin.v1.Position
-	91,  // 109: redoubt.admin.v1.ReverseReplicateResponse.disks:type_name -> redoubt.admin.v1.DiskExtents
-	0,   // 110: redoubt.admin.v1.FailbackResponse.position:type_name -> redoubt.admin.v1.Position
-	22,  // 111: redoubt.admin.v1.AddNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
-	22,  // 112: redoubt.admin.v1.DrainNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
-	22,  // 113: redoubt.admin.v1.ReplaceNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
-	22,  // 114: redoubt.admin.v1.RemoveNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
-	89,  // 115: redoubt.admin.v1.GetLossReceiptResponse.receipt:type_name -> redoubt.admin.v1.LossReceipt
-	0,   // 116: redoubt.admin.v1.LossReceipt.fork:type_name -> redoubt.admin.v1.Position
-	93,  // 117: redoubt.admin.v1.LossReceipt.fork_time:type_name -> google.protobuf.Timestamp
-	0,   // 118: redoubt.admin.v1.LossReceipt.old_head:type_name -> redoubt.admin.v1.Position
-	93,  // 119: redoubt.admin.v1.LossReceipt.old_head_time:type_name -> google.protobuf.Timestamp
-	93,  // 120: redoubt.admin.v1.LossReceipt.unknown_since:type_name -> google.protobuf.Timestamp
-	93,  // 121: redoubt.admin.v1.LossReceipt.first_time:type_name -> google.protobuf.Timestamp
-	93,  // 122: redoubt.admin.v1.LossReceipt.last_time:type_name -> google.protobuf.Timestamp
-	90,  // 123: redoubt.admin.v1.LossReceipt.writes:type_name -> redoubt.admin.v1.LostWrite
-	91,  // 124: redoubt.admin.v1.LossReceipt.disks:type_name -> redoubt.admin.v1.DiskExtents
-	93,  // 125: redoubt.admin.v1.LostWrite.time:type_name -> google.protobuf.Timestamp
-	2,   // 126: redoubt.admin.v1.LostWrite.extent:type_name -> redoubt.admin.v1.Extent
-	2,   // 127: redoubt.admin.v1.DiskExtents.extents:type_name -> redoubt.admin.v1.Extent
-	5,   // 128: redoubt.admin.v1.AdminService.GetStatus:input_type -> redoubt.admin.v1.GetStatusRequest
-	32,  // 129: redoubt.admin.v1.AdminService.ListPoints:input_type -> redoubt.admin.v1.ListPointsRequest
-	54,  // 130: redoubt.admin.v1.AdminService.ListExports:input_type -> redoubt.admin.v1.ListExportsRequest
-	87,  // 131: redoubt.admin.v1.AdminService.GetLossReceipt:input_type -> redoubt.admin.v1.GetLossReceiptRequest
-	35,  // 132: redoubt.admin.v1.AdminService.AddBookmark:input_type -> redoubt.admin.v1.AddBookmarkRequest
-	39,  // 133: redoubt.admin.v1.AdminService.GetRetention:input_type -> redoubt.admin.v1.GetRetentionRequest
-	41,  // 134: redoubt.admin.v1.AdminService.PlanRetention:input_type -> redoubt.admin.v1.PlanRetentionRequest
-	44,  // 135: redoubt.admin.v1.AdminService.SetRetention:input_type -> redoubt.admin.v1.SetRetentionRequest
-	46,  // 136: redoubt.admin.v1.AdminService.PinPoint:input_type -> redoubt.admin.v1.PinPointRequest
-	48,  // 137: redoubt.admin.v1.AdminService.UnpinPoint:input_type -> redoubt.admin.v1.UnpinPointRequest
-	50,  // 138: redoubt.admin.v1.AdminService.HoldPoint:input_type -> redoubt.admin.v1.HoldPointRequest
-	52,  // 139: redoubt.admin.v1.AdminService.ConfirmClock:input_type -> redoubt.admin.v1.ConfirmClockRequest
-	63,  // 140: redoubt.admin.v1.AdminService.TestFailover:input_type -> redoubt.admin.v1.TestFailoverRequest
-	65,  // 141: redoubt.admin.v1.AdminService.CleanupTest:input_type -> redoubt.admin.v1.CleanupTestRequest
-	67,  // 142: redoubt.admin.v1.AdminService.UnplannedFailover:input_type -> redoubt.admin.v1.UnplannedFailoverRequest
-	69,  // 143: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:input_type -> redoubt.admin.v1.ChangeRecoveryPointRequest
-	71,  // 144: redoubt.admin.v1.AdminService.CommitFailover:input_type -> redoubt.admin.v1.CommitFailoverRequest
-	73,  // 145: redoubt.admin.v1.AdminService.CancelFailover:input_type -> redoubt.admin.v1.CancelFailoverRequest
-	75,  // 146: redoubt.admin.v1.AdminService.ReverseReplicate:input_type -> redoubt.admin.v1.ReverseReplicateRequest
-	18,  // 147: redoubt.admin.v1.AdminService.Scrub:input_type -> redoubt.admin.v1.ScrubRequest
-	58,  // 148: redoubt.admin.v1.AdminService.ReadPoint:input_type -> redoubt.admin.v1.ReadPointRequest
-	77,  // 149: redoubt.admin.v1.AdminService.Failback:input_type -> redoubt.admin.v1.FailbackRequest
-	96,  // 150: redoubt.admin.v1.AdminService.PauseGroup:input_type -> redoubt.admin.v1.PauseGroupRequest
-	97,  // 151: redoubt.admin.v1.AdminService.ResumeGroup:input_type -> redoubt.admin.v1.ResumeGroupRequest
-	98,  // 152: redoubt.admin.v1.AdminService.UnprotectGroup:input_type -> redoubt.admin.v1.UnprotectGroupRequest
-	99,  // 153: redoubt.admin.v1.AdminService.ProtectGroup:input_type -> redoubt.admin.v1.ProtectGroupRequest
-	79,  // 154: redoubt.admin.v1.AdminService.AddNode:input_type -> redoubt.admin.v1.AddNodeRequest
-	81,  // 155: redoubt.admin.v1.AdminService.DrainNode:input_type -> redoubt.admin.v1.DrainNodeRequest
-	83,  // 156: redoubt.admin.v1.AdminService.ReplaceNode:input_type -> redoubt.admin.v1.ReplaceNodeRequest
-	85,  // 157: redoubt.admin.v1.AdminService.RemoveNode:input_type -> redoubt.admin.v1.RemoveNodeRequest
-	6,   // 158: redoubt.admin.v1.AdminService.GetStatus:output_type -> redoubt.admin.v1.GetStatusResponse
-	33,  // 159: redoubt.admin.v1.AdminService.ListPoints:output_type -> redoubt.admin.v1.ListPointsResponse
-	55,  // 160: redoubt.admin.v1.AdminService.ListExports:output_type -> redoubt.admin.v1.ListExportsResponse
-	88,  // 161: redoubt.admin.v1.AdminService.GetLossReceipt:output_type -> redoubt.admin.v1.GetLossReceiptResponse
-	36,  // 162: redoubt.admin.v1.AdminService.AddBookmark:output_type -> redoubt.admin.v1.AddBookmarkResponse
-	40,  // 163: redoubt.admin.v1.AdminService.GetRetention:output_type -> redoubt.admin.v1.GetRetentionResponse
-	43,  // 164: redoubt.admin.v1.AdminService.PlanRetention:output_type -> redoubt.admin.v1.PlanRetentionResponse
-	45,  // 165: redoubt.admin.v1.AdminService.SetRetention:output_type -> redoubt.admin.v1.SetRetentionResponse
-	47,  // 166: redoubt.admin.v1.AdminService.PinPoint:output_type -> redoubt.admin.v1.PinPointResponse
-	49,  // 167: redoubt.admin.v1.AdminService.UnpinPoint:output_type -> redoubt.admin.v1.UnpinPointResponse
-	51,  // 168: redoubt.admin.v1.AdminService.HoldPoint:output_type -> redoubt.admin.v1.HoldPointResponse
-	53,  // 169: redoubt.admin.v1.AdminService.ConfirmClock:output_type -> redoubt.admin.v1.ConfirmClockResponse
-	64,  // 170: redoubt.admin.v1.AdminService.TestFailover:output_type -> redoubt.admin.v1.TestFailoverResponse
-	66,  // 171: redoubt.admin.v1.AdminService.CleanupTest:output_type -> redoubt.admin.v1.CleanupTestResponse
-	68,  // 172: redoubt.admin.v1.AdminService.UnplannedFailover:output_type -> redoubt.admin.v1.UnplannedFailoverResponse
-	70,  // 173: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:output_type -> redoubt.admin.v1.ChangeRecoveryPointResponse
-	72,  // 174: redoubt.admin.v1.AdminService.CommitFailover:output_type -> redoubt.admin.v1.CommitFailoverResponse
-	74,  // 175: redoubt.admin.v1.AdminService.CancelFailover:output_type -> redoubt.admin.v1.CancelFailoverResponse
-	76,  // 176: redoubt.admin.v1.AdminService.ReverseReplicate:output_type -> redoubt.admin.v1.ReverseReplicateResponse
-	19,  // 177: redoubt.admin.v1.AdminService.Scrub:output_type -> redoubt.admin.v1.ScrubResponse
-	59,  // 178: redoubt.admin.v1.AdminService.ReadPoint:output_type -> redoubt.admin.v1.ReadPointResponse
-	78,  // 179: redoubt.admin.v1.AdminService.Failback:output_type -> redoubt.admin.v1.FailbackResponse
-	100, // 180: redoubt.admin.v1.AdminService.PauseGroup:output_type -> redoubt.admin.v1.PauseGroupResponse
-	101, // 181: redoubt.admin.v1.AdminService.ResumeGroup:output_type -> redoubt.admin.v1.ResumeGroupResponse
-	102, // 182: redoubt.admin.v1.AdminService.UnprotectGroup:output_type -> redoubt.admin.v1.UnprotectGroupResponse
-	103, // 183: redoubt.admin.v1.AdminService.ProtectGroup:output_type -> redoubt.admin.v1.ProtectGroupResponse
-	80,  // 184: redoubt.admin.v1.AdminService.AddNode:output_type -> redoubt.admin.v1.AddNodeResponse
-	82,  // 185: redoubt.admin.v1.AdminService.DrainNode:output_type -> redoubt.admin.v1.DrainNodeResponse
-	84,  // 186: redoubt.admin.v1.AdminService.ReplaceNode:output_type -> redoubt.admin.v1.ReplaceNodeResponse
-	86,  // 187: redoubt.admin.v1.AdminService.RemoveNode:output_type -> redoubt.admin.v1.RemoveNodeResponse
-	158, // [158:188] is the sub-list for method output_type
-	128, // [128:158] is the sub-list for method input_type
-	128, // [128:128] is the sub-list for extension type_name
-	128, // [128:128] is the sub-list for extension extendee
-	0,   // [0:128] is the sub-list for field type_name
+	96,  // 25: redoubt.admin.v1.Group.overflow:type_name -> redoubt.admin.v1.Overflow
+	97,  // 26: redoubt.admin.v1.Group.gap:type_name -> redoubt.admin.v1.Gap
+	28,  // 27: redoubt.admin.v1.Journal.figures:type_name -> redoubt.admin.v1.JournalFigures
+	93,  // 28: redoubt.admin.v1.Link.last_contact:type_name -> google.protobuf.Timestamp
+	30,  // 29: redoubt.admin.v1.Link.figures:type_name -> redoubt.admin.v1.ShipFigures
+	15,  // 30: redoubt.admin.v1.Healing.repair:type_name -> redoubt.admin.v1.Repair
+	16,  // 31: redoubt.admin.v1.Healing.scrub:type_name -> redoubt.admin.v1.Scrub
+	93,  // 32: redoubt.admin.v1.Scrub.started:type_name -> google.protobuf.Timestamp
+	93,  // 33: redoubt.admin.v1.Scrub.finished:type_name -> google.protobuf.Timestamp
+	93,  // 34: redoubt.admin.v1.Scrub.next:type_name -> google.protobuf.Timestamp
+	17,  // 35: redoubt.admin.v1.Scrub.found:type_name -> redoubt.admin.v1.ScrubFindings
+	17,  // 36: redoubt.admin.v1.Scrub.last_found:type_name -> redoubt.admin.v1.ScrubFindings
+	16,  // 37: redoubt.admin.v1.ScrubResponse.scrub:type_name -> redoubt.admin.v1.Scrub
+	15,  // 38: redoubt.admin.v1.ScrubResponse.repair:type_name -> redoubt.admin.v1.Repair
+	0,   // 39: redoubt.admin.v1.Promotion.position:type_name -> redoubt.admin.v1.Position
+	93,  // 40: redoubt.admin.v1.Promotion.point_time:type_name -> google.protobuf.Timestamp
+	93,  // 41: redoubt.admin.v1.Promotion.promoted:type_name -> google.protobuf.Timestamp
+	93,  // 42: redoubt.admin.v1.Promotion.known_head_time:type_name -> google.protobuf.Timestamp
+	93,  // 43: redoubt.admin.v1.Promotion.unknown_since:type_name -> google.protobuf.Timestamp
+	0,   // 44: redoubt.admin.v1.Reverse.committed:type_name -> redoubt.admin.v1.Position
+	30,  // 45: redoubt.admin.v1.Reverse.figures:type_name -> redoubt.admin.v1.ShipFigures
+	93,  // 46: redoubt.admin.v1.ClusterNode.last_contact:type_name -> google.protobuf.Timestamp
+	24,  // 47: redoubt.admin.v1.Histogram.buckets:type_name -> redoubt.admin.v1.HistogramBucket
+	23,  // 48: redoubt.admin.v1.DiskFigures.read_latency_ns:type_name -> redoubt.admin.v1.Histogram
+	23,  // 49: redoubt.admin.v1.DiskFigures.write_latency_ns:type_name -> redoubt.admin.v1.Histogram
+	23,  // 50: redoubt.admin.v1.DiskFigures.flush_latency_ns:type_name -> redoubt.admin.v1.Histogram
+	26,  // 51: redoubt.admin.v1.DiskFigures.rates:type_name -> redoubt.admin.v1.DiskRates
+	23,  // 52: redoubt.admin.v1.JournalFigures.fdatasync_ns:type_name -> redoubt.admin.v1.Histogram
+	23,  // 53: redoubt.admin.v1.JournalFigures.commit_records:type_name -> redoubt.admin.v1.Histogram
+	23,  // 54: redoubt.admin.v1.JournalFigures.commit_callers:type_name -> redoubt.admin.v1.Histogram
+	29,  // 55: redoubt.admin.v1.JournalFigures.rates:type_name -> redoubt.admin.v1.JournalRates
+	31,  // 56: redoubt.admin.v1.ShipFigures.rates:type_name -> redoubt.admin.v1.ShipRates
+	93,  // 57: redoubt.admin.v1.ListPointsRequest.around:type_name -> google.protobuf.Timestamp
+	34,  // 58: redoubt.admin.v1.ListPointsResponse.points:type_name -> redoubt.admin.v1.Point
+	34,  // 59: redoubt.admin.v1.ListPointsResponse.earliest:type_name -> redoubt.admin.v1.Point
+	34,  // 60: redoubt.admin.v1.ListPointsResponse.latest:type_name -> redoubt.admin.v1.Point
+	37,  // 61: redoubt.admin.v1.ListPointsResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
+	97,  // 62: redoubt.admin.v1.ListPointsResponse.gaps:type_name -> redoubt.admin.v1.Gap
+	0,   // 63: redoubt.admin.v1.Point.position:type_name -> redoubt.admin.v1.Position
+	93,  // 64: redoubt.admin.v1.Point.time:type_name -> google.protobuf.Timestamp
+	93,  // 65: redoubt.admin.v1.Point.first_time:type_name -> google.protobuf.Timestamp
+	0,   // 66: redoubt.admin.v1.AddBookmarkResponse.position:type_name -> redoubt.admin.v1.Position
+	93,  // 67: redoubt.admin.v1.AddBookmarkResponse.time:type_name -> google.protobuf.Timestamp
+	93,  // 68: redoubt.admin.v1.RetentionTier.oldest:type_name -> google.protobuf.Timestamp
+	93,  // 69: redoubt.admin.v1.RetentionTier.newest:type_name -> google.protobuf.Timestamp
+	0,   // 70: redoubt.admin.v1.Pin.position:type_name -> redoubt.admin.v1.Position
+	93,  // 71: redoubt.admin.v1.Pin.time:type_name -> google.protobuf.Timestamp
+	93,  // 72: redoubt.admin.v1.Pin.until:type_name -> google.protobuf.Timestamp
+	93,  // 73: redoubt.admin.v1.GetRetentionResponse.clock:type_name -> google.protobuf.Timestamp
+	38,  // 74: redoubt.admin.v1.GetRetentionResponse.pins:type_name -> redoubt.admin.v1.Pin
+	37,  // 75: redoubt.admin.v1.GetRetentionResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
+	93,  // 76: redoubt.admin.v1.RetentionReason.oldest:type_name -> google.protobuf.Timestamp
+	93,  // 77: redoubt.admin.v1.RetentionReason.newest:type_name -> google.protobuf.Timestamp
+	93,  // 78: redoubt.admin.v1.PlanRetentionResponse.now:type_name -> google.protobuf.Timestamp
+	42,  // 79: redoubt.admin.v1.PlanRetentionResponse.keep:type_name -> redoubt.admin.v1.RetentionReason
+	42,  // 80: redoubt.admin.v1.PlanRetentionResponse.drop:type_name -> redoubt.admin.v1.RetentionReason
+	37,  // 81: redoubt.admin.v1.PlanRetentionResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
+	93,  // 82: redoubt.admin.v1.PlanRetentionResponse.short_at:type_name -> google.protobuf.Timestamp
+	3,   // 83: redoubt.admin.v1.PinPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	93,  // 84: redoubt.admin.v1.PinPointRequest.until:type_name -> google.protobuf.Timestamp
+	38,  // 85: redoubt.admin.v1.PinPointResponse.pin:type_name -> redoubt.admin.v1.Pin
+	3,   // 86: redoubt.admin.v1.HoldPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	93,  // 87: redoubt.admin.v1.HoldPointRequest.until:type_name -> google.protobuf.Timestamp
+	38,  // 88: redoubt.admin.v1.HoldPointResponse.pin:type_name -> redoubt.admin.v1.Pin
+	93,  // 89: redoubt.admin.v1.ConfirmClockResponse.clock:type_name -> google.protobuf.Timestamp
+	56,  // 90: redoubt.admin.v1.ListExportsResponse.exports:type_name -> redoubt.admin.v1.Export
+	0,   // 91: redoubt.admin.v1.Export.position:type_name -> redoubt.admin.v1.Position
+	93,  // 92: redoubt.admin.v1.Export.time:type_name -> google.protobuf.Timestamp
+	4,   // 93: redoubt.admin.v1.Export.disks:type_name -> redoubt.admin.v1.Disk
+	93,  // 94: redoubt.admin.v1.Export.created:type_name -> google.protobuf.Timestamp
+	57,  // 95: redoubt.admin.v1.Export.hydration:type_name -> redoubt.admin.v1.Hydration
+	3,   // 96: redoubt.admin.v1.ReadPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	60,  // 97: redoubt.admin.v1.ReadPointResponse.header:type_name -> redoubt.admin.v1.PointHeader
+	61,  // 98: redoubt.admin.v1.ReadPointResponse.data:type_name -> redoubt.admin.v1.PointData
+	62,  // 99: redoubt.admin.v1.ReadPointResponse.end:type_name -> redoubt.admin.v1.PointEnd
+	0,   // 100: redoubt.admin.v1.PointHeader.position:type_name -> redoubt.admin.v1.Position
+	93,  // 101: redoubt.admin.v1.PointHeader.time:type_name -> google.protobuf.Timestamp
+	3,   // 102: redoubt.admin.v1.TestFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	56,  // 103: redoubt.admin.v1.TestFailoverResponse.export:type_name -> redoubt.admin.v1.Export
+	3,   // 104: redoubt.admin.v1.UnplannedFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	20,  // 105: redoubt.admin.v1.UnplannedFailoverResponse.promotion:type_name -> redoubt.admin.v1.Promotion
+	56,  // 106: redoubt.admin.v1.UnplannedFailoverResponse.export:type_name -> redoubt.admin.v1.Export
+	3,   // 107: redoubt.admin.v1.ChangeRecoveryPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	20,  // 108: redoubt.admin.v1.ChangeRecoveryPointResponse.promotion:type_name -> redoubt.admin.v1.Promotion
+	56,  // 109: redoubt.admin.v1.ChangeRecoveryPointResponse.export:type_name -> redoubt.admin.v1.Export
+	0,   // 110: redoubt.admin.v1.CommitFailoverResponse.position:type_name -> redoubt.admin.v1.Position
+	0,   // 111: redoubt.admin.v1.ReverseReplicateResponse.fork:type_name -> redoubt.admin.v1.Position
+	91,  // 112: redoubt.admin.v1.ReverseReplicateResponse.disks:type_name -> redoubt.admin.v1.DiskExtents
+	0,   // 113: redoubt.admin.v1.FailbackResponse.position:type_name -> redoubt.admin.v1.Position
+	22,  // 114: redoubt.admin.v1.AddNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
+	22,  // 115: redoubt.admin.v1.DrainNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
+	22,  // 116: redoubt.admin.v1.ReplaceNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
+	22,  // 117: redoubt.admin.v1.RemoveNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
+	89,  // 118: redoubt.admin.v1.GetLossReceiptResponse.receipt:type_name -> redoubt.admin.v1.LossReceipt
+	0,   // 119: redoubt.admin.v1.LossReceipt.fork:type_name -> redoubt.admin.v1.Position
+	93,  // 120: redoubt.admin.v1.LossReceipt.fork_time:type_name -> google.protobuf.Timestamp
+	0,   // 121: redoubt.admin.v1.LossReceipt.old_head:type_name -> redoubt.admin.v1.Position
+	93,  // 122: redoubt.admin.v1.LossReceipt.old_head_time:type_name -> google.protobuf.Timestamp
+	93,  // 123: redoubt.admin.v1.LossReceipt.unknown_since:type_name -> google.protobuf.Timestamp
+	93,  // 124: redoubt.admin.v1.LossReceipt.first_time:type_name -> google.protobuf.Timestamp
+	93,  // 125: redoubt.admin.v1.LossReceipt.last_time:type_name -> google.protobuf.Timestamp
+	90,  // 126: redoubt.admin.v1.LossReceipt.writes:type_name -> redoubt.admin.v1.LostWrite
+	91,  // 127: redoubt.admin.v1.LossReceipt.disks:type_name -> redoubt.admin.v1.DiskExtents
+	93,  // 128: redoubt.admin.v1.LostWrite.time:type_name -> google.protobuf.Timestamp
+	2,   // 129: redoubt.admin.v1.LostWrite.extent:type_name -> redoubt.admin.v1.Extent
+	2,   // 130: redoubt.admin.v1.DiskExtents.extents:type_name -> redoubt.admin.v1.Extent
+	5,   // 131: redoubt.admin.v1.AdminService.GetStatus:input_type -> redoubt.admin.v1.GetStatusRequest
+	32,  // 132: redoubt.admin.v1.AdminService.ListPoints:input_type -> redoubt.admin.v1.ListPointsRequest
+	54,  // 133: redoubt.admin.v1.AdminService.ListExports:input_type -> redoubt.admin.v1.ListExportsRequest
+	87,  // 134: redoubt.admin.v1.AdminService.GetLossReceipt:input_type -> redoubt.admin.v1.GetLossReceiptRequest
+	35,  // 135: redoubt.admin.v1.AdminService.AddBookmark:input_type -> redoubt.admin.v1.AddBookmarkRequest
+	39,  // 136: redoubt.admin.v1.AdminService.GetRetention:input_type -> redoubt.admin.v1.GetRetentionRequest
+	41,  // 137: redoubt.admin.v1.AdminService.PlanRetention:input_type -> redoubt.admin.v1.PlanRetentionRequest
+	44,  // 138: redoubt.admin.v1.AdminService.SetRetention:input_type -> redoubt.admin.v1.SetRetentionRequest
+	46,  // 139: redoubt.admin.v1.AdminService.PinPoint:input_type -> redoubt.admin.v1.PinPointRequest
+	48,  // 140: redoubt.admin.v1.AdminService.UnpinPoint:input_type -> redoubt.admin.v1.UnpinPointRequest
+	50,  // 141: redoubt.admin.v1.AdminService.HoldPoint:input_type -> redoubt.admin.v1.HoldPointRequest
+	52,  // 142: redoubt.admin.v1.AdminService.ConfirmClock:input_type -> redoubt.admin.v1.ConfirmClockRequest
+	63,  // 143: redoubt.admin.v1.AdminService.TestFailover:input_type -> redoubt.admin.v1.TestFailoverRequest
+	65,  // 144: redoubt.admin.v1.AdminService.CleanupTest:input_type -> redoubt.admin.v1.CleanupTestRequest
+	67,  // 145: redoubt.admin.v1.AdminService.UnplannedFailover:input_type -> redoubt.admin.v1.UnplannedFailoverRequest
+	69,  // 146: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:input_type -> redoubt.admin.v1.ChangeRecoveryPointRequest
+	71,  // 147: redoubt.admin.v1.AdminService.CommitFailover:input_type -> redoubt.admin.v1.CommitFailoverRequest
+	73,  // 148: redoubt.admin.v1.AdminService.CancelFailover:input_type -> redoubt.admin.v1.CancelFailoverRequest
+	75,  // 149: redoubt.admin.v1.AdminService.ReverseReplicate:input_type -> redoubt.admin.v1.ReverseReplicateRequest
+	18,  // 150: redoubt.admin.v1.AdminService.Scrub:input_type -> redoubt.admin.v1.ScrubRequest
+	58,  // 151: redoubt.admin.v1.AdminService.ReadPoint:input_type -> redoubt.admin.v1.ReadPointRequest
+	77,  // 152: redoubt.admin.v1.AdminService.Failback:input_type -> redoubt.admin.v1.FailbackRequest
+	98,  // 153: redoubt.admin.v1.AdminService.PauseGroup:input_type -> redoubt.admin.v1.PauseGroupRequest
+	99,  // 154: redoubt.admin.v1.AdminService.ResumeGroup:input_type -> redoubt.admin.v1.ResumeGroupRequest
+	100, // 155: redoubt.admin.v1.AdminService.UnprotectGroup:input_type -> redoubt.admin.v1.UnprotectGroupRequest
+	101, // 156: redoubt.admin.v1.AdminService.ProtectGroup:input_type -> redoubt.admin.v1.ProtectGroupRequest
+	79,  // 157: redoubt.admin.v1.AdminService.AddNode:input_type -> redoubt.admin.v1.AddNodeRequest
+	81,  // 158: redoubt.admin.v1.AdminService.DrainNode:input_type -> redoubt.admin.v1.DrainNodeRequest
+	83,  // 159: redoubt.admin.v1.AdminService.ReplaceNode:input_type -> redoubt.admin.v1.ReplaceNodeRequest
+	85,  // 160: redoubt.admin.v1.AdminService.RemoveNode:input_type -> redoubt.admin.v1.RemoveNodeRequest
+	6,   // 161: redoubt.admin.v1.AdminService.GetStatus:output_type -> redoubt.admin.v1.GetStatusResponse
+	33,  // 162: redoubt.admin.v1.AdminService.ListPoints:output_type -> redoubt.admin.v1.ListPointsResponse
+	55,  // 163: redoubt.admin.v1.AdminService.ListExports:output_type -> redoubt.admin.v1.ListExportsResponse
+	88,  // 164: redoubt.admin.v1.AdminService.GetLossReceipt:output_type -> redoubt.admin.v1.GetLossReceiptResponse
+	36,  // 165: redoubt.admin.v1.AdminService.AddBookmark:output_type -> redoubt.admin.v1.AddBookmarkResponse
+	40,  // 166: redoubt.admin.v1.AdminService.GetRetention:output_type -> redoubt.admin.v1.GetRetentionResponse
+	43,  // 167: redoubt.admin.v1.AdminService.PlanRetention:output_type -> redoubt.admin.v1.PlanRetentionResponse
+	45,  // 168: redoubt.admin.v1.AdminService.SetRetention:output_type -> redoubt.admin.v1.SetRetentionResponse
+	47,  // 169: redoubt.admin.v1.AdminService.PinPoint:output_type -> redoubt.admin.v1.PinPointResponse
+	49,  // 170: redoubt.admin.v1.AdminService.UnpinPoint:output_type -> redoubt.admin.v1.UnpinPointResponse
+	51,  // 171: redoubt.admin.v1.AdminService.HoldPoint:output_type -> redoubt.admin.v1.HoldPointResponse
+	53,  // 172: redoubt.admin.v1.AdminService.ConfirmClock:output_type -> redoubt.admin.v1.ConfirmClockResponse
+	64,  // 173: redoubt.admin.v1.AdminService.TestFailover:output_type -> redoubt.admin.v1.TestFailoverResponse
+	66,  // 174: redoubt.admin.v1.AdminService.CleanupTest:output_type -> redoubt.admin.v1.CleanupTestResponse
+	68,  // 175: redoubt.admin.v1.AdminService.UnplannedFailover:output_type -> redoubt.admin.v1.UnplannedFailoverResponse
+	70,  // 176: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:output_type -> redoubt.admin.v1.ChangeRecoveryPointResponse
+	72,  // 177: redoubt.admin.v1.AdminService.CommitFailover:output_type -> redoubt.admin.v1.CommitFailoverResponse
+	74,  // 178: redoubt.admin.v1.AdminService.CancelFailover:output_type -> redoubt.admin.v1.CancelFailoverResponse
+	76,  // 179: redoubt.admin.v1.AdminService.ReverseReplicate:output_type -> redoubt.admin.v1.ReverseReplicateResponse
+	19,  // 180: redoubt.admin.v1.AdminService.Scrub:output_type -> redoubt.admin.v1.ScrubResponse
+	59,  // 181: redoubt.admin.v1.AdminService.ReadPoint:output_type -> redoubt.admin.v1.ReadPointResponse
+	78,  // 182: redoubt.admin.v1.AdminService.Failback:output_type -> redoubt.admin.v1.FailbackResponse
+	102, // 183: redoubt.admin.v1.AdminService.PauseGroup:output_type -> redoubt.admin.v1.PauseGroupResponse
+	103, // 184: redoubt.admin.v1.AdminService.ResumeGroup:output_type -> redoubt.admin.v1.ResumeGroupResponse
+	104, // 185: redoubt.admin.v1.AdminService.UnprotectGroup:output_type -> redoubt.admin.v1.UnprotectGroupResponse
+	105, // 186: redoubt.admin.v1.AdminService.ProtectGroup:output_type -> redoubt.admin.v1.ProtectGroupResponse
+	80,  // 187: redoubt.admin.v1.AdminService.AddNode:output_type -> redoubt.admin.v1.AddNodeResponse
+	82,  // 188: redoubt.admin.v1.AdminService.DrainNode:output_type -> redoubt.admin.v1.DrainNodeResponse
+	84,  // 189: redoubt.admin.v1.AdminService.ReplaceNode:output_type -> redoubt.admin.v1.ReplaceNodeResponse
+	86,  // 190: redoubt.admin.v1.AdminService.RemoveNode:output_type -> redoubt.admin.v1.RemoveNodeResponse
+	161, // [161:191] is the sub-list for method output_type
+	131, // [131:161] is the sub-list for method input_type
+	131, // [131:131] is the sub-list for extension type_name
+	131, // [131:131] is the sub-list for extension extendee
+	0,   // [0:131] is the sub-list for field type_name
 }
 
 func init() { file_admin_v1_admin_proto_init() }
@@ -8034,6 +8095,7 @@ func file_admin_v1_admin_proto_init() {
 		return
 	}
 	file_admin_v1_states_proto_init()
+	file_admin_v1_gap_proto_init()
 	file_admin_v1_admin_proto_msgTypes[3].OneofWrappers = []any{
 		(*PointSpec_Latest)(nil),
 		(*PointSpec_Time)(nil),

@@ -84,6 +84,7 @@ func concerns(n *adminv1.NodeInfo, g *adminv1.Group) []string {
 			add("hint: %s", g.Hint)
 		}
 	}
+	out = append(out, overflowNotes(g)...)
 	if c := g.GetCopy(); c != nil && !c.Complete {
 		add("copying, %s of %s (%s); no recovery point yet", iec(c.DoneBytes), iec(c.TotalBytes), percent(c.DoneBytes, c.TotalBytes))
 	}
