@@ -87,6 +87,9 @@ func (g *Group) fence(w ship.Welcome) error {
 		return nil
 	}
 	g.disks.SetReadOnly(redoubt.ErrFenced)
+	if err := g.keepReceipt(nil); err != nil { // one of an earlier failover must not be told for this one
+		g.log.Error("the receipt of an earlier failover could not be removed", "err", err)
+	}
 	r.Mode, r.FencedBy, r.Reason = ModeFenced, w.Lineage, w.Reason
 	// The fence comes first; it does not depend on the receipt.
 	if err := g.setRole(r); err != nil {

@@ -126,6 +126,9 @@ func (g *Group) openJournal(dir string) (err error) {
 	if g.receipt, err = loadReceipt(dir); err != nil {
 		return err
 	}
+	if err := g.sweepBranches(); err != nil {
+		return err
+	}
 	if g.cursor, err = g.journal.Cursor(cursorName, 0); err != nil {
 		return err
 	}
