@@ -43,7 +43,7 @@ type LostWrite struct {
 }
 
 // MaxLostWrites bounds the list of a receipt; counts and extents are always complete.
-const MaxLostWrites = 10_000
+const MaxLostWrites = 100_000
 
 const receiptFile = "receipt.json"
 

@@ -18,6 +18,12 @@ var breakages = map[string]breakage{
 	"receipt": {"source/receipt.go", "if w.Kind != redoubt.KindWrite && !w.Kind.Zeroes() {", "if w.Kind != redoubt.KindWrite {"},
 	// The way back forgets what the old primary wrote alone.
 	"orphans": {"target/export/reverse.go", "union.add(dirty)", "_ = dirty"},
+	// The way back ships whole disks.
+	"whole": {"target/export/reverse.go", "	union.add(mine)\n", `	for _, d := range p.Disks {
+		mine[d.ID] = []redoubt.Extent{{Len: d.Size}}
+	}
+	union.add(mine)
+`},
 	// The old source goes on writing.
 	"fence": {"source/follower.go", "g.disks.SetReadOnly(redoubt.ErrFenced)", "_ = redoubt.ErrFenced"},
 }

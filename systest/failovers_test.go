@@ -27,9 +27,6 @@ var disasters = []struct {
 	{"the link is cut towards the source", lan.Way{}, lan.Way{Cut: true}},
 }
 
-// bedRounds is after how many rounds a new site is built: the model replays all of its past.
-const bedRounds = 10
-
 // F2, F5, B1, B2: failovers at random moments under load. Whatever happens to
 // the link, the promoted point hashes right, the receipt of the old source is the
 // model's list, its tail is a branch with the right content, and after the way
@@ -41,13 +38,7 @@ func TestUnplannedFailovers(t *testing.T) {
 		verdict(t, "%d rounds; %d writes on receipts, each the model's; %d whole-disk hashes; %d points changed, %d failovers cancelled",
 			f.rounds, f.lost, f.hashes, f.changed, f.cancelled)
 	}()
-	var c *cycle
-	for i := range n {
-		if i%bedRounds == 0 {
-			c = newCycle(t, site.Options{})
-		}
-		c.failoverRound(i, f)
-	}
+	inCycles(t, n, func(c *cycle, i int) { c.failoverRound(i, f) })
 }
 
 // tally is what the rounds have seen.

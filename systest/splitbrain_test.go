@@ -5,7 +5,6 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
-	"github.com/redoubt-dr/redoubt/demo/site"
 )
 
 // partitions are the ways in which two sites that both live lose each other.
@@ -21,13 +20,7 @@ func TestSplitBrain(t *testing.T) {
 	defer func() {
 		verdict(t, "%d partitions; %d writes of the old side on receipts and in branches, each the model's; %d whole-disk hashes", f.rounds, f.lost, f.hashes)
 	}()
-	var c *cycle
-	for i := range n {
-		if i%bedRounds == 0 {
-			c = newCycle(t, site.Options{})
-		}
-		c.splitRound(partitions[i%len(partitions)], f)
-	}
+	inCycles(t, n, func(c *cycle, i int) { c.splitRound(partitions[i%len(partitions)], f) })
 }
 
 // splitRound lets both sides write and brings them together again.
