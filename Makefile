@@ -55,6 +55,10 @@ splitbrain: deps ## both sites write, then meet again: ROUNDS=20 SEED=n; BROKEN=
 wirebytes: deps ## what a failback puts on the wire, counted by the kernel: MIB=16 changed on each side; BROKEN=whole (root)
 	$(call JUDGE,-timeout 30m -run '^TestBytesOnTheWire$$',-judge.rounds=$(or $(MIB),16))
 
+.PHONY: databases
+databases: deps ## PostgreSQL and SQLite on a protected disk, checked at ROUNDS=40 points and both ways: SEED=n; BROKEN=stale (root)
+	$(call JUDGE,-timeout 60m -run '^TestDatabases$$',-judge.rounds=$(or $(ROUNDS),40))
+
 .PHONY: guest
 guest: deps ## a QEMU guest attaches disks with its kernel's NBD client, and loses its power
 	$(GO) test -count=1 -v -timeout 20m -run 'TestKernelClient' ./systest

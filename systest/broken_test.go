@@ -24,6 +24,8 @@ var breakages = map[string]breakage{
 	}
 	union.add(mine)
 `},
+	// A point that lies within a segment shows less than it holds.
+	"stale": {"target/view.go", "sp.Full, sp.Partial, sp.Upto = sg.Ordinal, true, st.To", "sp.Full, sp.Partial, sp.Upto = sg.Ordinal, true, max(st.To, 40)-40"},
 	// The old source goes on writing.
 	"fence": {"source/follower.go", "g.disks.SetReadOnly(redoubt.ErrFenced)", "_ = redoubt.ErrFenced"},
 }
