@@ -59,6 +59,10 @@ wirebytes: deps ## what a failback puts on the wire, counted by the kernel: MIB=
 databases: deps ## PostgreSQL and SQLite on a protected disk, checked at ROUNDS=40 points and both ways: SEED=n; BROKEN=stale (root)
 	$(call JUDGE,-timeout 60m -run '^TestDatabases$$',-judge.rounds=$(or $(ROUNDS),40))
 
+.PHONY: chaos
+chaos: deps ## nodes are killed, paused, wiped and cut off for SECONDS=600 under load: SEED=n; BROKEN=stale (root)
+	$(call JUDGE,-timeout 120m -run '^TestChaos$$',-judge.time=$(or $(SECONDS),600)s)
+
 .PHONY: guest
 guest: deps ## a QEMU guest attaches disks with its kernel's NBD client, and loses its power
 	$(GO) test -count=1 -v -timeout 20m -run 'TestKernelClient' ./systest

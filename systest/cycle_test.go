@@ -22,6 +22,7 @@ type cycle struct {
 	net   *lan.LAN
 	epoch redoubt.Epoch // of the source's writes
 	lives int           // of relays
+	pace  time.Duration // between the changes of a load, after the first thousand
 }
 
 // atSource is the source in the network; target i is host i+1.
@@ -29,7 +30,7 @@ const atSource = 0
 
 func newCycle(t *testing.T, o site.Options) *cycle {
 	t.Helper()
-	return &cycle{net: newLAN(t, &o, 1500), bed: newBedOf(t, o), epoch: 1}
+	return &cycle{net: newLAN(t, &o, 1500, 0), bed: newBedOf(t, o), epoch: 1, pace: time.Millisecond}
 }
 
 // bedRounds is after how many rounds a new site is built: the model replays all
@@ -48,8 +49,8 @@ func inCycles(t *testing.T, n int, round func(c *cycle, i int)) {
 	}
 }
 
-// newLAN gives each node of a site a network namespace.
-func newLAN(t *testing.T, o *site.Options, mtu int) *lan.LAN {
+// newLAN gives each node of a site a network namespace, and further targets.
+func newLAN(t *testing.T, o *site.Options, mtu, further int) *lan.LAN {
 	t.Helper()
 	if err := lan.Can(); err != nil {
 		t.Skipf("no network namespaces here: %v (it needs root, ip and /dev/net/tun)", err)
@@ -57,7 +58,7 @@ func newLAN(t *testing.T, o *site.Options, mtu int) *lan.LAN {
 	if o.Targets == 0 {
 		o.Targets = 3
 	}
-	n, err := lan.New(o.Targets+1, mtu)
+	n, err := lan.New(o.Targets+1+further, mtu)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +67,7 @@ func newLAN(t *testing.T, o *site.Options, mtu int) *lan.LAN {
 			t.Error(err)
 		}
 	})
-	for i := range o.Targets + 1 {
+	for i := range o.Targets + 1 + further {
 		o.Hosts = append(o.Hosts, site.Host{Addr: n.Host(i).Addr, In: n.Host(i).In()})
 	}
 	return n
@@ -112,8 +113,8 @@ func (c *cycle) write(relay *oracle.Relay) *load {
 		for n := 0; ctx.Err() == nil && err == nil; n++ {
 			op := c.work.Next()
 			err = op.Do(cs[op.Disk.ID])
-			if n > 1000 { // a side that lives on alone for seconds shall not drown the model
-				time.Sleep(time.Millisecond)
+			if n > 1000 { // a load that lasts shall not drown the model
+				time.Sleep(c.pace)
 			}
 		}
 		for _, k := range cs {

@@ -37,7 +37,7 @@ func TestBytesOnTheWire(t *testing.T) {
 
 func wireBytes(t *testing.T, mtu int, random bool, changed uint64) {
 	o := site.Options{}
-	n := newLAN(t, &o, mtu)
+	n := newLAN(t, &o, mtu, 0)
 	c := &cycle{net: n, bed: newBedWith(t, o, oracle.DefaultMix(), redoubt.Disk{ID: 1, Name: "a", Size: 4 * changed}), epoch: 1}
 	x := changeSet{rng: rand.NewChaCha8(seedKey(c.seed)), random: random, size: 4 * changed, most: changed}
 	x.fill(c) // or zeros, which cost nothing, would be among what differs
