@@ -91,6 +91,9 @@ func (g *Group) fence(w ship.Welcome) error {
 		return nil
 	}
 	g.disks.SetReadOnly(redoubt.ErrFenced)
+	if err := g.keepReceipt(nil); err != nil { // one of an earlier failover must not be told for this one
+		g.log.Error("the receipt of an earlier failover could not be removed", "err", err)
+	}
 	r.Mode, r.FencedBy, r.Reason = ModeFenced, w.Lineage, w.Reason
 	if err := g.endHold(); err != nil {
 		return err

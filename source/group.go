@@ -137,6 +137,9 @@ func (g *Group) openJournal(dir string) (err error) {
 	if g.receipt, err = loadReceipt(dir); err != nil {
 		return err
 	}
+	if err := g.sweepBranches(); err != nil {
+		return err
+	}
 	if g.hold, _, err = loadState[hold](g, holdKey); err != nil {
 		return err
 	}

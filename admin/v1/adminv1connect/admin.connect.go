@@ -104,6 +104,14 @@ const (
 	AdminServiceReadPointProcedure = "/redoubt.admin.v1.AdminService/ReadPoint"
 	// AdminServiceFailbackProcedure is the fully-qualified name of the AdminService's Failback RPC.
 	AdminServiceFailbackProcedure = "/redoubt.admin.v1.AdminService/Failback"
+	// AdminServiceListBranchesProcedure is the fully-qualified name of the AdminService's ListBranches
+	// RPC.
+	AdminServiceListBranchesProcedure = "/redoubt.admin.v1.AdminService/ListBranches"
+	// AdminServiceDropBranchProcedure is the fully-qualified name of the AdminService's DropBranch RPC.
+	AdminServiceDropBranchProcedure = "/redoubt.admin.v1.AdminService/DropBranch"
+	// AdminServiceStreamBranchProcedure is the fully-qualified name of the AdminService's StreamBranch
+	// RPC.
+	AdminServiceStreamBranchProcedure = "/redoubt.admin.v1.AdminService/StreamBranch"
 	// AdminServicePauseGroupProcedure is the fully-qualified name of the AdminService's PauseGroup RPC.
 	AdminServicePauseGroupProcedure = "/redoubt.admin.v1.AdminService/PauseGroup"
 	// AdminServiceResumeGroupProcedure is the fully-qualified name of the AdminService's ResumeGroup
@@ -174,6 +182,13 @@ type AdminServiceClient interface {
 	ReadPoint(context.Context, *v1.ReadPointRequest) (*connect.ServerStreamForClient[v1.ReadPointResponse], error)
 	// Failback moves the writer back to the old primary without loss (target).
 	Failback(context.Context, *v1.FailbackRequest) (*v1.FailbackResponse, error)
+	// ListBranches lists the tails that failovers have left (both roles).
+	ListBranches(context.Context, *v1.ListBranchesRequest) (*v1.ListBranchesResponse, error)
+	// DropBranch deletes a branch that the source keeps (both roles).
+	DropBranch(context.Context, *v1.DropBranchRequest) (*v1.DropBranchResponse, error)
+	// StreamBranch streams the writes of a branch (source), for a node that opens
+	// it. Like ReadPoint it gives data away.
+	StreamBranch(context.Context, *v1.StreamBranchRequest) (*connect.ServerStreamForClient[v1.StreamBranchResponse], error)
 	// PauseGroup has the source keep its writes to itself, or stops the way back
 	// (both roles).
 	PauseGroup(context.Context, *v1.PauseGroupRequest) (*v1.PauseGroupResponse, error)
@@ -342,6 +357,25 @@ func NewAdminServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(adminServiceMethods.ByName("Failback")),
 			connect.WithClientOptions(opts...),
 		),
+		listBranches: connect.NewClient[v1.ListBranchesRequest, v1.ListBranchesResponse](
+			httpClient,
+			baseURL+AdminServiceListBranchesProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("ListBranches")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		dropBranch: connect.NewClient[v1.DropBranchRequest, v1.DropBranchResponse](
+			httpClient,
+			baseURL+AdminServiceDropBranchProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("DropBranch")),
+			connect.WithClientOptions(opts...),
+		),
+		streamBranch: connect.NewClient[v1.StreamBranchRequest, v1.StreamBranchResponse](
+			httpClient,
+			baseURL+AdminServiceStreamBranchProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("StreamBranch")),
+			connect.WithClientOptions(opts...),
+		),
 		pauseGroup: connect.NewClient[v1.PauseGroupRequest, v1.PauseGroupResponse](
 			httpClient,
 			baseURL+AdminServicePauseGroupProcedure,
@@ -417,6 +451,9 @@ type adminServiceClient struct {
 	scrub               *connect.Client[v1.ScrubRequest, v1.ScrubResponse]
 	readPoint           *connect.Client[v1.ReadPointRequest, v1.ReadPointResponse]
 	failback            *connect.Client[v1.FailbackRequest, v1.FailbackResponse]
+	listBranches        *connect.Client[v1.ListBranchesRequest, v1.ListBranchesResponse]
+	dropBranch          *connect.Client[v1.DropBranchRequest, v1.DropBranchResponse]
+	streamBranch        *connect.Client[v1.StreamBranchRequest, v1.StreamBranchResponse]
 	pauseGroup          *connect.Client[v1.PauseGroupRequest, v1.PauseGroupResponse]
 	resumeGroup         *connect.Client[v1.ResumeGroupRequest, v1.ResumeGroupResponse]
 	unprotectGroup      *connect.Client[v1.UnprotectGroupRequest, v1.UnprotectGroupResponse]
@@ -621,6 +658,29 @@ func (c *adminServiceClient) Failback(ctx context.Context, req *v1.FailbackReque
 	return nil, err
 }
 
+// ListBranches calls redoubt.admin.v1.AdminService.ListBranches.
+func (c *adminServiceClient) ListBranches(ctx context.Context, req *v1.ListBranchesRequest) (*v1.ListBranchesResponse, error) {
+	response, err := c.listBranches.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// DropBranch calls redoubt.admin.v1.AdminService.DropBranch.
+func (c *adminServiceClient) DropBranch(ctx context.Context, req *v1.DropBranchRequest) (*v1.DropBranchResponse, error) {
+	response, err := c.dropBranch.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// StreamBranch calls redoubt.admin.v1.AdminService.StreamBranch.
+func (c *adminServiceClient) StreamBranch(ctx context.Context, req *v1.StreamBranchRequest) (*connect.ServerStreamForClient[v1.StreamBranchResponse], error) {
+	return c.streamBranch.CallServerStream(ctx, connect.NewRequest(req))
+}
+
 // PauseGroup calls redoubt.admin.v1.AdminService.PauseGroup.
 func (c *adminServiceClient) PauseGroup(ctx context.Context, req *v1.PauseGroupRequest) (*v1.PauseGroupResponse, error) {
 	response, err := c.pauseGroup.CallUnary(ctx, connect.NewRequest(req))
@@ -741,6 +801,13 @@ type AdminServiceHandler interface {
 	ReadPoint(context.Context, *v1.ReadPointRequest, *connect.ServerStream[v1.ReadPointResponse]) error
 	// Failback moves the writer back to the old primary without loss (target).
 	Failback(context.Context, *v1.FailbackRequest) (*v1.FailbackResponse, error)
+	// ListBranches lists the tails that failovers have left (both roles).
+	ListBranches(context.Context, *v1.ListBranchesRequest) (*v1.ListBranchesResponse, error)
+	// DropBranch deletes a branch that the source keeps (both roles).
+	DropBranch(context.Context, *v1.DropBranchRequest) (*v1.DropBranchResponse, error)
+	// StreamBranch streams the writes of a branch (source), for a node that opens
+	// it. Like ReadPoint it gives data away.
+	StreamBranch(context.Context, *v1.StreamBranchRequest, *connect.ServerStream[v1.StreamBranchResponse]) error
 	// PauseGroup has the source keep its writes to itself, or stops the way back
 	// (both roles).
 	PauseGroup(context.Context, *v1.PauseGroupRequest) (*v1.PauseGroupResponse, error)
@@ -905,6 +972,25 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 		connect.WithSchema(adminServiceMethods.ByName("Failback")),
 		connect.WithHandlerOptions(opts...),
 	)
+	adminServiceListBranchesHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceListBranchesProcedure,
+		svc.ListBranches,
+		connect.WithSchema(adminServiceMethods.ByName("ListBranches")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceDropBranchHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceDropBranchProcedure,
+		svc.DropBranch,
+		connect.WithSchema(adminServiceMethods.ByName("DropBranch")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceStreamBranchHandler := connect.NewServerStreamHandlerSimple(
+		AdminServiceStreamBranchProcedure,
+		svc.StreamBranch,
+		connect.WithSchema(adminServiceMethods.ByName("StreamBranch")),
+		connect.WithHandlerOptions(opts...),
+	)
 	adminServicePauseGroupHandler := connect.NewUnaryHandlerSimple(
 		AdminServicePauseGroupProcedure,
 		svc.PauseGroup,
@@ -999,6 +1085,12 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 			adminServiceReadPointHandler.ServeHTTP(w, r)
 		case AdminServiceFailbackProcedure:
 			adminServiceFailbackHandler.ServeHTTP(w, r)
+		case AdminServiceListBranchesProcedure:
+			adminServiceListBranchesHandler.ServeHTTP(w, r)
+		case AdminServiceDropBranchProcedure:
+			adminServiceDropBranchHandler.ServeHTTP(w, r)
+		case AdminServiceStreamBranchProcedure:
+			adminServiceStreamBranchHandler.ServeHTTP(w, r)
 		case AdminServicePauseGroupProcedure:
 			adminServicePauseGroupHandler.ServeHTTP(w, r)
 		case AdminServiceResumeGroupProcedure:
@@ -1110,6 +1202,18 @@ func (UnimplementedAdminServiceHandler) ReadPoint(context.Context, *v1.ReadPoint
 
 func (UnimplementedAdminServiceHandler) Failback(context.Context, *v1.FailbackRequest) (*v1.FailbackResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.Failback is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) ListBranches(context.Context, *v1.ListBranchesRequest) (*v1.ListBranchesResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.ListBranches is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) DropBranch(context.Context, *v1.DropBranchRequest) (*v1.DropBranchResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.DropBranch is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) StreamBranch(context.Context, *v1.StreamBranchRequest, *connect.ServerStream[v1.StreamBranchResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.StreamBranch is not implemented"))
 }
 
 func (UnimplementedAdminServiceHandler) PauseGroup(context.Context, *v1.PauseGroupRequest) (*v1.PauseGroupResponse, error) {
