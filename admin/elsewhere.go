@@ -57,6 +57,11 @@ func (e Elsewhere) AddBookmark(_ context.Context, r *adminv1.AddBookmarkRequest)
 	return nil, e.refuse("add bookmark", r.GetGroup())
 }
 
+// ListBookmarks refuses.
+func (e Elsewhere) ListBookmarks(_ context.Context, r *adminv1.ListBookmarksRequest) (*adminv1.ListBookmarksResponse, error) {
+	return nil, e.refuse("list bookmarks", r.GetGroup())
+}
+
 // TestFailover refuses.
 func (e Elsewhere) TestFailover(_ context.Context, r *adminv1.TestFailoverRequest) (*adminv1.TestFailoverResponse, error) {
 	return nil, e.refuse("test failover", r.GetGroup())

@@ -92,6 +92,7 @@ type Group struct {
 	since    stages      // when the oldest write of each stage came
 	rounds   uint64
 	waiting  int
+	holds    int // how many hold clients' writes back
 	readOnly error
 	failed   error // latched
 	closed   bool

@@ -50,6 +50,9 @@ const (
 	kindAdvancePlan  kind = 65
 	kindThinSegments kind = 66
 	kindReportShards kind = 67
+
+	kindAddMarks  kind = 88
+	kindCommitSet kind = 89
 )
 
 func (k kind) String() string {
@@ -61,7 +64,8 @@ func (k kind) String() string {
 		kindActivateNode: "ActivateNode", kindDrainNode: "DrainNode", kindRemoveNode: "RemoveNode",
 		kindPlanMoves: "PlanMoves", kindFinishMoves: "FinishMoves",
 		kindSetPolicy: "SetPolicy", kindAdvanceClock: "AdvanceClock", kindSetPin: "SetPin", kindRemovePin: "RemovePin",
-		kindBeginPlan: "BeginPlan", kindAdvancePlan: "AdvancePlan", kindThinSegments: "ThinSegments", kindReportShards: "ReportShards"}
+		kindBeginPlan: "BeginPlan", kindAdvancePlan: "AdvancePlan", kindThinSegments: "ThinSegments", kindReportShards: "ReportShards",
+		kindAddMarks: "AddMarks", kindCommitSet: "CommitSet"}
 	if int(k) < len(names) && names[k] != "" {
 		return names[k]
 	}
@@ -204,6 +208,10 @@ func decodeBody(k kind, d *decoder) (Command, bool) {
 		return decodePlanMoves(d), true
 	case kindFinishMoves:
 		return decodeFinishMoves(d), true
+	case kindAddMarks:
+		return decodeAddMarks(d), true
+	case kindCommitSet:
+		return CommitSet{Set: d.set()}, true
 	}
 	return nil, false
 }

@@ -124,6 +124,8 @@ func (s *state) load(typ uint8, d *decoder) {
 		s.retain[id] = r
 	case recMember:
 		s.loadMember(d)
+	case recNamed:
+		s.loadNamed(d)
 	case recMoves:
 		s.loadMoves(d)
 	default:

@@ -59,6 +59,9 @@ const (
 	// AdminServiceAddBookmarkProcedure is the fully-qualified name of the AdminService's AddBookmark
 	// RPC.
 	AdminServiceAddBookmarkProcedure = "/redoubt.admin.v1.AdminService/AddBookmark"
+	// AdminServiceListBookmarksProcedure is the fully-qualified name of the AdminService's
+	// ListBookmarks RPC.
+	AdminServiceListBookmarksProcedure = "/redoubt.admin.v1.AdminService/ListBookmarks"
 	// AdminServiceGetRetentionProcedure is the fully-qualified name of the AdminService's GetRetention
 	// RPC.
 	AdminServiceGetRetentionProcedure = "/redoubt.admin.v1.AdminService/GetRetention"
@@ -127,6 +130,8 @@ type AdminServiceClient interface {
 	GetLossReceipt(context.Context, *v1.GetLossReceiptRequest) (*v1.GetLossReceiptResponse, error)
 	// AddBookmark names the present position (at the writer of the group).
 	AddBookmark(context.Context, *v1.AddBookmarkRequest) (*v1.AddBookmarkResponse, error)
+	// ListBookmarks returns the named points of a group (target).
+	ListBookmarks(context.Context, *v1.ListBookmarksRequest) (*v1.ListBookmarksResponse, error)
 	// GetRetention returns what is kept of a group, and why (target).
 	GetRetention(context.Context, *v1.GetRetentionRequest) (*v1.GetRetentionResponse, error)
 	// PlanRetention says what a policy would keep and drop now, and what it costs (target).
@@ -216,6 +221,13 @@ func NewAdminServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			httpClient,
 			baseURL+AdminServiceAddBookmarkProcedure,
 			connect.WithSchema(adminServiceMethods.ByName("AddBookmark")),
+			connect.WithClientOptions(opts...),
+		),
+		listBookmarks: connect.NewClient[v1.ListBookmarksRequest, v1.ListBookmarksResponse](
+			httpClient,
+			baseURL+AdminServiceListBookmarksProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("ListBookmarks")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
 		getRetention: connect.NewClient[v1.GetRetentionRequest, v1.GetRetentionResponse](
@@ -356,6 +368,7 @@ type adminServiceClient struct {
 	listExports         *connect.Client[v1.ListExportsRequest, v1.ListExportsResponse]
 	getLossReceipt      *connect.Client[v1.GetLossReceiptRequest, v1.GetLossReceiptResponse]
 	addBookmark         *connect.Client[v1.AddBookmarkRequest, v1.AddBookmarkResponse]
+	listBookmarks       *connect.Client[v1.ListBookmarksRequest, v1.ListBookmarksResponse]
 	getRetention        *connect.Client[v1.GetRetentionRequest, v1.GetRetentionResponse]
 	planRetention       *connect.Client[v1.PlanRetentionRequest, v1.PlanRetentionResponse]
 	setRetention        *connect.Client[v1.SetRetentionRequest, v1.SetRetentionResponse]
@@ -418,6 +431,15 @@ func (c *adminServiceClient) GetLossReceipt(ctx context.Context, req *v1.GetLoss
 // AddBookmark calls redoubt.admin.v1.AdminService.AddBookmark.
 func (c *adminServiceClient) AddBookmark(ctx context.Context, req *v1.AddBookmarkRequest) (*v1.AddBookmarkResponse, error) {
 	response, err := c.addBookmark.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// ListBookmarks calls redoubt.admin.v1.AdminService.ListBookmarks.
+func (c *adminServiceClient) ListBookmarks(ctx context.Context, req *v1.ListBookmarksRequest) (*v1.ListBookmarksResponse, error) {
+	response, err := c.listBookmarks.CallUnary(ctx, connect.NewRequest(req))
 	if response != nil {
 		return response.Msg, err
 	}
@@ -621,6 +643,8 @@ type AdminServiceHandler interface {
 	GetLossReceipt(context.Context, *v1.GetLossReceiptRequest) (*v1.GetLossReceiptResponse, error)
 	// AddBookmark names the present position (at the writer of the group).
 	AddBookmark(context.Context, *v1.AddBookmarkRequest) (*v1.AddBookmarkResponse, error)
+	// ListBookmarks returns the named points of a group (target).
+	ListBookmarks(context.Context, *v1.ListBookmarksRequest) (*v1.ListBookmarksResponse, error)
 	// GetRetention returns what is kept of a group, and why (target).
 	GetRetention(context.Context, *v1.GetRetentionRequest) (*v1.GetRetentionResponse, error)
 	// PlanRetention says what a policy would keep and drop now, and what it costs (target).
@@ -706,6 +730,13 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 		AdminServiceAddBookmarkProcedure,
 		svc.AddBookmark,
 		connect.WithSchema(adminServiceMethods.ByName("AddBookmark")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceListBookmarksHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceListBookmarksProcedure,
+		svc.ListBookmarks,
+		connect.WithSchema(adminServiceMethods.ByName("ListBookmarks")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
 	adminServiceGetRetentionHandler := connect.NewUnaryHandlerSimple(
@@ -848,6 +879,8 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 			adminServiceGetLossReceiptHandler.ServeHTTP(w, r)
 		case AdminServiceAddBookmarkProcedure:
 			adminServiceAddBookmarkHandler.ServeHTTP(w, r)
+		case AdminServiceListBookmarksProcedure:
+			adminServiceListBookmarksHandler.ServeHTTP(w, r)
 		case AdminServiceGetRetentionProcedure:
 			adminServiceGetRetentionHandler.ServeHTTP(w, r)
 		case AdminServicePlanRetentionProcedure:
@@ -917,6 +950,10 @@ func (UnimplementedAdminServiceHandler) GetLossReceipt(context.Context, *v1.GetL
 
 func (UnimplementedAdminServiceHandler) AddBookmark(context.Context, *v1.AddBookmarkRequest) (*v1.AddBookmarkResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.AddBookmark is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) ListBookmarks(context.Context, *v1.ListBookmarksRequest) (*v1.ListBookmarksResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.ListBookmarks is not implemented"))
 }
 
 func (UnimplementedAdminServiceHandler) GetRetention(context.Context, *v1.GetRetentionRequest) (*v1.GetRetentionResponse, error) {
