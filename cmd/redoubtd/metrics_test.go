@@ -29,7 +29,7 @@ func (fixedStatus) GetStatus(context.Context, *adminv1.GetStatusRequest) (*admin
 		Id: "db", Role: "source", State: "Protected", LagSeconds: proto.Float64(0.5), Redundancy: &adminv1.Redundancy{}, Retention: &adminv1.RetentionStatus{},
 		Figures:   &adminv1.GroupFigures{},
 		Bookmarks: &adminv1.BookmarkFigures{LastApp: timestamppb.Now(), LastFrozen: durationpb.New(time.Second)},
-		Journal: &adminv1.Journal{UsedBytes: 1, MaxBytes: 4, Figures: &adminv1.JournalFigures{FdatasyncNs: h, CommitRecords: h, CommitCallers: h}},
+		Journal:   &adminv1.Journal{UsedBytes: 1, MaxBytes: 4, Figures: &adminv1.JournalFigures{FdatasyncNs: h, CommitRecords: h, CommitCallers: h}},
 		Disks: []*adminv1.Disk{
 			{Name: "root", Figures: &adminv1.DiskFigures{ReadLatencyNs: h, WriteLatencyNs: h, FlushLatencyNs: h}},
 			{Name: "data", Figures: &adminv1.DiskFigures{}},
