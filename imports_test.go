@@ -39,6 +39,7 @@ var importTable = []room{
 	{"ship", with(plumbing, "journal")},
 	{"cluster", plumbing},
 	{"target", with(plumbing, "journal", "blockdev", "ship", "cluster")},
+	{"target/barrier", []string{"."}},
 	{"source", with(plumbing, "journal", "blockdev", "ship")},
 	{"admin", plumbing},
 	{"crashtest", []string{".", "internal/vfs", "journal", "blockdev"}},

@@ -42,6 +42,9 @@ type Group struct {
 	copy      *copier
 	freezer   *freeze.Freezer
 
+	barrier sync.Mutex // held over a step of a bookmark of several groups; before step and mu
+	part    *partOf    // this group's part in one; guarded by barrier
+
 	step sync.Mutex // held over a change of mode; taken before mu
 
 	mu        sync.Mutex // guards what follows; held for moments only

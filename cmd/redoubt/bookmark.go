@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -14,14 +15,27 @@ import (
 
 func bookmarkCommand(a *app) *cobra.Command {
 	var app, orCrash bool
+	var groups []string
+	var hold time.Duration
 	c := &cobra.Command{
-		Use: "bookmark GROUP NAME", Short: "name the present moment as a recovery point", Args: args("GROUP", "NAME"),
+		Use: "bookmark GROUP NAME", Short: "name the present moment as a recovery point",
+		Args: func(c *cobra.Command, given []string) error {
+			if len(groups) > 0 {
+				return args("NAME")(c, given)
+			}
+			return args("GROUP", "NAME")(c, given)
+		},
 		Long: `Names the present moment as a recovery point: at the host whose disks are protected.
 
 With --app the hooks of the group's configuration bring file systems and applications to rest
 first, and let them go on right after: the point is application-consistent, and latest-app finds
 it. If a hook fails there is no bookmark, unless --or-crash says that a crash-consistent one will
-do. Everything is let go on whatever happens.`,
+do. Everything is let go on whatever happens.
+
+With --groups A,B,C it names one instant of several groups, also of several hosts, and is asked of
+a master target: writes of all of them are held back for a moment (--hold at most) while each gets
+its bookmark. A write that was begun after another one was acknowledged is in no group's point
+without the other in its own. It is all of them or none.`,
 		RunE: a.runE(func(c *cobra.Command, args []string) error {
 			kind := adminv1.BookmarkKind_BOOKMARK_KIND_CRASH
 			switch {
@@ -32,10 +46,18 @@ do. Everything is let go on whatever happens.`,
 			case orCrash:
 				return usage(c, "it says what to do if --app fails", "--or-crash without --app")
 			}
+			if len(groups) > 0 {
+				if orCrash {
+					return usage(c, "a set is all of one kind", "--or-crash with --groups")
+				}
+				return a.bookmarkSet(c.Context(), groups, args[0], app, hold)
+			}
 			return a.bookmark(c.Context(), args[0], args[1], kind)
 		}),
 	}
 	c.Flags().BoolVar(&app, "app", false, "application-consistent: with the group's freeze hooks")
+	c.Flags().StringSliceVar(&groups, "groups", nil, "one instant of these groups, in place of GROUP")
+	c.Flags().DurationVar(&hold, "hold", 2*time.Second, "with --groups: writes are held back for so long at most, up to 10s")
 	c.Flags().BoolVar(&orCrash, "or-crash", false, "with --app: if a hook fails, take a crash-consistent bookmark and say so")
 	return c
 }
