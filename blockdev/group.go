@@ -96,6 +96,7 @@ type Group struct {
 	rounds   uint64
 	waiting  int
 	stopped  int // nothing enters the order while it is not 0
+	holds    int // how many hold clients' writes back
 	readOnly error
 	failed   error // latched
 	closed   bool

@@ -55,6 +55,8 @@ const (
 	kindOperate   kind = 75
 	kindEraseDone kind = 76
 	kindOpenGap   kind = 84
+	kindAddMarks  kind = 88
+	kindCommitSet kind = 89
 )
 
 func (k kind) String() string {
@@ -68,7 +70,8 @@ func (k kind) String() string {
 		kindSetPolicy: "SetPolicy", kindAdvanceClock: "AdvanceClock", kindSetPin: "SetPin", kindRemovePin: "RemovePin",
 		kindBeginPlan: "BeginPlan", kindAdvancePlan: "AdvancePlan", kindThinSegments: "ThinSegments", kindReportShards: "ReportShards",
 		kindOperate: "Operate", kindEraseDone: "EraseDone",
-		kindOpenGap: "OpenGap"}
+		kindOpenGap:  "OpenGap",
+		kindAddMarks: "AddMarks", kindCommitSet: "CommitSet"}
 	if int(k) < len(names) && names[k] != "" {
 		return names[k]
 	}
@@ -219,6 +222,10 @@ func decodeBody(k kind, d *decoder) (Command, bool) {
 		return decodeFinishMoves(d), true
 	case kindLevelShards:
 		return LevelShards(decodePlanMoves(d)), true
+	case kindAddMarks:
+		return decodeAddMarks(d), true
+	case kindCommitSet:
+		return CommitSet{Set: d.set()}, true
 	}
 	return nil, false
 }

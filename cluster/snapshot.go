@@ -38,6 +38,7 @@ const (
 	recRetain  = 60 // what is kept of a group
 	recStands  = 75 // what operators decided about it
 	recGaps    = 84 // where a group has no points
+	recNamed   = 88 // bookmarks and their sets
 	maxRecord  = 64 << 20
 	recordHead = 5
 )
@@ -48,7 +49,8 @@ const (
 func (s *state) freeze() *state {
 	f := &state{index: s.index, nodes: maps.Clone(s.nodes), groups: maps.Clone(s.groups), retain: maps.Clone(s.retain), gaps: maps.Clone(s.gaps),
 		places: places{list: slices.Clip(s.places.list)},
-		epochs: make(map[epochKey]*history, len(s.epochs)), clients: make(map[clientID]*client, len(s.clients)), moves: maps.Clone(s.moves), stands: maps.Clone(s.stands)}
+		epochs: make(map[epochKey]*history, len(s.epochs)), clients: make(map[clientID]*client, len(s.clients)), moves: maps.Clone(s.moves), stands: maps.Clone(s.stands),
+		marks: maps.Clone(s.marks), sets: maps.Clone(s.sets)}
 	for k, h := range s.epochs {
 		frozen := h.freeze()
 		f.epochs[k] = &frozen
@@ -137,6 +139,7 @@ func writeSnapshot(out io.Writer, s *state) error {
 		}
 	}
 	w.moves(s)
+	w.named(s)
 	ids := slices.SortedFunc(maps.Keys(s.clients), func(a, b clientID) int { return slices.Compare(a[:], b[:]) })
 	for _, id := range ids {
 		w.client(id, s.clients[id])

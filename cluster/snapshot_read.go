@@ -136,6 +136,8 @@ func (s *state) load(typ uint8, d *decoder) {
 		s.gaps[id] = list
 	case recMember:
 		s.loadMember(d)
+	case recNamed:
+		s.loadNamed(d)
 	case recMoves:
 		s.loadMoves(d)
 	default:

@@ -14,6 +14,7 @@ import (
 	"github.com/redoubt-dr/redoubt/blockdev"
 	"github.com/redoubt-dr/redoubt/journal"
 	"github.com/redoubt-dr/redoubt/ship"
+	"github.com/redoubt-dr/redoubt/source/freeze"
 )
 
 // cursorName is the journal's cursor of the stream to the secondary site.
@@ -40,6 +41,10 @@ type Group struct {
 	copy      *copier
 	outlook   outlook
 	catchUp   *catchUp
+	freezer   *freeze.Freezer
+
+	barrier sync.Mutex // held over a step of a bookmark of several groups; before step and mu
+	part    *partOf    // this group's part in one; guarded by barrier
 
 	step sync.Mutex // held over a change of mode; taken before mu
 
@@ -53,6 +58,7 @@ type Group struct {
 	welcome   *ship.Welcome   // what the secondary said last
 	contactAt time.Time       // and when
 	receipt   *Receipt        // what was lost, once fenced
+	marks     Bookmarks       // without FrozenSince
 }
 
 func openGroup(host *Config, cfg GroupConfig) (g *Group, err error) {
@@ -76,6 +82,9 @@ func openGroup(host *Config, cfg GroupConfig) (g *Group, err error) {
 
 	dir := host.groupDir(cfg.Name)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	if err := g.openFreezer(dir); err != nil {
 		return nil, err
 	}
 	var disks []redoubt.Disk
@@ -120,11 +129,7 @@ func openGroup(host *Config, cfg GroupConfig) (g *Group, err error) {
 }
 
 func (g *Group) openJournal(dir string) (err error) {
-	jdir := g.cfg.JournalDir
-	if jdir == "" {
-		jdir = filepath.Join(dir, "journal")
-	}
-	g.journal, err = journal.Open(jdir, journal.Options{
+	g.journal, err = journal.Open(g.journalDir(dir), journal.Options{
 		Now: g.host.Now, Logger: g.log, MaxBytes: g.cfg.JournalMax, SegmentSize: g.cfg.SegmentSize, Preallocate: g.cfg.Preallocate,
 		Create: true, Start: redoubt.Position{Epoch: 1},
 	})
@@ -157,6 +162,15 @@ func (g *Group) openJournal(dir string) (err error) {
 	}
 	return nil
 }
+
+func (g *Group) journalDir(dir string) string {
+	if g.cfg.JournalDir != "" {
+		return g.cfg.JournalDir
+	}
+	return filepath.Join(dir, "journal")
+}
+
+func noteFile(dir string) string { return filepath.Join(dir, "frozen.json") }
 
 // run moves the group between its modes until ctx is done: each mode runs
 // until the role changes, and the next one begins.
@@ -230,6 +244,9 @@ func (g *Group) publish(r Role) {
 
 func (g *Group) close() error {
 	var err error
+	if g.freezer != nil { // first: thawing may need the disks
+		err = g.freezer.Close()
+	}
 	if g.server != nil {
 		err = errors.Join(err, g.server.Close())
 	}

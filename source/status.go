@@ -48,6 +48,7 @@ type Status struct {
 	ReverseOn  bool               // a master target writes to the disks
 	ContactAt  time.Time          // when the secondary answered last, other than on a stream
 	HasReceipt bool
+	Bookmarks  Bookmarks
 	Err        error // latched failure
 
 	Track    bool          // a full journal gives up records
@@ -94,6 +95,7 @@ func (g *Group) Status() Status {
 		s.Err = &redoubt.Error{Op: "grow journal of", Object: string(s.ID), Err: s.Journal.NoSpace,
 			Hint: "writes wait and then fail; free space on the journal's file system: nothing is lost, and writes go on by themselves"}
 	}
+	s.Bookmarks = g.Bookmarks()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	s.ContactAt, s.Hold, s.Ask = g.contactAt, g.hold.Hold, g.hold.Ask
@@ -108,23 +110,4 @@ func (g *Group) Status() Status {
 	}
 	s.ReverseOn, s.HasReceipt = g.replica != nil, g.receipt != nil
 	return s
-}
-
-// Bookmark names the present position and returns it, once it is durable here.
-func (g *Group) Bookmark(name string) (redoubt.Position, time.Time, error) {
-	if err := redoubt.ValidName("bookmark", name); err != nil {
-		return redoubt.Position{}, time.Time{}, err
-	}
-	if r := g.Role(); r.Mode != ModeWriter {
-		return redoubt.Position{}, time.Time{}, &redoubt.Error{Op: "add bookmark", Object: name, Err: redoubt.ErrState,
-			Hint: "this host is not the group's writer at present"}
-	}
-	ws := []redoubt.Write{{Kind: redoubt.KindBookmark, Data: []byte(name), CRC: redoubt.Checksum([]byte(name))}}
-	if err := g.disks.AppendControl(ws); err != nil {
-		return redoubt.Position{}, time.Time{}, err
-	}
-	if err := g.flush(ws[0].LSN); err != nil {
-		return redoubt.Position{}, time.Time{}, err
-	}
-	return redoubt.Position{Epoch: g.journal.Epoch(), LSN: ws[0].LSN}, ws[0].When(), nil
 }

@@ -59,6 +59,14 @@ const (
 	// AdminServiceAddBookmarkProcedure is the fully-qualified name of the AdminService's AddBookmark
 	// RPC.
 	AdminServiceAddBookmarkProcedure = "/redoubt.admin.v1.AdminService/AddBookmark"
+	// AdminServiceAddBookmarkSetProcedure is the fully-qualified name of the AdminService's
+	// AddBookmarkSet RPC.
+	AdminServiceAddBookmarkSetProcedure = "/redoubt.admin.v1.AdminService/AddBookmarkSet"
+	// AdminServiceBarrierProcedure is the fully-qualified name of the AdminService's Barrier RPC.
+	AdminServiceBarrierProcedure = "/redoubt.admin.v1.AdminService/Barrier"
+	// AdminServiceListBookmarksProcedure is the fully-qualified name of the AdminService's
+	// ListBookmarks RPC.
+	AdminServiceListBookmarksProcedure = "/redoubt.admin.v1.AdminService/ListBookmarks"
 	// AdminServiceGetRetentionProcedure is the fully-qualified name of the AdminService's GetRetention
 	// RPC.
 	AdminServiceGetRetentionProcedure = "/redoubt.admin.v1.AdminService/GetRetention"
@@ -146,6 +154,12 @@ type AdminServiceClient interface {
 	GetLossReceipt(context.Context, *v1.GetLossReceiptRequest) (*v1.GetLossReceiptResponse, error)
 	// AddBookmark names the present position (at the writer of the group).
 	AddBookmark(context.Context, *v1.AddBookmarkRequest) (*v1.AddBookmarkResponse, error)
+	// AddBookmarkSet names one instant of several groups, all of them or none (target).
+	AddBookmarkSet(context.Context, *v1.AddBookmarkSetRequest) (*v1.AddBookmarkSetResponse, error)
+	// Barrier is a step of AddBookmarkSet, as the coordinating target asks for it (at the writer of the group).
+	Barrier(context.Context, *v1.BarrierRequest) (*v1.BarrierResponse, error)
+	// ListBookmarks returns the named points of a group (target).
+	ListBookmarks(context.Context, *v1.ListBookmarksRequest) (*v1.ListBookmarksResponse, error)
 	// GetRetention returns what is kept of a group, and why (target).
 	GetRetention(context.Context, *v1.GetRetentionRequest) (*v1.GetRetentionResponse, error)
 	// PlanRetention says what a policy would keep and drop now, and what it costs (target).
@@ -251,6 +265,25 @@ func NewAdminServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			httpClient,
 			baseURL+AdminServiceAddBookmarkProcedure,
 			connect.WithSchema(adminServiceMethods.ByName("AddBookmark")),
+			connect.WithClientOptions(opts...),
+		),
+		addBookmarkSet: connect.NewClient[v1.AddBookmarkSetRequest, v1.AddBookmarkSetResponse](
+			httpClient,
+			baseURL+AdminServiceAddBookmarkSetProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("AddBookmarkSet")),
+			connect.WithClientOptions(opts...),
+		),
+		barrier: connect.NewClient[v1.BarrierRequest, v1.BarrierResponse](
+			httpClient,
+			baseURL+AdminServiceBarrierProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("Barrier")),
+			connect.WithClientOptions(opts...),
+		),
+		listBookmarks: connect.NewClient[v1.ListBookmarksRequest, v1.ListBookmarksResponse](
+			httpClient,
+			baseURL+AdminServiceListBookmarksProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("ListBookmarks")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
 		getRetention: connect.NewClient[v1.GetRetentionRequest, v1.GetRetentionResponse](
@@ -434,6 +467,9 @@ type adminServiceClient struct {
 	listExports         *connect.Client[v1.ListExportsRequest, v1.ListExportsResponse]
 	getLossReceipt      *connect.Client[v1.GetLossReceiptRequest, v1.GetLossReceiptResponse]
 	addBookmark         *connect.Client[v1.AddBookmarkRequest, v1.AddBookmarkResponse]
+	addBookmarkSet      *connect.Client[v1.AddBookmarkSetRequest, v1.AddBookmarkSetResponse]
+	barrier             *connect.Client[v1.BarrierRequest, v1.BarrierResponse]
+	listBookmarks       *connect.Client[v1.ListBookmarksRequest, v1.ListBookmarksResponse]
 	getRetention        *connect.Client[v1.GetRetentionRequest, v1.GetRetentionResponse]
 	planRetention       *connect.Client[v1.PlanRetentionRequest, v1.PlanRetentionResponse]
 	setRetention        *connect.Client[v1.SetRetentionRequest, v1.SetRetentionResponse]
@@ -503,6 +539,33 @@ func (c *adminServiceClient) GetLossReceipt(ctx context.Context, req *v1.GetLoss
 // AddBookmark calls redoubt.admin.v1.AdminService.AddBookmark.
 func (c *adminServiceClient) AddBookmark(ctx context.Context, req *v1.AddBookmarkRequest) (*v1.AddBookmarkResponse, error) {
 	response, err := c.addBookmark.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// AddBookmarkSet calls redoubt.admin.v1.AdminService.AddBookmarkSet.
+func (c *adminServiceClient) AddBookmarkSet(ctx context.Context, req *v1.AddBookmarkSetRequest) (*v1.AddBookmarkSetResponse, error) {
+	response, err := c.addBookmarkSet.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// Barrier calls redoubt.admin.v1.AdminService.Barrier.
+func (c *adminServiceClient) Barrier(ctx context.Context, req *v1.BarrierRequest) (*v1.BarrierResponse, error) {
+	response, err := c.barrier.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// ListBookmarks calls redoubt.admin.v1.AdminService.ListBookmarks.
+func (c *adminServiceClient) ListBookmarks(ctx context.Context, req *v1.ListBookmarksRequest) (*v1.ListBookmarksResponse, error) {
+	response, err := c.listBookmarks.CallUnary(ctx, connect.NewRequest(req))
 	if response != nil {
 		return response.Msg, err
 	}
@@ -765,6 +828,12 @@ type AdminServiceHandler interface {
 	GetLossReceipt(context.Context, *v1.GetLossReceiptRequest) (*v1.GetLossReceiptResponse, error)
 	// AddBookmark names the present position (at the writer of the group).
 	AddBookmark(context.Context, *v1.AddBookmarkRequest) (*v1.AddBookmarkResponse, error)
+	// AddBookmarkSet names one instant of several groups, all of them or none (target).
+	AddBookmarkSet(context.Context, *v1.AddBookmarkSetRequest) (*v1.AddBookmarkSetResponse, error)
+	// Barrier is a step of AddBookmarkSet, as the coordinating target asks for it (at the writer of the group).
+	Barrier(context.Context, *v1.BarrierRequest) (*v1.BarrierResponse, error)
+	// ListBookmarks returns the named points of a group (target).
+	ListBookmarks(context.Context, *v1.ListBookmarksRequest) (*v1.ListBookmarksResponse, error)
 	// GetRetention returns what is kept of a group, and why (target).
 	GetRetention(context.Context, *v1.GetRetentionRequest) (*v1.GetRetentionResponse, error)
 	// PlanRetention says what a policy would keep and drop now, and what it costs (target).
@@ -866,6 +935,25 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 		AdminServiceAddBookmarkProcedure,
 		svc.AddBookmark,
 		connect.WithSchema(adminServiceMethods.ByName("AddBookmark")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceAddBookmarkSetHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceAddBookmarkSetProcedure,
+		svc.AddBookmarkSet,
+		connect.WithSchema(adminServiceMethods.ByName("AddBookmarkSet")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceBarrierHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceBarrierProcedure,
+		svc.Barrier,
+		connect.WithSchema(adminServiceMethods.ByName("Barrier")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceListBookmarksHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceListBookmarksProcedure,
+		svc.ListBookmarks,
+		connect.WithSchema(adminServiceMethods.ByName("ListBookmarks")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
 	adminServiceGetRetentionHandler := connect.NewUnaryHandlerSimple(
@@ -1051,6 +1139,12 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 			adminServiceGetLossReceiptHandler.ServeHTTP(w, r)
 		case AdminServiceAddBookmarkProcedure:
 			adminServiceAddBookmarkHandler.ServeHTTP(w, r)
+		case AdminServiceAddBookmarkSetProcedure:
+			adminServiceAddBookmarkSetHandler.ServeHTTP(w, r)
+		case AdminServiceBarrierProcedure:
+			adminServiceBarrierHandler.ServeHTTP(w, r)
+		case AdminServiceListBookmarksProcedure:
+			adminServiceListBookmarksHandler.ServeHTTP(w, r)
 		case AdminServiceGetRetentionProcedure:
 			adminServiceGetRetentionHandler.ServeHTTP(w, r)
 		case AdminServicePlanRetentionProcedure:
@@ -1134,6 +1228,18 @@ func (UnimplementedAdminServiceHandler) GetLossReceipt(context.Context, *v1.GetL
 
 func (UnimplementedAdminServiceHandler) AddBookmark(context.Context, *v1.AddBookmarkRequest) (*v1.AddBookmarkResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.AddBookmark is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) AddBookmarkSet(context.Context, *v1.AddBookmarkSetRequest) (*v1.AddBookmarkSetResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.AddBookmarkSet is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) Barrier(context.Context, *v1.BarrierRequest) (*v1.BarrierResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.Barrier is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) ListBookmarks(context.Context, *v1.ListBookmarksRequest) (*v1.ListBookmarksResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.ListBookmarks is not implemented"))
 }
 
 func (UnimplementedAdminServiceHandler) GetRetention(context.Context, *v1.GetRetentionRequest) (*v1.GetRetentionResponse, error) {
