@@ -35,6 +35,7 @@ func TestDefaults(t *testing.T) {
 			Journal:    Journal{Dir: "/var/lib/redoubt/groups/db/journal", Max: 4 * GiB, Segment: 64 * MiB, OnFull: "track", FullWait: Duration(30 * time.Second)},
 			Redundancy: Redundancy{2, 1}, Memory: 256 * MiB, NBD: NBD{ReadMemory: 256 * MiB},
 			Disks: []Disk{{"root", "/srv/root.img"}, {"007", "/dev/sdb"}},
+			Hooks: Hooks{Time: Duration(30 * time.Second), Hold: Duration(time.Minute)},
 		}}},
 	}
 	if !reflect.DeepEqual(c, want) {
