@@ -34,6 +34,7 @@ func Health(g *adminv1.Group) *adminv1.Health {
 	h.state()
 	h.stream()
 	h.journal()
+	h.gap()
 	h.history()
 	slices.SortStableFunc(h.reasons, func(a, b *adminv1.HealthReason) int { return cmp.Compare(a.Level, b.Level) }) // Critical comes first
 	out := &adminv1.Health{Level: HealthNormal, Reasons: h.reasons}

@@ -85,21 +85,31 @@ func (j *Journal) Cursors() map[string]redoubt.LSN {
 	return out
 }
 
-// RemoveCursor forgets a cursor, durably; trimming no longer waits for it.
+// RemoveCursor forgets a cursor, durably; trimming no longer waits for it. What
+// was given up for it is forgotten, too.
 func (j *Journal) RemoveCursor(name string) error {
 	const op = "remove cursor"
 	if err := j.usable(op); err != nil {
 		return err
 	}
+	j.gap.work.Lock()
+	defer j.gap.work.Unlock()
+	owed := j.gap.fact != nil && j.gap.fact.Cursor == name
 	err := j.updateFacts(op, func(f *facts) error {
 		if _, ok := f.Cursors[name]; !ok {
 			return &redoubt.Error{Op: op, Object: name, Err: redoubt.ErrNotFound}
 		}
 		delete(f.Cursors, name)
+		if owed {
+			f.Gap = nil
+		}
 		return nil
 	})
 	if err != nil {
 		return err
+	}
+	if owed {
+		j.forgetGap()
 	}
 	j.mu.Lock()
 	delete(j.cursors, name)

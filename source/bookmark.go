@@ -66,6 +66,9 @@ func (g *Group) mayMark(name string) error {
 	if r := g.Role(); r.Mode != ModeWriter {
 		return &redoubt.Error{Op: "add bookmark", Object: name, Err: redoubt.ErrState, Hint: "this host is not the group's writer at present"}
 	}
+	if g.journal.GivenUp() != 0 {
+		return &redoubt.Error{Op: "add bookmark", Object: name, Err: redoubt.ErrState, Hint: "the journal overflowed: there is no recovery point until the secondary has caught up"}
+	}
 	return nil
 }
 

@@ -65,8 +65,8 @@ func (c *catchUp) step() (busy bool, err error) {
 		c.ahead, c.pending, c.unsaved, c.stream = nil, 0, 0, 0
 		return false, nil
 	}
-	stream := c.connected()
-	if stream == 0 {
+	stream, cur := c.connected(), c.group.secondary()
+	if stream == 0 || cur == nil {
 		return false, nil
 	}
 	switch {
@@ -74,9 +74,9 @@ func (c *catchUp) step() (busy bool, err error) {
 		c.stream, c.serial, c.ahead, c.pending = stream, gap.Serial, nil, 0
 		c.group.log.Info("catching up", "after", gap.From, "up_to", gap.UpTo, "bytes", gap.Dirty)
 	case gap.Serial != c.serial:
-		return true, c.fold()
+		return true, c.fold(cur)
 	}
-	c.settle()
+	c.settle(cur.Acked())
 	if c.unsaved >= saveBytes || c.unsaved > 0 && time.Since(c.savedAt) > saveEvery {
 		c.unsaved, c.savedAt = 0, time.Now()
 		if err := j.SaveGap(); err != nil {
@@ -89,7 +89,7 @@ func (c *catchUp) step() (busy bool, err error) {
 		return false, nil
 	case gap.Dirty > 0:
 		return true, c.announce()
-	case !c.group.copy.complete() || gap.Marker > c.group.cursor.Acked():
+	case !c.group.copy.complete() || gap.Marker > cur.Acked():
 		return false, nil
 	}
 	return false, c.mark(gap)
@@ -113,9 +113,9 @@ func (c *catchUp) connected() uint64 {
 
 // fold gives up everything that is not shipped, after the journal has become full
 // once more: what is overwritten meanwhile is shipped once.
-func (c *catchUp) fold() error {
+func (c *catchUp) fold(cur *journal.Cursor) error {
 	g := c.group
-	if err := g.cursor.GiveUp(g.journal.Head().LSN); err != nil {
+	if err := cur.GiveUp(g.journal.Head().LSN); err != nil {
 		return err
 	}
 	if gap, ok := g.journal.Gap(); ok {
@@ -126,8 +126,7 @@ func (c *catchUp) fold() error {
 }
 
 // settle drops what is acknowledged.
-func (c *catchUp) settle() {
-	acked := c.group.cursor.Acked()
+func (c *catchUp) settle(acked redoubt.LSN) {
 	for len(c.ahead) > 0 && c.ahead[0].lsn <= acked {
 		c.pending -= c.ahead[0].n
 		c.ahead = c.ahead[1:]

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/journal"
@@ -134,6 +135,11 @@ func (g *Group) adoptHold(said *ship.Hold) (changed bool) {
 
 // runHeld keeps asking the secondary until something has changed or ctx is done.
 func (g *Group) runHeld(ctx context.Context) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	wg.Go(func() { g.catchUp.track(ctx) }) // a pause may be longer than the journal
 	for ctx.Err() == nil {
 		if w, err := g.ask(ctx); err == nil {
 			g.keepWelcome(w)

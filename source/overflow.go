@@ -53,12 +53,16 @@ func (c *catchUp) track(ctx context.Context) {
 // relieve does one round.
 func (c *catchUp) relieve() error {
 	g := c.group
+	cur := g.secondary()
+	if cur == nil { // not protected: the journal waits for nobody
+		return nil
+	}
 	upTo := giveUpTo(g.journal.Stats(), g.journal.Oldest)
 	if upTo == 0 {
 		return nil
 	}
 	_, already := g.journal.Gap()
-	if err := g.cursor.GiveUp(upTo); err != nil {
+	if err := cur.GiveUp(upTo); err != nil {
 		return err
 	}
 	if gap, ok := g.journal.Gap(); ok && !already {

@@ -70,7 +70,11 @@ func (g *Group) openReplica(peer pki.Identity, hello ship.Hello) (ship.Welcome, 
 		}
 		r.resync, r.fork = true, fork
 		// What the journal has trimmed the secondary knows, as far as it got it.
-		w.Resync, w.DirtyAfter = true, max(min(fork, w.Committed.LSN), min(g.journal.Tail()-1, g.cursor.Acked()))
+		trimmed := g.journal.Tail() - 1
+		if cur := g.secondary(); cur != nil {
+			trimmed = min(trimmed, cur.Acked())
+		}
+		w.Resync, w.DirtyAfter = true, max(min(fork, w.Committed.LSN), trimmed)
 		r.dirtyAfter = w.DirtyAfter
 	}
 	g.swapReplica(r)

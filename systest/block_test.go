@@ -33,7 +33,7 @@ func TestFullJournalBlocks(t *testing.T) {
 		if !warned && failed == nil {
 			text, err := b.site.Run(b.ctx, "--socket", b.site.Source.AdminSocket(), "status")
 			b.must(err)
-			warned = strings.Contains(text, "CRITICAL: the journal is almost full") && strings.Contains(text, "held back for 2s and then fail")
+			warned = strings.Contains(text, "critical: the journal is almost full: writes will be held back for 2s and then fail")
 		}
 	}
 	if !errors.Is(failed, syscall.ENOSPC) || took < 2*time.Second {

@@ -3,12 +3,11 @@ package main
 import (
 	"fmt"
 	"io"
-	"time"
 
 	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
 )
 
-// overflowNotes says what a full journal has led to, or soon will.
+// overflowNotes says what a full journal has led to.
 func overflowNotes(g *adminv1.Group) (out []string) {
 	if o := g.GetOverflow(); o != nil {
 		out = append(out, fmt.Sprintf("journal overflowed after LSN %d (%s), up to LSN %d: %s to catch up; older points stay usable",
@@ -17,12 +16,6 @@ func overflowNotes(g *adminv1.Group) (out []string) {
 	if p := g.GetGap(); p != nil {
 		out = append(out, fmt.Sprintf("%s: no recovery point after %d:%d (%s) until the secondary has caught up; older points stay usable",
 			p.Cause, p.Epoch, p.AfterLsn, stamp(p.Since)))
-	}
-	// An eighth of room is left: what comes next is failed writes.
-	if j := g.GetJournal(); g.Role == "source" && !g.ReadOnly && j.GetHoldsBack() && j.MaxBytes > 0 && j.UsedBytes > j.MaxBytes/8*7 {
-		out = append(out, fmt.Sprintf("CRITICAL: the journal is almost full (%s of %s): writes will be held back for %s and then fail",
-			iec(j.UsedBytes), iec(j.MaxBytes), time.Duration(j.FullWaitNs)),
-			"hint: reconnect the secondary, raise journal.max, or set journal.on_full: track")
 	}
 	return out
 }

@@ -121,7 +121,7 @@ func standing(g *adminv1.Group) (out []string) {
 
 // toldElsewhere are reasons for a group's health that concerns words by itself,
 // with figures.
-var toldElsewhere = map[string]bool{"failed": true, "silent": true, "redundancy": true, "reverse-silent": true, "kept": true, "fenced": true}
+var toldElsewhere = map[string]bool{"failed": true, "silent": true, "redundancy": true, "reverse-silent": true, "kept": true, "fenced": true, "overflow": true, "gap": true}
 
 // worries are the reasons for a group's health.
 func worries(g *adminv1.Group) (out []string) {
