@@ -395,3 +395,38 @@ func FuzzDirtyMap(f *testing.F) {
 		}
 	})
 }
+
+// Who is gone is owed nothing.
+func TestRemovedCursorEndsItsGap(t *testing.T) {
+	w := newWorld(t, 1, vfs.NewMem())
+	w.mustOpen()
+	cur, err := w.j.Cursor("ship", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.j.Cursor("other", 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.j.Append([]redoubt.Write{blockWrite(1, 3, 2)}); err != nil {
+		t.Fatal(err)
+	}
+	if err := cur.GiveUp(1); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.j.RemoveCursor("other"); err != nil || w.j.GivenUp() != 1 {
+		t.Fatal(w.j.GivenUp(), err)
+	}
+	if err := w.j.RemoveCursor("ship"); err != nil || w.j.GivenUp() != 0 {
+		t.Fatal(w.j.GivenUp(), err)
+	}
+	if err := w.j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w.mustOpen()
+	if w.j.GivenUp() != 0 {
+		t.Error("the gap came back")
+	}
+	if err := w.j.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
