@@ -133,6 +133,9 @@ func (b *groupBed) all(what string, ok func(*adminv1.Group) error) []*adminv1.Gr
 	}
 }
 
+// atOnce is how many clients write at the same time.
+const atOnce = 16
+
 // load writes to groups at random, 500 changes a second if the site takes them,
 // and then waits until all of it is safe.
 func (b *groupBed) load(d time.Duration) {
@@ -144,21 +147,22 @@ func (b *groupBed) load(d time.Duration) {
 		defer c.Close()
 		cs[i] = c
 	}
-	done := make(chan struct{})
-	var watch sync.WaitGroup
-	watch.Go(func() { b.watchLag(done) })
-	src := rand.NewChaCha8(seedKey(b.seed + 1))
-	start := time.Now()
-	for b.changes = 0; time.Since(start) < d; b.changes++ {
-		i, off := b.rng.IntN(b.n), uint64(b.rng.IntN(smallDisk/4096))*4096
-		p := b.images[i][off : off+4096]
-		src.Read(p)
-		b.must(cs[i].Write(p, off, b.changes%8 == 0))
-		time.Sleep(time.Until(start.Add(time.Duration(b.changes) * 2 * time.Millisecond)))
+	end := make(chan struct{})
+	var watch, work sync.WaitGroup
+	watch.Go(func() { b.watchLag(end) })
+	made, failed := make([]int, atOnce), make([]error, atOnce)
+	until := time.Now().Add(d)
+	for w := range min(atOnce, b.n) {
+		work.Go(func() { made[w], failed[w] = b.write(w, cs, until) })
 	}
-	close(done)
+	work.Wait()
+	close(end)
 	watch.Wait()
-	start = time.Now()
+	b.must(errors.Join(failed...))
+	for _, n := range made {
+		b.changes += n
+	}
+	start := time.Now()
 	b.all("all writes at the secondary", func(g *adminv1.Group) error {
 		if g.GetCommitted().GetLsn() < g.GetHead().GetLsn() {
 			return fmt.Errorf("%s is at %d of %d: %v", g.Id, g.GetCommitted().GetLsn(), g.GetHead().GetLsn(), g.GetLink())
@@ -166,6 +170,20 @@ func (b *groupBed) load(d time.Duration) {
 		return nil
 	})
 	b.after = time.Since(start)
+}
+
+// write writes to every 16th group, one of eight writes with FUA.
+func (b *groupBed) write(w int, cs []*oracle.Client, until time.Time) (n int, err error) {
+	rng, src := rand.New(rand.NewPCG(b.seed, uint64(w))), rand.NewChaCha8(seedKey(b.seed+uint64(w)+1))
+	for start := time.Now(); time.Now().Before(until) && err == nil; n++ {
+		i := rng.IntN((len(cs)-w+atOnce-1)/atOnce)*atOnce + w
+		off := uint64(rng.IntN(smallDisk/4096)) * 4096
+		p := b.images[i][off : off+4096]
+		src.Read(p)
+		err = cs[i].Write(p, off, n%8 == 0)
+		time.Sleep(time.Until(start.Add(time.Duration(n) * time.Second * atOnce / 500)))
+	}
+	return n, err
 }
 
 // watchLag notes the worst lag that the source shows.
