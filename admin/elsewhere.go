@@ -57,6 +57,21 @@ func (e Elsewhere) AddBookmark(_ context.Context, r *adminv1.AddBookmarkRequest)
 	return nil, e.refuse("add bookmark", r.GetGroup())
 }
 
+// AddBookmarkSet refuses.
+func (e Elsewhere) AddBookmarkSet(_ context.Context, r *adminv1.AddBookmarkSetRequest) (*adminv1.AddBookmarkSetResponse, error) {
+	return nil, e.refuse("add bookmarks", r.GetName())
+}
+
+// Barrier refuses.
+func (e Elsewhere) Barrier(_ context.Context, r *adminv1.BarrierRequest) (*adminv1.BarrierResponse, error) {
+	return nil, e.refuse("take part in bookmark", r.GetGroup())
+}
+
+// ListBookmarks refuses.
+func (e Elsewhere) ListBookmarks(_ context.Context, r *adminv1.ListBookmarksRequest) (*adminv1.ListBookmarksResponse, error) {
+	return nil, e.refuse("list bookmarks", r.GetGroup())
+}
+
 // TestFailover refuses.
 func (e Elsewhere) TestFailover(_ context.Context, r *adminv1.TestFailoverRequest) (*adminv1.TestFailoverResponse, error) {
 	return nil, e.refuse("test failover", r.GetGroup())

@@ -51,6 +51,12 @@ const (
 	kindAdvancePlan  kind = 65
 	kindThinSegments kind = 66
 	kindReportShards kind = 67
+
+	kindOperate   kind = 75
+	kindEraseDone kind = 76
+	kindOpenGap   kind = 84
+	kindAddMarks  kind = 88
+	kindCommitSet kind = 89
 )
 
 func (k kind) String() string {
@@ -62,7 +68,10 @@ func (k kind) String() string {
 		kindActivateNode: "ActivateNode", kindDrainNode: "DrainNode", kindRemoveNode: "RemoveNode",
 		kindPlanMoves: "PlanMoves", kindFinishMoves: "FinishMoves", kindLevelShards: "LevelShards",
 		kindSetPolicy: "SetPolicy", kindAdvanceClock: "AdvanceClock", kindSetPin: "SetPin", kindRemovePin: "RemovePin",
-		kindBeginPlan: "BeginPlan", kindAdvancePlan: "AdvancePlan", kindThinSegments: "ThinSegments", kindReportShards: "ReportShards"}
+		kindBeginPlan: "BeginPlan", kindAdvancePlan: "AdvancePlan", kindThinSegments: "ThinSegments", kindReportShards: "ReportShards",
+		kindOperate: "Operate", kindEraseDone: "EraseDone",
+		kindOpenGap:  "OpenGap",
+		kindAddMarks: "AddMarks", kindCommitSet: "CommitSet"}
 	if int(k) < len(names) && names[k] != "" {
 		return names[k]
 	}
@@ -191,6 +200,12 @@ func decodeBody(k kind, d *decoder) (Command, bool) {
 		return decodeThinSegments(d), true
 	case kindReportShards:
 		return decodeReportShards(d), true
+	case kindOperate:
+		return decodeOperate(d), true
+	case kindEraseDone:
+		return decodeEraseDone(d), true
+	case kindOpenGap:
+		return decodeOpenGap(d), true
 	case kindInviteNode:
 		return InviteNode{ID: d.nodeID()}, true
 	case kindAnnounceNode:
@@ -207,6 +222,10 @@ func decodeBody(k kind, d *decoder) (Command, bool) {
 		return decodeFinishMoves(d), true
 	case kindLevelShards:
 		return LevelShards(decodePlanMoves(d)), true
+	case kindAddMarks:
+		return decodeAddMarks(d), true
+	case kindCommitSet:
+		return CommitSet{Set: d.set()}, true
 	}
 	return nil, false
 }

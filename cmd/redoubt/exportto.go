@@ -36,7 +36,7 @@ type exportTo struct {
 func (x *exportTo) flags(c *cobra.Command) {
 	f := c.Flags()
 	f.StringVar(&x.to, "to", "", "write the point of GROUP/DISK into this file of this host")
-	f.StringVar(&x.at, "at", "latest", "the point: latest, an RFC 3339 time, unix:NANOS, lsn:N, EPOCH:LSN, bookmark:NAME")
+	f.StringVar(&x.at, "at", "latest", "the point: latest, latest-app, an RFC 3339 time, unix:NANOS, lsn:N, EPOCH:LSN, bookmark:NAME")
 	branchFlag(c, &x.branch)
 	f.StringVar(&x.format, "format", "sparse", "sparse: zeros are holes; raw: the file's whole space is reserved")
 	f.StringVar(&x.hash, "hash", "sha256", "hash of the whole image: sha256 or none (faster, for a huge sparse disk much)")

@@ -15,7 +15,8 @@ func newRoot(a *app) *cobra.Command {
 		Short: "protect Linux disks, fail over to any second of their past, and come back",
 		Long: `redoubt asks a redoubtd, by default the one on this host.
 
-Points in time (--at) are written as: latest, an RFC 3339 time such as
+Points in time (--at) are written as: latest, latest-app (the newest
+application-consistent bookmark), latest-crash, an RFC 3339 time such as
 2026-11-22T22:15:03.25Z, unix:NANOSECONDS, lsn:N, EPOCH:LSN or bookmark:NAME.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,

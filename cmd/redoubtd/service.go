@@ -36,6 +36,9 @@ func (s *service) GetStatus(_ context.Context, r *adminv1.GetStatusRequest) (*ad
 		out.Cluster = s.clusterNodes()
 		out.Healing = healing(s.target.store)
 	}
+	for _, g := range out.Groups {
+		g.Health = admin.Health(g)
+	}
 	if want != "" && len(out.Groups) == 0 {
 		return nil, &redoubt.Error{Op: "find group", Object: string(want), Err: redoubt.ErrNotFound, Hint: "`redoubt group list` names the groups"}
 	}

@@ -218,6 +218,8 @@ func pointSpec(p *adminv1.PointSpec) target.PointSpec {
 		return target.PointSpec{Position: admin.ToPosition(at.Position)}
 	case *adminv1.PointSpec_Bookmark:
 		return target.PointSpec{Bookmark: at.Bookmark}
+	case *adminv1.PointSpec_LatestApp:
+		return target.PointSpec{App: true}
 	}
 	return target.PointSpec{}
 }

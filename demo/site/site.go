@@ -33,6 +33,7 @@ type Options struct {
 	JournalDir          string // empty: below the source's folder
 	Preallocate         bool   // reserve the journal at the start
 	FullWait            string // how long a write waits for room in the journal
+	OnFull              string // what a full journal does; empty: the default of the product
 	Listen              string // loopback address at which the disks are served over TCP, too
 	// Clients are names in client certificates that may use the disks over TCP,
 	// on a loopback port; empty: the unix socket only.
@@ -54,6 +55,7 @@ type Site struct {
 	Options
 	Source  *Node
 	Targets []*Node
+	Ports   []int  // of source and targets, for Again
 	nbdPort int    // of the source, for Clients
 	hosts   []Host // where nobody lives yet
 	named   int    // targets so far, those that are gone included
@@ -72,13 +74,42 @@ type Node struct {
 
 // New makes folders, certificates and configurations. It starts nothing.
 func New(ctx context.Context, o Options) (*Site, error) {
+	o.defaults()
+	ports, err := freePorts(o.Targets + 2)
+	if err != nil {
+		return nil, err
+	}
+	s, err := lay(o, ports)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.certificates(ctx); err != nil {
+		return nil, err
+	}
+	return s, s.configs()
+}
+
+// Again returns the site that New made in o.Dir before, with the same options.
+func Again(o Options, ports []int) (*Site, error) {
+	o.defaults()
+	if len(ports) != o.Targets+2 {
+		return nil, fmt.Errorf("%d ports of a site with %d targets", len(ports), o.Targets)
+	}
+	return lay(o, ports)
+}
+
+func (o *Options) defaults() {
 	if o.Targets == 0 {
 		o.Targets = 3
 	}
 	if o.Data == 0 {
 		o.Data, o.Parity = 2, 1
 	}
-	s := &Site{Options: o, hosts: o.Hosts}
+}
+
+// lay names the nodes of a site.
+func lay(o Options, ports []int) (*Site, error) {
+	s := &Site{Options: o, Ports: ports, hosts: o.Hosts}
 	for _, p := range []string{"redoubt", "redoubtd"} {
 		if _, err := os.Stat(filepath.Join(o.BinDir, p)); err != nil {
 			return nil, fmt.Errorf("program missing (make build): %w", err)
@@ -87,19 +118,12 @@ func New(ctx context.Context, o Options) (*Site, error) {
 	if len(o.Hosts) != 0 && len(o.Hosts) < o.Targets+1 {
 		return nil, fmt.Errorf("%d hosts for a source and %d targets", len(o.Hosts), o.Targets)
 	}
-	ports, err := freePorts(o.Targets + 2)
-	if err != nil {
-		return nil, err
-	}
 	s.Source, s.nbdPort = s.node("s1", ports[0]), ports[o.Targets+1]
 	for i := range o.Targets {
 		s.Targets = append(s.Targets, s.node(fmt.Sprintf("t%d", i+1), ports[i+1]))
 	}
 	s.named = o.Targets
-	if err := s.certificates(ctx); err != nil {
-		return nil, err
-	}
-	return s, s.configs()
+	return s, nil
 }
 
 const loopback = "127.0.0.1"
@@ -239,6 +263,9 @@ func (s *Site) journal(b *strings.Builder) {
 	}
 	if s.FullWait != "" {
 		parts = append(parts, "full_wait: "+s.FullWait)
+	}
+	if s.OnFull != "" {
+		parts = append(parts, "on_full: "+s.OnFull)
 	}
 	if s.Segment != "" {
 		parts = append(parts, "segment: "+s.Segment)

@@ -20,7 +20,10 @@ func (m *Manager) Failover(ctx context.Context, id redoubt.GroupID, at target.Po
 		return nil, err
 	}
 	defer unlock()
-	if _, ok := cluster.Allowed(g.State, cluster.OpUnplannedFailover); !ok || g.State == cluster.StateReverseReplicating {
+	if err := g.Permits(cluster.OpUnplannedFailover); err != nil {
+		return nil, err
+	}
+	if g.State == cluster.StateReverseReplicating || g.Prior == cluster.StateReverseReplicating {
 		return nil, refused("unplanned failover", g)
 	}
 	return m.promote(ctx, g, cluster.PromoteUnplanned, at, hydrate)
@@ -34,8 +37,8 @@ func (m *Manager) Change(ctx context.Context, id redoubt.GroupID, at target.Poin
 		return nil, err
 	}
 	defer unlock()
-	if _, ok := cluster.Allowed(g.State, cluster.OpChangeRecoveryPoint); !ok {
-		return nil, refused("change recovery point", g)
+	if err := g.Permits(cluster.OpChangeRecoveryPoint); err != nil {
+		return nil, err
 	}
 	// The points to choose from are those of the history before the failover.
 	at.Before = g.Before

@@ -53,14 +53,17 @@ func (m *Manager) Reverse(ctx context.Context, id redoubt.GroupID) (Resync, erro
 		return Resync{}, err
 	}
 	defer unlock()
+	begins := g.State != cluster.StateReverseReplicating // otherwise it is looked at
+	if begins {
+		if err := g.Permits(cluster.OpReverseReplicate); err != nil {
+			return Resync{}, err
+		}
+	}
 	p, err := m.production(id)
 	if err != nil {
 		return Resync{}, err
 	}
-	if g.State != cluster.StateReverseReplicating {
-		if _, ok := cluster.Allowed(g.State, cluster.OpReverseReplicate); !ok {
-			return Resync{}, refused("reverse replicate", g)
-		}
+	if begins {
 		if g.SourceAddr == "" {
 			return Resync{}, &redoubt.Error{Op: "reverse replicate", Object: string(id), Err: redoubt.ErrInvalid,
 				Hint: "the source has not said where it listens: set listen and advertise in its redoubtd.yaml and restart it"}

@@ -22,8 +22,8 @@ func (m *Manager) Test(ctx context.Context, id redoubt.GroupID, at target.PointS
 	if err != nil {
 		return nil, err
 	}
-	if _, ok := cluster.Allowed(g.State, cluster.OpTestFailover); !ok && g.State != cluster.StateFailoverCommitPending && g.State != cluster.StateReverseReplicating {
-		return nil, refused("test failover", g)
+	if err := g.Permits(cluster.OpTestFailover); err != nil {
+		return nil, err
 	}
 	point, when, err := m.o.Store.Resolve(ctx, id, at)
 	if err != nil {
