@@ -63,6 +63,10 @@ databases: deps ## PostgreSQL and SQLite on a protected disk, checked at ROUNDS=
 chaos: deps ## nodes are killed, paused, wiped and cut off for SECONDS=600 under load: SEED=n; BROKEN=stale (root)
 	$(call JUDGE,-timeout 120m -run '^TestChaos$$',-judge.time=$(or $(SECONDS),600)s)
 
+.PHONY: groups
+groups: deps ## a thousand small groups on three targets: lag, memory and descriptors; GROUPS=1000 SEED=n (3 minutes)
+	$(call JUDGE,-timeout 60m -run '^TestManyGroups$$',-judge.rounds=$(or $(GROUPS),1000))
+
 .PHONY: guest
 guest: deps ## a QEMU guest attaches disks with its kernel's NBD client, and loses its power
 	$(GO) test -count=1 -v -timeout 20m -run 'TestKernelClient' ./systest
@@ -92,6 +96,10 @@ bench-compare: deps ## redoubt of the revision BASE against the working tree, li
 .PHONY: rto
 rto: build ## time to the first request on a point: 10^3 to 10^6 segments, disks to 16 TiB; RTO="-history 1000" (10 minutes, 5 GiB)
 	$(GO) run ./bench/rto $(RTO)
+
+.PHONY: rto-failover
+rto-failover: build ## RTO of test and unplanned failover and the pause of a failback, over disk sizes and backlogs; RTO="-disk-gib 1" (5 minutes)
+	$(GO) run ./bench/failover $(RTO)
 
 .PHONY: bench-target
 bench-target: deps build ## ingest of one and eight groups beside nbdcopy, and a point into a file; BENCH="-mib 256 -rounds 1" (5 minutes)

@@ -47,6 +47,7 @@ var importTable = []room{
 	{"cmd", []string{"*"}},
 	{"demo", []string{".", "internal/oracle", "admin/v1"}},
 	{"bench", []string{".", "internal/oracle", "admin/v1", "demo/site"}},
+	{"bench/failover", []string{"internal/oracle", "admin/v1", "demo/site"}},
 	{"bench/target", []string{"admin", "admin/v1", "demo/site"}},
 	{"bench/rto", with(plumbing, "internal/oracle", "admin", "demo/site", "cluster", "ship", "target")},
 	{"systest", []string{".", "internal/oracle", "admin/v1", "demo"}},

@@ -172,8 +172,8 @@ func OpenBranch(dir string, o Options) (*Journal, error) {
 
 // DescribeBranch reads a saved branch and says what it holds. A branch whose
 // records are of several epochs is described as one of the last.
-func DescribeBranch(dir string) (info BranchInfo, err error) {
-	b, err := OpenBranch(dir, Options{})
+func DescribeBranch(dir string, o Options) (info BranchInfo, err error) {
+	b, err := OpenBranch(dir, o)
 	if err != nil {
 		return info, err
 	}

@@ -96,7 +96,7 @@ func (g *Group) branchInfo(id string) (info journal.BranchInfo, err error) {
 		return info, nil
 	}
 	// A crash came before the note, or an older redoubtd wrote none.
-	if info, err = journal.DescribeBranch(dir); err != nil {
+	if info, err = journal.DescribeBranch(dir, journal.Options{Logger: g.log}); err != nil {
 		return info, err
 	}
 	return info, noteBranch(dir, info)

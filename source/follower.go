@@ -36,7 +36,26 @@ func (g *Group) runFollower(ctx context.Context) {
 				}
 			}
 		}
-		pause(ctx, g.cfg.PollInterval)
+		g.waitToAsk(ctx)
+	}
+}
+
+// waitToAsk waits for the poll interval, or until a master target has been here.
+func (g *Group) waitToAsk(ctx context.Context) {
+	t := time.NewTimer(g.cfg.PollInterval)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-g.nudge:
+	case <-ctx.Done():
+	}
+}
+
+// askSoon has a follower ask the secondary now instead of within a second.
+func (g *Group) askSoon() {
+	select {
+	case g.nudge <- struct{}{}:
+	default: // it is told already
 	}
 }
 

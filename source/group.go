@@ -46,7 +46,8 @@ type Group struct {
 	barrier sync.Mutex // held over a step of a bookmark of several groups; before step and mu
 	part    *partOf    // this group's part in one; guarded by barrier
 
-	step sync.Mutex // held over a change of mode; taken before mu
+	step  sync.Mutex    // held over a change of mode; taken before mu
+	nudge chan struct{} // holds one while a follower shall ask at once
 
 	mu        sync.Mutex // guards what follows; held for moments only
 	role      Role
@@ -68,7 +69,7 @@ func openGroup(host *Config, cfg GroupConfig) (g *Group, err error) {
 	if cfg.PollInterval == 0 {
 		cfg.PollInterval = time.Second
 	}
-	g = &Group{cfg: cfg, host: host, log: host.Logger.With("group", string(cfg.Name)), changed: make(chan struct{})}
+	g = &Group{cfg: cfg, host: host, log: host.Logger.With("group", string(cfg.Name)), changed: make(chan struct{}), nudge: make(chan struct{}, 1)}
 	var images []*blockdev.Image
 	defer func() {
 		if err == nil {

@@ -37,6 +37,7 @@ func (h *Host) Hello(_ context.Context, peer pki.Identity, hello ship.Hello) (sh
 		return ship.Welcome{Fenced: true, Epoch: role.Epoch, Lineage: role.Lineage, Reason: "this side has a later epoch"}, nil, nil
 	}
 	if hello.Probe {
+		g.askSoon() // a failback waits for this side to take over
 		return ship.Welcome{Epoch: role.Epoch, Lineage: role.Lineage, Committed: g.journal.Head(), State: string(role.Mode)}, nil, nil
 	}
 	if role.Mode == ModeWriter {

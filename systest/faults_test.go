@@ -56,7 +56,11 @@ func (c *chaos) breakSomething() {
 	until := func(most time.Duration) time.Time {
 		return time.Now().Add(time.Second + time.Duration(c.rng.Int64N(int64(most))))
 	}
-	switch k := c.rng.IntN(20); {
+	if len(c.active) == 0 && c.rng.IntN(8) == 0 {
+		c.wipe()
+		return
+	}
+	switch k := c.rng.IntN(18); {
 	case k < 5:
 		c.kill(c.free(c.site.Targets), until(12*time.Second))
 	case k < 7:
@@ -65,10 +69,8 @@ func (c *chaos) breakSomething() {
 		c.pause(c.free(c.site.Targets), until(29*time.Second))
 	case k < 11:
 		c.pause(c.free([]*site.Node{c.site.Source}), until(9*time.Second))
-	case k < 18:
-		c.partition(until(18 * time.Second))
 	default:
-		c.wipe()
+		c.partition(until(18 * time.Second))
 	}
 }
 

@@ -19,13 +19,14 @@ import (
 // master target for the command to be used as an operator would.
 type site struct {
 	admin.Elsewhere
-	mu    sync.Mutex
-	state string
-	epoch uint64
-	at    *adminv1.Position
-	tests map[string]*adminv1.Export
-	polls int
-	looks int // at the group live
+	mu      sync.Mutex
+	state   string
+	epoch   uint64
+	at      *adminv1.Position
+	tests   map[string]*adminv1.Export
+	polls   int
+	looks   int  // at the group live
+	dropped bool // the branch
 
 	added, leaves bool // node t4, node t3
 	gone          int  // looks at node t3 since it is to go
