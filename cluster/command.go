@@ -53,6 +53,7 @@ const (
 
 	kindAddMarks  kind = 88
 	kindCommitSet kind = 89
+	kindPutCheck  kind = 90
 )
 
 func (k kind) String() string {
@@ -65,7 +66,7 @@ func (k kind) String() string {
 		kindPlanMoves: "PlanMoves", kindFinishMoves: "FinishMoves",
 		kindSetPolicy: "SetPolicy", kindAdvanceClock: "AdvanceClock", kindSetPin: "SetPin", kindRemovePin: "RemovePin",
 		kindBeginPlan: "BeginPlan", kindAdvancePlan: "AdvancePlan", kindThinSegments: "ThinSegments", kindReportShards: "ReportShards",
-		kindAddMarks: "AddMarks", kindCommitSet: "CommitSet"}
+		kindAddMarks: "AddMarks", kindCommitSet: "CommitSet", kindPutCheck: "PutCheck"}
 	if int(k) < len(names) && names[k] != "" {
 		return names[k]
 	}
@@ -212,6 +213,8 @@ func decodeBody(k kind, d *decoder) (Command, bool) {
 		return decodeAddMarks(d), true
 	case kindCommitSet:
 		return CommitSet{Set: d.set()}, true
+	case kindPutCheck:
+		return PutCheck{Group: d.groupID(), Check: d.checkValue()}, true
 	}
 	return nil, false
 }

@@ -25,6 +25,7 @@ type state struct {
 	moves   map[shardKey]redoubt.NodeID
 	marks   map[redoubt.GroupID][]Bookmark // rising; never changed in place either
 	sets    map[redoubt.SetID]*Set         // nor these
+	checks  map[redoubt.GroupID][]Check    // nor these
 }
 
 type epochKey struct {
@@ -45,6 +46,7 @@ func newState() *state {
 		moves:   map[shardKey]redoubt.NodeID{},
 		marks:   map[redoubt.GroupID][]Bookmark{},
 		sets:    map[redoubt.SetID]*Set{},
+		checks:  map[redoubt.GroupID][]Check{},
 	}
 }
 

@@ -44,6 +44,8 @@ type Spec struct {
 	Created time.Time        `json:"created"`
 	// Hydrate: what lies under the overlays is copied to this node in the background.
 	Hydrate bool `json:"hydrate,omitempty"`
+	// Check names the recovery check that opened it, and ends it; "": an operator did.
+	Check string `json:"check,omitempty"`
 }
 
 const specVersion = 1
