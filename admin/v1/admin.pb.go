@@ -729,11 +729,12 @@ type Group struct {
 	Promotion         *Promotion             `protobuf:"bytes,28,opt,name=promotion,proto3" json:"promotion,omitempty"` // unset if the group was never failed over
 	Reverse           *Reverse               `protobuf:"bytes,29,opt,name=reverse,proto3" json:"reverse,omitempty"`     // unset if there is no reverse replication
 	HasLossReceipt    bool                   `protobuf:"varint,30,opt,name=has_loss_receipt,json=hasLossReceipt,proto3" json:"has_loss_receipt,omitempty"`
-	Error             string                 `protobuf:"bytes,31,opt,name=error,proto3" json:"error,omitempty"`         // latched failure of the group here; empty: none
-	Hint              string                 `protobuf:"bytes,32,opt,name=hint,proto3" json:"hint,omitempty"`           // what to do about error
-	Figures           *GroupFigures          `protobuf:"bytes,33,opt,name=figures,proto3" json:"figures,omitempty"`     // unset where the group's disks are not served
-	Retention         *RetentionStatus       `protobuf:"bytes,60,opt,name=retention,proto3" json:"retention,omitempty"` // unset at a source
-	Bookmarks         *BookmarkFigures       `protobuf:"bytes,80,opt,name=bookmarks,proto3" json:"bookmarks,omitempty"` // unset at a target
+	Error             string                 `protobuf:"bytes,31,opt,name=error,proto3" json:"error,omitempty"`                          // latched failure of the group here; empty: none
+	Hint              string                 `protobuf:"bytes,32,opt,name=hint,proto3" json:"hint,omitempty"`                            // what to do about error
+	Figures           *GroupFigures          `protobuf:"bytes,33,opt,name=figures,proto3" json:"figures,omitempty"`                      // unset where the group's disks are not served
+	Retention         *RetentionStatus       `protobuf:"bytes,60,opt,name=retention,proto3" json:"retention,omitempty"`                  // unset at a source
+	Bookmarks         *BookmarkFigures       `protobuf:"bytes,80,opt,name=bookmarks,proto3" json:"bookmarks,omitempty"`                  // unset at a target
+	LastCheck         *Check                 `protobuf:"bytes,81,opt,name=last_check,json=lastCheck,proto3" json:"last_check,omitempty"` // without its receipt; unset at a source, and if there was none
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -1009,6 +1010,13 @@ func (x *Group) GetRetention() *RetentionStatus {
 func (x *Group) GetBookmarks() *BookmarkFigures {
 	if x != nil {
 		return x.Bookmarks
+	}
+	return nil
+}
+
+func (x *Group) GetLastCheck() *Check {
+	if x != nil {
+		return x.LastCheck
 	}
 	return nil
 }
@@ -3414,6 +3422,7 @@ type Point struct {
 	Degraded      bool                   `protobuf:"varint,6,opt,name=degraded,proto3" json:"degraded,omitempty"`
 	Bookmark      string                 `protobuf:"bytes,7,opt,name=bookmark,proto3" json:"bookmark,omitempty"`                            // if the stretch holds one
 	BookmarkApp   bool                   `protobuf:"varint,80,opt,name=bookmark_app,json=bookmarkApp,proto3" json:"bookmark_app,omitempty"` // it is application-consistent
+	Checked       string                 `protobuf:"bytes,81,opt,name=checked,proto3" json:"checked,omitempty"`                             // the newest recovery check of the stretch: "passed SCRIPT" or "FAILED SCRIPT"
 	Tier          string                 `protobuf:"bytes,8,opt,name=tier,proto3" json:"tier,omitempty"`                                    // for which it is kept, such as "every 1s for 1d" or "hold audit"
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3503,6 +3512,13 @@ func (x *Point) GetBookmarkApp() bool {
 		return x.BookmarkApp
 	}
 	return false
+}
+
+func (x *Point) GetChecked() string {
+	if x != nil {
+		return x.Checked
+	}
+	return ""
 }
 
 func (x *Point) GetTier() string {
@@ -7140,7 +7156,7 @@ var File_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x14admin/v1/admin.proto\x12\x10redoubt.admin.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x17admin/v1/bookmark.proto\x1a\x16admin/v1/barrier.proto\"2\n" +
+	"\x14admin/v1/admin.proto\x12\x10redoubt.admin.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x17admin/v1/bookmark.proto\x1a\x16admin/v1/barrier.proto\x1a\x14admin/v1/check.proto\"2\n" +
 	"\bPosition\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x10\n" +
 	"\x03lsn\x18\x02 \x01(\x04R\x03lsn\"D\n" +
@@ -7189,7 +7205,7 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\aversion\x18\x03 \x01(\tR\aversion\x124\n" +
 	"\astarted\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x12,\n" +
 	"\x03now\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x03now\x12\x1c\n" +
-	"\tadvertise\x18\x06 \x01(\tR\tadvertise\"\x9f\v\n" +
+	"\tadvertise\x18\x06 \x01(\tR\tadvertise\"\xd7\v\n" +
 	"\x05Group\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04uuid\x18\x02 \x01(\tR\x04uuid\x12\x12\n" +
@@ -7231,7 +7247,9 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x04hint\x18  \x01(\tR\x04hint\x128\n" +
 	"\afigures\x18! \x01(\v2\x1e.redoubt.admin.v1.GroupFiguresR\afigures\x12?\n" +
 	"\tretention\x18< \x01(\v2!.redoubt.admin.v1.RetentionStatusR\tretention\x12?\n" +
-	"\tbookmarks\x18P \x01(\v2!.redoubt.admin.v1.BookmarkFiguresR\tbookmarksB\x0e\n" +
+	"\tbookmarks\x18P \x01(\v2!.redoubt.admin.v1.BookmarkFiguresR\tbookmarks\x126\n" +
+	"\n" +
+	"last_check\x18Q \x01(\v2\x17.redoubt.admin.v1.CheckR\tlastCheckB\x0e\n" +
 	"\f_lag_seconds\"\xc6\x01\n" +
 	"\x0fRetentionStatus\x12\x14\n" +
 	"\x05plans\x18\x01 \x01(\x04R\x05plans\x12#\n" +
@@ -7484,7 +7502,7 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\bearliest\x18\x02 \x01(\v2\x17.redoubt.admin.v1.PointR\bearliest\x12/\n" +
 	"\x06latest\x18\x03 \x01(\v2\x17.redoubt.admin.v1.PointR\x06latest\x12\x1c\n" +
 	"\ttruncated\x18\x04 \x01(\bR\ttruncated\x125\n" +
-	"\x05tiers\x18\x05 \x03(\v2\x1f.redoubt.admin.v1.RetentionTierR\x05tiers\"\xd9\x02\n" +
+	"\x05tiers\x18\x05 \x03(\v2\x1f.redoubt.admin.v1.RetentionTierR\x05tiers\"\xf3\x02\n" +
 	"\x05Point\x126\n" +
 	"\bposition\x18\x01 \x01(\v2\x1a.redoubt.admin.v1.PositionR\bposition\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1b\n" +
@@ -7494,7 +7512,8 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\fstored_bytes\x18\x05 \x01(\x04R\vstoredBytes\x12\x1a\n" +
 	"\bdegraded\x18\x06 \x01(\bR\bdegraded\x12\x1a\n" +
 	"\bbookmark\x18\a \x01(\tR\bbookmark\x12!\n" +
-	"\fbookmark_app\x18P \x01(\bR\vbookmarkApp\x12\x12\n" +
+	"\fbookmark_app\x18P \x01(\bR\vbookmarkApp\x12\x18\n" +
+	"\achecked\x18Q \x01(\tR\achecked\x12\x12\n" +
 	"\x04tier\x18\b \x01(\tR\x04tier\"r\n" +
 	"\x12AddBookmarkRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\x12\n" +
@@ -7755,7 +7774,7 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x02op\x18\x02 \x01(\tR\x02op\x12\x16\n" +
 	"\x06object\x18\x03 \x01(\tR\x06object\x12\x12\n" +
 	"\x04hint\x18\x04 \x01(\tR\x04hint\x12\x18\n" +
-	"\amessage\x18\x05 \x01(\tR\amessage2\xb7\x15\n" +
+	"\amessage\x18\x05 \x01(\tR\amessage2\xe8\x16\n" +
 	"\fAdminService\x12Y\n" +
 	"\tGetStatus\x12\".redoubt.admin.v1.GetStatusRequest\x1a#.redoubt.admin.v1.GetStatusResponse\"\x03\x90\x02\x01\x12\\\n" +
 	"\n" +
@@ -7783,7 +7802,10 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x10ReverseReplicate\x12).redoubt.admin.v1.ReverseReplicateRequest\x1a*.redoubt.admin.v1.ReverseReplicateResponse\x12H\n" +
 	"\x05Scrub\x12\x1e.redoubt.admin.v1.ScrubRequest\x1a\x1f.redoubt.admin.v1.ScrubResponse\x12V\n" +
 	"\tReadPoint\x12\".redoubt.admin.v1.ReadPointRequest\x1a#.redoubt.admin.v1.ReadPointResponse0\x01\x12Q\n" +
-	"\bFailback\x12!.redoubt.admin.v1.FailbackRequest\x1a\".redoubt.admin.v1.FailbackResponse\x12N\n" +
+	"\bFailback\x12!.redoubt.admin.v1.FailbackRequest\x1a\".redoubt.admin.v1.FailbackResponse\x12Q\n" +
+	"\bRunCheck\x12!.redoubt.admin.v1.RunCheckRequest\x1a\".redoubt.admin.v1.RunCheckResponse\x12\\\n" +
+	"\n" +
+	"ListChecks\x12#.redoubt.admin.v1.ListChecksRequest\x1a$.redoubt.admin.v1.ListChecksResponse\"\x03\x90\x02\x01\x12N\n" +
 	"\aAddNode\x12 .redoubt.admin.v1.AddNodeRequest\x1a!.redoubt.admin.v1.AddNodeResponse\x12T\n" +
 	"\tDrainNode\x12\".redoubt.admin.v1.DrainNodeRequest\x1a#.redoubt.admin.v1.DrainNodeResponse\x12Z\n" +
 	"\vReplaceNode\x12$.redoubt.admin.v1.ReplaceNodeRequest\x1a%.redoubt.admin.v1.ReplaceNodeResponse\x12W\n" +
@@ -7899,15 +7921,20 @@ var file_admin_v1_admin_proto_goTypes = []any{
 	(*ErrorDetail)(nil),                 // 92: redoubt.admin.v1.ErrorDetail
 	(*timestamppb.Timestamp)(nil),       // 93: google.protobuf.Timestamp
 	(*BookmarkFigures)(nil),             // 94: redoubt.admin.v1.BookmarkFigures
-	(BookmarkKind)(0),                   // 95: redoubt.admin.v1.BookmarkKind
-	(*durationpb.Duration)(nil),         // 96: google.protobuf.Duration
-	(*HookStep)(nil),                    // 97: redoubt.admin.v1.HookStep
-	(*AddBookmarkSetRequest)(nil),       // 98: redoubt.admin.v1.AddBookmarkSetRequest
-	(*BarrierRequest)(nil),              // 99: redoubt.admin.v1.BarrierRequest
-	(*ListBookmarksRequest)(nil),        // 100: redoubt.admin.v1.ListBookmarksRequest
-	(*AddBookmarkSetResponse)(nil),      // 101: redoubt.admin.v1.AddBookmarkSetResponse
-	(*BarrierResponse)(nil),             // 102: redoubt.admin.v1.BarrierResponse
-	(*ListBookmarksResponse)(nil),       // 103: redoubt.admin.v1.ListBookmarksResponse
+	(*Check)(nil),                       // 95: redoubt.admin.v1.Check
+	(BookmarkKind)(0),                   // 96: redoubt.admin.v1.BookmarkKind
+	(*durationpb.Duration)(nil),         // 97: google.protobuf.Duration
+	(*HookStep)(nil),                    // 98: redoubt.admin.v1.HookStep
+	(*AddBookmarkSetRequest)(nil),       // 99: redoubt.admin.v1.AddBookmarkSetRequest
+	(*BarrierRequest)(nil),              // 100: redoubt.admin.v1.BarrierRequest
+	(*ListBookmarksRequest)(nil),        // 101: redoubt.admin.v1.ListBookmarksRequest
+	(*RunCheckRequest)(nil),             // 102: redoubt.admin.v1.RunCheckRequest
+	(*ListChecksRequest)(nil),           // 103: redoubt.admin.v1.ListChecksRequest
+	(*AddBookmarkSetResponse)(nil),      // 104: redoubt.admin.v1.AddBookmarkSetResponse
+	(*BarrierResponse)(nil),             // 105: redoubt.admin.v1.BarrierResponse
+	(*ListBookmarksResponse)(nil),       // 106: redoubt.admin.v1.ListBookmarksResponse
+	(*RunCheckResponse)(nil),            // 107: redoubt.admin.v1.RunCheckResponse
+	(*ListChecksResponse)(nil),          // 108: redoubt.admin.v1.ListChecksResponse
 }
 var file_admin_v1_admin_proto_depIdxs = []int32{
 	93,  // 0: redoubt.admin.v1.PointSpec.time:type_name -> google.protobuf.Timestamp
@@ -7934,175 +7961,180 @@ var file_admin_v1_admin_proto_depIdxs = []int32{
 	27,  // 21: redoubt.admin.v1.Group.figures:type_name -> redoubt.admin.v1.GroupFigures
 	9,   // 22: redoubt.admin.v1.Group.retention:type_name -> redoubt.admin.v1.RetentionStatus
 	94,  // 23: redoubt.admin.v1.Group.bookmarks:type_name -> redoubt.admin.v1.BookmarkFigures
-	28,  // 24: redoubt.admin.v1.Journal.figures:type_name -> redoubt.admin.v1.JournalFigures
-	93,  // 25: redoubt.admin.v1.Link.last_contact:type_name -> google.protobuf.Timestamp
-	30,  // 26: redoubt.admin.v1.Link.figures:type_name -> redoubt.admin.v1.ShipFigures
-	15,  // 27: redoubt.admin.v1.Healing.repair:type_name -> redoubt.admin.v1.Repair
-	16,  // 28: redoubt.admin.v1.Healing.scrub:type_name -> redoubt.admin.v1.Scrub
-	93,  // 29: redoubt.admin.v1.Scrub.started:type_name -> google.protobuf.Timestamp
-	93,  // 30: redoubt.admin.v1.Scrub.finished:type_name -> google.protobuf.Timestamp
-	93,  // 31: redoubt.admin.v1.Scrub.next:type_name -> google.protobuf.Timestamp
-	17,  // 32: redoubt.admin.v1.Scrub.found:type_name -> redoubt.admin.v1.ScrubFindings
-	17,  // 33: redoubt.admin.v1.Scrub.last_found:type_name -> redoubt.admin.v1.ScrubFindings
-	16,  // 34: redoubt.admin.v1.ScrubResponse.scrub:type_name -> redoubt.admin.v1.Scrub
-	15,  // 35: redoubt.admin.v1.ScrubResponse.repair:type_name -> redoubt.admin.v1.Repair
-	0,   // 36: redoubt.admin.v1.Promotion.position:type_name -> redoubt.admin.v1.Position
-	93,  // 37: redoubt.admin.v1.Promotion.point_time:type_name -> google.protobuf.Timestamp
-	93,  // 38: redoubt.admin.v1.Promotion.promoted:type_name -> google.protobuf.Timestamp
-	93,  // 39: redoubt.admin.v1.Promotion.known_head_time:type_name -> google.protobuf.Timestamp
-	93,  // 40: redoubt.admin.v1.Promotion.unknown_since:type_name -> google.protobuf.Timestamp
-	0,   // 41: redoubt.admin.v1.Reverse.committed:type_name -> redoubt.admin.v1.Position
-	30,  // 42: redoubt.admin.v1.Reverse.figures:type_name -> redoubt.admin.v1.ShipFigures
-	93,  // 43: redoubt.admin.v1.ClusterNode.last_contact:type_name -> google.protobuf.Timestamp
-	24,  // 44: redoubt.admin.v1.Histogram.buckets:type_name -> redoubt.admin.v1.HistogramBucket
-	23,  // 45: redoubt.admin.v1.DiskFigures.read_latency_ns:type_name -> redoubt.admin.v1.Histogram
-	23,  // 46: redoubt.admin.v1.DiskFigures.write_latency_ns:type_name -> redoubt.admin.v1.Histogram
-	23,  // 47: redoubt.admin.v1.DiskFigures.flush_latency_ns:type_name -> redoubt.admin.v1.Histogram
-	26,  // 48: redoubt.admin.v1.DiskFigures.rates:type_name -> redoubt.admin.v1.DiskRates
-	23,  // 49: redoubt.admin.v1.JournalFigures.fdatasync_ns:type_name -> redoubt.admin.v1.Histogram
-	23,  // 50: redoubt.admin.v1.JournalFigures.commit_records:type_name -> redoubt.admin.v1.Histogram
-	23,  // 51: redoubt.admin.v1.JournalFigures.commit_callers:type_name -> redoubt.admin.v1.Histogram
-	29,  // 52: redoubt.admin.v1.JournalFigures.rates:type_name -> redoubt.admin.v1.JournalRates
-	31,  // 53: redoubt.admin.v1.ShipFigures.rates:type_name -> redoubt.admin.v1.ShipRates
-	93,  // 54: redoubt.admin.v1.ListPointsRequest.around:type_name -> google.protobuf.Timestamp
-	34,  // 55: redoubt.admin.v1.ListPointsResponse.points:type_name -> redoubt.admin.v1.Point
-	34,  // 56: redoubt.admin.v1.ListPointsResponse.earliest:type_name -> redoubt.admin.v1.Point
-	34,  // 57: redoubt.admin.v1.ListPointsResponse.latest:type_name -> redoubt.admin.v1.Point
-	37,  // 58: redoubt.admin.v1.ListPointsResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
-	0,   // 59: redoubt.admin.v1.Point.position:type_name -> redoubt.admin.v1.Position
-	93,  // 60: redoubt.admin.v1.Point.time:type_name -> google.protobuf.Timestamp
-	93,  // 61: redoubt.admin.v1.Point.first_time:type_name -> google.protobuf.Timestamp
-	95,  // 62: redoubt.admin.v1.AddBookmarkRequest.kind:type_name -> redoubt.admin.v1.BookmarkKind
-	0,   // 63: redoubt.admin.v1.AddBookmarkResponse.position:type_name -> redoubt.admin.v1.Position
-	93,  // 64: redoubt.admin.v1.AddBookmarkResponse.time:type_name -> google.protobuf.Timestamp
-	96,  // 65: redoubt.admin.v1.AddBookmarkResponse.frozen:type_name -> google.protobuf.Duration
-	97,  // 66: redoubt.admin.v1.AddBookmarkResponse.steps:type_name -> redoubt.admin.v1.HookStep
-	93,  // 67: redoubt.admin.v1.RetentionTier.oldest:type_name -> google.protobuf.Timestamp
-	93,  // 68: redoubt.admin.v1.RetentionTier.newest:type_name -> google.protobuf.Timestamp
-	0,   // 69: redoubt.admin.v1.Pin.position:type_name -> redoubt.admin.v1.Position
-	93,  // 70: redoubt.admin.v1.Pin.time:type_name -> google.protobuf.Timestamp
-	93,  // 71: redoubt.admin.v1.Pin.until:type_name -> google.protobuf.Timestamp
-	93,  // 72: redoubt.admin.v1.GetRetentionResponse.clock:type_name -> google.protobuf.Timestamp
-	38,  // 73: redoubt.admin.v1.GetRetentionResponse.pins:type_name -> redoubt.admin.v1.Pin
-	37,  // 74: redoubt.admin.v1.GetRetentionResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
-	93,  // 75: redoubt.admin.v1.RetentionReason.oldest:type_name -> google.protobuf.Timestamp
-	93,  // 76: redoubt.admin.v1.RetentionReason.newest:type_name -> google.protobuf.Timestamp
-	93,  // 77: redoubt.admin.v1.PlanRetentionResponse.now:type_name -> google.protobuf.Timestamp
-	42,  // 78: redoubt.admin.v1.PlanRetentionResponse.keep:type_name -> redoubt.admin.v1.RetentionReason
-	42,  // 79: redoubt.admin.v1.PlanRetentionResponse.drop:type_name -> redoubt.admin.v1.RetentionReason
-	37,  // 80: redoubt.admin.v1.PlanRetentionResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
-	93,  // 81: redoubt.admin.v1.PlanRetentionResponse.short_at:type_name -> google.protobuf.Timestamp
-	3,   // 82: redoubt.admin.v1.PinPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	93,  // 83: redoubt.admin.v1.PinPointRequest.until:type_name -> google.protobuf.Timestamp
-	38,  // 84: redoubt.admin.v1.PinPointResponse.pin:type_name -> redoubt.admin.v1.Pin
-	3,   // 85: redoubt.admin.v1.HoldPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	93,  // 86: redoubt.admin.v1.HoldPointRequest.until:type_name -> google.protobuf.Timestamp
-	38,  // 87: redoubt.admin.v1.HoldPointResponse.pin:type_name -> redoubt.admin.v1.Pin
-	93,  // 88: redoubt.admin.v1.ConfirmClockResponse.clock:type_name -> google.protobuf.Timestamp
-	56,  // 89: redoubt.admin.v1.ListExportsResponse.exports:type_name -> redoubt.admin.v1.Export
-	0,   // 90: redoubt.admin.v1.Export.position:type_name -> redoubt.admin.v1.Position
-	93,  // 91: redoubt.admin.v1.Export.time:type_name -> google.protobuf.Timestamp
-	4,   // 92: redoubt.admin.v1.Export.disks:type_name -> redoubt.admin.v1.Disk
-	93,  // 93: redoubt.admin.v1.Export.created:type_name -> google.protobuf.Timestamp
-	57,  // 94: redoubt.admin.v1.Export.hydration:type_name -> redoubt.admin.v1.Hydration
-	3,   // 95: redoubt.admin.v1.ReadPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	60,  // 96: redoubt.admin.v1.ReadPointResponse.header:type_name -> redoubt.admin.v1.PointHeader
-	61,  // 97: redoubt.admin.v1.ReadPointResponse.data:type_name -> redoubt.admin.v1.PointData
-	62,  // 98: redoubt.admin.v1.ReadPointResponse.end:type_name -> redoubt.admin.v1.PointEnd
-	0,   // 99: redoubt.admin.v1.PointHeader.position:type_name -> redoubt.admin.v1.Position
-	93,  // 100: redoubt.admin.v1.PointHeader.time:type_name -> google.protobuf.Timestamp
-	3,   // 101: redoubt.admin.v1.TestFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	56,  // 102: redoubt.admin.v1.TestFailoverResponse.export:type_name -> redoubt.admin.v1.Export
-	3,   // 103: redoubt.admin.v1.UnplannedFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	20,  // 104: redoubt.admin.v1.UnplannedFailoverResponse.promotion:type_name -> redoubt.admin.v1.Promotion
-	56,  // 105: redoubt.admin.v1.UnplannedFailoverResponse.export:type_name -> redoubt.admin.v1.Export
-	3,   // 106: redoubt.admin.v1.ChangeRecoveryPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	20,  // 107: redoubt.admin.v1.ChangeRecoveryPointResponse.promotion:type_name -> redoubt.admin.v1.Promotion
-	56,  // 108: redoubt.admin.v1.ChangeRecoveryPointResponse.export:type_name -> redoubt.admin.v1.Export
-	0,   // 109: redoubt.admin.v1.CommitFailoverResponse.position:type_name -> redoubt.admin.v1.Position
-	0,   // 110: redoubt.admin.v1.ReverseReplicateResponse.fork:type_name -> redoubt.admin.v1.Position
-	91,  // 111: redoubt.admin.v1.ReverseReplicateResponse.disks:type_name -> redoubt.admin.v1.DiskExtents
-	0,   // 112: redoubt.admin.v1.FailbackResponse.position:type_name -> redoubt.admin.v1.Position
-	22,  // 113: redoubt.admin.v1.AddNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
-	22,  // 114: redoubt.admin.v1.DrainNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
-	22,  // 115: redoubt.admin.v1.ReplaceNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
-	22,  // 116: redoubt.admin.v1.RemoveNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
-	89,  // 117: redoubt.admin.v1.GetLossReceiptResponse.receipt:type_name -> redoubt.admin.v1.LossReceipt
-	0,   // 118: redoubt.admin.v1.LossReceipt.fork:type_name -> redoubt.admin.v1.Position
-	93,  // 119: redoubt.admin.v1.LossReceipt.fork_time:type_name -> google.protobuf.Timestamp
-	0,   // 120: redoubt.admin.v1.LossReceipt.old_head:type_name -> redoubt.admin.v1.Position
-	93,  // 121: redoubt.admin.v1.LossReceipt.old_head_time:type_name -> google.protobuf.Timestamp
-	93,  // 122: redoubt.admin.v1.LossReceipt.unknown_since:type_name -> google.protobuf.Timestamp
-	93,  // 123: redoubt.admin.v1.LossReceipt.first_time:type_name -> google.protobuf.Timestamp
-	93,  // 124: redoubt.admin.v1.LossReceipt.last_time:type_name -> google.protobuf.Timestamp
-	90,  // 125: redoubt.admin.v1.LossReceipt.writes:type_name -> redoubt.admin.v1.LostWrite
-	91,  // 126: redoubt.admin.v1.LossReceipt.disks:type_name -> redoubt.admin.v1.DiskExtents
-	93,  // 127: redoubt.admin.v1.LostWrite.time:type_name -> google.protobuf.Timestamp
-	2,   // 128: redoubt.admin.v1.LostWrite.extent:type_name -> redoubt.admin.v1.Extent
-	2,   // 129: redoubt.admin.v1.DiskExtents.extents:type_name -> redoubt.admin.v1.Extent
-	5,   // 130: redoubt.admin.v1.AdminService.GetStatus:input_type -> redoubt.admin.v1.GetStatusRequest
-	32,  // 131: redoubt.admin.v1.AdminService.ListPoints:input_type -> redoubt.admin.v1.ListPointsRequest
-	54,  // 132: redoubt.admin.v1.AdminService.ListExports:input_type -> redoubt.admin.v1.ListExportsRequest
-	87,  // 133: redoubt.admin.v1.AdminService.GetLossReceipt:input_type -> redoubt.admin.v1.GetLossReceiptRequest
-	35,  // 134: redoubt.admin.v1.AdminService.AddBookmark:input_type -> redoubt.admin.v1.AddBookmarkRequest
-	98,  // 135: redoubt.admin.v1.AdminService.AddBookmarkSet:input_type -> redoubt.admin.v1.AddBookmarkSetRequest
-	99,  // 136: redoubt.admin.v1.AdminService.Barrier:input_type -> redoubt.admin.v1.BarrierRequest
-	100, // 137: redoubt.admin.v1.AdminService.ListBookmarks:input_type -> redoubt.admin.v1.ListBookmarksRequest
-	39,  // 138: redoubt.admin.v1.AdminService.GetRetention:input_type -> redoubt.admin.v1.GetRetentionRequest
-	41,  // 139: redoubt.admin.v1.AdminService.PlanRetention:input_type -> redoubt.admin.v1.PlanRetentionRequest
-	44,  // 140: redoubt.admin.v1.AdminService.SetRetention:input_type -> redoubt.admin.v1.SetRetentionRequest
-	46,  // 141: redoubt.admin.v1.AdminService.PinPoint:input_type -> redoubt.admin.v1.PinPointRequest
-	48,  // 142: redoubt.admin.v1.AdminService.UnpinPoint:input_type -> redoubt.admin.v1.UnpinPointRequest
-	50,  // 143: redoubt.admin.v1.AdminService.HoldPoint:input_type -> redoubt.admin.v1.HoldPointRequest
-	52,  // 144: redoubt.admin.v1.AdminService.ConfirmClock:input_type -> redoubt.admin.v1.ConfirmClockRequest
-	63,  // 145: redoubt.admin.v1.AdminService.TestFailover:input_type -> redoubt.admin.v1.TestFailoverRequest
-	65,  // 146: redoubt.admin.v1.AdminService.CleanupTest:input_type -> redoubt.admin.v1.CleanupTestRequest
-	67,  // 147: redoubt.admin.v1.AdminService.UnplannedFailover:input_type -> redoubt.admin.v1.UnplannedFailoverRequest
-	69,  // 148: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:input_type -> redoubt.admin.v1.ChangeRecoveryPointRequest
-	71,  // 149: redoubt.admin.v1.AdminService.CommitFailover:input_type -> redoubt.admin.v1.CommitFailoverRequest
-	73,  // 150: redoubt.admin.v1.AdminService.CancelFailover:input_type -> redoubt.admin.v1.CancelFailoverRequest
-	75,  // 151: redoubt.admin.v1.AdminService.ReverseReplicate:input_type -> redoubt.admin.v1.ReverseReplicateRequest
-	18,  // 152: redoubt.admin.v1.AdminService.Scrub:input_type -> redoubt.admin.v1.ScrubRequest
-	58,  // 153: redoubt.admin.v1.AdminService.ReadPoint:input_type -> redoubt.admin.v1.ReadPointRequest
-	77,  // 154: redoubt.admin.v1.AdminService.Failback:input_type -> redoubt.admin.v1.FailbackRequest
-	79,  // 155: redoubt.admin.v1.AdminService.AddNode:input_type -> redoubt.admin.v1.AddNodeRequest
-	81,  // 156: redoubt.admin.v1.AdminService.DrainNode:input_type -> redoubt.admin.v1.DrainNodeRequest
-	83,  // 157: redoubt.admin.v1.AdminService.ReplaceNode:input_type -> redoubt.admin.v1.ReplaceNodeRequest
-	85,  // 158: redoubt.admin.v1.AdminService.RemoveNode:input_type -> redoubt.admin.v1.RemoveNodeRequest
-	6,   // 159: redoubt.admin.v1.AdminService.GetStatus:output_type -> redoubt.admin.v1.GetStatusResponse
-	33,  // 160: redoubt.admin.v1.AdminService.ListPoints:output_type -> redoubt.admin.v1.ListPointsResponse
-	55,  // 161: redoubt.admin.v1.AdminService.ListExports:output_type -> redoubt.admin.v1.ListExportsResponse
-	88,  // 162: redoubt.admin.v1.AdminService.GetLossReceipt:output_type -> redoubt.admin.v1.GetLossReceiptResponse
-	36,  // 163: redoubt.admin.v1.AdminService.AddBookmark:output_type -> redoubt.admin.v1.AddBookmarkResponse
-	101, // 164: redoubt.admin.v1.AdminService.AddBookmarkSet:output_type -> redoubt.admin.v1.AddBookmarkSetResponse
-	102, // 165: redoubt.admin.v1.AdminService.Barrier:output_type -> redoubt.admin.v1.BarrierResponse
-	103, // 166: redoubt.admin.v1.AdminService.ListBookmarks:output_type -> redoubt.admin.v1.ListBookmarksResponse
-	40,  // 167: redoubt.admin.v1.AdminService.GetRetention:output_type -> redoubt.admin.v1.GetRetentionResponse
-	43,  // 168: redoubt.admin.v1.AdminService.PlanRetention:output_type -> redoubt.admin.v1.PlanRetentionResponse
-	45,  // 169: redoubt.admin.v1.AdminService.SetRetention:output_type -> redoubt.admin.v1.SetRetentionResponse
-	47,  // 170: redoubt.admin.v1.AdminService.PinPoint:output_type -> redoubt.admin.v1.PinPointResponse
-	49,  // 171: redoubt.admin.v1.AdminService.UnpinPoint:output_type -> redoubt.admin.v1.UnpinPointResponse
-	51,  // 172: redoubt.admin.v1.AdminService.HoldPoint:output_type -> redoubt.admin.v1.HoldPointResponse
-	53,  // 173: redoubt.admin.v1.AdminService.ConfirmClock:output_type -> redoubt.admin.v1.ConfirmClockResponse
-	64,  // 174: redoubt.admin.v1.AdminService.TestFailover:output_type -> redoubt.admin.v1.TestFailoverResponse
-	66,  // 175: redoubt.admin.v1.AdminService.CleanupTest:output_type -> redoubt.admin.v1.CleanupTestResponse
-	68,  // 176: redoubt.admin.v1.AdminService.UnplannedFailover:output_type -> redoubt.admin.v1.UnplannedFailoverResponse
-	70,  // 177: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:output_type -> redoubt.admin.v1.ChangeRecoveryPointResponse
-	72,  // 178: redoubt.admin.v1.AdminService.CommitFailover:output_type -> redoubt.admin.v1.CommitFailoverResponse
-	74,  // 179: redoubt.admin.v1.AdminService.CancelFailover:output_type -> redoubt.admin.v1.CancelFailoverResponse
-	76,  // 180: redoubt.admin.v1.AdminService.ReverseReplicate:output_type -> redoubt.admin.v1.ReverseReplicateResponse
-	19,  // 181: redoubt.admin.v1.AdminService.Scrub:output_type -> redoubt.admin.v1.ScrubResponse
-	59,  // 182: redoubt.admin.v1.AdminService.ReadPoint:output_type -> redoubt.admin.v1.ReadPointResponse
-	78,  // 183: redoubt.admin.v1.AdminService.Failback:output_type -> redoubt.admin.v1.FailbackResponse
-	80,  // 184: redoubt.admin.v1.AdminService.AddNode:output_type -> redoubt.admin.v1.AddNodeResponse
-	82,  // 185: redoubt.admin.v1.AdminService.DrainNode:output_type -> redoubt.admin.v1.DrainNodeResponse
-	84,  // 186: redoubt.admin.v1.AdminService.ReplaceNode:output_type -> redoubt.admin.v1.ReplaceNodeResponse
-	86,  // 187: redoubt.admin.v1.AdminService.RemoveNode:output_type -> redoubt.admin.v1.RemoveNodeResponse
-	159, // [159:188] is the sub-list for method output_type
-	130, // [130:159] is the sub-list for method input_type
-	130, // [130:130] is the sub-list for extension type_name
-	130, // [130:130] is the sub-list for extension extendee
-	0,   // [0:130] is the sub-list for field type_name
+	95,  // 24: redoubt.admin.v1.Group.last_check:type_name -> redoubt.admin.v1.Check
+	28,  // 25: redoubt.admin.v1.Journal.figures:type_name -> redoubt.admin.v1.JournalFigures
+	93,  // 26: redoubt.admin.v1.Link.last_contact:type_name -> google.protobuf.Timestamp
+	30,  // 27: redoubt.admin.v1.Link.figures:type_name -> redoubt.admin.v1.ShipFigures
+	15,  // 28: redoubt.admin.v1.Healing.repair:type_name -> redoubt.admin.v1.Repair
+	16,  // 29: redoubt.admin.v1.Healing.scrub:type_name -> redoubt.admin.v1.Scrub
+	93,  // 30: redoubt.admin.v1.Scrub.started:type_name -> google.protobuf.Timestamp
+	93,  // 31: redoubt.admin.v1.Scrub.finished:type_name -> google.protobuf.Timestamp
+	93,  // 32: redoubt.admin.v1.Scrub.next:type_name -> google.protobuf.Timestamp
+	17,  // 33: redoubt.admin.v1.Scrub.found:type_name -> redoubt.admin.v1.ScrubFindings
+	17,  // 34: redoubt.admin.v1.Scrub.last_found:type_name -> redoubt.admin.v1.ScrubFindings
+	16,  // 35: redoubt.admin.v1.ScrubResponse.scrub:type_name -> redoubt.admin.v1.Scrub
+	15,  // 36: redoubt.admin.v1.ScrubResponse.repair:type_name -> redoubt.admin.v1.Repair
+	0,   // 37: redoubt.admin.v1.Promotion.position:type_name -> redoubt.admin.v1.Position
+	93,  // 38: redoubt.admin.v1.Promotion.point_time:type_name -> google.protobuf.Timestamp
+	93,  // 39: redoubt.admin.v1.Promotion.promoted:type_name -> google.protobuf.Timestamp
+	93,  // 40: redoubt.admin.v1.Promotion.known_head_time:type_name -> google.protobuf.Timestamp
+	93,  // 41: redoubt.admin.v1.Promotion.unknown_since:type_name -> google.protobuf.Timestamp
+	0,   // 42: redoubt.admin.v1.Reverse.committed:type_name -> redoubt.admin.v1.Position
+	30,  // 43: redoubt.admin.v1.Reverse.figures:type_name -> redoubt.admin.v1.ShipFigures
+	93,  // 44: redoubt.admin.v1.ClusterNode.last_contact:type_name -> google.protobuf.Timestamp
+	24,  // 45: redoubt.admin.v1.Histogram.buckets:type_name -> redoubt.admin.v1.HistogramBucket
+	23,  // 46: redoubt.admin.v1.DiskFigures.read_latency_ns:type_name -> redoubt.admin.v1.Histogram
+	23,  // 47: redoubt.admin.v1.DiskFigures.write_latency_ns:type_name -> redoubt.admin.v1.Histogram
+	23,  // 48: redoubt.admin.v1.DiskFigures.flush_latency_ns:type_name -> redoubt.admin.v1.Histogram
+	26,  // 49: redoubt.admin.v1.DiskFigures.rates:type_name -> redoubt.admin.v1.DiskRates
+	23,  // 50: redoubt.admin.v1.JournalFigures.fdatasync_ns:type_name -> redoubt.admin.v1.Histogram
+	23,  // 51: redoubt.admin.v1.JournalFigures.commit_records:type_name -> redoubt.admin.v1.Histogram
+	23,  // 52: redoubt.admin.v1.JournalFigures.commit_callers:type_name -> redoubt.admin.v1.Histogram
+	29,  // 53: redoubt.admin.v1.JournalFigures.rates:type_name -> redoubt.admin.v1.JournalRates
+	31,  // 54: redoubt.admin.v1.ShipFigures.rates:type_name -> redoubt.admin.v1.ShipRates
+	93,  // 55: redoubt.admin.v1.ListPointsRequest.around:type_name -> google.protobuf.Timestamp
+	34,  // 56: redoubt.admin.v1.ListPointsResponse.points:type_name -> redoubt.admin.v1.Point
+	34,  // 57: redoubt.admin.v1.ListPointsResponse.earliest:type_name -> redoubt.admin.v1.Point
+	34,  // 58: redoubt.admin.v1.ListPointsResponse.latest:type_name -> redoubt.admin.v1.Point
+	37,  // 59: redoubt.admin.v1.ListPointsResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
+	0,   // 60: redoubt.admin.v1.Point.position:type_name -> redoubt.admin.v1.Position
+	93,  // 61: redoubt.admin.v1.Point.time:type_name -> google.protobuf.Timestamp
+	93,  // 62: redoubt.admin.v1.Point.first_time:type_name -> google.protobuf.Timestamp
+	96,  // 63: redoubt.admin.v1.AddBookmarkRequest.kind:type_name -> redoubt.admin.v1.BookmarkKind
+	0,   // 64: redoubt.admin.v1.AddBookmarkResponse.position:type_name -> redoubt.admin.v1.Position
+	93,  // 65: redoubt.admin.v1.AddBookmarkResponse.time:type_name -> google.protobuf.Timestamp
+	97,  // 66: redoubt.admin.v1.AddBookmarkResponse.frozen:type_name -> google.protobuf.Duration
+	98,  // 67: redoubt.admin.v1.AddBookmarkResponse.steps:type_name -> redoubt.admin.v1.HookStep
+	93,  // 68: redoubt.admin.v1.RetentionTier.oldest:type_name -> google.protobuf.Timestamp
+	93,  // 69: redoubt.admin.v1.RetentionTier.newest:type_name -> google.protobuf.Timestamp
+	0,   // 70: redoubt.admin.v1.Pin.position:type_name -> redoubt.admin.v1.Position
+	93,  // 71: redoubt.admin.v1.Pin.time:type_name -> google.protobuf.Timestamp
+	93,  // 72: redoubt.admin.v1.Pin.until:type_name -> google.protobuf.Timestamp
+	93,  // 73: redoubt.admin.v1.GetRetentionResponse.clock:type_name -> google.protobuf.Timestamp
+	38,  // 74: redoubt.admin.v1.GetRetentionResponse.pins:type_name -> redoubt.admin.v1.Pin
+	37,  // 75: redoubt.admin.v1.GetRetentionResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
+	93,  // 76: redoubt.admin.v1.RetentionReason.oldest:type_name -> google.protobuf.Timestamp
+	93,  // 77: redoubt.admin.v1.RetentionReason.newest:type_name -> google.protobuf.Timestamp
+	93,  // 78: redoubt.admin.v1.PlanRetentionResponse.now:type_name -> google.protobuf.Timestamp
+	42,  // 79: redoubt.admin.v1.PlanRetentionResponse.keep:type_name -> redoubt.admin.v1.RetentionReason
+	42,  // 80: redoubt.admin.v1.PlanRetentionResponse.drop:type_name -> redoubt.admin.v1.RetentionReason
+	37,  // 81: redoubt.admin.v1.PlanRetentionResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
+	93,  // 82: redoubt.admin.v1.PlanRetentionResponse.short_at:type_name -> google.protobuf.Timestamp
+	3,   // 83: redoubt.admin.v1.PinPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	93,  // 84: redoubt.admin.v1.PinPointRequest.until:type_name -> google.protobuf.Timestamp
+	38,  // 85: redoubt.admin.v1.PinPointResponse.pin:type_name -> redoubt.admin.v1.Pin
+	3,   // 86: redoubt.admin.v1.HoldPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	93,  // 87: redoubt.admin.v1.HoldPointRequest.until:type_name -> google.protobuf.Timestamp
+	38,  // 88: redoubt.admin.v1.HoldPointResponse.pin:type_name -> redoubt.admin.v1.Pin
+	93,  // 89: redoubt.admin.v1.ConfirmClockResponse.clock:type_name -> google.protobuf.Timestamp
+	56,  // 90: redoubt.admin.v1.ListExportsResponse.exports:type_name -> redoubt.admin.v1.Export
+	0,   // 91: redoubt.admin.v1.Export.position:type_name -> redoubt.admin.v1.Position
+	93,  // 92: redoubt.admin.v1.Export.time:type_name -> google.protobuf.Timestamp
+	4,   // 93: redoubt.admin.v1.Export.disks:type_name -> redoubt.admin.v1.Disk
+	93,  // 94: redoubt.admin.v1.Export.created:type_name -> google.protobuf.Timestamp
+	57,  // 95: redoubt.admin.v1.Export.hydration:type_name -> redoubt.admin.v1.Hydration
+	3,   // 96: redoubt.admin.v1.ReadPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	60,  // 97: redoubt.admin.v1.ReadPointResponse.header:type_name -> redoubt.admin.v1.PointHeader
+	61,  // 98: redoubt.admin.v1.ReadPointResponse.data:type_name -> redoubt.admin.v1.PointData
+	62,  // 99: redoubt.admin.v1.ReadPointResponse.end:type_name -> redoubt.admin.v1.PointEnd
+	0,   // 100: redoubt.admin.v1.PointHeader.position:type_name -> redoubt.admin.v1.Position
+	93,  // 101: redoubt.admin.v1.PointHeader.time:type_name -> google.protobuf.Timestamp
+	3,   // 102: redoubt.admin.v1.TestFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	56,  // 103: redoubt.admin.v1.TestFailoverResponse.export:type_name -> redoubt.admin.v1.Export
+	3,   // 104: redoubt.admin.v1.UnplannedFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	20,  // 105: redoubt.admin.v1.UnplannedFailoverResponse.promotion:type_name -> redoubt.admin.v1.Promotion
+	56,  // 106: redoubt.admin.v1.UnplannedFailoverResponse.export:type_name -> redoubt.admin.v1.Export
+	3,   // 107: redoubt.admin.v1.ChangeRecoveryPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	20,  // 108: redoubt.admin.v1.ChangeRecoveryPointResponse.promotion:type_name -> redoubt.admin.v1.Promotion
+	56,  // 109: redoubt.admin.v1.ChangeRecoveryPointResponse.export:type_name -> redoubt.admin.v1.Export
+	0,   // 110: redoubt.admin.v1.CommitFailoverResponse.position:type_name -> redoubt.admin.v1.Position
+	0,   // 111: redoubt.admin.v1.ReverseReplicateResponse.fork:type_name -> redoubt.admin.v1.Position
+	91,  // 112: redoubt.admin.v1.ReverseReplicateResponse.disks:type_name -> redoubt.admin.v1.DiskExtents
+	0,   // 113: redoubt.admin.v1.FailbackResponse.position:type_name -> redoubt.admin.v1.Position
+	22,  // 114: redoubt.admin.v1.AddNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
+	22,  // 115: redoubt.admin.v1.DrainNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
+	22,  // 116: redoubt.admin.v1.ReplaceNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
+	22,  // 117: redoubt.admin.v1.RemoveNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
+	89,  // 118: redoubt.admin.v1.GetLossReceiptResponse.receipt:type_name -> redoubt.admin.v1.LossReceipt
+	0,   // 119: redoubt.admin.v1.LossReceipt.fork:type_name -> redoubt.admin.v1.Position
+	93,  // 120: redoubt.admin.v1.LossReceipt.fork_time:type_name -> google.protobuf.Timestamp
+	0,   // 121: redoubt.admin.v1.LossReceipt.old_head:type_name -> redoubt.admin.v1.Position
+	93,  // 122: redoubt.admin.v1.LossReceipt.old_head_time:type_name -> google.protobuf.Timestamp
+	93,  // 123: redoubt.admin.v1.LossReceipt.unknown_since:type_name -> google.protobuf.Timestamp
+	93,  // 124: redoubt.admin.v1.LossReceipt.first_time:type_name -> google.protobuf.Timestamp
+	93,  // 125: redoubt.admin.v1.LossReceipt.last_time:type_name -> google.protobuf.Timestamp
+	90,  // 126: redoubt.admin.v1.LossReceipt.writes:type_name -> redoubt.admin.v1.LostWrite
+	91,  // 127: redoubt.admin.v1.LossReceipt.disks:type_name -> redoubt.admin.v1.DiskExtents
+	93,  // 128: redoubt.admin.v1.LostWrite.time:type_name -> google.protobuf.Timestamp
+	2,   // 129: redoubt.admin.v1.LostWrite.extent:type_name -> redoubt.admin.v1.Extent
+	2,   // 130: redoubt.admin.v1.DiskExtents.extents:type_name -> redoubt.admin.v1.Extent
+	5,   // 131: redoubt.admin.v1.AdminService.GetStatus:input_type -> redoubt.admin.v1.GetStatusRequest
+	32,  // 132: redoubt.admin.v1.AdminService.ListPoints:input_type -> redoubt.admin.v1.ListPointsRequest
+	54,  // 133: redoubt.admin.v1.AdminService.ListExports:input_type -> redoubt.admin.v1.ListExportsRequest
+	87,  // 134: redoubt.admin.v1.AdminService.GetLossReceipt:input_type -> redoubt.admin.v1.GetLossReceiptRequest
+	35,  // 135: redoubt.admin.v1.AdminService.AddBookmark:input_type -> redoubt.admin.v1.AddBookmarkRequest
+	99,  // 136: redoubt.admin.v1.AdminService.AddBookmarkSet:input_type -> redoubt.admin.v1.AddBookmarkSetRequest
+	100, // 137: redoubt.admin.v1.AdminService.Barrier:input_type -> redoubt.admin.v1.BarrierRequest
+	101, // 138: redoubt.admin.v1.AdminService.ListBookmarks:input_type -> redoubt.admin.v1.ListBookmarksRequest
+	39,  // 139: redoubt.admin.v1.AdminService.GetRetention:input_type -> redoubt.admin.v1.GetRetentionRequest
+	41,  // 140: redoubt.admin.v1.AdminService.PlanRetention:input_type -> redoubt.admin.v1.PlanRetentionRequest
+	44,  // 141: redoubt.admin.v1.AdminService.SetRetention:input_type -> redoubt.admin.v1.SetRetentionRequest
+	46,  // 142: redoubt.admin.v1.AdminService.PinPoint:input_type -> redoubt.admin.v1.PinPointRequest
+	48,  // 143: redoubt.admin.v1.AdminService.UnpinPoint:input_type -> redoubt.admin.v1.UnpinPointRequest
+	50,  // 144: redoubt.admin.v1.AdminService.HoldPoint:input_type -> redoubt.admin.v1.HoldPointRequest
+	52,  // 145: redoubt.admin.v1.AdminService.ConfirmClock:input_type -> redoubt.admin.v1.ConfirmClockRequest
+	63,  // 146: redoubt.admin.v1.AdminService.TestFailover:input_type -> redoubt.admin.v1.TestFailoverRequest
+	65,  // 147: redoubt.admin.v1.AdminService.CleanupTest:input_type -> redoubt.admin.v1.CleanupTestRequest
+	67,  // 148: redoubt.admin.v1.AdminService.UnplannedFailover:input_type -> redoubt.admin.v1.UnplannedFailoverRequest
+	69,  // 149: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:input_type -> redoubt.admin.v1.ChangeRecoveryPointRequest
+	71,  // 150: redoubt.admin.v1.AdminService.CommitFailover:input_type -> redoubt.admin.v1.CommitFailoverRequest
+	73,  // 151: redoubt.admin.v1.AdminService.CancelFailover:input_type -> redoubt.admin.v1.CancelFailoverRequest
+	75,  // 152: redoubt.admin.v1.AdminService.ReverseReplicate:input_type -> redoubt.admin.v1.ReverseReplicateRequest
+	18,  // 153: redoubt.admin.v1.AdminService.Scrub:input_type -> redoubt.admin.v1.ScrubRequest
+	58,  // 154: redoubt.admin.v1.AdminService.ReadPoint:input_type -> redoubt.admin.v1.ReadPointRequest
+	77,  // 155: redoubt.admin.v1.AdminService.Failback:input_type -> redoubt.admin.v1.FailbackRequest
+	102, // 156: redoubt.admin.v1.AdminService.RunCheck:input_type -> redoubt.admin.v1.RunCheckRequest
+	103, // 157: redoubt.admin.v1.AdminService.ListChecks:input_type -> redoubt.admin.v1.ListChecksRequest
+	79,  // 158: redoubt.admin.v1.AdminService.AddNode:input_type -> redoubt.admin.v1.AddNodeRequest
+	81,  // 159: redoubt.admin.v1.AdminService.DrainNode:input_type -> redoubt.admin.v1.DrainNodeRequest
+	83,  // 160: redoubt.admin.v1.AdminService.ReplaceNode:input_type -> redoubt.admin.v1.ReplaceNodeRequest
+	85,  // 161: redoubt.admin.v1.AdminService.RemoveNode:input_type -> redoubt.admin.v1.RemoveNodeRequest
+	6,   // 162: redoubt.admin.v1.AdminService.GetStatus:output_type -> redoubt.admin.v1.GetStatusResponse
+	33,  // 163: redoubt.admin.v1.AdminService.ListPoints:output_type -> redoubt.admin.v1.ListPointsResponse
+	55,  // 164: redoubt.admin.v1.AdminService.ListExports:output_type -> redoubt.admin.v1.ListExportsResponse
+	88,  // 165: redoubt.admin.v1.AdminService.GetLossReceipt:output_type -> redoubt.admin.v1.GetLossReceiptResponse
+	36,  // 166: redoubt.admin.v1.AdminService.AddBookmark:output_type -> redoubt.admin.v1.AddBookmarkResponse
+	104, // 167: redoubt.admin.v1.AdminService.AddBookmarkSet:output_type -> redoubt.admin.v1.AddBookmarkSetResponse
+	105, // 168: redoubt.admin.v1.AdminService.Barrier:output_type -> redoubt.admin.v1.BarrierResponse
+	106, // 169: redoubt.admin.v1.AdminService.ListBookmarks:output_type -> redoubt.admin.v1.ListBookmarksResponse
+	40,  // 170: redoubt.admin.v1.AdminService.GetRetention:output_type -> redoubt.admin.v1.GetRetentionResponse
+	43,  // 171: redoubt.admin.v1.AdminService.PlanRetention:output_type -> redoubt.admin.v1.PlanRetentionResponse
+	45,  // 172: redoubt.admin.v1.AdminService.SetRetention:output_type -> redoubt.admin.v1.SetRetentionResponse
+	47,  // 173: redoubt.admin.v1.AdminService.PinPoint:output_type -> redoubt.admin.v1.PinPointResponse
+	49,  // 174: redoubt.admin.v1.AdminService.UnpinPoint:output_type -> redoubt.admin.v1.UnpinPointResponse
+	51,  // 175: redoubt.admin.v1.AdminService.HoldPoint:output_type -> redoubt.admin.v1.HoldPointResponse
+	53,  // 176: redoubt.admin.v1.AdminService.ConfirmClock:output_type -> redoubt.admin.v1.ConfirmClockResponse
+	64,  // 177: redoubt.admin.v1.AdminService.TestFailover:output_type -> redoubt.admin.v1.TestFailoverResponse
+	66,  // 178: redoubt.admin.v1.AdminService.CleanupTest:output_type -> redoubt.admin.v1.CleanupTestResponse
+	68,  // 179: redoubt.admin.v1.AdminService.UnplannedFailover:output_type -> redoubt.admin.v1.UnplannedFailoverResponse
+	70,  // 180: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:output_type -> redoubt.admin.v1.ChangeRecoveryPointResponse
+	72,  // 181: redoubt.admin.v1.AdminService.CommitFailover:output_type -> redoubt.admin.v1.CommitFailoverResponse
+	74,  // 182: redoubt.admin.v1.AdminService.CancelFailover:output_type -> redoubt.admin.v1.CancelFailoverResponse
+	76,  // 183: redoubt.admin.v1.AdminService.ReverseReplicate:output_type -> redoubt.admin.v1.ReverseReplicateResponse
+	19,  // 184: redoubt.admin.v1.AdminService.Scrub:output_type -> redoubt.admin.v1.ScrubResponse
+	59,  // 185: redoubt.admin.v1.AdminService.ReadPoint:output_type -> redoubt.admin.v1.ReadPointResponse
+	78,  // 186: redoubt.admin.v1.AdminService.Failback:output_type -> redoubt.admin.v1.FailbackResponse
+	107, // 187: redoubt.admin.v1.AdminService.RunCheck:output_type -> redoubt.admin.v1.RunCheckResponse
+	108, // 188: redoubt.admin.v1.AdminService.ListChecks:output_type -> redoubt.admin.v1.ListChecksResponse
+	80,  // 189: redoubt.admin.v1.AdminService.AddNode:output_type -> redoubt.admin.v1.AddNodeResponse
+	82,  // 190: redoubt.admin.v1.AdminService.DrainNode:output_type -> redoubt.admin.v1.DrainNodeResponse
+	84,  // 191: redoubt.admin.v1.AdminService.ReplaceNode:output_type -> redoubt.admin.v1.ReplaceNodeResponse
+	86,  // 192: redoubt.admin.v1.AdminService.RemoveNode:output_type -> redoubt.admin.v1.RemoveNodeResponse
+	162, // [162:193] is the sub-list for method output_type
+	131, // [131:162] is the sub-list for method input_type
+	131, // [131:131] is the sub-list for extension type_name
+	131, // [131:131] is the sub-list for extension extendee
+	0,   // [0:131] is the sub-list for field type_name
 }
 
 func init() { file_admin_v1_admin_proto_init() }
@@ -8112,6 +8144,7 @@ func file_admin_v1_admin_proto_init() {
 	}
 	file_admin_v1_bookmark_proto_init()
 	file_admin_v1_barrier_proto_init()
+	file_admin_v1_check_proto_init()
 	file_admin_v1_admin_proto_msgTypes[3].OneofWrappers = []any{
 		(*PointSpec_Latest)(nil),
 		(*PointSpec_Time)(nil),

@@ -76,6 +76,10 @@ target:
   scrub: {rate: 32MiB, every: 24h}
   repair:
     lag: 200ms
+  checks:
+    scripts: /etc/redoubt/checks
+    time: 1m
+    schedule: [{group: db, script: e2fsck, at: latest-app}]
 `))
 	if err != nil {
 		t.Fatal(err)
@@ -83,7 +87,8 @@ target:
 	want := &Config{Name: "t1", DataDir: "/d", RunDir: "/r", Listen: "[::]:9000", Advertise: "t1.example:9000", Identity: "/i",
 		Log: Log{"debug", "json"}, Metrics: Metrics{"off"},
 		Target: &Target{Bootstrap: []Node{{"t1", "t1.example:9000"}, {"t2", "t2.example:9000"}}, OwnerTimeout: Duration(90 * time.Second), Cache: 1536 * MiB, Hydrate: "none", HydrateRate: 64 * MiB,
-			Scrub: Scrub{Rate: 32 * MiB, Every: Duration(24 * time.Hour)}, Repair: Repair{Rate: 64 * MiB, Lag: Duration(200 * time.Millisecond)}}}
+			Scrub: Scrub{Rate: 32 * MiB, Every: Duration(24 * time.Hour)}, Repair: Repair{Rate: 64 * MiB, Lag: Duration(200 * time.Millisecond)},
+			Checks: Checks{"/etc/redoubt/checks", Duration(time.Minute), []Scheduled{{"db", "e2fsck", "latest-app", Duration(24 * time.Hour), true}}}}}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got  %+v\nwant %+v", c, want)
 	}

@@ -112,6 +112,10 @@ const (
 	AdminServiceReadPointProcedure = "/redoubt.admin.v1.AdminService/ReadPoint"
 	// AdminServiceFailbackProcedure is the fully-qualified name of the AdminService's Failback RPC.
 	AdminServiceFailbackProcedure = "/redoubt.admin.v1.AdminService/Failback"
+	// AdminServiceRunCheckProcedure is the fully-qualified name of the AdminService's RunCheck RPC.
+	AdminServiceRunCheckProcedure = "/redoubt.admin.v1.AdminService/RunCheck"
+	// AdminServiceListChecksProcedure is the fully-qualified name of the AdminService's ListChecks RPC.
+	AdminServiceListChecksProcedure = "/redoubt.admin.v1.AdminService/ListChecks"
 	// AdminServiceAddNodeProcedure is the fully-qualified name of the AdminService's AddNode RPC.
 	AdminServiceAddNodeProcedure = "/redoubt.admin.v1.AdminService/AddNode"
 	// AdminServiceDrainNodeProcedure is the fully-qualified name of the AdminService's DrainNode RPC.
@@ -177,6 +181,10 @@ type AdminServiceClient interface {
 	ReadPoint(context.Context, *v1.ReadPointRequest) (*connect.ServerStreamForClient[v1.ReadPointResponse], error)
 	// Failback moves the writer back to the old primary without loss (target).
 	Failback(context.Context, *v1.FailbackRequest) (*v1.FailbackResponse, error)
+	// RunCheck opens a point as a test failover, has a script of the node look at it, and attaches a signed receipt (target).
+	RunCheck(context.Context, *v1.RunCheckRequest) (*v1.RunCheckResponse, error)
+	// ListChecks returns the recovery checks of a group, with their receipts (target).
+	ListChecks(context.Context, *v1.ListChecksRequest) (*v1.ListChecksResponse, error)
 	// AddNode lets a new node join.
 	AddNode(context.Context, *v1.AddNodeRequest) (*v1.AddNodeResponse, error)
 	// DrainNode has a node's shards and groups move to the others.
@@ -355,6 +363,19 @@ func NewAdminServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(adminServiceMethods.ByName("Failback")),
 			connect.WithClientOptions(opts...),
 		),
+		runCheck: connect.NewClient[v1.RunCheckRequest, v1.RunCheckResponse](
+			httpClient,
+			baseURL+AdminServiceRunCheckProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("RunCheck")),
+			connect.WithClientOptions(opts...),
+		),
+		listChecks: connect.NewClient[v1.ListChecksRequest, v1.ListChecksResponse](
+			httpClient,
+			baseURL+AdminServiceListChecksProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("ListChecks")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
 		addNode: connect.NewClient[v1.AddNodeRequest, v1.AddNodeResponse](
 			httpClient,
 			baseURL+AdminServiceAddNodeProcedure,
@@ -409,6 +430,8 @@ type adminServiceClient struct {
 	scrub               *connect.Client[v1.ScrubRequest, v1.ScrubResponse]
 	readPoint           *connect.Client[v1.ReadPointRequest, v1.ReadPointResponse]
 	failback            *connect.Client[v1.FailbackRequest, v1.FailbackResponse]
+	runCheck            *connect.Client[v1.RunCheckRequest, v1.RunCheckResponse]
+	listChecks          *connect.Client[v1.ListChecksRequest, v1.ListChecksResponse]
 	addNode             *connect.Client[v1.AddNodeRequest, v1.AddNodeResponse]
 	drainNode           *connect.Client[v1.DrainNodeRequest, v1.DrainNodeResponse]
 	replaceNode         *connect.Client[v1.ReplaceNodeRequest, v1.ReplaceNodeResponse]
@@ -636,6 +659,24 @@ func (c *adminServiceClient) Failback(ctx context.Context, req *v1.FailbackReque
 	return nil, err
 }
 
+// RunCheck calls redoubt.admin.v1.AdminService.RunCheck.
+func (c *adminServiceClient) RunCheck(ctx context.Context, req *v1.RunCheckRequest) (*v1.RunCheckResponse, error) {
+	response, err := c.runCheck.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// ListChecks calls redoubt.admin.v1.AdminService.ListChecks.
+func (c *adminServiceClient) ListChecks(ctx context.Context, req *v1.ListChecksRequest) (*v1.ListChecksResponse, error) {
+	response, err := c.listChecks.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // AddNode calls redoubt.admin.v1.AdminService.AddNode.
 func (c *adminServiceClient) AddNode(ctx context.Context, req *v1.AddNodeRequest) (*v1.AddNodeResponse, error) {
 	response, err := c.addNode.CallUnary(ctx, connect.NewRequest(req))
@@ -726,6 +767,10 @@ type AdminServiceHandler interface {
 	ReadPoint(context.Context, *v1.ReadPointRequest, *connect.ServerStream[v1.ReadPointResponse]) error
 	// Failback moves the writer back to the old primary without loss (target).
 	Failback(context.Context, *v1.FailbackRequest) (*v1.FailbackResponse, error)
+	// RunCheck opens a point as a test failover, has a script of the node look at it, and attaches a signed receipt (target).
+	RunCheck(context.Context, *v1.RunCheckRequest) (*v1.RunCheckResponse, error)
+	// ListChecks returns the recovery checks of a group, with their receipts (target).
+	ListChecks(context.Context, *v1.ListChecksRequest) (*v1.ListChecksResponse, error)
 	// AddNode lets a new node join.
 	AddNode(context.Context, *v1.AddNodeRequest) (*v1.AddNodeResponse, error)
 	// DrainNode has a node's shards and groups move to the others.
@@ -900,6 +945,19 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 		connect.WithSchema(adminServiceMethods.ByName("Failback")),
 		connect.WithHandlerOptions(opts...),
 	)
+	adminServiceRunCheckHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceRunCheckProcedure,
+		svc.RunCheck,
+		connect.WithSchema(adminServiceMethods.ByName("RunCheck")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceListChecksHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceListChecksProcedure,
+		svc.ListChecks,
+		connect.WithSchema(adminServiceMethods.ByName("ListChecks")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
 	adminServiceAddNodeHandler := connect.NewUnaryHandlerSimple(
 		AdminServiceAddNodeProcedure,
 		svc.AddNode,
@@ -976,6 +1034,10 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 			adminServiceReadPointHandler.ServeHTTP(w, r)
 		case AdminServiceFailbackProcedure:
 			adminServiceFailbackHandler.ServeHTTP(w, r)
+		case AdminServiceRunCheckProcedure:
+			adminServiceRunCheckHandler.ServeHTTP(w, r)
+		case AdminServiceListChecksProcedure:
+			adminServiceListChecksHandler.ServeHTTP(w, r)
 		case AdminServiceAddNodeProcedure:
 			adminServiceAddNodeHandler.ServeHTTP(w, r)
 		case AdminServiceDrainNodeProcedure:
@@ -1091,6 +1153,14 @@ func (UnimplementedAdminServiceHandler) ReadPoint(context.Context, *v1.ReadPoint
 
 func (UnimplementedAdminServiceHandler) Failback(context.Context, *v1.FailbackRequest) (*v1.FailbackResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.Failback is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) RunCheck(context.Context, *v1.RunCheckRequest) (*v1.RunCheckResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.RunCheck is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) ListChecks(context.Context, *v1.ListChecksRequest) (*v1.ListChecksResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.ListChecks is not implemented"))
 }
 
 func (UnimplementedAdminServiceHandler) AddNode(context.Context, *v1.AddNodeRequest) (*v1.AddNodeResponse, error) {
