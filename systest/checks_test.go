@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/redoubt-dr/redoubt"
 	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
@@ -50,6 +51,41 @@ func (b *bed) rootHash(p redoubt.Position) string {
 	return hex.EncodeToString(root.Sum(nil))
 }
 
+// leftOfChecks returns the test failovers and scratch folders of a target.
+func (b *bed) leftOfChecks(n *site.Node) (open []*adminv1.Export, left []string) {
+	b.Helper()
+	r := &adminv1.ListExportsResponse{}
+	b.must(b.site.Call(b.ctx, n, r, "export", "list"))
+	left, err := filepath.Glob(filepath.Join(n.Dir, "data", "checks", "*"))
+	b.must(err)
+	return r.Exports, left
+}
+
+// A target that is killed in the middle of a check ends its test failover and
+// its scratch folder when it comes back.
+func (b *bed) killInCheck(n *site.Node) {
+	b.Helper()
+	ended := make(chan error, 1)
+	go func() { ended <- b.site.Call(b.ctx, n, nil, "check", "run", groupName, "--script", "hangs") }()
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		if open, left := b.leftOfChecks(n); len(open) == 1 && len(left) == 1 {
+			break
+		}
+		if time.Now().After(deadline) {
+			b.Fatal("the check does not begin")
+		}
+	}
+	n.Kill()
+	if err := <-ended; err == nil {
+		b.Error("a check of a killed node passed")
+	}
+	b.must(n.Start())
+	b.wait(n, "the node to be back", func(*adminv1.GetStatusResponse, *adminv1.Group) error { return nil })
+	if open, left := b.leftOfChecks(n); len(open)+len(left) > 0 {
+		b.Errorf("after a kill in the middle there is %v, %v", open, left)
+	}
+}
+
 // Bookmarks with hooks, of one group and of a set, are found by kind and name;
 // checks of them pass and fail, leave nothing open, and their receipts are
 // genuine and say what the model says.
@@ -58,7 +94,7 @@ func TestBookmarksAndChecks(t *testing.T) {
 	hooks := scripts(t, map[string]string{"10-app": fmt.Sprintf("echo $1 $3 >>%s\n[ ! -e %s.bad ] || [ $1 = thaw ]", log, log)})
 	checks := scripts(t, map[string]string{
 		"reads": `[ "$REDOUBT_DISKS" = 2 ] && nbdinfo --size "$REDOUBT_DISK_2_URI" && test -d "$REDOUBT_SCRATCH"`,
-		"bad":   "echo something is wrong; exit 3", "hangs": "sleep 1000",
+		"bad":   "echo something is wrong; exit 3", "hangs": "exec sleep 30",
 	})
 	b := newBedOf(t, site.Options{Hooks: hooks, Checks: checks})
 	src, target := b.site.Source, b.site.Targets[1]
@@ -117,7 +153,7 @@ func TestBookmarksAndChecks(t *testing.T) {
 	if !check.Check.Passed || check.Check.Node != target.Name || check.Check.Rto.AsDuration() <= 0 || check.Check.Lsn != uint64(setAt.LSN) {
 		t.Errorf("%v", check)
 	}
-	for script, want := range map[string]string{"bad": "exit code 3", "hangs": "not done after 20s"} {
+	for script, want := range map[string]string{"bad": "exit code 3", "hangs": "not done after 8s"} {
 		if err := b.site.Call(b.ctx, target, nil, "check", "run", groupName, "--script", script, "--no-hash"); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "exit status 7") {
 			t.Errorf("%s: %v", script, err)
 		}
@@ -132,11 +168,8 @@ func TestBookmarksAndChecks(t *testing.T) {
 	if k := g.LastCheck; k == nil || k.Passed || st == nil {
 		t.Errorf("last check %v", k)
 	}
-	open := &adminv1.ListExportsResponse{}
-	b.must(b.site.Call(b.ctx, target, open, "export", "list"))
-	left, err := filepath.Glob(filepath.Join(target.Dir, "data", "checks", "*"))
-	if err != nil || len(open.Exports)+len(left) > 0 {
-		t.Errorf("still there: %v, %v, %v", open.Exports, left, err)
+	if open, left := b.leftOfChecks(target); len(open)+len(left) > 0 {
+		t.Errorf("still there: %v, %v", open, left)
 	}
 	receipt := filepath.Join(b.dir, "receipt.json")
 	text, err := b.site.Run(b.ctx, "--socket", target.AdminSocket(), "check", "receipt", groupName, check.Check.Id)
@@ -153,4 +186,5 @@ func TestBookmarksAndChecks(t *testing.T) {
 	if !strings.Contains(points, "all (app)") || !strings.Contains(points, "FAILED") {
 		t.Errorf("points\n%s", points)
 	}
+	b.killInCheck(target)
 }

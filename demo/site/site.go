@@ -182,7 +182,7 @@ func (s *Site) config(n *Node) error {
 		}
 	}
 	if n != s.Source && s.Checks != "" {
-		fmt.Fprintf(&b, "  checks: {scripts: %s, time: 20s}\n", s.Checks)
+		fmt.Fprintf(&b, "  checks: {scripts: %s, time: 8s}\n", s.Checks)
 	}
 	return os.WriteFile(n.Config(), []byte(b.String()), 0o600)
 }
