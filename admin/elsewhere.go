@@ -127,6 +127,21 @@ func (e Elsewhere) Failback(_ context.Context, r *adminv1.FailbackRequest) (*adm
 	return nil, e.refuse("failback", r.GetGroup())
 }
 
+// ListBranches refuses.
+func (e Elsewhere) ListBranches(_ context.Context, r *adminv1.ListBranchesRequest) (*adminv1.ListBranchesResponse, error) {
+	return nil, e.refuse("list branches", r.GetGroup())
+}
+
+// DropBranch refuses.
+func (e Elsewhere) DropBranch(_ context.Context, r *adminv1.DropBranchRequest) (*adminv1.DropBranchResponse, error) {
+	return nil, e.refuse("drop branch", r.GetGroup())
+}
+
+// StreamBranch refuses.
+func (e Elsewhere) StreamBranch(_ context.Context, r *adminv1.StreamBranchRequest, _ *connect.ServerStream[adminv1.StreamBranchResponse]) error {
+	return e.refuse("read branch", r.GetGroup())
+}
+
 // AddNode refuses.
 func (e Elsewhere) AddNode(_ context.Context, r *adminv1.AddNodeRequest) (*adminv1.AddNodeResponse, error) {
 	return nil, e.refuse("add node", r.GetName())

@@ -70,6 +70,9 @@ func (g *Group) submit(s submission) error {
 		if !errors.Is(err, redoubt.ErrJournalFull) {
 			return err
 		}
+		if g.o.OnFull != nil {
+			g.o.OnFull()
+		}
 		if giveUp == nil {
 			lag = g.head // what of the journal only waits for our own disks
 			t := time.NewTimer(g.o.FullWait)
@@ -109,6 +112,7 @@ func (g *Group) admit(s *submission, need int64) error {
 			return g.failed
 		case g.readOnly != nil && !s.replica && !s.control:
 			return g.readOnly
+		case g.stopped > 0:
 		case g.holds > 0 && !s.replica && !s.control:
 		case g.used == 0 || g.used+need <= g.o.MemoryLimit:
 			return nil

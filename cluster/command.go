@@ -41,6 +41,7 @@ const (
 	kindRemoveNode   kind = 44
 	kindPlanMoves    kind = 45
 	kindFinishMoves  kind = 46
+	kindLevelShards  kind = 47
 
 	kindSetPolicy    kind = 60
 	kindAdvanceClock kind = 61
@@ -51,6 +52,9 @@ const (
 	kindThinSegments kind = 66
 	kindReportShards kind = 67
 
+	kindOperate   kind = 75
+	kindEraseDone kind = 76
+	kindOpenGap   kind = 84
 	kindAddMarks  kind = 88
 	kindCommitSet kind = 89
 	kindPutCheck  kind = 90
@@ -63,9 +67,11 @@ func (k kind) String() string {
 		kindCancelFailover: "CancelFailover", kindReverseReplicate: "ReverseReplicate", kindSetState: "SetState",
 		kindRecordReceipt: "RecordReceipt", kindInviteNode: "InviteNode", kindAnnounceNode: "AnnounceNode",
 		kindActivateNode: "ActivateNode", kindDrainNode: "DrainNode", kindRemoveNode: "RemoveNode",
-		kindPlanMoves: "PlanMoves", kindFinishMoves: "FinishMoves",
+		kindPlanMoves: "PlanMoves", kindFinishMoves: "FinishMoves", kindLevelShards: "LevelShards",
 		kindSetPolicy: "SetPolicy", kindAdvanceClock: "AdvanceClock", kindSetPin: "SetPin", kindRemovePin: "RemovePin",
 		kindBeginPlan: "BeginPlan", kindAdvancePlan: "AdvancePlan", kindThinSegments: "ThinSegments", kindReportShards: "ReportShards",
+		kindOperate: "Operate", kindEraseDone: "EraseDone",
+		kindOpenGap:  "OpenGap",
 		kindAddMarks: "AddMarks", kindCommitSet: "CommitSet", kindPutCheck: "PutCheck"}
 	if int(k) < len(names) && names[k] != "" {
 		return names[k]
@@ -195,6 +201,12 @@ func decodeBody(k kind, d *decoder) (Command, bool) {
 		return decodeThinSegments(d), true
 	case kindReportShards:
 		return decodeReportShards(d), true
+	case kindOperate:
+		return decodeOperate(d), true
+	case kindEraseDone:
+		return decodeEraseDone(d), true
+	case kindOpenGap:
+		return decodeOpenGap(d), true
 	case kindInviteNode:
 		return InviteNode{ID: d.nodeID()}, true
 	case kindAnnounceNode:
@@ -209,6 +221,8 @@ func decodeBody(k kind, d *decoder) (Command, bool) {
 		return decodePlanMoves(d), true
 	case kindFinishMoves:
 		return decodeFinishMoves(d), true
+	case kindLevelShards:
+		return LevelShards(decodePlanMoves(d)), true
 	case kindAddMarks:
 		return decodeAddMarks(d), true
 	case kindCommitSet:

@@ -89,6 +89,12 @@ func dumpState(out *json.Encoder, path string, s *state) error {
 		for _, k := range s.checks[g.ID] {
 			err = errors.Join(err, out.Encode(map[string]any{"group_id": g.ID, "check": k}))
 		}
+		if st, ok := s.stands[g.ID]; ok {
+			err = errors.Join(err, out.Encode(map[string]any{"group_id": g.ID, "standing": st}))
+		}
+		if gaps := s.gaps[g.ID]; len(gaps) > 0 {
+			err = errors.Join(err, out.Encode(map[string]any{"group_id": g.ID, "gaps": gaps}))
+		}
 		for _, b := range s.marks[g.ID] {
 			err = errors.Join(err, out.Encode(map[string]any{"group_id": g.ID, "bookmark": b}))
 		}

@@ -8,8 +8,6 @@ import (
 	"github.com/redoubt-dr/redoubt"
 )
 
-func at(e redoubt.Epoch, l redoubt.LSN) redoubt.Position { return redoubt.Position{Epoch: e, LSN: l} }
-
 func named(p redoubt.Position, name string, set redoubt.SetID) Bookmark {
 	return Bookmark{Position: p, Time: int64(p.LSN), Bookmark: redoubt.Bookmark{Name: name, Set: set}}
 }

@@ -36,6 +36,8 @@ const (
 	recMember  = 40 // what a node's record does not hold
 	recMoves   = 41
 	recRetain  = 60 // what is kept of a group
+	recStands  = 75 // what operators decided about it
+	recGaps    = 84 // where a group has no points
 	recNamed   = 88 // bookmarks, their sets, recovery checks
 	maxRecord  = 64 << 20
 	recordHead = 5
@@ -45,9 +47,9 @@ const (
 // state is never changed in place: groups and answers by habit, histories by
 // the new generation.
 func (s *state) freeze() *state {
-	f := &state{index: s.index, nodes: maps.Clone(s.nodes), groups: maps.Clone(s.groups), retain: maps.Clone(s.retain),
+	f := &state{index: s.index, nodes: maps.Clone(s.nodes), groups: maps.Clone(s.groups), retain: maps.Clone(s.retain), gaps: maps.Clone(s.gaps),
 		places: places{list: slices.Clip(s.places.list)},
-		epochs: make(map[epochKey]*history, len(s.epochs)), clients: make(map[clientID]*client, len(s.clients)), moves: maps.Clone(s.moves),
+		epochs: make(map[epochKey]*history, len(s.epochs)), clients: make(map[clientID]*client, len(s.clients)), moves: maps.Clone(s.moves), stands: maps.Clone(s.stands),
 		marks: maps.Clone(s.marks), sets: maps.Clone(s.sets), checks: maps.Clone(s.checks)}
 	for k, h := range s.epochs {
 		frozen := h.freeze()
@@ -125,6 +127,12 @@ func writeSnapshot(out io.Writer, s *state) error {
 		w.record(recGroup, func(e *encoder) { e.group(g) })
 		if r, ok := s.retain[id]; ok {
 			w.record(recRetain, func(e *encoder) { e.str(string(id)); e.retention(r) })
+		}
+		if st, ok := s.stands[id]; ok {
+			w.record(recStands, func(e *encoder) { e.str(string(id)); e.standing(st) })
+		}
+		if gaps := s.gaps[id]; len(gaps) > 0 {
+			w.record(recGaps, func(e *encoder) { e.str(string(id)); e.gaps(gaps) })
 		}
 		for _, f := range g.Lineage {
 			w.segments(epochKey{id, f.Epoch}, s.history(id, f.Epoch))

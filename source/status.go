@@ -34,7 +34,14 @@ type Status struct {
 
 	CopyDone, CopyTotal uint64
 	CopyComplete        bool
+	CopyAgain           bool        // the copy follows older points: the group was protected again
 	Baseline            redoubt.LSN // last record of the copy; 0 until it is complete
+
+	Hold ship.Hold // why the writes are kept here; its State is "" if they are shipped
+	Ask  *ship.Ask // what was asked for here and the secondary has not heard yet
+	// Lasts is how long the journal has room while nothing of it goes, at the
+	// rate of writes of the last minutes; 0: nothing is written.
+	Lasts time.Duration
 
 	Sender     *ship.SenderStatus // nil unless shipping
 	Welcome    *ship.Welcome      // what the secondary said last; nil before the first contact
@@ -43,6 +50,11 @@ type Status struct {
 	HasReceipt bool
 	Bookmarks  Bookmarks
 	Err        error // latched failure
+
+	Track    bool          // a full journal gives up records
+	FullWait time.Duration // how long a write waits for room, if not
+	Gap      journal.Gap   // what was given up and is not caught up; see GapOn
+	GapOn    bool
 }
 
 // Remote is where NBD clients reach a group over TCP.
@@ -57,17 +69,23 @@ func (g *Group) Status() Status {
 		ID: g.cfg.Name, UUID: g.id.UUID, Disks: g.id.Disks, Socket: g.socket, Remote: Remote{g.listening, len(g.cfg.Clients) > 0}, Paths: map[string]string{},
 		Head: g.journal.Head(), HeadAt: time.Unix(0, g.journal.HeadTime()), Durable: g.journal.Durable(),
 		Applied: g.journal.Applied(), Tail: g.journal.Tail(), Journal: g.journal.Stats(), Figures: g.journal.Figures(), Images: g.disks.Stats(), Clients: map[string]int{},
-		Acked: g.cursor.Acked(), Err: g.journal.Err(),
+		Err: g.journal.Err(),
 	}
 	for _, d := range g.cfg.Disks {
 		s.Paths[d.Name], s.Clients[d.Name] = d.Path, g.server.Clients(d.Name)
 	}
 	s.CopyDone, s.CopyTotal, s.CopyComplete = g.copy.Progress()
-	s.Baseline = g.copy.baseline()
-	if s.Acked < s.Head.LSN {
-		if ws, err := g.cursor.Read(s.Acked+1, 1); err == nil && len(ws) > 0 {
+	s.Baseline, s.CopyAgain = g.copy.baseline()
+	if c := g.secondary(); c != nil {
+		s.Acked = c.Acked()
+		if ws, err := c.Read(s.Acked+1, 1); s.Acked < s.Head.LSN && err == nil && len(ws) > 0 {
 			s.AckedAt = ws[0].When()
 		}
+	}
+	s.Lasts, _ = g.outlook.lasts(s.Journal.MaxBytes - s.Journal.UsedBytes)
+	s.Track, s.FullWait = g.cfg.Track, g.cfg.FullWait
+	if s.Gap, s.GapOn = g.journal.Gap(); s.GapOn {
+		s.AckedAt = time.Unix(0, s.Gap.Since)
 	}
 	switch {
 	case s.Err != nil:
@@ -80,7 +98,7 @@ func (g *Group) Status() Status {
 	s.Bookmarks = g.Bookmarks()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	s.ContactAt = g.contactAt
+	s.ContactAt, s.Hold, s.Ask = g.contactAt, g.hold.Hold, g.hold.Ask
 	s.Role, s.Whole = g.role, g.role.Whole(s.Head.LSN)
 	if g.sender != nil {
 		st := g.sender.Status()

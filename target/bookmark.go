@@ -35,8 +35,11 @@ func (s *Store) positionOfApp(g *cluster.Group, base redoubt.Position) (redoubt.
 // newestMark finds the newest bookmark that matches and whose point is there.
 // It reads nothing but the catalog.
 func (s *Store) newestMark(g *cluster.Group, base redoubt.Position, match func(*cluster.Bookmark) bool) (cluster.Bookmark, bool) {
-	r := s.catalog.Retention(g.ID)
-	there := func(b *cluster.Bookmark) bool { return match(b) && b.Position.LSN >= g.Baseline && r.Has(b.Position) }
+	r, gaps := s.catalog.Retention(g.ID), s.catalog.Gaps(g.ID)
+	there := func(b *cluster.Bookmark) bool {
+		_, in := cluster.GapAt(gaps, b.Position)
+		return match(b) && !in && b.Position.LSN >= g.Baseline && r.Has(b.Position)
+	}
 	for _, st := range g.Lineage.Path(base) {
 		if bs := s.catalog.Bookmarks(g.ID, st, 1, there); len(bs) > 0 {
 			return bs[0], true
@@ -55,10 +58,11 @@ func (s *Store) Bookmarks(ctx context.Context, id redoubt.GroupID, limit int) (o
 	if err != nil {
 		return nil, err
 	}
-	r := s.catalog.Retention(id)
+	r, gaps := s.catalog.Retention(id), s.catalog.Gaps(id)
 	for _, st := range g.Lineage.Path(g.Committed) {
 		out = append(out, s.catalog.Bookmarks(id, st, limit-len(out), func(b *cluster.Bookmark) bool {
-			return g.Baseline > 0 && b.Position.LSN >= g.Baseline && r.Has(b.Position)
+			_, in := cluster.GapAt(gaps, b.Position)
+			return !in && g.Baseline > 0 && b.Position.LSN >= g.Baseline && r.Has(b.Position)
 		})...)
 	}
 	return out, nil

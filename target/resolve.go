@@ -3,6 +3,7 @@ package target
 import (
 	"context"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -91,7 +92,10 @@ func (s *Store) Resolve(ctx context.Context, id redoubt.GroupID, spec PointSpec)
 	case !spec.Time.IsZero():
 		p, err = s.positionOfTime(ctx, &g, base, spec.Time)
 	default:
-		p = base
+		if _, in := s.gapAt(&g, base); in {
+			base = cluster.Visible(s.catalog.Gaps(g.ID), g.Lineage.Path(base))
+		}
+		p, err = s.newest(ctx, &g, base)
 	}
 	if err != nil {
 		return none(err)
@@ -128,7 +132,24 @@ func (s *Store) checkPosition(g *cluster.Group, p redoubt.Position) error {
 	case p.LSN < g.Baseline:
 		return noPoint(g, p.String(), fmt.Errorf("the first point is at LSN %d: %w", g.Baseline, redoubt.ErrNotFound), "the first copy was not complete before")
 	}
+	if gap, in := s.gapAt(g, p); in {
+		return noPoint(g, p.String(), fmt.Errorf("it lies in a gap (%s): %w", gap.Cause, redoubt.ErrNotFound), gap.Hint())
+	}
 	return nil
+}
+
+// newest returns base if it is a point, or else the last one before it: while a
+// group that was protected again is copied, there is none after that.
+func (s *Store) newest(ctx context.Context, g *cluster.Group, base redoubt.Position) (redoubt.Position, error) {
+	if s.retained(g, base) {
+		return base, nil
+	}
+	r := s.catalog.Retention(g.ID)
+	p, ok, err := (&timeline{ctx: ctx, s: s, g: g, r: &r, line: g.Lineage.Path(base)}).Before(math.MaxInt64)
+	if err == nil && !ok {
+		err = noPoint(g, "latest", redoubt.ErrNotFound, "redoubt points shows the timeline")
+	}
+	return p.Position, err
 }
 
 // positionOfLSN finds the epoch that wrote lsn on the history that leads to base.

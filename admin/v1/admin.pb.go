@@ -729,10 +729,14 @@ type Group struct {
 	Promotion         *Promotion             `protobuf:"bytes,28,opt,name=promotion,proto3" json:"promotion,omitempty"` // unset if the group was never failed over
 	Reverse           *Reverse               `protobuf:"bytes,29,opt,name=reverse,proto3" json:"reverse,omitempty"`     // unset if there is no reverse replication
 	HasLossReceipt    bool                   `protobuf:"varint,30,opt,name=has_loss_receipt,json=hasLossReceipt,proto3" json:"has_loss_receipt,omitempty"`
-	Error             string                 `protobuf:"bytes,31,opt,name=error,proto3" json:"error,omitempty"`                          // latched failure of the group here; empty: none
-	Hint              string                 `protobuf:"bytes,32,opt,name=hint,proto3" json:"hint,omitempty"`                            // what to do about error
-	Figures           *GroupFigures          `protobuf:"bytes,33,opt,name=figures,proto3" json:"figures,omitempty"`                      // unset where the group's disks are not served
-	Retention         *RetentionStatus       `protobuf:"bytes,60,opt,name=retention,proto3" json:"retention,omitempty"`                  // unset at a source
+	Error             string                 `protobuf:"bytes,31,opt,name=error,proto3" json:"error,omitempty"`         // latched failure of the group here; empty: none
+	Hint              string                 `protobuf:"bytes,32,opt,name=hint,proto3" json:"hint,omitempty"`           // what to do about error
+	Figures           *GroupFigures          `protobuf:"bytes,33,opt,name=figures,proto3" json:"figures,omitempty"`     // unset where the group's disks are not served
+	Retention         *RetentionStatus       `protobuf:"bytes,60,opt,name=retention,proto3" json:"retention,omitempty"` // unset at a source
+	Health            *Health                `protobuf:"bytes,65,opt,name=health,proto3" json:"health,omitempty"`
+	Standing          *Standing              `protobuf:"bytes,66,opt,name=standing,proto3" json:"standing,omitempty"`                    // unset if there is nothing to say
+	Overflow          *Overflow              `protobuf:"bytes,75,opt,name=overflow,proto3" json:"overflow,omitempty"`                    // set at a source whose journal gave up what was not shipped
+	Gap               *Gap                   `protobuf:"bytes,76,opt,name=gap,proto3" json:"gap,omitempty"`                              // set at a target while the newest of the history is no point
 	Bookmarks         *BookmarkFigures       `protobuf:"bytes,80,opt,name=bookmarks,proto3" json:"bookmarks,omitempty"`                  // unset at a target
 	LastCheck         *Check                 `protobuf:"bytes,81,opt,name=last_check,json=lastCheck,proto3" json:"last_check,omitempty"` // without its receipt; unset at a source, and if there was none
 	unknownFields     protoimpl.UnknownFields
@@ -1007,6 +1011,34 @@ func (x *Group) GetRetention() *RetentionStatus {
 	return nil
 }
 
+func (x *Group) GetHealth() *Health {
+	if x != nil {
+		return x.Health
+	}
+	return nil
+}
+
+func (x *Group) GetStanding() *Standing {
+	if x != nil {
+		return x.Standing
+	}
+	return nil
+}
+
+func (x *Group) GetOverflow() *Overflow {
+	if x != nil {
+		return x.Overflow
+	}
+	return nil
+}
+
+func (x *Group) GetGap() *Gap {
+	if x != nil {
+		return x.Gap
+	}
+	return nil
+}
+
 func (x *Group) GetBookmarks() *BookmarkFigures {
 	if x != nil {
 		return x.Bookmarks
@@ -1174,9 +1206,14 @@ type Journal struct {
 	Figures   *JournalFigures        `protobuf:"bytes,4,opt,name=figures,proto3" json:"figures,omitempty"`
 	// At a source: the secondary has everything up to here with all of its shards.
 	// What is above it and safe is kept in the journal as long as there is room.
-	WholeLsn      uint64 `protobuf:"varint,20,opt,name=whole_lsn,json=wholeLsn,proto3" json:"whole_lsn,omitempty"`
-	KeptBytes     uint64 `protobuf:"varint,21,opt,name=kept_bytes,json=keptBytes,proto3" json:"kept_bytes,omitempty"`   // of the journal, for that reason alone
-	GaveUpLsn     uint64 `protobuf:"varint,22,opt,name=gave_up_lsn,json=gaveUpLsn,proto3" json:"gave_up_lsn,omitempty"` // up to here it was let go for want of room although it is not whole; 0: none
+	WholeLsn  uint64 `protobuf:"varint,20,opt,name=whole_lsn,json=wholeLsn,proto3" json:"whole_lsn,omitempty"`
+	KeptBytes uint64 `protobuf:"varint,21,opt,name=kept_bytes,json=keptBytes,proto3" json:"kept_bytes,omitempty"` // of the journal, for that reason alone
+	// As long as there is room while nothing of the journal goes, at the rate of
+	// writes of the last minutes; unset: nothing is written, or not known here.
+	LastsSeconds  *float64 `protobuf:"fixed64,65,opt,name=lasts_seconds,json=lastsSeconds,proto3,oneof" json:"lasts_seconds,omitempty"`
+	HoldsBack     bool     `protobuf:"varint,75,opt,name=holds_back,json=holdsBack,proto3" json:"holds_back,omitempty"`      // at a source: a full journal holds writes back and then fails them (on_full: block)
+	FullWaitNs    uint64   `protobuf:"varint,76,opt,name=full_wait_ns,json=fullWaitNs,proto3" json:"full_wait_ns,omitempty"` // for how long
+	GaveUpLsn     uint64   `protobuf:"varint,22,opt,name=gave_up_lsn,json=gaveUpLsn,proto3" json:"gave_up_lsn,omitempty"`    // up to here it was let go for want of room although it is not whole; 0: none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1249,6 +1286,27 @@ func (x *Journal) GetWholeLsn() uint64 {
 func (x *Journal) GetKeptBytes() uint64 {
 	if x != nil {
 		return x.KeptBytes
+	}
+	return 0
+}
+
+func (x *Journal) GetLastsSeconds() float64 {
+	if x != nil && x.LastsSeconds != nil {
+		return *x.LastsSeconds
+	}
+	return 0
+}
+
+func (x *Journal) GetHoldsBack() bool {
+	if x != nil {
+		return x.HoldsBack
+	}
+	return false
+}
+
+func (x *Journal) GetFullWaitNs() uint64 {
+	if x != nil {
+		return x.FullWaitNs
 	}
 	return 0
 }
@@ -3341,6 +3399,7 @@ type ListPointsResponse struct {
 	Latest        *Point                 `protobuf:"bytes,3,opt,name=latest,proto3" json:"latest,omitempty"`
 	Truncated     bool                   `protobuf:"varint,4,opt,name=truncated,proto3" json:"truncated,omitempty"` // there are more
 	Tiers         []*RetentionTier       `protobuf:"bytes,5,rep,name=tiers,proto3" json:"tiers,omitempty"`          // youngest first
+	Gaps          []*Gap                 `protobuf:"bytes,75,rep,name=gaps,proto3" json:"gaps,omitempty"`           // stretches without points, newest first
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3406,6 +3465,13 @@ func (x *ListPointsResponse) GetTruncated() bool {
 func (x *ListPointsResponse) GetTiers() []*RetentionTier {
 	if x != nil {
 		return x.Tiers
+	}
+	return nil
+}
+
+func (x *ListPointsResponse) GetGaps() []*Gap {
+	if x != nil {
+		return x.Gaps
 	}
 	return nil
 }
@@ -5053,6 +5119,7 @@ type ReadPointRequest struct {
 	Group         string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
 	Disk          string                 `protobuf:"bytes,2,opt,name=disk,proto3" json:"disk,omitempty"`
 	Point         *PointSpec             `protobuf:"bytes,3,opt,name=point,proto3" json:"point,omitempty"`
+	Branch        string                 `protobuf:"bytes,90,opt,name=branch,proto3" json:"branch,omitempty"` // Branch.id, instead of a point
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5106,6 +5173,13 @@ func (x *ReadPointRequest) GetPoint() *PointSpec {
 		return x.Point
 	}
 	return nil
+}
+
+func (x *ReadPointRequest) GetBranch() string {
+	if x != nil {
+		return x.Branch
+	}
+	return ""
 }
 
 // ReadPointResponse is one message of the stream: first what is read, then
@@ -5379,6 +5453,7 @@ type TestFailoverRequest struct {
 	Point         *PointSpec             `protobuf:"bytes,2,opt,name=point,proto3" json:"point,omitempty"`
 	Node          string                 `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"`        // the node to export on; empty: the node that is asked
 	Hydrate       bool                   `protobuf:"varint,4,opt,name=hydrate,proto3" json:"hydrate,omitempty"` // copy the disks to that node in the background
+	Branch        string                 `protobuf:"bytes,90,opt,name=branch,proto3" json:"branch,omitempty"`   // Branch.id, instead of a point: the disks as the old primary had them
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5439,6 +5514,13 @@ func (x *TestFailoverRequest) GetHydrate() bool {
 		return x.Hydrate
 	}
 	return false
+}
+
+func (x *TestFailoverRequest) GetBranch() string {
+	if x != nil {
+		return x.Branch
+	}
+	return ""
 }
 
 type TestFailoverResponse struct {
@@ -6777,6 +6859,7 @@ type LossReceipt struct {
 	Disks         []*DiskExtents         `protobuf:"bytes,14,rep,name=disks,proto3" json:"disks,omitempty"`                                       // merged
 	Branch        string                 `protobuf:"bytes,15,opt,name=branch,proto3" json:"branch,omitempty"`                                     // directory at the source that keeps the lost writes
 	KeptElsewhere uint64                 `protobuf:"varint,16,opt,name=kept_elsewhere,json=keptElsewhere,proto3" json:"kept_elsewhere,omitempty"` // writes above the fork that the source has trimmed: the secondary keeps them as a branch
+	GivenUp       uint64                 `protobuf:"varint,75,opt,name=given_up,json=givenUp,proto3" json:"given_up,omitempty"`                   // records above the fork that the source gave up when its journal was full: disks says what they changed
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -6919,6 +7002,13 @@ func (x *LossReceipt) GetBranch() string {
 func (x *LossReceipt) GetKeptElsewhere() uint64 {
 	if x != nil {
 		return x.KeptElsewhere
+	}
+	return 0
+}
+
+func (x *LossReceipt) GetGivenUp() uint64 {
+	if x != nil {
+		return x.GivenUp
 	}
 	return 0
 }
@@ -7156,7 +7246,7 @@ var File_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x14admin/v1/admin.proto\x12\x10redoubt.admin.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x17admin/v1/bookmark.proto\x1a\x16admin/v1/barrier.proto\x1a\x14admin/v1/check.proto\"2\n" +
+	"\x14admin/v1/admin.proto\x12\x10redoubt.admin.v1\x1a\x15admin/v1/states.proto\x1a\x15admin/v1/branch.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x12admin/v1/gap.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x17admin/v1/bookmark.proto\x1a\x16admin/v1/barrier.proto\x1a\x14admin/v1/check.proto\"2\n" +
 	"\bPosition\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x10\n" +
 	"\x03lsn\x18\x02 \x01(\x04R\x03lsn\"D\n" +
@@ -7205,7 +7295,7 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\aversion\x18\x03 \x01(\tR\aversion\x124\n" +
 	"\astarted\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x12,\n" +
 	"\x03now\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x03now\x12\x1c\n" +
-	"\tadvertise\x18\x06 \x01(\tR\tadvertise\"\xd7\v\n" +
+	"\tadvertise\x18\x06 \x01(\tR\tadvertise\"\xa2\r\n" +
 	"\x05Group\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04uuid\x18\x02 \x01(\tR\x04uuid\x12\x12\n" +
@@ -7246,7 +7336,11 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x05error\x18\x1f \x01(\tR\x05error\x12\x12\n" +
 	"\x04hint\x18  \x01(\tR\x04hint\x128\n" +
 	"\afigures\x18! \x01(\v2\x1e.redoubt.admin.v1.GroupFiguresR\afigures\x12?\n" +
-	"\tretention\x18< \x01(\v2!.redoubt.admin.v1.RetentionStatusR\tretention\x12?\n" +
+	"\tretention\x18< \x01(\v2!.redoubt.admin.v1.RetentionStatusR\tretention\x120\n" +
+	"\x06health\x18A \x01(\v2\x18.redoubt.admin.v1.HealthR\x06health\x126\n" +
+	"\bstanding\x18B \x01(\v2\x1a.redoubt.admin.v1.StandingR\bstanding\x126\n" +
+	"\boverflow\x18K \x01(\v2\x1a.redoubt.admin.v1.OverflowR\boverflow\x12'\n" +
+	"\x03gap\x18L \x01(\v2\x15.redoubt.admin.v1.GapR\x03gap\x12?\n" +
 	"\tbookmarks\x18P \x01(\v2!.redoubt.admin.v1.BookmarkFiguresR\tbookmarks\x126\n" +
 	"\n" +
 	"last_check\x18Q \x01(\v2\x17.redoubt.admin.v1.CheckR\tlastCheckB\x0e\n" +
@@ -7264,7 +7358,7 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"done_bytes\x18\x01 \x01(\x04R\tdoneBytes\x12\x1f\n" +
 	"\vtotal_bytes\x18\x02 \x01(\x04R\n" +
 	"totalBytes\x12\x1a\n" +
-	"\bcomplete\x18\x03 \x01(\bR\bcomplete\"\xf8\x01\n" +
+	"\bcomplete\x18\x03 \x01(\bR\bcomplete\"\xf5\x02\n" +
 	"\aJournal\x12\x1d\n" +
 	"\n" +
 	"used_bytes\x18\x01 \x01(\x04R\tusedBytes\x12\x1b\n" +
@@ -7273,8 +7367,14 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\afigures\x18\x04 \x01(\v2 .redoubt.admin.v1.JournalFiguresR\afigures\x12\x1b\n" +
 	"\twhole_lsn\x18\x14 \x01(\x04R\bwholeLsn\x12\x1d\n" +
 	"\n" +
-	"kept_bytes\x18\x15 \x01(\x04R\tkeptBytes\x12\x1e\n" +
-	"\vgave_up_lsn\x18\x16 \x01(\x04R\tgaveUpLsn\"\x8b\x02\n" +
+	"kept_bytes\x18\x15 \x01(\x04R\tkeptBytes\x12(\n" +
+	"\rlasts_seconds\x18A \x01(\x01H\x00R\flastsSeconds\x88\x01\x01\x12\x1d\n" +
+	"\n" +
+	"holds_back\x18K \x01(\bR\tholdsBack\x12 \n" +
+	"\ffull_wait_ns\x18L \x01(\x04R\n" +
+	"fullWaitNs\x12\x1e\n" +
+	"\vgave_up_lsn\x18\x16 \x01(\x04R\tgaveUpLsnB\x10\n" +
+	"\x0e_lasts_seconds\"\x8b\x02\n" +
 	"\x04Link\x12\x1c\n" +
 	"\tconnected\x18\x01 \x01(\bR\tconnected\x12\x12\n" +
 	"\x04peer\x18\x02 \x01(\tR\x04peer\x12=\n" +
@@ -7496,13 +7596,14 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x11ListPointsRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\rR\x05limit\x122\n" +
-	"\x06around\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x06around\"\x80\x02\n" +
+	"\x06around\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x06around\"\xab\x02\n" +
 	"\x12ListPointsResponse\x12/\n" +
 	"\x06points\x18\x01 \x03(\v2\x17.redoubt.admin.v1.PointR\x06points\x123\n" +
 	"\bearliest\x18\x02 \x01(\v2\x17.redoubt.admin.v1.PointR\bearliest\x12/\n" +
 	"\x06latest\x18\x03 \x01(\v2\x17.redoubt.admin.v1.PointR\x06latest\x12\x1c\n" +
 	"\ttruncated\x18\x04 \x01(\bR\ttruncated\x125\n" +
-	"\x05tiers\x18\x05 \x03(\v2\x1f.redoubt.admin.v1.RetentionTierR\x05tiers\"\xf3\x02\n" +
+	"\x05tiers\x18\x05 \x03(\v2\x1f.redoubt.admin.v1.RetentionTierR\x05tiers\x12)\n" +
+	"\x04gaps\x18K \x03(\v2\x15.redoubt.admin.v1.GapR\x04gaps\"\xf3\x02\n" +
 	"\x05Point\x126\n" +
 	"\bposition\x18\x01 \x01(\v2\x1a.redoubt.admin.v1.PositionR\bposition\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1b\n" +
@@ -7632,11 +7733,12 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"totalBytes\x12\x1a\n" +
 	"\bcomplete\x18\x03 \x01(\bR\bcomplete\x12\x14\n" +
 	"\x05error\x18\x04 \x01(\tR\x05error\x12\x12\n" +
-	"\x04hint\x18\x05 \x01(\tR\x04hint\"o\n" +
+	"\x04hint\x18\x05 \x01(\tR\x04hint\"\x87\x01\n" +
 	"\x10ReadPointRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\x12\n" +
 	"\x04disk\x18\x02 \x01(\tR\x04disk\x121\n" +
-	"\x05point\x18\x03 \x01(\v2\x1b.redoubt.admin.v1.PointSpecR\x05point\"\xb7\x01\n" +
+	"\x05point\x18\x03 \x01(\v2\x1b.redoubt.admin.v1.PointSpecR\x05point\x12\x16\n" +
+	"\x06branch\x18Z \x01(\tR\x06branch\"\xb7\x01\n" +
 	"\x11ReadPointResponse\x127\n" +
 	"\x06header\x18\x01 \x01(\v2\x1d.redoubt.admin.v1.PointHeaderH\x00R\x06header\x121\n" +
 	"\x04data\x18\x02 \x01(\v2\x1b.redoubt.admin.v1.PointDataH\x00R\x04data\x12.\n" +
@@ -7652,12 +7754,13 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x06crc32c\x18\x03 \x01(\aR\x06crc32c\")\n" +
 	"\bPointEnd\x12\x1d\n" +
 	"\n" +
-	"data_bytes\x18\x01 \x01(\x04R\tdataBytes\"\x8c\x01\n" +
+	"data_bytes\x18\x01 \x01(\x04R\tdataBytes\"\xa4\x01\n" +
 	"\x13TestFailoverRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x121\n" +
 	"\x05point\x18\x02 \x01(\v2\x1b.redoubt.admin.v1.PointSpecR\x05point\x12\x12\n" +
 	"\x04node\x18\x03 \x01(\tR\x04node\x12\x18\n" +
-	"\ahydrate\x18\x04 \x01(\bR\ahydrate\"a\n" +
+	"\ahydrate\x18\x04 \x01(\bR\ahydrate\x12\x16\n" +
+	"\x06branch\x18Z \x01(\tR\x06branch\"a\n" +
 	"\x14TestFailoverResponse\x120\n" +
 	"\x06export\x18\x01 \x01(\v2\x18.redoubt.admin.v1.ExportR\x06export\x12\x17\n" +
 	"\atook_ms\x18\x02 \x01(\x04R\x06tookMs\":\n" +
@@ -7737,7 +7840,7 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
 	"max_writes\x18\x02 \x01(\rR\tmaxWrites\"Q\n" +
 	"\x16GetLossReceiptResponse\x127\n" +
-	"\areceipt\x18\x01 \x01(\v2\x1d.redoubt.admin.v1.LossReceiptR\areceipt\"\xcb\x05\n" +
+	"\areceipt\x18\x01 \x01(\v2\x1d.redoubt.admin.v1.LossReceiptR\areceipt\"\xe6\x05\n" +
 	"\vLossReceipt\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\x1a\n" +
 	"\bcomplete\x18\x02 \x01(\bR\bcomplete\x12.\n" +
@@ -7756,7 +7859,8 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\ttruncated\x18\r \x01(\bR\ttruncated\x123\n" +
 	"\x05disks\x18\x0e \x03(\v2\x1d.redoubt.admin.v1.DiskExtentsR\x05disks\x12\x16\n" +
 	"\x06branch\x18\x0f \x01(\tR\x06branch\x12%\n" +
-	"\x0ekept_elsewhere\x18\x10 \x01(\x04R\rkeptElsewhere\"\xa7\x01\n" +
+	"\x0ekept_elsewhere\x18\x10 \x01(\x04R\rkeptElsewhere\x12\x19\n" +
+	"\bgiven_up\x18K \x01(\x04R\agivenUp\"\xa7\x01\n" +
 	"\tLostWrite\x12\x10\n" +
 	"\x03lsn\x18\x01 \x01(\x04R\x03lsn\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +
@@ -7774,7 +7878,7 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x02op\x18\x02 \x01(\tR\x02op\x12\x16\n" +
 	"\x06object\x18\x03 \x01(\tR\x06object\x12\x12\n" +
 	"\x04hint\x18\x04 \x01(\tR\x04hint\x12\x18\n" +
-	"\amessage\x18\x05 \x01(\tR\amessage2\xe8\x16\n" +
+	"\amessage\x18\x05 \x01(\tR\amessage2\xff\x1b\n" +
 	"\fAdminService\x12Y\n" +
 	"\tGetStatus\x12\".redoubt.admin.v1.GetStatusRequest\x1a#.redoubt.admin.v1.GetStatusResponse\"\x03\x90\x02\x01\x12\\\n" +
 	"\n" +
@@ -7802,7 +7906,16 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x10ReverseReplicate\x12).redoubt.admin.v1.ReverseReplicateRequest\x1a*.redoubt.admin.v1.ReverseReplicateResponse\x12H\n" +
 	"\x05Scrub\x12\x1e.redoubt.admin.v1.ScrubRequest\x1a\x1f.redoubt.admin.v1.ScrubResponse\x12V\n" +
 	"\tReadPoint\x12\".redoubt.admin.v1.ReadPointRequest\x1a#.redoubt.admin.v1.ReadPointResponse0\x01\x12Q\n" +
-	"\bFailback\x12!.redoubt.admin.v1.FailbackRequest\x1a\".redoubt.admin.v1.FailbackResponse\x12Q\n" +
+	"\bFailback\x12!.redoubt.admin.v1.FailbackRequest\x1a\".redoubt.admin.v1.FailbackResponse\x12b\n" +
+	"\fListBranches\x12%.redoubt.admin.v1.ListBranchesRequest\x1a&.redoubt.admin.v1.ListBranchesResponse\"\x03\x90\x02\x01\x12W\n" +
+	"\n" +
+	"DropBranch\x12#.redoubt.admin.v1.DropBranchRequest\x1a$.redoubt.admin.v1.DropBranchResponse\x12_\n" +
+	"\fStreamBranch\x12%.redoubt.admin.v1.StreamBranchRequest\x1a&.redoubt.admin.v1.StreamBranchResponse0\x01\x12W\n" +
+	"\n" +
+	"PauseGroup\x12#.redoubt.admin.v1.PauseGroupRequest\x1a$.redoubt.admin.v1.PauseGroupResponse\x12Z\n" +
+	"\vResumeGroup\x12$.redoubt.admin.v1.ResumeGroupRequest\x1a%.redoubt.admin.v1.ResumeGroupResponse\x12c\n" +
+	"\x0eUnprotectGroup\x12'.redoubt.admin.v1.UnprotectGroupRequest\x1a(.redoubt.admin.v1.UnprotectGroupResponse\x12]\n" +
+	"\fProtectGroup\x12%.redoubt.admin.v1.ProtectGroupRequest\x1a&.redoubt.admin.v1.ProtectGroupResponse\x12Q\n" +
 	"\bRunCheck\x12!.redoubt.admin.v1.RunCheckRequest\x1a\".redoubt.admin.v1.RunCheckResponse\x12\\\n" +
 	"\n" +
 	"ListChecks\x12#.redoubt.admin.v1.ListChecksRequest\x1a$.redoubt.admin.v1.ListChecksResponse\"\x03\x90\x02\x01\x12N\n" +
@@ -7920,21 +8033,39 @@ var file_admin_v1_admin_proto_goTypes = []any{
 	(*DiskExtents)(nil),                 // 91: redoubt.admin.v1.DiskExtents
 	(*ErrorDetail)(nil),                 // 92: redoubt.admin.v1.ErrorDetail
 	(*timestamppb.Timestamp)(nil),       // 93: google.protobuf.Timestamp
-	(*BookmarkFigures)(nil),             // 94: redoubt.admin.v1.BookmarkFigures
-	(*Check)(nil),                       // 95: redoubt.admin.v1.Check
-	(BookmarkKind)(0),                   // 96: redoubt.admin.v1.BookmarkKind
-	(*durationpb.Duration)(nil),         // 97: google.protobuf.Duration
-	(*HookStep)(nil),                    // 98: redoubt.admin.v1.HookStep
-	(*AddBookmarkSetRequest)(nil),       // 99: redoubt.admin.v1.AddBookmarkSetRequest
-	(*BarrierRequest)(nil),              // 100: redoubt.admin.v1.BarrierRequest
-	(*ListBookmarksRequest)(nil),        // 101: redoubt.admin.v1.ListBookmarksRequest
-	(*RunCheckRequest)(nil),             // 102: redoubt.admin.v1.RunCheckRequest
-	(*ListChecksRequest)(nil),           // 103: redoubt.admin.v1.ListChecksRequest
-	(*AddBookmarkSetResponse)(nil),      // 104: redoubt.admin.v1.AddBookmarkSetResponse
-	(*BarrierResponse)(nil),             // 105: redoubt.admin.v1.BarrierResponse
-	(*ListBookmarksResponse)(nil),       // 106: redoubt.admin.v1.ListBookmarksResponse
-	(*RunCheckResponse)(nil),            // 107: redoubt.admin.v1.RunCheckResponse
-	(*ListChecksResponse)(nil),          // 108: redoubt.admin.v1.ListChecksResponse
+	(*Health)(nil),                      // 94: redoubt.admin.v1.Health
+	(*Standing)(nil),                    // 95: redoubt.admin.v1.Standing
+	(*Overflow)(nil),                    // 96: redoubt.admin.v1.Overflow
+	(*Gap)(nil),                         // 97: redoubt.admin.v1.Gap
+	(*BookmarkFigures)(nil),             // 98: redoubt.admin.v1.BookmarkFigures
+	(*Check)(nil),                       // 99: redoubt.admin.v1.Check
+	(BookmarkKind)(0),                   // 100: redoubt.admin.v1.BookmarkKind
+	(*durationpb.Duration)(nil),         // 101: google.protobuf.Duration
+	(*HookStep)(nil),                    // 102: redoubt.admin.v1.HookStep
+	(*AddBookmarkSetRequest)(nil),       // 103: redoubt.admin.v1.AddBookmarkSetRequest
+	(*BarrierRequest)(nil),              // 104: redoubt.admin.v1.BarrierRequest
+	(*ListBookmarksRequest)(nil),        // 105: redoubt.admin.v1.ListBookmarksRequest
+	(*ListBranchesRequest)(nil),         // 106: redoubt.admin.v1.ListBranchesRequest
+	(*DropBranchRequest)(nil),           // 107: redoubt.admin.v1.DropBranchRequest
+	(*StreamBranchRequest)(nil),         // 108: redoubt.admin.v1.StreamBranchRequest
+	(*PauseGroupRequest)(nil),           // 109: redoubt.admin.v1.PauseGroupRequest
+	(*ResumeGroupRequest)(nil),          // 110: redoubt.admin.v1.ResumeGroupRequest
+	(*UnprotectGroupRequest)(nil),       // 111: redoubt.admin.v1.UnprotectGroupRequest
+	(*ProtectGroupRequest)(nil),         // 112: redoubt.admin.v1.ProtectGroupRequest
+	(*RunCheckRequest)(nil),             // 113: redoubt.admin.v1.RunCheckRequest
+	(*ListChecksRequest)(nil),           // 114: redoubt.admin.v1.ListChecksRequest
+	(*AddBookmarkSetResponse)(nil),      // 115: redoubt.admin.v1.AddBookmarkSetResponse
+	(*BarrierResponse)(nil),             // 116: redoubt.admin.v1.BarrierResponse
+	(*ListBookmarksResponse)(nil),       // 117: redoubt.admin.v1.ListBookmarksResponse
+	(*ListBranchesResponse)(nil),        // 118: redoubt.admin.v1.ListBranchesResponse
+	(*DropBranchResponse)(nil),          // 119: redoubt.admin.v1.DropBranchResponse
+	(*StreamBranchResponse)(nil),        // 120: redoubt.admin.v1.StreamBranchResponse
+	(*PauseGroupResponse)(nil),          // 121: redoubt.admin.v1.PauseGroupResponse
+	(*ResumeGroupResponse)(nil),         // 122: redoubt.admin.v1.ResumeGroupResponse
+	(*UnprotectGroupResponse)(nil),      // 123: redoubt.admin.v1.UnprotectGroupResponse
+	(*ProtectGroupResponse)(nil),        // 124: redoubt.admin.v1.ProtectGroupResponse
+	(*RunCheckResponse)(nil),            // 125: redoubt.admin.v1.RunCheckResponse
+	(*ListChecksResponse)(nil),          // 126: redoubt.admin.v1.ListChecksResponse
 }
 var file_admin_v1_admin_proto_depIdxs = []int32{
 	93,  // 0: redoubt.admin.v1.PointSpec.time:type_name -> google.protobuf.Timestamp
@@ -7960,181 +8091,200 @@ var file_admin_v1_admin_proto_depIdxs = []int32{
 	21,  // 20: redoubt.admin.v1.Group.reverse:type_name -> redoubt.admin.v1.Reverse
 	27,  // 21: redoubt.admin.v1.Group.figures:type_name -> redoubt.admin.v1.GroupFigures
 	9,   // 22: redoubt.admin.v1.Group.retention:type_name -> redoubt.admin.v1.RetentionStatus
-	94,  // 23: redoubt.admin.v1.Group.bookmarks:type_name -> redoubt.admin.v1.BookmarkFigures
-	95,  // 24: redoubt.admin.v1.Group.last_check:type_name -> redoubt.admin.v1.Check
-	28,  // 25: redoubt.admin.v1.Journal.figures:type_name -> redoubt.admin.v1.JournalFigures
-	93,  // 26: redoubt.admin.v1.Link.last_contact:type_name -> google.protobuf.Timestamp
-	30,  // 27: redoubt.admin.v1.Link.figures:type_name -> redoubt.admin.v1.ShipFigures
-	15,  // 28: redoubt.admin.v1.Healing.repair:type_name -> redoubt.admin.v1.Repair
-	16,  // 29: redoubt.admin.v1.Healing.scrub:type_name -> redoubt.admin.v1.Scrub
-	93,  // 30: redoubt.admin.v1.Scrub.started:type_name -> google.protobuf.Timestamp
-	93,  // 31: redoubt.admin.v1.Scrub.finished:type_name -> google.protobuf.Timestamp
-	93,  // 32: redoubt.admin.v1.Scrub.next:type_name -> google.protobuf.Timestamp
-	17,  // 33: redoubt.admin.v1.Scrub.found:type_name -> redoubt.admin.v1.ScrubFindings
-	17,  // 34: redoubt.admin.v1.Scrub.last_found:type_name -> redoubt.admin.v1.ScrubFindings
-	16,  // 35: redoubt.admin.v1.ScrubResponse.scrub:type_name -> redoubt.admin.v1.Scrub
-	15,  // 36: redoubt.admin.v1.ScrubResponse.repair:type_name -> redoubt.admin.v1.Repair
-	0,   // 37: redoubt.admin.v1.Promotion.position:type_name -> redoubt.admin.v1.Position
-	93,  // 38: redoubt.admin.v1.Promotion.point_time:type_name -> google.protobuf.Timestamp
-	93,  // 39: redoubt.admin.v1.Promotion.promoted:type_name -> google.protobuf.Timestamp
-	93,  // 40: redoubt.admin.v1.Promotion.known_head_time:type_name -> google.protobuf.Timestamp
-	93,  // 41: redoubt.admin.v1.Promotion.unknown_since:type_name -> google.protobuf.Timestamp
-	0,   // 42: redoubt.admin.v1.Reverse.committed:type_name -> redoubt.admin.v1.Position
-	30,  // 43: redoubt.admin.v1.Reverse.figures:type_name -> redoubt.admin.v1.ShipFigures
-	93,  // 44: redoubt.admin.v1.ClusterNode.last_contact:type_name -> google.protobuf.Timestamp
-	24,  // 45: redoubt.admin.v1.Histogram.buckets:type_name -> redoubt.admin.v1.HistogramBucket
-	23,  // 46: redoubt.admin.v1.DiskFigures.read_latency_ns:type_name -> redoubt.admin.v1.Histogram
-	23,  // 47: redoubt.admin.v1.DiskFigures.write_latency_ns:type_name -> redoubt.admin.v1.Histogram
-	23,  // 48: redoubt.admin.v1.DiskFigures.flush_latency_ns:type_name -> redoubt.admin.v1.Histogram
-	26,  // 49: redoubt.admin.v1.DiskFigures.rates:type_name -> redoubt.admin.v1.DiskRates
-	23,  // 50: redoubt.admin.v1.JournalFigures.fdatasync_ns:type_name -> redoubt.admin.v1.Histogram
-	23,  // 51: redoubt.admin.v1.JournalFigures.commit_records:type_name -> redoubt.admin.v1.Histogram
-	23,  // 52: redoubt.admin.v1.JournalFigures.commit_callers:type_name -> redoubt.admin.v1.Histogram
-	29,  // 53: redoubt.admin.v1.JournalFigures.rates:type_name -> redoubt.admin.v1.JournalRates
-	31,  // 54: redoubt.admin.v1.ShipFigures.rates:type_name -> redoubt.admin.v1.ShipRates
-	93,  // 55: redoubt.admin.v1.ListPointsRequest.around:type_name -> google.protobuf.Timestamp
-	34,  // 56: redoubt.admin.v1.ListPointsResponse.points:type_name -> redoubt.admin.v1.Point
-	34,  // 57: redoubt.admin.v1.ListPointsResponse.earliest:type_name -> redoubt.admin.v1.Point
-	34,  // 58: redoubt.admin.v1.ListPointsResponse.latest:type_name -> redoubt.admin.v1.Point
-	37,  // 59: redoubt.admin.v1.ListPointsResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
-	0,   // 60: redoubt.admin.v1.Point.position:type_name -> redoubt.admin.v1.Position
-	93,  // 61: redoubt.admin.v1.Point.time:type_name -> google.protobuf.Timestamp
-	93,  // 62: redoubt.admin.v1.Point.first_time:type_name -> google.protobuf.Timestamp
-	96,  // 63: redoubt.admin.v1.AddBookmarkRequest.kind:type_name -> redoubt.admin.v1.BookmarkKind
-	0,   // 64: redoubt.admin.v1.AddBookmarkResponse.position:type_name -> redoubt.admin.v1.Position
-	93,  // 65: redoubt.admin.v1.AddBookmarkResponse.time:type_name -> google.protobuf.Timestamp
-	97,  // 66: redoubt.admin.v1.AddBookmarkResponse.frozen:type_name -> google.protobuf.Duration
-	98,  // 67: redoubt.admin.v1.AddBookmarkResponse.steps:type_name -> redoubt.admin.v1.HookStep
-	93,  // 68: redoubt.admin.v1.RetentionTier.oldest:type_name -> google.protobuf.Timestamp
-	93,  // 69: redoubt.admin.v1.RetentionTier.newest:type_name -> google.protobuf.Timestamp
-	0,   // 70: redoubt.admin.v1.Pin.position:type_name -> redoubt.admin.v1.Position
-	93,  // 71: redoubt.admin.v1.Pin.time:type_name -> google.protobuf.Timestamp
-	93,  // 72: redoubt.admin.v1.Pin.until:type_name -> google.protobuf.Timestamp
-	93,  // 73: redoubt.admin.v1.GetRetentionResponse.clock:type_name -> google.protobuf.Timestamp
-	38,  // 74: redoubt.admin.v1.GetRetentionResponse.pins:type_name -> redoubt.admin.v1.Pin
-	37,  // 75: redoubt.admin.v1.GetRetentionResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
-	93,  // 76: redoubt.admin.v1.RetentionReason.oldest:type_name -> google.protobuf.Timestamp
-	93,  // 77: redoubt.admin.v1.RetentionReason.newest:type_name -> google.protobuf.Timestamp
-	93,  // 78: redoubt.admin.v1.PlanRetentionResponse.now:type_name -> google.protobuf.Timestamp
-	42,  // 79: redoubt.admin.v1.PlanRetentionResponse.keep:type_name -> redoubt.admin.v1.RetentionReason
-	42,  // 80: redoubt.admin.v1.PlanRetentionResponse.drop:type_name -> redoubt.admin.v1.RetentionReason
-	37,  // 81: redoubt.admin.v1.PlanRetentionResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
-	93,  // 82: redoubt.admin.v1.PlanRetentionResponse.short_at:type_name -> google.protobuf.Timestamp
-	3,   // 83: redoubt.admin.v1.PinPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	93,  // 84: redoubt.admin.v1.PinPointRequest.until:type_name -> google.protobuf.Timestamp
-	38,  // 85: redoubt.admin.v1.PinPointResponse.pin:type_name -> redoubt.admin.v1.Pin
-	3,   // 86: redoubt.admin.v1.HoldPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	93,  // 87: redoubt.admin.v1.HoldPointRequest.until:type_name -> google.protobuf.Timestamp
-	38,  // 88: redoubt.admin.v1.HoldPointResponse.pin:type_name -> redoubt.admin.v1.Pin
-	93,  // 89: redoubt.admin.v1.ConfirmClockResponse.clock:type_name -> google.protobuf.Timestamp
-	56,  // 90: redoubt.admin.v1.ListExportsResponse.exports:type_name -> redoubt.admin.v1.Export
-	0,   // 91: redoubt.admin.v1.Export.position:type_name -> redoubt.admin.v1.Position
-	93,  // 92: redoubt.admin.v1.Export.time:type_name -> google.protobuf.Timestamp
-	4,   // 93: redoubt.admin.v1.Export.disks:type_name -> redoubt.admin.v1.Disk
-	93,  // 94: redoubt.admin.v1.Export.created:type_name -> google.protobuf.Timestamp
-	57,  // 95: redoubt.admin.v1.Export.hydration:type_name -> redoubt.admin.v1.Hydration
-	3,   // 96: redoubt.admin.v1.ReadPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	60,  // 97: redoubt.admin.v1.ReadPointResponse.header:type_name -> redoubt.admin.v1.PointHeader
-	61,  // 98: redoubt.admin.v1.ReadPointResponse.data:type_name -> redoubt.admin.v1.PointData
-	62,  // 99: redoubt.admin.v1.ReadPointResponse.end:type_name -> redoubt.admin.v1.PointEnd
-	0,   // 100: redoubt.admin.v1.PointHeader.position:type_name -> redoubt.admin.v1.Position
-	93,  // 101: redoubt.admin.v1.PointHeader.time:type_name -> google.protobuf.Timestamp
-	3,   // 102: redoubt.admin.v1.TestFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	56,  // 103: redoubt.admin.v1.TestFailoverResponse.export:type_name -> redoubt.admin.v1.Export
-	3,   // 104: redoubt.admin.v1.UnplannedFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	20,  // 105: redoubt.admin.v1.UnplannedFailoverResponse.promotion:type_name -> redoubt.admin.v1.Promotion
-	56,  // 106: redoubt.admin.v1.UnplannedFailoverResponse.export:type_name -> redoubt.admin.v1.Export
-	3,   // 107: redoubt.admin.v1.ChangeRecoveryPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	20,  // 108: redoubt.admin.v1.ChangeRecoveryPointResponse.promotion:type_name -> redoubt.admin.v1.Promotion
-	56,  // 109: redoubt.admin.v1.ChangeRecoveryPointResponse.export:type_name -> redoubt.admin.v1.Export
-	0,   // 110: redoubt.admin.v1.CommitFailoverResponse.position:type_name -> redoubt.admin.v1.Position
-	0,   // 111: redoubt.admin.v1.ReverseReplicateResponse.fork:type_name -> redoubt.admin.v1.Position
-	91,  // 112: redoubt.admin.v1.ReverseReplicateResponse.disks:type_name -> redoubt.admin.v1.DiskExtents
-	0,   // 113: redoubt.admin.v1.FailbackResponse.position:type_name -> redoubt.admin.v1.Position
-	22,  // 114: redoubt.admin.v1.AddNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
-	22,  // 115: redoubt.admin.v1.DrainNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
-	22,  // 116: redoubt.admin.v1.ReplaceNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
-	22,  // 117: redoubt.admin.v1.RemoveNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
-	89,  // 118: redoubt.admin.v1.GetLossReceiptResponse.receipt:type_name -> redoubt.admin.v1.LossReceipt
-	0,   // 119: redoubt.admin.v1.LossReceipt.fork:type_name -> redoubt.admin.v1.Position
-	93,  // 120: redoubt.admin.v1.LossReceipt.fork_time:type_name -> google.protobuf.Timestamp
-	0,   // 121: redoubt.admin.v1.LossReceipt.old_head:type_name -> redoubt.admin.v1.Position
-	93,  // 122: redoubt.admin.v1.LossReceipt.old_head_time:type_name -> google.protobuf.Timestamp
-	93,  // 123: redoubt.admin.v1.LossReceipt.unknown_since:type_name -> google.protobuf.Timestamp
-	93,  // 124: redoubt.admin.v1.LossReceipt.first_time:type_name -> google.protobuf.Timestamp
-	93,  // 125: redoubt.admin.v1.LossReceipt.last_time:type_name -> google.protobuf.Timestamp
-	90,  // 126: redoubt.admin.v1.LossReceipt.writes:type_name -> redoubt.admin.v1.LostWrite
-	91,  // 127: redoubt.admin.v1.LossReceipt.disks:type_name -> redoubt.admin.v1.DiskExtents
-	93,  // 128: redoubt.admin.v1.LostWrite.time:type_name -> google.protobuf.Timestamp
-	2,   // 129: redoubt.admin.v1.LostWrite.extent:type_name -> redoubt.admin.v1.Extent
-	2,   // 130: redoubt.admin.v1.DiskExtents.extents:type_name -> redoubt.admin.v1.Extent
-	5,   // 131: redoubt.admin.v1.AdminService.GetStatus:input_type -> redoubt.admin.v1.GetStatusRequest
-	32,  // 132: redoubt.admin.v1.AdminService.ListPoints:input_type -> redoubt.admin.v1.ListPointsRequest
-	54,  // 133: redoubt.admin.v1.AdminService.ListExports:input_type -> redoubt.admin.v1.ListExportsRequest
-	87,  // 134: redoubt.admin.v1.AdminService.GetLossReceipt:input_type -> redoubt.admin.v1.GetLossReceiptRequest
-	35,  // 135: redoubt.admin.v1.AdminService.AddBookmark:input_type -> redoubt.admin.v1.AddBookmarkRequest
-	99,  // 136: redoubt.admin.v1.AdminService.AddBookmarkSet:input_type -> redoubt.admin.v1.AddBookmarkSetRequest
-	100, // 137: redoubt.admin.v1.AdminService.Barrier:input_type -> redoubt.admin.v1.BarrierRequest
-	101, // 138: redoubt.admin.v1.AdminService.ListBookmarks:input_type -> redoubt.admin.v1.ListBookmarksRequest
-	39,  // 139: redoubt.admin.v1.AdminService.GetRetention:input_type -> redoubt.admin.v1.GetRetentionRequest
-	41,  // 140: redoubt.admin.v1.AdminService.PlanRetention:input_type -> redoubt.admin.v1.PlanRetentionRequest
-	44,  // 141: redoubt.admin.v1.AdminService.SetRetention:input_type -> redoubt.admin.v1.SetRetentionRequest
-	46,  // 142: redoubt.admin.v1.AdminService.PinPoint:input_type -> redoubt.admin.v1.PinPointRequest
-	48,  // 143: redoubt.admin.v1.AdminService.UnpinPoint:input_type -> redoubt.admin.v1.UnpinPointRequest
-	50,  // 144: redoubt.admin.v1.AdminService.HoldPoint:input_type -> redoubt.admin.v1.HoldPointRequest
-	52,  // 145: redoubt.admin.v1.AdminService.ConfirmClock:input_type -> redoubt.admin.v1.ConfirmClockRequest
-	63,  // 146: redoubt.admin.v1.AdminService.TestFailover:input_type -> redoubt.admin.v1.TestFailoverRequest
-	65,  // 147: redoubt.admin.v1.AdminService.CleanupTest:input_type -> redoubt.admin.v1.CleanupTestRequest
-	67,  // 148: redoubt.admin.v1.AdminService.UnplannedFailover:input_type -> redoubt.admin.v1.UnplannedFailoverRequest
-	69,  // 149: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:input_type -> redoubt.admin.v1.ChangeRecoveryPointRequest
-	71,  // 150: redoubt.admin.v1.AdminService.CommitFailover:input_type -> redoubt.admin.v1.CommitFailoverRequest
-	73,  // 151: redoubt.admin.v1.AdminService.CancelFailover:input_type -> redoubt.admin.v1.CancelFailoverRequest
-	75,  // 152: redoubt.admin.v1.AdminService.ReverseReplicate:input_type -> redoubt.admin.v1.ReverseReplicateRequest
-	18,  // 153: redoubt.admin.v1.AdminService.Scrub:input_type -> redoubt.admin.v1.ScrubRequest
-	58,  // 154: redoubt.admin.v1.AdminService.ReadPoint:input_type -> redoubt.admin.v1.ReadPointRequest
-	77,  // 155: redoubt.admin.v1.AdminService.Failback:input_type -> redoubt.admin.v1.FailbackRequest
-	102, // 156: redoubt.admin.v1.AdminService.RunCheck:input_type -> redoubt.admin.v1.RunCheckRequest
-	103, // 157: redoubt.admin.v1.AdminService.ListChecks:input_type -> redoubt.admin.v1.ListChecksRequest
-	79,  // 158: redoubt.admin.v1.AdminService.AddNode:input_type -> redoubt.admin.v1.AddNodeRequest
-	81,  // 159: redoubt.admin.v1.AdminService.DrainNode:input_type -> redoubt.admin.v1.DrainNodeRequest
-	83,  // 160: redoubt.admin.v1.AdminService.ReplaceNode:input_type -> redoubt.admin.v1.ReplaceNodeRequest
-	85,  // 161: redoubt.admin.v1.AdminService.RemoveNode:input_type -> redoubt.admin.v1.RemoveNodeRequest
-	6,   // 162: redoubt.admin.v1.AdminService.GetStatus:output_type -> redoubt.admin.v1.GetStatusResponse
-	33,  // 163: redoubt.admin.v1.AdminService.ListPoints:output_type -> redoubt.admin.v1.ListPointsResponse
-	55,  // 164: redoubt.admin.v1.AdminService.ListExports:output_type -> redoubt.admin.v1.ListExportsResponse
-	88,  // 165: redoubt.admin.v1.AdminService.GetLossReceipt:output_type -> redoubt.admin.v1.GetLossReceiptResponse
-	36,  // 166: redoubt.admin.v1.AdminService.AddBookmark:output_type -> redoubt.admin.v1.AddBookmarkResponse
-	104, // 167: redoubt.admin.v1.AdminService.AddBookmarkSet:output_type -> redoubt.admin.v1.AddBookmarkSetResponse
-	105, // 168: redoubt.admin.v1.AdminService.Barrier:output_type -> redoubt.admin.v1.BarrierResponse
-	106, // 169: redoubt.admin.v1.AdminService.ListBookmarks:output_type -> redoubt.admin.v1.ListBookmarksResponse
-	40,  // 170: redoubt.admin.v1.AdminService.GetRetention:output_type -> redoubt.admin.v1.GetRetentionResponse
-	43,  // 171: redoubt.admin.v1.AdminService.PlanRetention:output_type -> redoubt.admin.v1.PlanRetentionResponse
-	45,  // 172: redoubt.admin.v1.AdminService.SetRetention:output_type -> redoubt.admin.v1.SetRetentionResponse
-	47,  // 173: redoubt.admin.v1.AdminService.PinPoint:output_type -> redoubt.admin.v1.PinPointResponse
-	49,  // 174: redoubt.admin.v1.AdminService.UnpinPoint:output_type -> redoubt.admin.v1.UnpinPointResponse
-	51,  // 175: redoubt.admin.v1.AdminService.HoldPoint:output_type -> redoubt.admin.v1.HoldPointResponse
-	53,  // 176: redoubt.admin.v1.AdminService.ConfirmClock:output_type -> redoubt.admin.v1.ConfirmClockResponse
-	64,  // 177: redoubt.admin.v1.AdminService.TestFailover:output_type -> redoubt.admin.v1.TestFailoverResponse
-	66,  // 178: redoubt.admin.v1.AdminService.CleanupTest:output_type -> redoubt.admin.v1.CleanupTestResponse
-	68,  // 179: redoubt.admin.v1.AdminService.UnplannedFailover:output_type -> redoubt.admin.v1.UnplannedFailoverResponse
-	70,  // 180: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:output_type -> redoubt.admin.v1.ChangeRecoveryPointResponse
-	72,  // 181: redoubt.admin.v1.AdminService.CommitFailover:output_type -> redoubt.admin.v1.CommitFailoverResponse
-	74,  // 182: redoubt.admin.v1.AdminService.CancelFailover:output_type -> redoubt.admin.v1.CancelFailoverResponse
-	76,  // 183: redoubt.admin.v1.AdminService.ReverseReplicate:output_type -> redoubt.admin.v1.ReverseReplicateResponse
-	19,  // 184: redoubt.admin.v1.AdminService.Scrub:output_type -> redoubt.admin.v1.ScrubResponse
-	59,  // 185: redoubt.admin.v1.AdminService.ReadPoint:output_type -> redoubt.admin.v1.ReadPointResponse
-	78,  // 186: redoubt.admin.v1.AdminService.Failback:output_type -> redoubt.admin.v1.FailbackResponse
-	107, // 187: redoubt.admin.v1.AdminService.RunCheck:output_type -> redoubt.admin.v1.RunCheckResponse
-	108, // 188: redoubt.admin.v1.AdminService.ListChecks:output_type -> redoubt.admin.v1.ListChecksResponse
-	80,  // 189: redoubt.admin.v1.AdminService.AddNode:output_type -> redoubt.admin.v1.AddNodeResponse
-	82,  // 190: redoubt.admin.v1.AdminService.DrainNode:output_type -> redoubt.admin.v1.DrainNodeResponse
-	84,  // 191: redoubt.admin.v1.AdminService.ReplaceNode:output_type -> redoubt.admin.v1.ReplaceNodeResponse
-	86,  // 192: redoubt.admin.v1.AdminService.RemoveNode:output_type -> redoubt.admin.v1.RemoveNodeResponse
-	162, // [162:193] is the sub-list for method output_type
-	131, // [131:162] is the sub-list for method input_type
-	131, // [131:131] is the sub-list for extension type_name
-	131, // [131:131] is the sub-list for extension extendee
-	0,   // [0:131] is the sub-list for field type_name
+	94,  // 23: redoubt.admin.v1.Group.health:type_name -> redoubt.admin.v1.Health
+	95,  // 24: redoubt.admin.v1.Group.standing:type_name -> redoubt.admin.v1.Standing
+	96,  // 25: redoubt.admin.v1.Group.overflow:type_name -> redoubt.admin.v1.Overflow
+	97,  // 26: redoubt.admin.v1.Group.gap:type_name -> redoubt.admin.v1.Gap
+	98,  // 27: redoubt.admin.v1.Group.bookmarks:type_name -> redoubt.admin.v1.BookmarkFigures
+	99,  // 28: redoubt.admin.v1.Group.last_check:type_name -> redoubt.admin.v1.Check
+	28,  // 29: redoubt.admin.v1.Journal.figures:type_name -> redoubt.admin.v1.JournalFigures
+	93,  // 30: redoubt.admin.v1.Link.last_contact:type_name -> google.protobuf.Timestamp
+	30,  // 31: redoubt.admin.v1.Link.figures:type_name -> redoubt.admin.v1.ShipFigures
+	15,  // 32: redoubt.admin.v1.Healing.repair:type_name -> redoubt.admin.v1.Repair
+	16,  // 33: redoubt.admin.v1.Healing.scrub:type_name -> redoubt.admin.v1.Scrub
+	93,  // 34: redoubt.admin.v1.Scrub.started:type_name -> google.protobuf.Timestamp
+	93,  // 35: redoubt.admin.v1.Scrub.finished:type_name -> google.protobuf.Timestamp
+	93,  // 36: redoubt.admin.v1.Scrub.next:type_name -> google.protobuf.Timestamp
+	17,  // 37: redoubt.admin.v1.Scrub.found:type_name -> redoubt.admin.v1.ScrubFindings
+	17,  // 38: redoubt.admin.v1.Scrub.last_found:type_name -> redoubt.admin.v1.ScrubFindings
+	16,  // 39: redoubt.admin.v1.ScrubResponse.scrub:type_name -> redoubt.admin.v1.Scrub
+	15,  // 40: redoubt.admin.v1.ScrubResponse.repair:type_name -> redoubt.admin.v1.Repair
+	0,   // 41: redoubt.admin.v1.Promotion.position:type_name -> redoubt.admin.v1.Position
+	93,  // 42: redoubt.admin.v1.Promotion.point_time:type_name -> google.protobuf.Timestamp
+	93,  // 43: redoubt.admin.v1.Promotion.promoted:type_name -> google.protobuf.Timestamp
+	93,  // 44: redoubt.admin.v1.Promotion.known_head_time:type_name -> google.protobuf.Timestamp
+	93,  // 45: redoubt.admin.v1.Promotion.unknown_since:type_name -> google.protobuf.Timestamp
+	0,   // 46: redoubt.admin.v1.Reverse.committed:type_name -> redoubt.admin.v1.Position
+	30,  // 47: redoubt.admin.v1.Reverse.figures:type_name -> redoubt.admin.v1.ShipFigures
+	93,  // 48: redoubt.admin.v1.ClusterNode.last_contact:type_name -> google.protobuf.Timestamp
+	24,  // 49: redoubt.admin.v1.Histogram.buckets:type_name -> redoubt.admin.v1.HistogramBucket
+	23,  // 50: redoubt.admin.v1.DiskFigures.read_latency_ns:type_name -> redoubt.admin.v1.Histogram
+	23,  // 51: redoubt.admin.v1.DiskFigures.write_latency_ns:type_name -> redoubt.admin.v1.Histogram
+	23,  // 52: redoubt.admin.v1.DiskFigures.flush_latency_ns:type_name -> redoubt.admin.v1.Histogram
+	26,  // 53: redoubt.admin.v1.DiskFigures.rates:type_name -> redoubt.admin.v1.DiskRates
+	23,  // 54: redoubt.admin.v1.JournalFigures.fdatasync_ns:type_name -> redoubt.admin.v1.Histogram
+	23,  // 55: redoubt.admin.v1.JournalFigures.commit_records:type_name -> redoubt.admin.v1.Histogram
+	23,  // 56: redoubt.admin.v1.JournalFigures.commit_callers:type_name -> redoubt.admin.v1.Histogram
+	29,  // 57: redoubt.admin.v1.JournalFigures.rates:type_name -> redoubt.admin.v1.JournalRates
+	31,  // 58: redoubt.admin.v1.ShipFigures.rates:type_name -> redoubt.admin.v1.ShipRates
+	93,  // 59: redoubt.admin.v1.ListPointsRequest.around:type_name -> google.protobuf.Timestamp
+	34,  // 60: redoubt.admin.v1.ListPointsResponse.points:type_name -> redoubt.admin.v1.Point
+	34,  // 61: redoubt.admin.v1.ListPointsResponse.earliest:type_name -> redoubt.admin.v1.Point
+	34,  // 62: redoubt.admin.v1.ListPointsResponse.latest:type_name -> redoubt.admin.v1.Point
+	37,  // 63: redoubt.admin.v1.ListPointsResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
+	97,  // 64: redoubt.admin.v1.ListPointsResponse.gaps:type_name -> redoubt.admin.v1.Gap
+	0,   // 65: redoubt.admin.v1.Point.position:type_name -> redoubt.admin.v1.Position
+	93,  // 66: redoubt.admin.v1.Point.time:type_name -> google.protobuf.Timestamp
+	93,  // 67: redoubt.admin.v1.Point.first_time:type_name -> google.protobuf.Timestamp
+	100, // 68: redoubt.admin.v1.AddBookmarkRequest.kind:type_name -> redoubt.admin.v1.BookmarkKind
+	0,   // 69: redoubt.admin.v1.AddBookmarkResponse.position:type_name -> redoubt.admin.v1.Position
+	93,  // 70: redoubt.admin.v1.AddBookmarkResponse.time:type_name -> google.protobuf.Timestamp
+	101, // 71: redoubt.admin.v1.AddBookmarkResponse.frozen:type_name -> google.protobuf.Duration
+	102, // 72: redoubt.admin.v1.AddBookmarkResponse.steps:type_name -> redoubt.admin.v1.HookStep
+	93,  // 73: redoubt.admin.v1.RetentionTier.oldest:type_name -> google.protobuf.Timestamp
+	93,  // 74: redoubt.admin.v1.RetentionTier.newest:type_name -> google.protobuf.Timestamp
+	0,   // 75: redoubt.admin.v1.Pin.position:type_name -> redoubt.admin.v1.Position
+	93,  // 76: redoubt.admin.v1.Pin.time:type_name -> google.protobuf.Timestamp
+	93,  // 77: redoubt.admin.v1.Pin.until:type_name -> google.protobuf.Timestamp
+	93,  // 78: redoubt.admin.v1.GetRetentionResponse.clock:type_name -> google.protobuf.Timestamp
+	38,  // 79: redoubt.admin.v1.GetRetentionResponse.pins:type_name -> redoubt.admin.v1.Pin
+	37,  // 80: redoubt.admin.v1.GetRetentionResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
+	93,  // 81: redoubt.admin.v1.RetentionReason.oldest:type_name -> google.protobuf.Timestamp
+	93,  // 82: redoubt.admin.v1.RetentionReason.newest:type_name -> google.protobuf.Timestamp
+	93,  // 83: redoubt.admin.v1.PlanRetentionResponse.now:type_name -> google.protobuf.Timestamp
+	42,  // 84: redoubt.admin.v1.PlanRetentionResponse.keep:type_name -> redoubt.admin.v1.RetentionReason
+	42,  // 85: redoubt.admin.v1.PlanRetentionResponse.drop:type_name -> redoubt.admin.v1.RetentionReason
+	37,  // 86: redoubt.admin.v1.PlanRetentionResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
+	93,  // 87: redoubt.admin.v1.PlanRetentionResponse.short_at:type_name -> google.protobuf.Timestamp
+	3,   // 88: redoubt.admin.v1.PinPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	93,  // 89: redoubt.admin.v1.PinPointRequest.until:type_name -> google.protobuf.Timestamp
+	38,  // 90: redoubt.admin.v1.PinPointResponse.pin:type_name -> redoubt.admin.v1.Pin
+	3,   // 91: redoubt.admin.v1.HoldPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	93,  // 92: redoubt.admin.v1.HoldPointRequest.until:type_name -> google.protobuf.Timestamp
+	38,  // 93: redoubt.admin.v1.HoldPointResponse.pin:type_name -> redoubt.admin.v1.Pin
+	93,  // 94: redoubt.admin.v1.ConfirmClockResponse.clock:type_name -> google.protobuf.Timestamp
+	56,  // 95: redoubt.admin.v1.ListExportsResponse.exports:type_name -> redoubt.admin.v1.Export
+	0,   // 96: redoubt.admin.v1.Export.position:type_name -> redoubt.admin.v1.Position
+	93,  // 97: redoubt.admin.v1.Export.time:type_name -> google.protobuf.Timestamp
+	4,   // 98: redoubt.admin.v1.Export.disks:type_name -> redoubt.admin.v1.Disk
+	93,  // 99: redoubt.admin.v1.Export.created:type_name -> google.protobuf.Timestamp
+	57,  // 100: redoubt.admin.v1.Export.hydration:type_name -> redoubt.admin.v1.Hydration
+	3,   // 101: redoubt.admin.v1.ReadPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	60,  // 102: redoubt.admin.v1.ReadPointResponse.header:type_name -> redoubt.admin.v1.PointHeader
+	61,  // 103: redoubt.admin.v1.ReadPointResponse.data:type_name -> redoubt.admin.v1.PointData
+	62,  // 104: redoubt.admin.v1.ReadPointResponse.end:type_name -> redoubt.admin.v1.PointEnd
+	0,   // 105: redoubt.admin.v1.PointHeader.position:type_name -> redoubt.admin.v1.Position
+	93,  // 106: redoubt.admin.v1.PointHeader.time:type_name -> google.protobuf.Timestamp
+	3,   // 107: redoubt.admin.v1.TestFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	56,  // 108: redoubt.admin.v1.TestFailoverResponse.export:type_name -> redoubt.admin.v1.Export
+	3,   // 109: redoubt.admin.v1.UnplannedFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	20,  // 110: redoubt.admin.v1.UnplannedFailoverResponse.promotion:type_name -> redoubt.admin.v1.Promotion
+	56,  // 111: redoubt.admin.v1.UnplannedFailoverResponse.export:type_name -> redoubt.admin.v1.Export
+	3,   // 112: redoubt.admin.v1.ChangeRecoveryPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	20,  // 113: redoubt.admin.v1.ChangeRecoveryPointResponse.promotion:type_name -> redoubt.admin.v1.Promotion
+	56,  // 114: redoubt.admin.v1.ChangeRecoveryPointResponse.export:type_name -> redoubt.admin.v1.Export
+	0,   // 115: redoubt.admin.v1.CommitFailoverResponse.position:type_name -> redoubt.admin.v1.Position
+	0,   // 116: redoubt.admin.v1.ReverseReplicateResponse.fork:type_name -> redoubt.admin.v1.Position
+	91,  // 117: redoubt.admin.v1.ReverseReplicateResponse.disks:type_name -> redoubt.admin.v1.DiskExtents
+	0,   // 118: redoubt.admin.v1.FailbackResponse.position:type_name -> redoubt.admin.v1.Position
+	22,  // 119: redoubt.admin.v1.AddNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
+	22,  // 120: redoubt.admin.v1.DrainNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
+	22,  // 121: redoubt.admin.v1.ReplaceNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
+	22,  // 122: redoubt.admin.v1.RemoveNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
+	89,  // 123: redoubt.admin.v1.GetLossReceiptResponse.receipt:type_name -> redoubt.admin.v1.LossReceipt
+	0,   // 124: redoubt.admin.v1.LossReceipt.fork:type_name -> redoubt.admin.v1.Position
+	93,  // 125: redoubt.admin.v1.LossReceipt.fork_time:type_name -> google.protobuf.Timestamp
+	0,   // 126: redoubt.admin.v1.LossReceipt.old_head:type_name -> redoubt.admin.v1.Position
+	93,  // 127: redoubt.admin.v1.LossReceipt.old_head_time:type_name -> google.protobuf.Timestamp
+	93,  // 128: redoubt.admin.v1.LossReceipt.unknown_since:type_name -> google.protobuf.Timestamp
+	93,  // 129: redoubt.admin.v1.LossReceipt.first_time:type_name -> google.protobuf.Timestamp
+	93,  // 130: redoubt.admin.v1.LossReceipt.last_time:type_name -> google.protobuf.Timestamp
+	90,  // 131: redoubt.admin.v1.LossReceipt.writes:type_name -> redoubt.admin.v1.LostWrite
+	91,  // 132: redoubt.admin.v1.LossReceipt.disks:type_name -> redoubt.admin.v1.DiskExtents
+	93,  // 133: redoubt.admin.v1.LostWrite.time:type_name -> google.protobuf.Timestamp
+	2,   // 134: redoubt.admin.v1.LostWrite.extent:type_name -> redoubt.admin.v1.Extent
+	2,   // 135: redoubt.admin.v1.DiskExtents.extents:type_name -> redoubt.admin.v1.Extent
+	5,   // 136: redoubt.admin.v1.AdminService.GetStatus:input_type -> redoubt.admin.v1.GetStatusRequest
+	32,  // 137: redoubt.admin.v1.AdminService.ListPoints:input_type -> redoubt.admin.v1.ListPointsRequest
+	54,  // 138: redoubt.admin.v1.AdminService.ListExports:input_type -> redoubt.admin.v1.ListExportsRequest
+	87,  // 139: redoubt.admin.v1.AdminService.GetLossReceipt:input_type -> redoubt.admin.v1.GetLossReceiptRequest
+	35,  // 140: redoubt.admin.v1.AdminService.AddBookmark:input_type -> redoubt.admin.v1.AddBookmarkRequest
+	103, // 141: redoubt.admin.v1.AdminService.AddBookmarkSet:input_type -> redoubt.admin.v1.AddBookmarkSetRequest
+	104, // 142: redoubt.admin.v1.AdminService.Barrier:input_type -> redoubt.admin.v1.BarrierRequest
+	105, // 143: redoubt.admin.v1.AdminService.ListBookmarks:input_type -> redoubt.admin.v1.ListBookmarksRequest
+	39,  // 144: redoubt.admin.v1.AdminService.GetRetention:input_type -> redoubt.admin.v1.GetRetentionRequest
+	41,  // 145: redoubt.admin.v1.AdminService.PlanRetention:input_type -> redoubt.admin.v1.PlanRetentionRequest
+	44,  // 146: redoubt.admin.v1.AdminService.SetRetention:input_type -> redoubt.admin.v1.SetRetentionRequest
+	46,  // 147: redoubt.admin.v1.AdminService.PinPoint:input_type -> redoubt.admin.v1.PinPointRequest
+	48,  // 148: redoubt.admin.v1.AdminService.UnpinPoint:input_type -> redoubt.admin.v1.UnpinPointRequest
+	50,  // 149: redoubt.admin.v1.AdminService.HoldPoint:input_type -> redoubt.admin.v1.HoldPointRequest
+	52,  // 150: redoubt.admin.v1.AdminService.ConfirmClock:input_type -> redoubt.admin.v1.ConfirmClockRequest
+	63,  // 151: redoubt.admin.v1.AdminService.TestFailover:input_type -> redoubt.admin.v1.TestFailoverRequest
+	65,  // 152: redoubt.admin.v1.AdminService.CleanupTest:input_type -> redoubt.admin.v1.CleanupTestRequest
+	67,  // 153: redoubt.admin.v1.AdminService.UnplannedFailover:input_type -> redoubt.admin.v1.UnplannedFailoverRequest
+	69,  // 154: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:input_type -> redoubt.admin.v1.ChangeRecoveryPointRequest
+	71,  // 155: redoubt.admin.v1.AdminService.CommitFailover:input_type -> redoubt.admin.v1.CommitFailoverRequest
+	73,  // 156: redoubt.admin.v1.AdminService.CancelFailover:input_type -> redoubt.admin.v1.CancelFailoverRequest
+	75,  // 157: redoubt.admin.v1.AdminService.ReverseReplicate:input_type -> redoubt.admin.v1.ReverseReplicateRequest
+	18,  // 158: redoubt.admin.v1.AdminService.Scrub:input_type -> redoubt.admin.v1.ScrubRequest
+	58,  // 159: redoubt.admin.v1.AdminService.ReadPoint:input_type -> redoubt.admin.v1.ReadPointRequest
+	77,  // 160: redoubt.admin.v1.AdminService.Failback:input_type -> redoubt.admin.v1.FailbackRequest
+	106, // 161: redoubt.admin.v1.AdminService.ListBranches:input_type -> redoubt.admin.v1.ListBranchesRequest
+	107, // 162: redoubt.admin.v1.AdminService.DropBranch:input_type -> redoubt.admin.v1.DropBranchRequest
+	108, // 163: redoubt.admin.v1.AdminService.StreamBranch:input_type -> redoubt.admin.v1.StreamBranchRequest
+	109, // 164: redoubt.admin.v1.AdminService.PauseGroup:input_type -> redoubt.admin.v1.PauseGroupRequest
+	110, // 165: redoubt.admin.v1.AdminService.ResumeGroup:input_type -> redoubt.admin.v1.ResumeGroupRequest
+	111, // 166: redoubt.admin.v1.AdminService.UnprotectGroup:input_type -> redoubt.admin.v1.UnprotectGroupRequest
+	112, // 167: redoubt.admin.v1.AdminService.ProtectGroup:input_type -> redoubt.admin.v1.ProtectGroupRequest
+	113, // 168: redoubt.admin.v1.AdminService.RunCheck:input_type -> redoubt.admin.v1.RunCheckRequest
+	114, // 169: redoubt.admin.v1.AdminService.ListChecks:input_type -> redoubt.admin.v1.ListChecksRequest
+	79,  // 170: redoubt.admin.v1.AdminService.AddNode:input_type -> redoubt.admin.v1.AddNodeRequest
+	81,  // 171: redoubt.admin.v1.AdminService.DrainNode:input_type -> redoubt.admin.v1.DrainNodeRequest
+	83,  // 172: redoubt.admin.v1.AdminService.ReplaceNode:input_type -> redoubt.admin.v1.ReplaceNodeRequest
+	85,  // 173: redoubt.admin.v1.AdminService.RemoveNode:input_type -> redoubt.admin.v1.RemoveNodeRequest
+	6,   // 174: redoubt.admin.v1.AdminService.GetStatus:output_type -> redoubt.admin.v1.GetStatusResponse
+	33,  // 175: redoubt.admin.v1.AdminService.ListPoints:output_type -> redoubt.admin.v1.ListPointsResponse
+	55,  // 176: redoubt.admin.v1.AdminService.ListExports:output_type -> redoubt.admin.v1.ListExportsResponse
+	88,  // 177: redoubt.admin.v1.AdminService.GetLossReceipt:output_type -> redoubt.admin.v1.GetLossReceiptResponse
+	36,  // 178: redoubt.admin.v1.AdminService.AddBookmark:output_type -> redoubt.admin.v1.AddBookmarkResponse
+	115, // 179: redoubt.admin.v1.AdminService.AddBookmarkSet:output_type -> redoubt.admin.v1.AddBookmarkSetResponse
+	116, // 180: redoubt.admin.v1.AdminService.Barrier:output_type -> redoubt.admin.v1.BarrierResponse
+	117, // 181: redoubt.admin.v1.AdminService.ListBookmarks:output_type -> redoubt.admin.v1.ListBookmarksResponse
+	40,  // 182: redoubt.admin.v1.AdminService.GetRetention:output_type -> redoubt.admin.v1.GetRetentionResponse
+	43,  // 183: redoubt.admin.v1.AdminService.PlanRetention:output_type -> redoubt.admin.v1.PlanRetentionResponse
+	45,  // 184: redoubt.admin.v1.AdminService.SetRetention:output_type -> redoubt.admin.v1.SetRetentionResponse
+	47,  // 185: redoubt.admin.v1.AdminService.PinPoint:output_type -> redoubt.admin.v1.PinPointResponse
+	49,  // 186: redoubt.admin.v1.AdminService.UnpinPoint:output_type -> redoubt.admin.v1.UnpinPointResponse
+	51,  // 187: redoubt.admin.v1.AdminService.HoldPoint:output_type -> redoubt.admin.v1.HoldPointResponse
+	53,  // 188: redoubt.admin.v1.AdminService.ConfirmClock:output_type -> redoubt.admin.v1.ConfirmClockResponse
+	64,  // 189: redoubt.admin.v1.AdminService.TestFailover:output_type -> redoubt.admin.v1.TestFailoverResponse
+	66,  // 190: redoubt.admin.v1.AdminService.CleanupTest:output_type -> redoubt.admin.v1.CleanupTestResponse
+	68,  // 191: redoubt.admin.v1.AdminService.UnplannedFailover:output_type -> redoubt.admin.v1.UnplannedFailoverResponse
+	70,  // 192: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:output_type -> redoubt.admin.v1.ChangeRecoveryPointResponse
+	72,  // 193: redoubt.admin.v1.AdminService.CommitFailover:output_type -> redoubt.admin.v1.CommitFailoverResponse
+	74,  // 194: redoubt.admin.v1.AdminService.CancelFailover:output_type -> redoubt.admin.v1.CancelFailoverResponse
+	76,  // 195: redoubt.admin.v1.AdminService.ReverseReplicate:output_type -> redoubt.admin.v1.ReverseReplicateResponse
+	19,  // 196: redoubt.admin.v1.AdminService.Scrub:output_type -> redoubt.admin.v1.ScrubResponse
+	59,  // 197: redoubt.admin.v1.AdminService.ReadPoint:output_type -> redoubt.admin.v1.ReadPointResponse
+	78,  // 198: redoubt.admin.v1.AdminService.Failback:output_type -> redoubt.admin.v1.FailbackResponse
+	118, // 199: redoubt.admin.v1.AdminService.ListBranches:output_type -> redoubt.admin.v1.ListBranchesResponse
+	119, // 200: redoubt.admin.v1.AdminService.DropBranch:output_type -> redoubt.admin.v1.DropBranchResponse
+	120, // 201: redoubt.admin.v1.AdminService.StreamBranch:output_type -> redoubt.admin.v1.StreamBranchResponse
+	121, // 202: redoubt.admin.v1.AdminService.PauseGroup:output_type -> redoubt.admin.v1.PauseGroupResponse
+	122, // 203: redoubt.admin.v1.AdminService.ResumeGroup:output_type -> redoubt.admin.v1.ResumeGroupResponse
+	123, // 204: redoubt.admin.v1.AdminService.UnprotectGroup:output_type -> redoubt.admin.v1.UnprotectGroupResponse
+	124, // 205: redoubt.admin.v1.AdminService.ProtectGroup:output_type -> redoubt.admin.v1.ProtectGroupResponse
+	125, // 206: redoubt.admin.v1.AdminService.RunCheck:output_type -> redoubt.admin.v1.RunCheckResponse
+	126, // 207: redoubt.admin.v1.AdminService.ListChecks:output_type -> redoubt.admin.v1.ListChecksResponse
+	80,  // 208: redoubt.admin.v1.AdminService.AddNode:output_type -> redoubt.admin.v1.AddNodeResponse
+	82,  // 209: redoubt.admin.v1.AdminService.DrainNode:output_type -> redoubt.admin.v1.DrainNodeResponse
+	84,  // 210: redoubt.admin.v1.AdminService.ReplaceNode:output_type -> redoubt.admin.v1.ReplaceNodeResponse
+	86,  // 211: redoubt.admin.v1.AdminService.RemoveNode:output_type -> redoubt.admin.v1.RemoveNodeResponse
+	174, // [174:212] is the sub-list for method output_type
+	136, // [136:174] is the sub-list for method input_type
+	136, // [136:136] is the sub-list for extension type_name
+	136, // [136:136] is the sub-list for extension extendee
+	0,   // [0:136] is the sub-list for field type_name
 }
 
 func init() { file_admin_v1_admin_proto_init() }
@@ -8142,6 +8292,9 @@ func file_admin_v1_admin_proto_init() {
 	if File_admin_v1_admin_proto != nil {
 		return
 	}
+	file_admin_v1_states_proto_init()
+	file_admin_v1_branch_proto_init()
+	file_admin_v1_gap_proto_init()
 	file_admin_v1_bookmark_proto_init()
 	file_admin_v1_barrier_proto_init()
 	file_admin_v1_check_proto_init()
@@ -8155,6 +8308,7 @@ func file_admin_v1_admin_proto_init() {
 		(*PointSpec_LatestCrash)(nil),
 	}
 	file_admin_v1_admin_proto_msgTypes[8].OneofWrappers = []any{}
+	file_admin_v1_admin_proto_msgTypes[11].OneofWrappers = []any{}
 	file_admin_v1_admin_proto_msgTypes[15].OneofWrappers = []any{}
 	file_admin_v1_admin_proto_msgTypes[16].OneofWrappers = []any{}
 	file_admin_v1_admin_proto_msgTypes[21].OneofWrappers = []any{}

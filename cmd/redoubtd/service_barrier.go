@@ -91,7 +91,7 @@ func (s *service) barrierPeers(ctx context.Context, r *adminv1.AddBookmarkSetReq
 		}
 	}
 	for _, id := range groups {
-		c, err := s.atSource(redoubt.GroupID(id))
+		c, err := s.atWritingSource(redoubt.GroupID(id))
 		if err != nil {
 			closeAll()
 			return nil, nil, err
@@ -102,17 +102,13 @@ func (s *service) barrierPeers(ctx context.Context, r *adminv1.AddBookmarkSetReq
 	return peers, closeAll, nil
 }
 
-// atSource returns a client of the host that writes the group.
-func (s *service) atSource(id redoubt.GroupID) (*admin.Client, error) {
-	g, ok := s.target.node.Catalog().Group(id)
-	if !ok {
-		return nil, &redoubt.Error{Op: "find group", Object: string(id), Err: redoubt.ErrNotFound, Hint: "`redoubt group list` names the groups"}
-	}
-	if !strings.HasPrefix(g.Writer, cluster.SourceWriter("")) || g.SourceAddr == "" {
+// atWritingSource returns a client of the source that writes the group.
+func (s *service) atWritingSource(id redoubt.GroupID) (*admin.Client, error) {
+	if g, ok := s.target.node.Catalog().Group(id); ok && !strings.HasPrefix(g.Writer, cluster.SourceWriter("")) {
 		return nil, &redoubt.Error{Op: "find writer of group", Object: string(id), Err: fmt.Errorf("it is %s: %w", g.Writer, redoubt.ErrState),
 			Hint: "a set of bookmarks needs groups that their source hosts write"}
 	}
-	return admin.Dial("https://"+g.SourceAddr, s.node.cred)
+	return s.atSource(id)
 }
 
 // barrierPeer is the writer of one group, at another host.

@@ -35,7 +35,7 @@ func (s *service) TestFailover(ctx context.Context, r *adminv1.TestFailoverReque
 		return c.TestFailover(ctx, r)
 	}
 	start := time.Now()
-	in, err := s.target.exports.Test(ctx, redoubt.GroupID(r.GetGroup()), pointSpec(r.GetPoint()), r.GetHydrate())
+	in, err := s.testOf(ctx, r)
 	if err != nil {
 		return nil, err
 	}

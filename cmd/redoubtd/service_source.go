@@ -52,8 +52,14 @@ func (s *service) sourceGroup(st source.Status) *adminv1.Group {
 		out.BaselineLsn = uint64(st.Baseline)
 	}
 	keptRecords(out.Journal, st)
+	out.Overflow = overflow(st)
+	out.Journal.HoldsBack, out.Journal.FullWaitNs = !st.Track, uint64(st.FullWait)
 	if sd := st.Sender; sd != nil {
 		out.Link = link(*sd)
+	}
+	out.Standing, out.Journal.LastsSeconds = sourceStanding(st), lasts(st)
+	if st.Hold.State == "Unprotected" {
+		out.LagSeconds, out.Copy = nil, nil // nothing is on its way
 	}
 	if st.Err != nil {
 		out.Error, out.Hint = st.Err.Error(), redoubt.Hint(st.Err)
@@ -71,8 +77,14 @@ func sourceState(st source.Status) string {
 		return "Replica"
 	case st.Role.Mode == source.ModeReplica:
 		return "Resyncing"
+	case st.Hold.State != "":
+		return st.Hold.State
+	case !st.CopyComplete && st.CopyAgain:
+		return "Resyncing"
 	case !st.CopyComplete:
 		return "InitialSync"
+	case st.GapOn:
+		return "Resyncing"
 	}
 	return "Protected"
 }
@@ -148,7 +160,7 @@ func sourceReceipt(g *source.Group, limit int) (*adminv1.GetLossReceiptResponse,
 	out := &adminv1.LossReceipt{
 		Group: string(st.ID), Complete: true, Fork: admin.FromPosition(r.Fork), OldHead: admin.FromPosition(r.Head),
 		Records: r.Records, Bytes: r.Bytes, Branch: st.Role.Branch, Truncated: r.Truncated || len(r.Writes) > limit,
-		KeptElsewhere: r.KeptElsewhere,
+		KeptElsewhere: r.KeptElsewhere, GivenUp: r.GivenUp,
 	}
 	if r.Records > 0 {
 		out.FirstTime, out.LastTime, out.OldHeadTime = stamp(r.First), stamp(r.Last), stamp(r.Last)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -33,8 +32,8 @@ func (m *Manager) test(ctx context.Context, id redoubt.GroupID, at target.PointS
 	if err != nil {
 		return nil, err
 	}
-	if _, ok := cluster.Allowed(g.State, cluster.OpTestFailover); !ok && g.State != cluster.StateFailoverCommitPending && g.State != cluster.StateReverseReplicating {
-		return nil, refused("test failover", g)
+	if err := g.Permits(cluster.OpTestFailover); err != nil {
+		return nil, err
 	}
 	point, when, err := m.o.Store.Resolve(ctx, id, at)
 	if err != nil {
@@ -42,22 +41,7 @@ func (m *Manager) test(ctx context.Context, id redoubt.GroupID, at target.PointS
 	}
 	spec.Version, spec.Kind, spec.Group, spec.UUID, spec.Disks = specVersion, KindTest, id, g.UUID, g.Disks
 	spec.Point, spec.Epoch, spec.Time, spec.Created = point, point.Epoch, when, m.o.Now()
-	if err := m.reserve(&spec); err != nil {
-		return nil, err
-	}
-	dir := m.dir(spec)
-	if err := m.pin(ctx, &spec); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(dir))
-	}
-	in, err := m.open(ctx, spec, dir)
-	if err != nil {
-		return nil, errors.Join(err, m.unpin(&spec), os.RemoveAll(dir))
-	}
-	m.mu.Lock()
-	m.tests[spec.ID] = in
-	m.mu.Unlock()
-	m.o.Logger.Info("test failover", "group", string(id), "export", spec.ID, "point", point.String())
-	return in, nil
+	return m.openTest(ctx, &spec, nil)
 }
 
 // reserve gives the spec the lowest free ID "test-NODE-N" and makes its folder,

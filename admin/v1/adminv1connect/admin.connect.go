@@ -112,6 +112,25 @@ const (
 	AdminServiceReadPointProcedure = "/redoubt.admin.v1.AdminService/ReadPoint"
 	// AdminServiceFailbackProcedure is the fully-qualified name of the AdminService's Failback RPC.
 	AdminServiceFailbackProcedure = "/redoubt.admin.v1.AdminService/Failback"
+	// AdminServiceListBranchesProcedure is the fully-qualified name of the AdminService's ListBranches
+	// RPC.
+	AdminServiceListBranchesProcedure = "/redoubt.admin.v1.AdminService/ListBranches"
+	// AdminServiceDropBranchProcedure is the fully-qualified name of the AdminService's DropBranch RPC.
+	AdminServiceDropBranchProcedure = "/redoubt.admin.v1.AdminService/DropBranch"
+	// AdminServiceStreamBranchProcedure is the fully-qualified name of the AdminService's StreamBranch
+	// RPC.
+	AdminServiceStreamBranchProcedure = "/redoubt.admin.v1.AdminService/StreamBranch"
+	// AdminServicePauseGroupProcedure is the fully-qualified name of the AdminService's PauseGroup RPC.
+	AdminServicePauseGroupProcedure = "/redoubt.admin.v1.AdminService/PauseGroup"
+	// AdminServiceResumeGroupProcedure is the fully-qualified name of the AdminService's ResumeGroup
+	// RPC.
+	AdminServiceResumeGroupProcedure = "/redoubt.admin.v1.AdminService/ResumeGroup"
+	// AdminServiceUnprotectGroupProcedure is the fully-qualified name of the AdminService's
+	// UnprotectGroup RPC.
+	AdminServiceUnprotectGroupProcedure = "/redoubt.admin.v1.AdminService/UnprotectGroup"
+	// AdminServiceProtectGroupProcedure is the fully-qualified name of the AdminService's ProtectGroup
+	// RPC.
+	AdminServiceProtectGroupProcedure = "/redoubt.admin.v1.AdminService/ProtectGroup"
 	// AdminServiceRunCheckProcedure is the fully-qualified name of the AdminService's RunCheck RPC.
 	AdminServiceRunCheckProcedure = "/redoubt.admin.v1.AdminService/RunCheck"
 	// AdminServiceListChecksProcedure is the fully-qualified name of the AdminService's ListChecks RPC.
@@ -181,6 +200,22 @@ type AdminServiceClient interface {
 	ReadPoint(context.Context, *v1.ReadPointRequest) (*connect.ServerStreamForClient[v1.ReadPointResponse], error)
 	// Failback moves the writer back to the old primary without loss (target).
 	Failback(context.Context, *v1.FailbackRequest) (*v1.FailbackResponse, error)
+	// ListBranches lists the tails that failovers have left (both roles).
+	ListBranches(context.Context, *v1.ListBranchesRequest) (*v1.ListBranchesResponse, error)
+	// DropBranch deletes a branch that the source keeps (both roles).
+	DropBranch(context.Context, *v1.DropBranchRequest) (*v1.DropBranchResponse, error)
+	// StreamBranch streams the writes of a branch (source), for a node that opens
+	// it. Like ReadPoint it gives data away.
+	StreamBranch(context.Context, *v1.StreamBranchRequest) (*connect.ServerStreamForClient[v1.StreamBranchResponse], error)
+	// PauseGroup has the source keep its writes to itself, or stops the way back
+	// (both roles).
+	PauseGroup(context.Context, *v1.PauseGroupRequest) (*v1.PauseGroupResponse, error)
+	// ResumeGroup goes on where a pause began (both roles).
+	ResumeGroup(context.Context, *v1.ResumeGroupRequest) (*v1.ResumeGroupResponse, error)
+	// UnprotectGroup ends the replication of a group (both roles).
+	UnprotectGroup(context.Context, *v1.UnprotectGroupRequest) (*v1.UnprotectGroupResponse, error)
+	// ProtectGroup begins it again, with a whole copy (both roles).
+	ProtectGroup(context.Context, *v1.ProtectGroupRequest) (*v1.ProtectGroupResponse, error)
 	// RunCheck opens a point as a test failover, has a script of the node look at it, and attaches a signed receipt (target).
 	RunCheck(context.Context, *v1.RunCheckRequest) (*v1.RunCheckResponse, error)
 	// ListChecks returns the recovery checks of a group, with their receipts (target).
@@ -363,6 +398,49 @@ func NewAdminServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(adminServiceMethods.ByName("Failback")),
 			connect.WithClientOptions(opts...),
 		),
+		listBranches: connect.NewClient[v1.ListBranchesRequest, v1.ListBranchesResponse](
+			httpClient,
+			baseURL+AdminServiceListBranchesProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("ListBranches")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		dropBranch: connect.NewClient[v1.DropBranchRequest, v1.DropBranchResponse](
+			httpClient,
+			baseURL+AdminServiceDropBranchProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("DropBranch")),
+			connect.WithClientOptions(opts...),
+		),
+		streamBranch: connect.NewClient[v1.StreamBranchRequest, v1.StreamBranchResponse](
+			httpClient,
+			baseURL+AdminServiceStreamBranchProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("StreamBranch")),
+			connect.WithClientOptions(opts...),
+		),
+		pauseGroup: connect.NewClient[v1.PauseGroupRequest, v1.PauseGroupResponse](
+			httpClient,
+			baseURL+AdminServicePauseGroupProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("PauseGroup")),
+			connect.WithClientOptions(opts...),
+		),
+		resumeGroup: connect.NewClient[v1.ResumeGroupRequest, v1.ResumeGroupResponse](
+			httpClient,
+			baseURL+AdminServiceResumeGroupProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("ResumeGroup")),
+			connect.WithClientOptions(opts...),
+		),
+		unprotectGroup: connect.NewClient[v1.UnprotectGroupRequest, v1.UnprotectGroupResponse](
+			httpClient,
+			baseURL+AdminServiceUnprotectGroupProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("UnprotectGroup")),
+			connect.WithClientOptions(opts...),
+		),
+		protectGroup: connect.NewClient[v1.ProtectGroupRequest, v1.ProtectGroupResponse](
+			httpClient,
+			baseURL+AdminServiceProtectGroupProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("ProtectGroup")),
+			connect.WithClientOptions(opts...),
+		),
 		runCheck: connect.NewClient[v1.RunCheckRequest, v1.RunCheckResponse](
 			httpClient,
 			baseURL+AdminServiceRunCheckProcedure,
@@ -430,6 +508,13 @@ type adminServiceClient struct {
 	scrub               *connect.Client[v1.ScrubRequest, v1.ScrubResponse]
 	readPoint           *connect.Client[v1.ReadPointRequest, v1.ReadPointResponse]
 	failback            *connect.Client[v1.FailbackRequest, v1.FailbackResponse]
+	listBranches        *connect.Client[v1.ListBranchesRequest, v1.ListBranchesResponse]
+	dropBranch          *connect.Client[v1.DropBranchRequest, v1.DropBranchResponse]
+	streamBranch        *connect.Client[v1.StreamBranchRequest, v1.StreamBranchResponse]
+	pauseGroup          *connect.Client[v1.PauseGroupRequest, v1.PauseGroupResponse]
+	resumeGroup         *connect.Client[v1.ResumeGroupRequest, v1.ResumeGroupResponse]
+	unprotectGroup      *connect.Client[v1.UnprotectGroupRequest, v1.UnprotectGroupResponse]
+	protectGroup        *connect.Client[v1.ProtectGroupRequest, v1.ProtectGroupResponse]
 	runCheck            *connect.Client[v1.RunCheckRequest, v1.RunCheckResponse]
 	listChecks          *connect.Client[v1.ListChecksRequest, v1.ListChecksResponse]
 	addNode             *connect.Client[v1.AddNodeRequest, v1.AddNodeResponse]
@@ -659,6 +744,65 @@ func (c *adminServiceClient) Failback(ctx context.Context, req *v1.FailbackReque
 	return nil, err
 }
 
+// ListBranches calls redoubt.admin.v1.AdminService.ListBranches.
+func (c *adminServiceClient) ListBranches(ctx context.Context, req *v1.ListBranchesRequest) (*v1.ListBranchesResponse, error) {
+	response, err := c.listBranches.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// DropBranch calls redoubt.admin.v1.AdminService.DropBranch.
+func (c *adminServiceClient) DropBranch(ctx context.Context, req *v1.DropBranchRequest) (*v1.DropBranchResponse, error) {
+	response, err := c.dropBranch.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// StreamBranch calls redoubt.admin.v1.AdminService.StreamBranch.
+func (c *adminServiceClient) StreamBranch(ctx context.Context, req *v1.StreamBranchRequest) (*connect.ServerStreamForClient[v1.StreamBranchResponse], error) {
+	return c.streamBranch.CallServerStream(ctx, connect.NewRequest(req))
+}
+
+// PauseGroup calls redoubt.admin.v1.AdminService.PauseGroup.
+func (c *adminServiceClient) PauseGroup(ctx context.Context, req *v1.PauseGroupRequest) (*v1.PauseGroupResponse, error) {
+	response, err := c.pauseGroup.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// ResumeGroup calls redoubt.admin.v1.AdminService.ResumeGroup.
+func (c *adminServiceClient) ResumeGroup(ctx context.Context, req *v1.ResumeGroupRequest) (*v1.ResumeGroupResponse, error) {
+	response, err := c.resumeGroup.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// UnprotectGroup calls redoubt.admin.v1.AdminService.UnprotectGroup.
+func (c *adminServiceClient) UnprotectGroup(ctx context.Context, req *v1.UnprotectGroupRequest) (*v1.UnprotectGroupResponse, error) {
+	response, err := c.unprotectGroup.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// ProtectGroup calls redoubt.admin.v1.AdminService.ProtectGroup.
+func (c *adminServiceClient) ProtectGroup(ctx context.Context, req *v1.ProtectGroupRequest) (*v1.ProtectGroupResponse, error) {
+	response, err := c.protectGroup.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // RunCheck calls redoubt.admin.v1.AdminService.RunCheck.
 func (c *adminServiceClient) RunCheck(ctx context.Context, req *v1.RunCheckRequest) (*v1.RunCheckResponse, error) {
 	response, err := c.runCheck.CallUnary(ctx, connect.NewRequest(req))
@@ -767,6 +911,22 @@ type AdminServiceHandler interface {
 	ReadPoint(context.Context, *v1.ReadPointRequest, *connect.ServerStream[v1.ReadPointResponse]) error
 	// Failback moves the writer back to the old primary without loss (target).
 	Failback(context.Context, *v1.FailbackRequest) (*v1.FailbackResponse, error)
+	// ListBranches lists the tails that failovers have left (both roles).
+	ListBranches(context.Context, *v1.ListBranchesRequest) (*v1.ListBranchesResponse, error)
+	// DropBranch deletes a branch that the source keeps (both roles).
+	DropBranch(context.Context, *v1.DropBranchRequest) (*v1.DropBranchResponse, error)
+	// StreamBranch streams the writes of a branch (source), for a node that opens
+	// it. Like ReadPoint it gives data away.
+	StreamBranch(context.Context, *v1.StreamBranchRequest, *connect.ServerStream[v1.StreamBranchResponse]) error
+	// PauseGroup has the source keep its writes to itself, or stops the way back
+	// (both roles).
+	PauseGroup(context.Context, *v1.PauseGroupRequest) (*v1.PauseGroupResponse, error)
+	// ResumeGroup goes on where a pause began (both roles).
+	ResumeGroup(context.Context, *v1.ResumeGroupRequest) (*v1.ResumeGroupResponse, error)
+	// UnprotectGroup ends the replication of a group (both roles).
+	UnprotectGroup(context.Context, *v1.UnprotectGroupRequest) (*v1.UnprotectGroupResponse, error)
+	// ProtectGroup begins it again, with a whole copy (both roles).
+	ProtectGroup(context.Context, *v1.ProtectGroupRequest) (*v1.ProtectGroupResponse, error)
 	// RunCheck opens a point as a test failover, has a script of the node look at it, and attaches a signed receipt (target).
 	RunCheck(context.Context, *v1.RunCheckRequest) (*v1.RunCheckResponse, error)
 	// ListChecks returns the recovery checks of a group, with their receipts (target).
@@ -945,6 +1105,49 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 		connect.WithSchema(adminServiceMethods.ByName("Failback")),
 		connect.WithHandlerOptions(opts...),
 	)
+	adminServiceListBranchesHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceListBranchesProcedure,
+		svc.ListBranches,
+		connect.WithSchema(adminServiceMethods.ByName("ListBranches")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceDropBranchHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceDropBranchProcedure,
+		svc.DropBranch,
+		connect.WithSchema(adminServiceMethods.ByName("DropBranch")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceStreamBranchHandler := connect.NewServerStreamHandlerSimple(
+		AdminServiceStreamBranchProcedure,
+		svc.StreamBranch,
+		connect.WithSchema(adminServiceMethods.ByName("StreamBranch")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServicePauseGroupHandler := connect.NewUnaryHandlerSimple(
+		AdminServicePauseGroupProcedure,
+		svc.PauseGroup,
+		connect.WithSchema(adminServiceMethods.ByName("PauseGroup")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceResumeGroupHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceResumeGroupProcedure,
+		svc.ResumeGroup,
+		connect.WithSchema(adminServiceMethods.ByName("ResumeGroup")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceUnprotectGroupHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceUnprotectGroupProcedure,
+		svc.UnprotectGroup,
+		connect.WithSchema(adminServiceMethods.ByName("UnprotectGroup")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceProtectGroupHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceProtectGroupProcedure,
+		svc.ProtectGroup,
+		connect.WithSchema(adminServiceMethods.ByName("ProtectGroup")),
+		connect.WithHandlerOptions(opts...),
+	)
 	adminServiceRunCheckHandler := connect.NewUnaryHandlerSimple(
 		AdminServiceRunCheckProcedure,
 		svc.RunCheck,
@@ -1034,6 +1237,20 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 			adminServiceReadPointHandler.ServeHTTP(w, r)
 		case AdminServiceFailbackProcedure:
 			adminServiceFailbackHandler.ServeHTTP(w, r)
+		case AdminServiceListBranchesProcedure:
+			adminServiceListBranchesHandler.ServeHTTP(w, r)
+		case AdminServiceDropBranchProcedure:
+			adminServiceDropBranchHandler.ServeHTTP(w, r)
+		case AdminServiceStreamBranchProcedure:
+			adminServiceStreamBranchHandler.ServeHTTP(w, r)
+		case AdminServicePauseGroupProcedure:
+			adminServicePauseGroupHandler.ServeHTTP(w, r)
+		case AdminServiceResumeGroupProcedure:
+			adminServiceResumeGroupHandler.ServeHTTP(w, r)
+		case AdminServiceUnprotectGroupProcedure:
+			adminServiceUnprotectGroupHandler.ServeHTTP(w, r)
+		case AdminServiceProtectGroupProcedure:
+			adminServiceProtectGroupHandler.ServeHTTP(w, r)
 		case AdminServiceRunCheckProcedure:
 			adminServiceRunCheckHandler.ServeHTTP(w, r)
 		case AdminServiceListChecksProcedure:
@@ -1153,6 +1370,34 @@ func (UnimplementedAdminServiceHandler) ReadPoint(context.Context, *v1.ReadPoint
 
 func (UnimplementedAdminServiceHandler) Failback(context.Context, *v1.FailbackRequest) (*v1.FailbackResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.Failback is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) ListBranches(context.Context, *v1.ListBranchesRequest) (*v1.ListBranchesResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.ListBranches is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) DropBranch(context.Context, *v1.DropBranchRequest) (*v1.DropBranchResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.DropBranch is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) StreamBranch(context.Context, *v1.StreamBranchRequest, *connect.ServerStream[v1.StreamBranchResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.StreamBranch is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) PauseGroup(context.Context, *v1.PauseGroupRequest) (*v1.PauseGroupResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.PauseGroup is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) ResumeGroup(context.Context, *v1.ResumeGroupRequest) (*v1.ResumeGroupResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.ResumeGroup is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) UnprotectGroup(context.Context, *v1.UnprotectGroupRequest) (*v1.UnprotectGroupResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.UnprotectGroup is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) ProtectGroup(context.Context, *v1.ProtectGroupRequest) (*v1.ProtectGroupResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.ProtectGroup is not implemented"))
 }
 
 func (UnimplementedAdminServiceHandler) RunCheck(context.Context, *v1.RunCheckRequest) (*v1.RunCheckResponse, error) {
