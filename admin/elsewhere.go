@@ -57,6 +57,16 @@ func (e Elsewhere) AddBookmark(_ context.Context, r *adminv1.AddBookmarkRequest)
 	return nil, e.refuse("add bookmark", r.GetGroup())
 }
 
+// RunCheck refuses.
+func (e Elsewhere) RunCheck(_ context.Context, r *adminv1.RunCheckRequest) (*adminv1.RunCheckResponse, error) {
+	return nil, e.refuse("check group", r.GetGroup())
+}
+
+// ListChecks refuses.
+func (e Elsewhere) ListChecks(_ context.Context, r *adminv1.ListChecksRequest) (*adminv1.ListChecksResponse, error) {
+	return nil, e.refuse("list checks", r.GetGroup())
+}
+
 // AddBookmarkSet refuses.
 func (e Elsewhere) AddBookmarkSet(_ context.Context, r *adminv1.AddBookmarkSetRequest) (*adminv1.AddBookmarkSetResponse, error) {
 	return nil, e.refuse("add bookmarks", r.GetName())

@@ -57,6 +57,7 @@ const (
 	kindOpenGap   kind = 84
 	kindAddMarks  kind = 88
 	kindCommitSet kind = 89
+	kindPutCheck  kind = 90
 )
 
 func (k kind) String() string {
@@ -71,7 +72,7 @@ func (k kind) String() string {
 		kindBeginPlan: "BeginPlan", kindAdvancePlan: "AdvancePlan", kindThinSegments: "ThinSegments", kindReportShards: "ReportShards",
 		kindOperate: "Operate", kindEraseDone: "EraseDone",
 		kindOpenGap:  "OpenGap",
-		kindAddMarks: "AddMarks", kindCommitSet: "CommitSet"}
+		kindAddMarks: "AddMarks", kindCommitSet: "CommitSet", kindPutCheck: "PutCheck"}
 	if int(k) < len(names) && names[k] != "" {
 		return names[k]
 	}
@@ -226,6 +227,8 @@ func decodeBody(k kind, d *decoder) (Command, bool) {
 		return decodeAddMarks(d), true
 	case kindCommitSet:
 		return CommitSet{Set: d.set()}, true
+	case kindPutCheck:
+		return PutCheck{Group: d.groupID(), Check: d.checkValue()}, true
 	}
 	return nil, false
 }

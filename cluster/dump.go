@@ -86,6 +86,9 @@ func dumpState(out *json.Encoder, path string, s *state) error {
 		if r, ok := s.retain[g.ID]; ok {
 			err = errors.Join(err, out.Encode(map[string]any{"group_id": g.ID, "retention": r}))
 		}
+		for _, k := range s.checks[g.ID] {
+			err = errors.Join(err, out.Encode(map[string]any{"group_id": g.ID, "check": k}))
+		}
 		if st, ok := s.stands[g.ID]; ok {
 			err = errors.Join(err, out.Encode(map[string]any{"group_id": g.ID, "standing": st}))
 		}

@@ -178,6 +178,7 @@ func FuzzDecodeCommand(f *testing.F) {
 		carryOut(g, OpPause), EraseDone{Group: "g", UUID: "uuid-g", Erased: 2, Node: "n1"}, carryOut(g, OpUnprotect), RecordReceipt{Group: "g"}, SetPolicy{Group: "g", Policy: DefaultPolicy()}, AdvanceClock{Group: "g", To: 9000},
 		SetPin{Group: "g", Pin: Pin{Name: "p", Kind: PinHold, Position: redoubt.Position{Epoch: 1, LSN: 6}, Until: 1}}, RemovePin{Group: "g", Name: "p"},
 		AddMarks{Group: "g", Marks: []Bookmark{{Position: redoubt.Position{Epoch: 1, LSN: 6}, Time: 5, Bookmark: redoubt.Bookmark{Name: "b", App: true, Set: redoubt.SetID{1}}}}},
+		PutCheck{Group: "g", Check: Check{ID: "c", Position: redoubt.Position{Epoch: 1, LSN: 6}, Time: 5, Script: "e2fsck", Node: "n1", Passed: true, RTO: 7, Receipt: []byte("{}")}},
 		CommitSet{Set{ID: redoubt.SetID{1}, Name: "b", Time: 5, Barrier: 7, Members: []SetMember{{"g", redoubt.Position{Epoch: 1, LSN: 6}}}}},
 		rightPlan(m, m.aged("old")), AdvancePlan{Group: "old", OwnerTerm: 1, ID: 1, Open: []OpenPoint{{redoubt.Position{Epoch: 1, LSN: 6}, 1}}},
 		ThinSegments{Group: "old", OwnerTerm: 1, Epoch: 1, ID: 1, Done: Work{Epoch: 1, To: 1}, Segments: []Replacement{{5, seg(g, 0, 1, 5)}}},

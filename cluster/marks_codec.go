@@ -12,6 +12,7 @@ import (
 const (
 	namedMarks = 1 // bookmarks of one group, in order
 	namedSet   = 2
+	namedCheck = 3
 )
 
 const (
@@ -87,7 +88,7 @@ func (d *decoder) set() Set {
 	return s
 }
 
-// named writes the bookmarks and their sets.
+// named writes what is said about points.
 func (w *snapshotWriter) named(s *state) {
 	for _, id := range slices.Sorted(maps.Keys(s.marks)) {
 		for part := range slices.Chunk(s.marks[id], marksChunk) {
@@ -97,12 +98,19 @@ func (w *snapshotWriter) named(s *state) {
 	for _, id := range slices.SortedFunc(maps.Keys(s.sets), func(a, b redoubt.SetID) int { return bytes.Compare(a[:], b[:]) }) {
 		w.record(recNamed, func(e *encoder) { e.u8(namedSet); e.set(s.sets[id]) })
 	}
+	for _, id := range slices.Sorted(maps.Keys(s.checks)) {
+		for i := range s.checks[id] {
+			w.record(recNamed, func(e *encoder) { e.u8(namedCheck); e.str(string(id)); e.check(&s.checks[id][i]) })
+		}
+	}
 }
 
 func (s *state) loadNamed(d *decoder) {
 	switch d.u8() {
 	case namedMarks:
 		s.loadMarks(d)
+	case namedCheck:
+		s.loadCheck(d)
 	case namedSet:
 		set := d.set()
 		if _, twice := s.sets[set.ID]; twice || len(s.sets) >= MaxSets || d.err == nil && (CommitSet{set}).check() != nil {

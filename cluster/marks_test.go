@@ -99,3 +99,28 @@ func TestBookmarksAreBounded(t *testing.T) {
 	}
 	reload(t, m.s)
 }
+
+func TestChecksAreBounded(t *testing.T) {
+	m := newMachine(t, 3)
+	m.protected("g")
+	check := func(i int) PutCheck {
+		return PutCheck{Group: "g", Check: Check{ID: fmt.Sprint("c", i), Position: at(1, 6), Time: int64(i), Script: "e2fsck", Node: "n1", Passed: i%2 == 0, RTO: 5, Receipt: []byte("{}")}}
+	}
+	for i := range MaxChecks + 3 {
+		m.must(check(i))
+		m.must(check(i))
+	}
+	m.s = reload(t, m.s)
+	cs := (&Catalog{s: m.s}).Checks("g")
+	if len(cs) != MaxChecks || cs[0].ID != "c3" || cs[0].Passed || !cs[1].Passed || string(cs[1].Receipt) != "{}" {
+		t.Errorf("%d checks, the first %+v", len(cs), cs[0])
+	}
+	for _, f := range []func(c *Check){func(c *Check) { c.Receipt = nil }, func(c *Check) { c.Receipt = make([]byte, MaxReceipt+1) },
+		func(c *Check) { c.Position.Epoch = 9 }, func(c *Check) { c.Script = "../x" }, func(c *Check) { c.RTO = -1 }} {
+		c := check(99)
+		f(&c.Check)
+		if _, err := c.apply(m.s); c.check() == nil && err == nil {
+			t.Errorf("%+v was accepted", c)
+		}
+	}
+}

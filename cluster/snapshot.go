@@ -38,7 +38,7 @@ const (
 	recRetain  = 60 // what is kept of a group
 	recStands  = 75 // what operators decided about it
 	recGaps    = 84 // where a group has no points
-	recNamed   = 88 // bookmarks and their sets
+	recNamed   = 88 // bookmarks, their sets, recovery checks
 	maxRecord  = 64 << 20
 	recordHead = 5
 )
@@ -50,7 +50,7 @@ func (s *state) freeze() *state {
 	f := &state{index: s.index, nodes: maps.Clone(s.nodes), groups: maps.Clone(s.groups), retain: maps.Clone(s.retain), gaps: maps.Clone(s.gaps),
 		places: places{list: slices.Clip(s.places.list)},
 		epochs: make(map[epochKey]*history, len(s.epochs)), clients: make(map[clientID]*client, len(s.clients)), moves: maps.Clone(s.moves), stands: maps.Clone(s.stands),
-		marks: maps.Clone(s.marks), sets: maps.Clone(s.sets)}
+		marks: maps.Clone(s.marks), sets: maps.Clone(s.sets), checks: maps.Clone(s.checks)}
 	for k, h := range s.epochs {
 		frozen := h.freeze()
 		f.epochs[k] = &frozen

@@ -27,6 +27,7 @@ type state struct {
 	stands  map[redoubt.GroupID]*Standing  // never changed in place
 	marks   map[redoubt.GroupID][]Bookmark // rising; never changed in place either
 	sets    map[redoubt.SetID]*Set         // nor these
+	checks  map[redoubt.GroupID][]Check    // nor these
 }
 
 type epochKey struct {
@@ -49,6 +50,7 @@ func newState() *state {
 		stands:  map[redoubt.GroupID]*Standing{},
 		marks:   map[redoubt.GroupID][]Bookmark{},
 		sets:    map[redoubt.SetID]*Set{},
+		checks:  map[redoubt.GroupID][]Check{},
 	}
 }
 

@@ -22,6 +22,7 @@ type Point struct {
 	Tier     string           `json:"tier"`               // for which it is kept at present
 	Bookmark string           `json:"bookmark,omitempty"` // the newest in it
 	App      bool             `json:"app,omitempty"`      // that is application-consistent
+	Check    *cluster.Check   `json:"check,omitempty"`    // the newest in it
 }
 
 // Points lists the recovery points on the history that leads to the current
@@ -37,7 +38,7 @@ func (s *Store) Points(ctx context.Context, id redoubt.GroupID, limit int) ([]Po
 	if g.Baseline == 0 {
 		return nil, nil
 	}
-	l := &listing{s: s, g: &g, r: s.catalog.Retention(id), gaps: s.catalog.Gaps(id), now: s.retentionNow(&g), limit: limit}
+	l := &listing{s: s, g: &g, r: s.catalog.Retention(id), gaps: s.catalog.Gaps(id), now: s.retentionNow(&g), limit: limit, checks: s.catalog.Checks(id)}
 	for _, st := range g.Lineage.Path(g.Committed) {
 		if st.To > st.From {
 			if err := l.stretch(ctx, st); err != nil {
@@ -57,6 +58,8 @@ type listing struct {
 	now   int64
 	limit int
 	out   []Point
+
+	checks []cluster.Check
 }
 
 // stretch adds the points of one epoch: segments above the horizon, single
@@ -118,11 +121,16 @@ func (l *listing) point(sg *cluster.Segment, at redoubt.Position, t int64) Point
 	return p
 }
 
-// name puts the newest bookmark of the point's stretch to it.
+// name puts the newest bookmark and recovery check of the point's stretch to it.
 func (l *listing) name(p *Point) {
 	st := redoubt.Stretch{Epoch: p.Position.Epoch, From: p.First - 1, To: p.Position.LSN}
 	for _, b := range l.s.catalog.Bookmarks(l.g.ID, st, 1, nil) {
 		p.Bookmark, p.App = b.Name, b.App
+	}
+	for i := range l.checks {
+		if at := l.g.Written(l.checks[i].Position); at.Epoch == st.Epoch && at.LSN > st.From && at.LSN <= st.To {
+			p.Check = &l.checks[i]
+		}
 	}
 }
 

@@ -51,13 +51,13 @@ func printPoints(w io.Writer, r *adminv1.ListPointsResponse) {
 		return
 	}
 	fmt.Fprintf(w, "any write from %s (%s) to %s (%s)\n\n", position(r.Earliest.GetPosition()), stamp(r.Earliest.GetTime()), position(r.Latest.Position), stamp(r.Latest.Time))
-	t := newTable(w, "POINT", "TIME", "FROM LSN", "SPAN", "GAP", "STORED", "DEGRADED", "KEPT FOR", "BOOKMARK")
+	t := newTable(w, "POINT", "TIME", "FROM LSN", "SPAN", "GAP", "STORED", "DEGRADED", "KEPT FOR", "BOOKMARK", "CHECKED")
 	for i, p := range r.Points {
 		gap := ""
 		if i+1 < len(r.Points) {
 			gap = age(p.FirstTime, r.Points[i+1].Time)
 		}
-		t.row(position(p.Position), stamp(p.Time), number(p.FirstLsn), age(p.Time, p.FirstTime), gap, iec(p.StoredBytes), yes(p.Degraded), p.Tier, bookmarkName(p))
+		t.row(position(p.Position), stamp(p.Time), number(p.FirstLsn), age(p.Time, p.FirstTime), gap, iec(p.StoredBytes), yes(p.Degraded), p.Tier, bookmarkName(p), p.Checked)
 	}
 	t.flush()
 	printGaps(w, r.Gaps)

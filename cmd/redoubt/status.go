@@ -110,6 +110,9 @@ func concerns(n *adminv1.NodeInfo, g *adminv1.Group) []string {
 	} else if b.GetError() != "" {
 		add("last bookmark: %s", b.Error)
 	}
+	if c := g.GetLastCheck(); c != nil && !c.Passed {
+		add("the last recovery check FAILED: %s, of %s; redoubt check receipt %s", c.Script, position(&adminv1.Position{Epoch: c.Epoch, Lsn: c.Lsn}), g.Id)
+	}
 	if g.ReadOnly {
 		add("read-only: %s", g.ReadOnlyReason)
 	}

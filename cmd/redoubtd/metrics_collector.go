@@ -24,6 +24,7 @@ type collector struct {
 	healing shelf[*adminv1.Healing]
 	nodes   shelf[*adminv1.ClusterNode]
 	marks   shelf[*adminv1.BookmarkFigures]
+	checks  shelf[*adminv1.Check]
 }
 
 // stream is one way to another site.
@@ -34,7 +35,7 @@ type stream struct {
 }
 
 func newCollector(svc statusSource) *collector {
-	return &collector{svc: svc, groups: groupShelf(), images: imageShelf(), journal: journalShelf(), disks: diskShelf(), streams: streamShelf(), healing: healingShelf(), nodes: nodeShelf(), marks: bookmarkShelf()}
+	return &collector{svc: svc, groups: groupShelf(), images: imageShelf(), journal: journalShelf(), disks: diskShelf(), streams: streamShelf(), healing: healingShelf(), nodes: nodeShelf(), marks: bookmarkShelf(), checks: checkShelf()}
 }
 
 // Describe implements prometheus.Collector.
@@ -47,6 +48,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	c.healing.describe(ch)
 	c.nodes.describe(ch)
 	c.marks.describe(ch)
+	c.checks.describe(ch)
 }
 
 func (s *shelf[T]) describe(ch chan<- *prometheus.Desc) {
@@ -80,6 +82,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		}
 		if j := g.GetJournal(); j.GetFigures() != nil {
 			c.journal.collect(ch, j, g.GetId(), g.GetRole())
+		}
+		if k := g.GetLastCheck(); k != nil {
+			c.checks.collect(ch, k, g.GetId(), k.GetScript(), k.GetNode())
 		}
 		if b := g.GetBookmarks(); b != nil {
 			c.marks.collect(ch, b, g.GetId())

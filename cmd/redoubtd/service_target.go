@@ -30,6 +30,9 @@ func (s *service) targetGroup(g cluster.Group) *adminv1.Group {
 		Committed: admin.FromPosition(g.Committed), CommittedTime: admin.FromNanos(g.CommittedTime), BaselineLsn: uint64(g.Baseline),
 		Redundancy: s.redundancy(g), Retention: s.retentionStatus(g.ID), HasLossReceipt: g.Receipt != nil,
 	}
+	if cs := s.target.node.Catalog().Checks(g.ID); len(cs) > 0 {
+		out.LastCheck = checkInfo(&cs[len(cs)-1], false)
+	}
 	out.Standing = s.targetStanding(g.ID)
 	at, behind := s.visible(g)
 	out.Gap = behind

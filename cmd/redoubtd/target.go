@@ -9,11 +9,13 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/internal/hook"
 	"github.com/redoubt-dr/redoubt/internal/netmux"
 	"github.com/redoubt-dr/redoubt/internal/pki"
 	"github.com/redoubt-dr/redoubt/internal/rpc"
 	"github.com/redoubt-dr/redoubt/internal/vfs"
 	"github.com/redoubt-dr/redoubt/target"
+	"github.com/redoubt-dr/redoubt/target/check"
 	"github.com/redoubt-dr/redoubt/target/export"
 )
 
@@ -22,6 +24,7 @@ type targetRole struct {
 	node    *cluster.Node
 	store   *target.Store
 	exports *export.Manager
+	checker *check.Checker
 	undo    cleanup
 }
 
@@ -101,7 +104,28 @@ func openTarget(n *node) (t *targetRole, err error) {
 		return t, err
 	}
 	t.undo.add(t.exports.Close)
+	t.checker, err = openChecker(n, t)
+	if err != nil {
+		return t, err
+	}
+	t.undo.add(t.checker.Close)
 	return t, nil
+}
+
+func openChecker(n *node, t *targetRole) (*check.Checker, error) {
+	c := n.cfg.Target.Checks
+	o := check.Options{
+		Node: t.node, Store: t.store, Exports: t.exports, Credentials: n.cred, Name: n.cfg.Name, Dir: filepath.Join(n.cfg.DataDir, "checks"),
+		Scripts: hook.Dir(c.Scripts), Time: time.Duration(c.Time), Logger: n.log,
+	}
+	for _, s := range c.Schedule {
+		at, err := target.ParsePoint(s.At)
+		if err != nil {
+			return nil, err
+		}
+		o.Schedule = append(o.Schedule, check.Scheduled{Group: redoubt.GroupID(s.Group), Script: s.Script, At: at, Every: time.Duration(s.Every), NoHash: !s.Hash})
+	}
+	return check.Open(o)
 }
 
 // hydratePolicy reads target.hydrate, which was checked.

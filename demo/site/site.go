@@ -38,6 +38,8 @@ type Options struct {
 	// Clients are names in client certificates that may use the disks over TCP,
 	// on a loopback port; empty: the unix socket only.
 	Clients []string
+	Hooks   string // folder of the group's freeze hooks
+	Checks  string // folder of the targets' check scripts
 	// Hosts are where the nodes live, the source first; empty: all on loopback.
 	// NewTarget takes those behind the first targets.
 	Hosts []Host
@@ -246,6 +248,12 @@ func (s *Site) config(n *Node) error {
 		for _, d := range s.Disks {
 			fmt.Fprintf(&b, "        - {name: %s, path: %s}\n", d.Name, d.Path)
 		}
+		if s.Hooks != "" {
+			fmt.Fprintf(&b, "      hooks: {scripts: %s}\n", s.Hooks)
+		}
+	}
+	if n != s.Source && s.Checks != "" {
+		fmt.Fprintf(&b, "  checks: {scripts: %s, time: 8s}\n", s.Checks)
 	}
 	return os.WriteFile(n.Config(), []byte(b.String()), 0o600)
 }

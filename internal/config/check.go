@@ -146,6 +146,7 @@ func (k *checker) target(c *Config) {
 	k.duration("target.scrub.every", t.Scrub.Every, Duration(time.Minute), Duration(365*24*time.Hour))
 	k.size("target.repair.rate", t.Repair.Rate, MiB, 16*GiB)
 	k.duration("target.repair.lag", t.Repair.Lag, Duration(10*time.Millisecond), Duration(time.Minute))
+	k.checks(t.Checks)
 	if t.Domain != "" {
 		k.name("target.domain", "domain", t.Domain)
 	}
@@ -180,6 +181,22 @@ func (k *checker) target(c *Config) {
 	}
 	if !self {
 		k.add("target.bootstrap", "does not list this node, "+strconv.Quote(c.Name), "the list is the same on every node and names all of them")
+	}
+}
+
+func (k *checker) checks(c Checks) {
+	if c.Scripts != "" {
+		k.path("target.checks.scripts", c.Scripts)
+	} else if len(c.Schedule) > 0 {
+		k.add("target.checks.scripts", "is missing", "the folder of the check scripts, such as /etc/redoubt/checks")
+	}
+	k.duration("target.checks.time", c.Time, Duration(time.Second), Duration(24*time.Hour))
+	for i, s := range c.Schedule {
+		key := fmt.Sprintf("target.checks.schedule[%d]", i)
+		k.name(key+".group", "group", s.Group)
+		k.name(key+".script", "script", s.Script)
+		k.oneOf(key+".at", s.At, "latest", "latest-app")
+		k.duration(key+".every", s.Every, Duration(time.Minute), Duration(365*24*time.Hour))
 	}
 }
 

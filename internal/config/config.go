@@ -104,6 +104,23 @@ type Target struct {
 	HydrateRate  Size     `yaml:"hydrate_rate"`  // bytes a second of each copy
 	Scrub        Scrub    `yaml:"scrub"`
 	Repair       Repair   `yaml:"repair"`
+	Checks       Checks   `yaml:"checks"`
+}
+
+// Checks says how this node checks recovery points.
+type Checks struct {
+	Scripts  string      `yaml:"scripts"` // folder; empty: this node checks nothing
+	Time     Duration    `yaml:"time"`    // limit of a script
+	Schedule []Scheduled `yaml:"schedule"`
+}
+
+// Scheduled is a check that nobody asks for.
+type Scheduled struct {
+	Group  string   `yaml:"group"`
+	Script string   `yaml:"script"` // name
+	At     string   `yaml:"at"`     // latest or latest-app
+	Every  Duration `yaml:"every"`
+	Hash   bool     `yaml:"hash"` // read all of the disks
 }
 
 // Scrub says how often and how fast a master target reads all that it stores.

@@ -76,6 +76,10 @@ target:
   scrub: {rate: 32MiB, every: 24h}
   repair:
     lag: 200ms
+  checks:
+    scripts: /etc/redoubt/checks
+    time: 1m
+    schedule: [{group: db, script: e2fsck, at: latest-app}]
 `))
 	if err != nil {
 		t.Fatal(err)
@@ -83,7 +87,8 @@ target:
 	want := &Config{Name: "t1", DataDir: "/d", RunDir: "/r", Listen: "[::]:9000", Advertise: "t1.example:9000", Identity: "/i",
 		Log: Log{"debug", "json"}, Metrics: Metrics{"off"},
 		Target: &Target{Bootstrap: []Node{{"t1", "t1.example:9000"}, {"t2", "t2.example:9000"}}, OwnerTimeout: Duration(90 * time.Second), Cache: 1536 * MiB, Hydrate: "none", HydrateRate: 64 * MiB,
-			Scrub: Scrub{Rate: 32 * MiB, Every: Duration(24 * time.Hour)}, Repair: Repair{Rate: 64 * MiB, Lag: Duration(200 * time.Millisecond)}}}
+			Scrub: Scrub{Rate: 32 * MiB, Every: Duration(24 * time.Hour)}, Repair: Repair{Rate: 64 * MiB, Lag: Duration(200 * time.Millisecond)},
+			Checks: Checks{"/etc/redoubt/checks", Duration(time.Minute), []Scheduled{{"db", "e2fsck", "latest-app", Duration(24 * time.Hour), true}}}}}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got  %+v\nwant %+v", c, want)
 	}
@@ -109,6 +114,12 @@ func TestFaults(t *testing.T) {
 		{"small size", edit("name: db", "name: db\n      memory: 0"), `7:15: source.groups[0].memory: 0B is out of range (16MiB to 1TiB)`},
 		{"bare duration", edit("name: db", "name: db\n      journal: {full_wait: 30}"), `source.groups[0].journal.full_wait: "30" is not valid (a duration is`},
 		{"not a number", edit("name: db", "name: db\n      redundancy: {data: two}"), `source.groups[0].redundancy.data: "two" is not valid (a whole decimal number)`},
+		{"hooks on the root", edit("name: db", "name: db\n      hooks: {mounts: [/srv, /]}"), `source.groups[0].hooks.mounts[1]: the file system that holds / is never frozen`},
+		{"hooks relative", edit("name: db", "name: db\n      hooks: {scripts: hooks}"), `source.groups[0].hooks.scripts: "hooks" is relative`},
+		{"hooks held too short", edit("name: db", "name: db\n      hooks: {time: 2m}"), `source.groups[0].hooks.hold: 1m0s is out of range (2m0s to 1h0m0s)`},
+		{"bookmarks too often", edit("name: db", "name: db\n      bookmark_every: 1s"), `source.groups[0].bookmark_every: 1s is out of range`},
+		{"check without scripts", targets("  bootstrap: [{name: t1, address: \"t1:7700\"}]\n  checks: {schedule: [{group: db, script: e2fsck}]}\n"), `target.checks.scripts: is missing`},
+		{"check of a path", targets("  bootstrap: [{name: t1, address: \"t1:7700\"}]\n  checks: {scripts: /c, schedule: [{group: db, script: ../x}]}\n"), `target.checks.schedule[0].script: "../x" is not valid`},
 		{"no parity", edit("name: db", "name: db\n      redundancy: {parity: 0}"), `source.groups[0].redundancy.parity: 0 is out of range`},
 		{"list for a value", edit("name: host1", "name: [host1]"), `1:7: name: needs a single value, has a list`},
 		{"value for a list", edit("[t1:7700, t2:7700]", "t1:7700"), `4:12: source.targets: needs a list, has a single value`},

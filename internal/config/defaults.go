@@ -38,8 +38,13 @@ func (t *Target) preset() {
 	t.Cache = 256 * MiB
 	t.Scrub = Scrub{Rate: 16 * MiB, Every: Duration(7 * 24 * time.Hour)}
 	t.Repair = Repair{Rate: 64 * MiB, Lag: Duration(time.Second)}
+	t.Checks = Checks{Time: Duration(10 * time.Minute)}
 	t.Hydrate = "none"
 	t.HydrateRate = 64 * MiB
+}
+
+func (s *Scheduled) preset() {
+	*s = Scheduled{At: "latest", Every: Duration(24 * time.Hour), Hash: true}
 }
 
 // derive fills what follows from other values, after the file was read.

@@ -48,6 +48,8 @@ type Spec struct {
 	// while Filling.
 	Branch  string `json:"branch,omitempty"`
 	Filling bool   `json:"filling,omitempty"`
+	// Check names the recovery check that opened it, and ends it; "": an operator did.
+	Check string `json:"check,omitempty"`
 }
 
 const specVersion = 1

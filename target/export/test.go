@@ -18,6 +18,16 @@ import (
 // history. The caller ends it with Cleanup. hydrate has it copied to this node,
 // whatever the policy says.
 func (m *Manager) Test(ctx context.Context, id redoubt.GroupID, at target.PointSpec, hydrate bool) (*Instance, error) {
+	return m.test(ctx, id, at, Spec{Hydrate: hydrate || m.o.Hydrate == HydrateAll})
+}
+
+// TestFor is Test for a recovery check, which must have a name: whoever finds
+// the instance after a restart knows whose it is.
+func (m *Manager) TestFor(ctx context.Context, check string, id redoubt.GroupID, at target.PointSpec) (*Instance, error) {
+	return m.test(ctx, id, at, Spec{Check: check})
+}
+
+func (m *Manager) test(ctx context.Context, id redoubt.GroupID, at target.PointSpec, spec Spec) (*Instance, error) {
 	g, err := m.group(ctx, id)
 	if err != nil {
 		return nil, err
@@ -29,10 +39,8 @@ func (m *Manager) Test(ctx context.Context, id redoubt.GroupID, at target.PointS
 	if err != nil {
 		return nil, err
 	}
-	spec := Spec{
-		Version: specVersion, Kind: KindTest, Group: id, UUID: g.UUID, Disks: g.Disks,
-		Point: point, Epoch: point.Epoch, Time: when, Created: m.o.Now(), Hydrate: hydrate || m.o.Hydrate == HydrateAll,
-	}
+	spec.Version, spec.Kind, spec.Group, spec.UUID, spec.Disks = specVersion, KindTest, id, g.UUID, g.Disks
+	spec.Point, spec.Epoch, spec.Time, spec.Created = point, point.Epoch, when, m.o.Now()
 	return m.openTest(ctx, &spec, nil)
 }
 

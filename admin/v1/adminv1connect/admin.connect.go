@@ -131,6 +131,10 @@ const (
 	// AdminServiceProtectGroupProcedure is the fully-qualified name of the AdminService's ProtectGroup
 	// RPC.
 	AdminServiceProtectGroupProcedure = "/redoubt.admin.v1.AdminService/ProtectGroup"
+	// AdminServiceRunCheckProcedure is the fully-qualified name of the AdminService's RunCheck RPC.
+	AdminServiceRunCheckProcedure = "/redoubt.admin.v1.AdminService/RunCheck"
+	// AdminServiceListChecksProcedure is the fully-qualified name of the AdminService's ListChecks RPC.
+	AdminServiceListChecksProcedure = "/redoubt.admin.v1.AdminService/ListChecks"
 	// AdminServiceAddNodeProcedure is the fully-qualified name of the AdminService's AddNode RPC.
 	AdminServiceAddNodeProcedure = "/redoubt.admin.v1.AdminService/AddNode"
 	// AdminServiceDrainNodeProcedure is the fully-qualified name of the AdminService's DrainNode RPC.
@@ -212,6 +216,10 @@ type AdminServiceClient interface {
 	UnprotectGroup(context.Context, *v1.UnprotectGroupRequest) (*v1.UnprotectGroupResponse, error)
 	// ProtectGroup begins it again, with a whole copy (both roles).
 	ProtectGroup(context.Context, *v1.ProtectGroupRequest) (*v1.ProtectGroupResponse, error)
+	// RunCheck opens a point as a test failover, has a script of the node look at it, and attaches a signed receipt (target).
+	RunCheck(context.Context, *v1.RunCheckRequest) (*v1.RunCheckResponse, error)
+	// ListChecks returns the recovery checks of a group, with their receipts (target).
+	ListChecks(context.Context, *v1.ListChecksRequest) (*v1.ListChecksResponse, error)
 	// AddNode lets a new node join.
 	AddNode(context.Context, *v1.AddNodeRequest) (*v1.AddNodeResponse, error)
 	// DrainNode has a node's shards and groups move to the others.
@@ -433,6 +441,19 @@ func NewAdminServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(adminServiceMethods.ByName("ProtectGroup")),
 			connect.WithClientOptions(opts...),
 		),
+		runCheck: connect.NewClient[v1.RunCheckRequest, v1.RunCheckResponse](
+			httpClient,
+			baseURL+AdminServiceRunCheckProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("RunCheck")),
+			connect.WithClientOptions(opts...),
+		),
+		listChecks: connect.NewClient[v1.ListChecksRequest, v1.ListChecksResponse](
+			httpClient,
+			baseURL+AdminServiceListChecksProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("ListChecks")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
 		addNode: connect.NewClient[v1.AddNodeRequest, v1.AddNodeResponse](
 			httpClient,
 			baseURL+AdminServiceAddNodeProcedure,
@@ -494,6 +515,8 @@ type adminServiceClient struct {
 	resumeGroup         *connect.Client[v1.ResumeGroupRequest, v1.ResumeGroupResponse]
 	unprotectGroup      *connect.Client[v1.UnprotectGroupRequest, v1.UnprotectGroupResponse]
 	protectGroup        *connect.Client[v1.ProtectGroupRequest, v1.ProtectGroupResponse]
+	runCheck            *connect.Client[v1.RunCheckRequest, v1.RunCheckResponse]
+	listChecks          *connect.Client[v1.ListChecksRequest, v1.ListChecksResponse]
 	addNode             *connect.Client[v1.AddNodeRequest, v1.AddNodeResponse]
 	drainNode           *connect.Client[v1.DrainNodeRequest, v1.DrainNodeResponse]
 	replaceNode         *connect.Client[v1.ReplaceNodeRequest, v1.ReplaceNodeResponse]
@@ -780,6 +803,24 @@ func (c *adminServiceClient) ProtectGroup(ctx context.Context, req *v1.ProtectGr
 	return nil, err
 }
 
+// RunCheck calls redoubt.admin.v1.AdminService.RunCheck.
+func (c *adminServiceClient) RunCheck(ctx context.Context, req *v1.RunCheckRequest) (*v1.RunCheckResponse, error) {
+	response, err := c.runCheck.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// ListChecks calls redoubt.admin.v1.AdminService.ListChecks.
+func (c *adminServiceClient) ListChecks(ctx context.Context, req *v1.ListChecksRequest) (*v1.ListChecksResponse, error) {
+	response, err := c.listChecks.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // AddNode calls redoubt.admin.v1.AdminService.AddNode.
 func (c *adminServiceClient) AddNode(ctx context.Context, req *v1.AddNodeRequest) (*v1.AddNodeResponse, error) {
 	response, err := c.addNode.CallUnary(ctx, connect.NewRequest(req))
@@ -886,6 +927,10 @@ type AdminServiceHandler interface {
 	UnprotectGroup(context.Context, *v1.UnprotectGroupRequest) (*v1.UnprotectGroupResponse, error)
 	// ProtectGroup begins it again, with a whole copy (both roles).
 	ProtectGroup(context.Context, *v1.ProtectGroupRequest) (*v1.ProtectGroupResponse, error)
+	// RunCheck opens a point as a test failover, has a script of the node look at it, and attaches a signed receipt (target).
+	RunCheck(context.Context, *v1.RunCheckRequest) (*v1.RunCheckResponse, error)
+	// ListChecks returns the recovery checks of a group, with their receipts (target).
+	ListChecks(context.Context, *v1.ListChecksRequest) (*v1.ListChecksResponse, error)
 	// AddNode lets a new node join.
 	AddNode(context.Context, *v1.AddNodeRequest) (*v1.AddNodeResponse, error)
 	// DrainNode has a node's shards and groups move to the others.
@@ -1103,6 +1148,19 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 		connect.WithSchema(adminServiceMethods.ByName("ProtectGroup")),
 		connect.WithHandlerOptions(opts...),
 	)
+	adminServiceRunCheckHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceRunCheckProcedure,
+		svc.RunCheck,
+		connect.WithSchema(adminServiceMethods.ByName("RunCheck")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceListChecksHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceListChecksProcedure,
+		svc.ListChecks,
+		connect.WithSchema(adminServiceMethods.ByName("ListChecks")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
 	adminServiceAddNodeHandler := connect.NewUnaryHandlerSimple(
 		AdminServiceAddNodeProcedure,
 		svc.AddNode,
@@ -1193,6 +1251,10 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 			adminServiceUnprotectGroupHandler.ServeHTTP(w, r)
 		case AdminServiceProtectGroupProcedure:
 			adminServiceProtectGroupHandler.ServeHTTP(w, r)
+		case AdminServiceRunCheckProcedure:
+			adminServiceRunCheckHandler.ServeHTTP(w, r)
+		case AdminServiceListChecksProcedure:
+			adminServiceListChecksHandler.ServeHTTP(w, r)
 		case AdminServiceAddNodeProcedure:
 			adminServiceAddNodeHandler.ServeHTTP(w, r)
 		case AdminServiceDrainNodeProcedure:
@@ -1336,6 +1398,14 @@ func (UnimplementedAdminServiceHandler) UnprotectGroup(context.Context, *v1.Unpr
 
 func (UnimplementedAdminServiceHandler) ProtectGroup(context.Context, *v1.ProtectGroupRequest) (*v1.ProtectGroupResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.ProtectGroup is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) RunCheck(context.Context, *v1.RunCheckRequest) (*v1.RunCheckResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.RunCheck is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) ListChecks(context.Context, *v1.ListChecksRequest) (*v1.ListChecksResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.ListChecks is not implemented"))
 }
 
 func (UnimplementedAdminServiceHandler) AddNode(context.Context, *v1.AddNodeRequest) (*v1.AddNodeResponse, error) {
