@@ -58,6 +58,7 @@ func (s *Store) Collect(ctx context.Context) error {
 		return err
 	}
 	var err error
+	var pace easy
 	var dead []segment.ID
 	if eerr := s.log.Each(func(i segment.Info) bool {
 		if s.dead(i.ID) {
@@ -67,7 +68,7 @@ func (s *Store) Collect(ctx context.Context) error {
 			err = s.discard(ctx, dead)
 			dead = dead[:0]
 		}
-		return err == nil && ctx.Err() == nil
+		return err == nil && pace.step(ctx)
 	}); eerr != nil {
 		return eerr
 	}
