@@ -20,6 +20,9 @@ const collectBatch = 1 << 14
 // collect gives back the space of shards that the catalog names no more, until
 // Close.
 func (s *Store) collect() {
+	if !s.afterStart() {
+		return
+	}
 	t := time.NewTicker(s.o.Tick)
 	defer t.Stop()
 	seen := map[redoubt.GroupID]uint64{}

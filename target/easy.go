@@ -44,3 +44,19 @@ func (e *easy) worked() time.Duration {
 	}
 	return e.spent + time.Since(e.since)
 }
+
+// startTicks is how long what can wait lets a node start: its first request
+// comes first.
+const startTicks = 10
+
+// afterStart waits until the node has been up for startTicks. It reports
+// whether the store is still open.
+func (s *Store) afterStart() bool {
+	t := time.NewTimer(startTicks * s.o.Tick)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-s.ctx.Done():
+	}
+	return s.ctx.Err() == nil
+}

@@ -154,8 +154,12 @@ func (x *Index) loadAll(numbers []uint64) error {
 		return err
 	}
 	for i, n := range numbers {
+		levels := make([]*[][]spot, len(all[i].series))
+		for j, s := range all[i].series {
+			levels[j] = x.runs.levels(s)
+		}
 		for _, e := range all[i].runs {
-			x.runs.set(runKey{all[i].series[e.series], e.start, e.count}, e.spot)
+			x.runs.setIn(levels[e.series], e.start, e.count, e.spot)
 		}
 		x.number = n
 	}
@@ -166,6 +170,7 @@ func (x *Index) loadAll(numbers []uint64) error {
 type listed struct {
 	series []Series
 	number map[Series]int // of a series in it
+	last   int
 	runs   []listedRun
 }
 
@@ -176,7 +181,10 @@ type listedRun struct {
 }
 
 func (l *listed) add(r *run) {
-	at, ok := l.number[r.Series]
+	at, ok := l.last, l.last < len(l.series) && l.series[l.last] == r.Series
+	if !ok {
+		at, ok = l.number[r.Series]
+	}
 	if !ok {
 		if l.number == nil {
 			l.number = map[Series]int{}
@@ -184,6 +192,7 @@ func (l *listed) add(r *run) {
 		at = len(l.series)
 		l.number[r.Series], l.series = at, append(l.series, r.Series)
 	}
+	l.last = at
 	l.runs = append(l.runs, listedRun{r.start, r.count, at, r.spot()})
 }
 
