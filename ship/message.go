@@ -25,6 +25,10 @@ type Hello struct {
 	M         int             `json:"m,omitempty"`       // parity shards wanted at creation
 	Receipt   *LossSummary    `json:"receipt,omitempty"`
 	Whole     bool            `json:"whole,omitempty"` // wants to be told what is fully redundant; set by the Sender
+	Ask       *Ask            `json:"ask,omitempty"`   // with Probe: what the source's operator wants
+	// GivenUp, if not 0, is the last LSN whose payload the journal gave up: what
+	// comes instead of everything up to it leaves a gap without points. Set by the Sender.
+	GivenUp redoubt.LSN `json:"given_up,omitempty"`
 }
 
 // LossSummary is what a returned source found in its journal that the other
@@ -55,6 +59,10 @@ type Welcome struct {
 	Owner      string           `json:"owner,omitempty"`
 	Reason     string           `json:"reason,omitempty"` // in words, why there is no stream
 	Whole      bool             `json:"whole,omitempty"`  // set by the Receiver: it tells what is fully redundant
+	Hold       *Hold            `json:"hold,omitempty"`   // the source keeps its writes to itself
+	Anew       redoubt.Epoch    `json:"anew,omitempty"`   // a source of an earlier epoch forgets its journal and copies its disks whole from where this epoch begins
+	Answer     *Answer          `json:"answer,omitempty"` // to Ask; a receiver that does not know Ask gives none
+	Gap        bool             `json:"gap,omitempty"`    // what is committed ends in a gap: there are no points until a baseline
 }
 
 // resume returns the last LSN that the receiver has of epoch's history: a

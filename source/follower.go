@@ -29,7 +29,7 @@ func (g *Group) runFollower(ctx context.Context) {
 			g.keepWelcome(w)
 			g.refence(w)
 			if w.Writer == "source/"+g.host.Name && w.Epoch > g.Role().Epoch {
-				if err := g.takeOver(w); err == nil {
+				if err := g.becomeWriter(w); err == nil {
 					return
 				} else {
 					g.log.Warn("the catalog names this host as the writer, but it cannot take over", "err", err, "hint", redoubt.Hint(err))
@@ -40,13 +40,17 @@ func (g *Group) runFollower(ctx context.Context) {
 	}
 }
 
-// ask returns what the group's owner says of the group.
-func (g *Group) ask(ctx context.Context) (ship.Welcome, error) {
+// ask returns what the group's owner says of the group. It hears what is to be
+// told to it.
+func (g *Group) ask(ctx context.Context) (ship.Welcome, error) { return g.askOf(ctx, g.heldBack().Ask) }
+
+// askOf is ask, with something that the operator wants.
+func (g *Group) askOf(ctx context.Context, ask *ship.Ask) (ship.Welcome, error) {
 	var last error
 	for _, addr := range g.host.Targets {
-		w, err := g.probe(ctx, addr)
+		w, err := g.probe(ctx, addr, ask)
 		if err == nil && w.Redirect != "" {
-			w, err = g.probe(ctx, w.Redirect)
+			w, err = g.probe(ctx, w.Redirect, ask)
 		}
 		if err == nil && w.Redirect == "" {
 			return w, nil
@@ -63,7 +67,7 @@ func hintOf(err error) string {
 	return err.Error()
 }
 
-func (g *Group) probe(ctx context.Context, addr string) (ship.Welcome, error) {
+func (g *Group) probe(ctx context.Context, addr string, ask *ship.Ask) (ship.Welcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	conn, err := g.host.Dial(ctx, addr)
@@ -72,7 +76,7 @@ func (g *Group) probe(ctx context.Context, addr string) (ship.Welcome, error) {
 	}
 	defer func(c net.Conn) { _ = c.Close() }(conn)
 	h := g.hello()
-	h.Probe = true
+	h.Probe, h.Ask = true, ask
 	return ship.Probe(ctx, conn, h)
 }
 
@@ -87,7 +91,13 @@ func (g *Group) fence(w ship.Welcome) error {
 		return nil
 	}
 	g.disks.SetReadOnly(redoubt.ErrFenced)
+	if err := g.keepReceipt(nil); err != nil { // one of an earlier failover must not be told for this one
+		g.log.Error("the receipt of an earlier failover could not be removed", "err", err)
+	}
 	r.Mode, r.FencedBy, r.Reason = ModeFenced, w.Lineage, w.Reason
+	if err := g.endHold(); err != nil {
+		return err
+	}
 	// The fence comes first; it does not depend on the receipt.
 	if err := g.setRole(r); err != nil {
 		return err
@@ -127,7 +137,11 @@ func (g *Group) takeOver(w ship.Welcome) error {
 	g.step.Lock()
 	defer g.step.Unlock()
 	r := g.Role()
-	if err := r.takeover(w.Lineage, g.journal.Tail(), g.journal.Head().LSN); err != nil {
+	tail := g.journal.Tail()
+	if gap, ok := g.journal.Gap(); ok {
+		tail = min(tail, gap.From+1) // what was given up is on the disks, and known
+	}
+	if err := r.takeover(w.Lineage, tail, g.journal.Head().LSN); err != nil {
 		return err
 	}
 	g.swapReplica(nil)
@@ -139,7 +153,7 @@ func (g *Group) takeOver(w ship.Welcome) error {
 	r = Role{Mode: ModeWriter, Epoch: w.Epoch, Lineage: w.Lineage, Branch: r.Branch}
 	if wasReplica {
 		// The secondary has everything up to here: it sent it.
-		if err := g.cursor.Ack(head); err != nil {
+		if err := g.secondary().Ack(head); err != nil {
 			return err
 		}
 	}

@@ -3,7 +3,6 @@ package source
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"sync"
 
 	"github.com/redoubt-dr/redoubt"
@@ -70,7 +69,8 @@ func (g *Group) openReplica(peer pki.Identity, hello ship.Hello) (ship.Welcome, 
 				Hint: fmt.Sprintf("epoch %d of this side is not part of the history of epoch %d", mine, hello.Epoch)}
 		}
 		r.resync, r.fork = true, fork
-		w.Resync, w.DirtyAfter = true, max(min(fork, w.Committed.LSN), g.journal.Tail()-1)
+		// What the journal has trimmed the secondary knows, as far as it got it.
+		w.Resync, w.DirtyAfter = true, max(min(fork, w.Committed.LSN), min(g.journal.Tail()-1, g.cursor.Acked()))
 		r.dirtyAfter = w.DirtyAfter
 	}
 	g.swapReplica(r)
@@ -100,7 +100,7 @@ type replicaAck struct {
 // Dirty lists what this side wrote above the fork and the secondary may not
 // know: it must be overwritten too.
 func (r *replica) Dirty(yield func(redoubt.DiskID, redoubt.Extent) bool) error {
-	dirty, err := r.group.journal.Dirty(r.dirtyAfter)
+	dirty, err := r.group.journal.Owed(r.dirtyAfter)
 	if err != nil {
 		return err
 	}
@@ -135,9 +135,9 @@ func (r *replica) Begin(start redoubt.LSN) error {
 	g.ensureReceipt()
 	role := g.Role()
 	if g.journal.Head().LSN > r.fork && g.journal.Epoch() == role.Epoch {
-		dir := filepath.Join(g.host.groupDir(g.cfg.Name), "branches", fmt.Sprintf("%d-after-%d", role.Epoch, r.fork))
 		// What the journal has trimmed above the fork, the secondary keeps.
-		if _, err := g.journal.SaveBranch(dir, max(r.fork, g.journal.Tail()-1)); err != nil {
+		dir, err := g.saveBranch(branchName(role.Epoch, r.fork), max(r.fork, g.journal.Tail()-1))
+		if err != nil {
 			return err
 		}
 		role.Branch = dir
@@ -149,7 +149,7 @@ func (r *replica) Begin(start redoubt.LSN) error {
 	if err := g.disks.Reset(context.Background(), redoubt.Position{Epoch: r.epoch, LSN: start - 1}); err != nil {
 		return err
 	}
-	if err := g.cursor.Ack(start - 1); err != nil {
+	if err := g.secondary().Ack(start - 1); err != nil {
 		return err
 	}
 	r.resync = false
@@ -213,7 +213,7 @@ func (r *replica) acknowledge() {
 		err := r.group.flush(last)
 		if err == nil {
 			// The secondary sent it, so it is safe there: nothing holds the journal back.
-			err = r.group.cursor.Ack(last)
+			err = r.group.secondary().Ack(last)
 		}
 		for _, b := range waiting {
 			b.done(redoubt.Position{Epoch: r.epoch, LSN: b.last}, err)

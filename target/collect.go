@@ -17,6 +17,9 @@ const logSlack = 0.15
 // collectBatch is how many shards are forgotten at once.
 const collectBatch = 1 << 14
 
+// eraseSlack is logSlack while points are deleted that an operator wants gone.
+const eraseSlack = 0.01
+
 // collect gives back the space of shards that the catalog names no more, until
 // Close.
 func (s *Store) collect() {
@@ -34,12 +37,19 @@ func (s *Store) collect() {
 			if r.Plan != nil {
 				mark += 1 + r.Plan.Left()
 			}
+			if st := s.catalog.Standing(g.ID); slices.Contains(st.Left, s.o.ID) {
+				mark |= 1 << 63
+			}
 			if seen[g.ID] != mark {
 				seen[g.ID], changed = mark, true
 			}
 		}
 		if changed {
-			if err := s.Collect(s.ctx); err != nil && s.ctx.Err() == nil {
+			err := s.Collect(s.ctx)
+			if err == nil {
+				err = s.reportErased(s.ctx)
+			}
+			if err != nil && s.ctx.Err() == nil {
 				s.o.Logger.Warn("dead shards are not collected; tried again", "err", err, "hint", redoubt.Hint(err))
 				clear(seen)
 			}
@@ -81,8 +91,12 @@ func (s *Store) Collect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	slack := logSlack
+	if s.erasing() {
+		slack = eraseSlack
+	}
 	for range s.log.Stats().Files { // each at most once: what comes then waits for the next time
-		n, err := s.log.Reclaim(ctx, logSlack, s.throttle)
+		n, err := s.log.Reclaim(ctx, slack, s.throttle)
 		if err != nil || n == 0 {
 			return err
 		}
@@ -113,6 +127,9 @@ func (s *Store) dead(id segment.ID) bool {
 	g, ok := s.catalog.Group(id.Group)
 	if !ok || g.UUID != id.UUID {
 		return false
+	}
+	if id.Epoch < s.catalog.Standing(id.Group).Erased {
+		return true
 	}
 	sgs := s.catalog.Segments(id.Group, id.Epoch, id.Ordinal, 1)
 	if len(sgs) == 0 || sgs[0].CRC == id.CRC && !sgs[0].Gone() {

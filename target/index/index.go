@@ -260,6 +260,9 @@ func (x *Index) newNumber() uint64 {
 func (x *Index) learn(r *run) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	if x.series[r.Series] == nil {
+		return // it was forgotten meanwhile
+	}
 	x.runs.set(runKey{r.Series, r.start, r.count}, r.spot())
 	x.gen++
 	x.merges++
@@ -281,6 +284,21 @@ func (x *Index) Add(s Series, count uint64) {
 	x.mu.Unlock()
 	if due {
 		x.poke()
+	}
+}
+
+// Forget drops the series that match accepts, with their merged runs: their
+// segments are gone. What index files hold of them goes with the files.
+func (x *Index) Forget(match func(Series) bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for s := range x.series {
+		if match(s) {
+			delete(x.series, s)
+		}
+	}
+	if x.runs.forget(match) {
+		x.gen++
 	}
 }
 

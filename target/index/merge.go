@@ -156,12 +156,14 @@ func cancelled(ctx context.Context, s stream) stream {
 func (x *Index) finished(j job, err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	st := x.series[j.s]
-	delete(st.busy, j.size)
+	st, there := x.series[j.s] // not, if it was forgotten meanwhile
+	if there {
+		delete(st.busy, j.size)
+	}
 	x.busy--
-	if err == nil {
+	if err == nil && there {
 		delete(st.retry, j.size)
-	} else if x.ctx.Err() == nil {
+	} else if there && x.ctx.Err() == nil {
 		st.retry[j.size] = time.Now().Add(x.o.RetryAfter)
 		x.o.Logger.Warn("index merge failed; it is tried again", "group", j.s.Group, "epoch", j.s.Epoch, "first", j.start, "count", j.size, "err", err)
 	}

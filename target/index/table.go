@@ -114,6 +114,27 @@ func (t *table) setIn(levels *[][]spot, start, count uint64, s spot) {
 	*old = s
 }
 
+// forget takes out the runs of the series that match accepts, and reports
+// whether there were any.
+func (t *table) forget(match func(Series) bool) (any bool) {
+	for s, levels := range t.by {
+		if !match(s) {
+			continue
+		}
+		for _, row := range *levels {
+			for _, p := range row {
+				if p.file != 0 {
+					t.runs--
+					t.entries -= uint64(p.entries)
+					any = true
+				}
+			}
+		}
+		delete(t.by, s)
+	}
+	return any
+}
+
 // all returns every run.
 func (t *table) all() []known {
 	out := make([]known, 0, t.runs)
