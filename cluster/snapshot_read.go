@@ -73,12 +73,7 @@ func (r *snapshotReader) record() (typ uint8, body []byte, err error) {
 	if n > maxRecord {
 		return 0, nil, fmt.Errorf("snapshot record of %d bytes: %w", n, redoubt.ErrCorrupt)
 	}
-	// Grown while reading, so that a damaged length does not reserve memory.
-	body, err = io.ReadAll(io.LimitReader(r.r, int64(n)+4))
-	if err == nil && len(body) != int(n)+4 {
-		err = io.ErrUnexpectedEOF
-	}
-	if err != nil {
+	if body, err = r.take(int(n) + 4); err != nil {
 		return 0, nil, cut(err)
 	}
 	r.crc = redoubt.ChecksumUpdate(redoubt.ChecksumUpdate(r.crc, head[:]), body[:n])
@@ -87,6 +82,21 @@ func (r *snapshotReader) record() (typ uint8, body []byte, err error) {
 	}
 	r.n++
 	return head[0], body[:n], nil
+}
+
+// take reads n bytes.
+func (r *snapshotReader) take(n int) ([]byte, error) {
+	if n <= 1<<20 {
+		b := make([]byte, n)
+		_, err := io.ReadFull(r.r, b)
+		return b, err
+	}
+	// Grown while reading, so that a damaged length does not reserve memory.
+	b, err := io.ReadAll(io.LimitReader(r.r, int64(n)))
+	if err == nil && len(b) != n {
+		err = io.ErrUnexpectedEOF
+	}
+	return b, err
 }
 
 func cut(err error) error {
@@ -177,6 +187,8 @@ func (s *state) loadSegments(d *decoder) {
 	if n := h.len(); n > 0 {
 		last = h.at(n - 1).last
 	}
+	var sum subtotals
+	defer func() { s.countAll(h, sum) }()
 	for range d.count(chunkLen, "number of segments") {
 		r := d.record()
 		if r.first != last+1 || r.last < r.first || int(r.place) >= len(s.places.list) {
@@ -184,7 +196,8 @@ func (s *state) loadSegments(d *decoder) {
 			return
 		}
 		last = r.last
-		s.append(h, r)
+		h.add(r, s.gen)
+		sum.add(s, &r)
 	}
 }
 

@@ -30,36 +30,77 @@ type Redundancy struct {
 	Bytes    uint64 // of all shards on all nodes
 }
 
-// count adds the record to the tallies (by 1), or takes it out of them (by -1).
-// Every record passes here when it comes, changes and goes.
-func (s *state) count(h *history, r *record, by int) {
-	n := uint64(by) // -1 wraps, and so subtracts
-	p := &s.places.list[r.place]
-	if r.size == 0 {
-		h.tally.gone += n
+// subtotal is what records of one place add up to.
+type subtotal struct {
+	place                         uint32
+	records, gone, degraded, bare uint64
+	bytes                         uint64 // of durable shards
+	each                          uint64 // of all records' shards, one of each
+}
+
+// subtotals are few: most segments of a stretch of history lie alike.
+type subtotals []subtotal
+
+func (t *subtotals) add(s *state, r *record) {
+	at := len(*t) - 1
+	for at >= 0 && (*t)[at].place != r.place {
+		at--
 	}
+	if at < 0 {
+		at = len(*t)
+		*t = append(*t, subtotal{place: r.place})
+	}
+	o, p := &(*t)[at], &s.places.list[r.place]
 	stored := uint64(bits.OnesCount32(r.stored))
+	o.records++
+	if r.size == 0 {
+		o.gone++
+	}
 	if stored < uint64(len(p.nodes)) {
-		h.tally.degraded += n
+		o.degraded++
 	}
 	if stored <= uint64(p.k) && p.m > 0 {
-		h.tally.bare += n
+		o.bare++
 	}
-	h.tally.bytes += n * stored * uint64(r.shardSize)
+	o.bytes += stored * uint64(r.shardSize)
+	o.each += uint64(r.shardSize)
+}
+
+// count adds the record to the tallies (by 1), or takes it out of them (by -1).
+// Every record passes here when it changes and goes, and when it comes, but for
+// those of a snapshot, which come by many.
+func (s *state) count(h *history, r *record, by int) {
+	var one [1]subtotal
+	t := subtotals(one[:0])
+	t.add(s, r)
+	s.tell(h, &t[0], uint64(by)) // -1 wraps, and so subtracts
+}
+
+func (s *state) countAll(h *history, t subtotals) {
+	for i := range t {
+		s.tell(h, &t[i], 1)
+	}
+}
+
+func (s *state) tell(h *history, t *subtotal, sign uint64) {
+	h.tally.gone += sign * t.gone
+	h.tally.degraded += sign * t.degraded
+	h.tally.bare += sign * t.bare
+	h.tally.bytes += sign * t.bytes
 	if h.tally.uses == nil {
 		h.tally.uses = map[uint32]uint64{}
 	}
-	if h.tally.uses[r.place] += n; h.tally.uses[r.place] == 0 {
-		delete(h.tally.uses, r.place)
+	if h.tally.uses[t.place] += sign * t.records; h.tally.uses[t.place] == 0 {
+		delete(h.tally.uses, t.place)
 	}
-	for _, id := range p.nodes {
+	for _, id := range s.places.list[t.place].nodes {
 		held := s.held[id]
 		if held == nil {
 			held = &Held{}
 			s.held[id] = held
 		}
-		held.Shards += n
-		held.Bytes += n * uint64(r.shardSize)
+		held.Shards += sign * t.records
+		held.Bytes += sign * t.each
 	}
 }
 

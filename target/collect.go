@@ -23,6 +23,9 @@ const eraseSlack = 0.01
 // collect gives back the space of shards that the catalog names no more, until
 // Close.
 func (s *Store) collect() {
+	if !s.afterStart() {
+		return
+	}
 	t := time.NewTicker(s.o.Tick)
 	defer t.Stop()
 	seen := map[redoubt.GroupID]uint64{}
@@ -68,6 +71,7 @@ func (s *Store) Collect(ctx context.Context) error {
 		return err
 	}
 	var err error
+	var pace easy
 	var dead []segment.ID
 	if eerr := s.log.Each(func(i segment.Info) bool {
 		if s.dead(i.ID) {
@@ -77,7 +81,7 @@ func (s *Store) Collect(ctx context.Context) error {
 			err = s.discard(ctx, dead)
 			dead = dead[:0]
 		}
-		return err == nil && ctx.Err() == nil
+		return err == nil && pace.step(ctx)
 	}); eerr != nil {
 		return eerr
 	}

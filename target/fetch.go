@@ -103,7 +103,7 @@ func (s *Store) readRange(ctx context.Context, sr index.Series, sg *cluster.Segm
 	if uint64(off)+uint64(n) > uint64(sg.Size) || sg.ShardSize == 0 {
 		return nil, &redoubt.Error{Op: "read segment", Object: segmentName(sr, sg.Ordinal), Err: fmt.Errorf("range %d+%d of %d bytes: %w", off, n, sg.Size, redoubt.ErrCorrupt)}
 	}
-	out := make([]byte, 0, n)
+	var out []byte
 	for end := off + n; off < end; {
 		i := int(off / sg.ShardSize)
 		from := off % sg.ShardSize
@@ -123,6 +123,12 @@ func (s *Store) readRange(ctx context.Context, sr index.Series, sg *cluster.Segm
 			if derr != nil {
 				return nil, &redoubt.Error{Op: "read segment", Object: segmentName(sr, sg.Ordinal), Err: errors.Join(derr, err), Hint: "fewer than k shards can be read; bring nodes back"}
 			}
+		}
+		if part == n {
+			return b, nil // all of it: nothing to join
+		}
+		if out == nil {
+			out = make([]byte, 0, n)
 		}
 		out = append(out, b...)
 		off += part

@@ -112,6 +112,7 @@ func (r *repairer) look() {
 	}
 	r.mu.Unlock()
 	news := &findings{}
+	var pace easy
 	for _, id := range asked {
 		sr := index.Series{Group: id.Group, UUID: id.UUID, Epoch: id.Epoch}
 		if sg, err := r.s.segmentAt(sr, id.Ordinal); err == nil && sg.CRC == id.CRC {
@@ -120,20 +121,20 @@ func (r *repairer) look() {
 	}
 	for _, g := range r.s.catalog.Groups() {
 		for _, f := range g.Lineage {
-			r.series(seriesOf(&g, f.Epoch), news)
+			r.series(seriesOf(&g, f.Epoch), news, &pace)
 		}
 	}
 	r.tell(news.stored, false)
 	r.tell(news.lost, true)
 	if all {
-		r.swept, r.took = begin, time.Since(begin)
+		r.swept, r.took = begin, pace.worked()
 	}
 }
 
 // findings are what the catalog does not know yet.
 type findings struct{ stored, lost []cluster.ShardOf }
 
-func (r *repairer) series(sr index.Series, news *findings) {
+func (r *repairer) series(sr index.Series, news *findings, pace *easy) {
 	from := r.seen[sr]
 	for r.s.ctx.Err() == nil {
 		segs := r.s.catalog.Segments(sr.Group, sr.Epoch, from, repairBatch)
@@ -142,6 +143,9 @@ func (r *repairer) series(sr index.Series, news *findings) {
 		}
 		for i := range segs {
 			r.examine(sr, &segs[i], news)
+			if !pace.step(r.s.ctx) {
+				return
+			}
 		}
 		from = segs[len(segs)-1].Ordinal + 1
 	}

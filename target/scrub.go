@@ -47,6 +47,7 @@ func newScrubber(s *Store) *scrubber {
 
 // loop runs passes until the store is closed.
 func (c *scrubber) loop() {
+	c.s.afterStart()
 	for c.s.ctx.Err() == nil {
 		if c.begin() {
 			err := c.pass(c.s.ctx)

@@ -116,12 +116,13 @@ func (c *catalog) commit(ctx context.Context, segs []cluster.Segment) error {
 	return r[0].Err
 }
 
-// close lets all nodes catch up, so that each has the whole catalog.
+// close lets all nodes catch up, so that each has the whole catalog, most of it
+// in a snapshot, as after a long life.
 func (c *catalog) close() error {
 	var err error
 	for _, n := range c.nodes {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		err = errors.Join(err, n.Barrier(ctx))
+		err = errors.Join(err, n.Barrier(ctx), n.Snapshot())
 		cancel()
 	}
 	for i := len(c.undo) - 1; i >= 0; i-- {

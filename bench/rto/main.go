@@ -88,7 +88,10 @@ func one(ctx context.Context, o options, segments, size uint64) (r result, err e
 	if err != nil {
 		return r, err
 	}
-	if r, err = measure(ctx, s, h, o.opens); err != nil {
+	if o.opens > 0 {
+		r, err = measure(ctx, s, h, o.opens)
+	}
+	if err != nil {
 		return r, err
 	}
 	r.Segments, r.Disk, r.Generated, r.IndexDisk = segments, size, took, index

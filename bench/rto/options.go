@@ -30,7 +30,7 @@ func parse(args []string) (options, error) {
 	fs.DurationVar(&o.within, "within", 0, "with -keep: stop generating after this time; the next call goes on")
 	fs.StringVar(&histories, "history", "1000,10000,100000,1000000", "lengths of the history in segments")
 	fs.StringVar(&disks, "disk-gib", "1,1024,16384", "sizes of the disk in GiB")
-	fs.IntVar(&o.opens, "opens", 20, "points that are opened, half of them read first and half written first")
+	fs.IntVar(&o.opens, "opens", 20, "points that are opened, half of them read first and half written first; 0 with -keep: generate only")
 	if err := fs.Parse(args); err != nil {
 		return o, err
 	}
@@ -38,16 +38,24 @@ func parse(args []string) (options, error) {
 	o.histories, err1 = numbers(histories)
 	o.disks, err2 = numbers(disks)
 	o.bin, err3 = filepath.Abs(o.bin)
+	if o.keep != "" {
+		o.keep, err1 = absolute(o.keep, err1)
+	}
 	for i := range o.disks {
 		o.disks[i] <<= 30
 	}
 	if o.keep != "" && len(o.histories)*len(o.disks) != 1 || o.keep == "" && o.within != 0 {
 		err1 = errors.Join(err1, errors.New("-keep is for one history and one disk, -within for -keep"))
 	}
-	if o.opens < 2 || fs.NArg() > 0 {
+	if o.opens < 2 && (o.opens != 0 || o.keep == "") || fs.NArg() > 0 {
 		err1 = errors.Join(err1, fmt.Errorf("at least two points, and nothing after the flags: %q", fs.Args()))
 	}
 	return o, errors.Join(err1, err2, err3)
+}
+
+func absolute(dir string, before error) (string, error) {
+	abs, err := filepath.Abs(dir)
+	return abs, errors.Join(before, err)
 }
 
 func numbers(list string) ([]uint64, error) {

@@ -82,15 +82,32 @@ func decodeRun(b []byte) (*run, []byte, error) {
 
 // decode is decodeRun into r, which keeps its names if they are the same.
 func (r *run) decode(b []byte) ([]byte, error) {
-	le := binary.LittleEndian
+	n, err := runLen(b)
+	if err == nil && binary.LittleEndian.Uint32(b[n:]) != redoubt.Checksum(b[:n]) {
+		err = corrupt("run header")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return r.decodeChecked(b, n)
+}
+
+// runLen returns the length of a run header without its checksum.
+func runLen(b []byte) (int, error) {
 	if len(b) < runFixed+4 || string(b[:4]) != runMagic {
-		return nil, corrupt("no run")
+		return 0, corrupt("no run")
 	}
-	g, u := int(b[6]), int(b[7])
-	n := runFixed + g + u
-	if len(b) < n+4 || le.Uint32(b[n:]) != redoubt.Checksum(b[:n]) {
-		return nil, corrupt("run header")
+	n := runFixed + int(b[6]) + int(b[7])
+	if len(b) < n+4 {
+		return 0, corrupt("run header")
 	}
+	return n, nil
+}
+
+// decodeChecked reads a header of n bytes whose checksum, or one over it, was verified.
+func (r *run) decodeChecked(b []byte, n int) ([]byte, error) {
+	le := binary.LittleEndian
+	g := int(b[6])
 	if v := le.Uint16(b[4:]); v != version {
 		return nil, fmt.Errorf("run version %d: %w", v, redoubt.ErrVersion)
 	}
@@ -168,7 +185,11 @@ func eachRun(b []byte, fn func(*run)) error {
 	}
 	var r run
 	for range count {
-		rest, err := r.decode(b)
+		n, err := runLen(b)
+		if err != nil {
+			return err
+		}
+		rest, err := r.decodeChecked(b, n)
 		if err != nil {
 			return err
 		}

@@ -144,52 +144,82 @@ const openAtOnce = 8
 // loadAll opens the files, some at once, and enters their runs: of two of a
 // place the one in the later file counts.
 func (x *Index) loadAll(numbers []uint64) error {
-	all := make([][]known, len(numbers))
+	all := make([]listed, len(numbers))
 	var g errgroup.Group
 	g.SetLimit(openAtOnce)
 	for i, n := range numbers {
-		g.Go(func() (err error) {
-			all[i], err = x.load(n)
-			return err
-		})
+		g.Go(func() error { return x.load(n, &all[i]) })
 	}
 	if err := g.Wait(); err != nil {
 		return err
 	}
 	for i, n := range numbers {
-		for _, k := range all[i] {
-			x.runs.set(k.runKey, k.spot)
+		levels := make([]*[][]spot, len(all[i].series))
+		for j, s := range all[i].series {
+			levels[j] = x.runs.levels(s)
+		}
+		for _, e := range all[i].runs {
+			x.runs.setIn(levels[e.series], e.start, e.count, e.spot)
 		}
 		x.number = n
 	}
 	return nil
 }
 
+// listed are the runs of one file.
+type listed struct {
+	series []Series
+	number map[Series]int // of a series in it
+	last   int
+	runs   []listedRun
+}
+
+type listedRun struct {
+	start, count uint64
+	series       int
+	spot
+}
+
+func (l *listed) add(r *run) {
+	at, ok := l.last, l.last < len(l.series) && l.series[l.last] == r.Series
+	if !ok {
+		at, ok = l.number[r.Series]
+	}
+	if !ok {
+		if l.number == nil {
+			l.number = map[Series]int{}
+		}
+		at = len(l.series)
+		l.number[r.Series], l.series = at, append(l.series, r.Series)
+	}
+	l.last = at
+	l.runs = append(l.runs, listedRun{r.start, r.count, at, r.spot()})
+}
+
 // load opens a file and returns its runs.
-func (x *Index) load(n uint64) ([]known, error) {
+func (x *Index) load(n uint64, out *listed) error {
 	name := fileName(x.dir, n)
 	f, err := x.o.FS.OpenFile(name, os.O_RDWR, 0)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var ks []known
 	sealed, err := x.list(f, n, func(r *run) {
 		if r.fits() && r.file == n {
-			ks = append(ks, known{runKey{r.Series, r.start, r.count}, r.spot()})
+			out.add(r)
 		}
 	})
-	if errors.Is(err, redoubt.ErrCorrupt) || err == nil && len(ks) == 0 {
+	if errors.Is(err, redoubt.ErrCorrupt) || err == nil && len(out.runs) == 0 {
 		x.o.Logger.Warn("index file holds no run; its runs are built again", "file", name, "sealed", sealed, "err", err)
-		return nil, errors.Join(f.Close(), x.o.FS.Remove(name))
+		return errors.Join(f.Close(), x.o.FS.Remove(name))
 	}
 	if err != nil {
 		f.Close()
-		return nil, err
+		return err
 	}
 	x.mu.Lock()
 	x.files[n] = f
 	x.mu.Unlock()
-	return ks, nil
+	return nil
 }
 
 // list calls fn for the runs of a file, and seals it if that was not done. fn

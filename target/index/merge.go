@@ -56,10 +56,8 @@ func (x *Index) pick(number int) (job, time.Duration, bool) {
 	for s, st := range x.series {
 		fan := uint64(1) << x.o.FanBits
 		for size := fan; size <= st.count && (best.size == 0 || size < best.size); size <<= x.o.FanBits {
-			for next := st.next[size]; next+size <= st.count && x.runs.get(runKey{s, next, size}).there(); next = st.next[size] {
-				st.next[size] = next + size
-			}
-			start := st.next[size]
+			start := min(x.runs.gap(s, size, st.next[size]), st.count&^(size-1))
+			st.next[size] = start
 			if start+size > st.count || st.busy[size] {
 				continue
 			}
@@ -215,10 +213,8 @@ func (x *Index) Settle(ctx context.Context) error {
 func (x *Index) due() bool {
 	for s, st := range x.series {
 		for size := uint64(1) << x.o.FanBits; size <= st.count; size <<= x.o.FanBits {
-			for at := st.next[size]; at+size <= st.count; at += size {
-				if !x.runs.get(runKey{s, at, size}).there() {
-					return true
-				}
+			if x.runs.gap(s, size, st.next[size])+size <= st.count {
+				return true
 			}
 		}
 	}

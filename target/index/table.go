@@ -58,23 +58,47 @@ func (t *table) get(k runKey) known {
 	return known{k, (*levels)[l][k.start/k.count]}
 }
 
-// set enters a run, or with a zero spot takes it out. Runs of sizes that are
-// not in use are left out: merges would never find them.
-func (t *table) set(k runKey, s spot) {
-	l, ok := t.level(k.count)
-	if !ok || k.start%k.count != 0 {
-		return
-	}
-	levels := t.by[k.Series]
+// levels returns those of a series, to be changed.
+func (t *table) levels(s Series) *[][]spot {
+	levels := t.by[s]
 	if levels == nil {
 		levels = &[][]spot{}
-		t.by[k.Series] = levels
+		t.by[s] = levels
+	}
+	return levels
+}
+
+// gap returns the first start at or after from at which no run of that size is
+// known.
+func (t *table) gap(s Series, size, from uint64) uint64 {
+	l, ok := t.level(size)
+	levels := t.by[s]
+	if !ok || levels == nil || l >= len(*levels) {
+		return from
+	}
+	row := (*levels)[l]
+	at := from / size
+	for at < uint64(len(row)) && row[at].file != 0 {
+		at++
+	}
+	return at * size
+}
+
+// set enters a run, or with a zero spot takes it out.
+func (t *table) set(k runKey, s spot) { t.setIn(t.levels(k.Series), k.start, k.count, s) }
+
+// setIn is set for a series whose levels are at hand. Runs of sizes that are
+// not in use are left out: merges would never find them.
+func (t *table) setIn(levels *[][]spot, start, count uint64, s spot) {
+	l, ok := t.level(count)
+	if !ok || start%count != 0 {
+		return
 	}
 	for len(*levels) <= l {
 		*levels = append(*levels, nil)
 	}
 	row := &(*levels)[l]
-	at := k.start / k.count
+	at := start / count
 	for uint64(len(*row)) <= at {
 		*row = append(*row, spot{})
 	}
