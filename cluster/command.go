@@ -53,6 +53,7 @@ const (
 
 	kindOperate   kind = 75
 	kindEraseDone kind = 76
+	kindNoteDisks kind = 77
 )
 
 func (k kind) String() string {
@@ -65,7 +66,7 @@ func (k kind) String() string {
 		kindPlanMoves: "PlanMoves", kindFinishMoves: "FinishMoves",
 		kindSetPolicy: "SetPolicy", kindAdvanceClock: "AdvanceClock", kindSetPin: "SetPin", kindRemovePin: "RemovePin",
 		kindBeginPlan: "BeginPlan", kindAdvancePlan: "AdvancePlan", kindThinSegments: "ThinSegments", kindReportShards: "ReportShards",
-		kindOperate: "Operate", kindEraseDone: "EraseDone"}
+		kindOperate: "Operate", kindEraseDone: "EraseDone", kindNoteDisks: "NoteDisks"}
 	if int(k) < len(names) && names[k] != "" {
 		return names[k]
 	}
@@ -198,6 +199,8 @@ func decodeBody(k kind, d *decoder) (Command, bool) {
 		return decodeOperate(d), true
 	case kindEraseDone:
 		return decodeEraseDone(d), true
+	case kindNoteDisks:
+		return decodeNoteDisks(d), true
 	case kindInviteNode:
 		return InviteNode{ID: d.nodeID()}, true
 	case kindAnnounceNode:

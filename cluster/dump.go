@@ -89,6 +89,9 @@ func dumpState(out *json.Encoder, path string, s *state) error {
 		if st, ok := s.stands[g.ID]; ok {
 			err = errors.Join(err, out.Encode(map[string]any{"group_id": g.ID, "standing": st}))
 		}
+		if list := s.resized[g.ID]; len(list) > 0 {
+			err = errors.Join(err, out.Encode(map[string]any{"group_id": g.ID, "disk_events": list}))
+		}
 		for _, f := range g.Lineage {
 			for i := uint64(0); i < c.SegmentCount(g.ID, f.Epoch) && err == nil; i++ {
 				err = out.Encode(map[string]any{"group_id": g.ID, "segment": c.Segments(g.ID, f.Epoch, i, 1)[0]})

@@ -37,6 +37,7 @@ const (
 	recMoves   = 41
 	recRetain  = 60 // what is kept of a group
 	recStands  = 75 // what operators decided about it
+	recResized = 76 // how its disks have changed
 	maxRecord  = 64 << 20
 	recordHead = 5
 )
@@ -47,7 +48,7 @@ const (
 func (s *state) freeze() *state {
 	f := &state{index: s.index, nodes: maps.Clone(s.nodes), groups: maps.Clone(s.groups), retain: maps.Clone(s.retain),
 		places: places{list: slices.Clip(s.places.list)},
-		epochs: make(map[epochKey]*history, len(s.epochs)), clients: make(map[clientID]*client, len(s.clients)), moves: maps.Clone(s.moves), stands: maps.Clone(s.stands)}
+		epochs: make(map[epochKey]*history, len(s.epochs)), clients: make(map[clientID]*client, len(s.clients)), moves: maps.Clone(s.moves), stands: maps.Clone(s.stands), resized: maps.Clone(s.resized)}
 	for k, h := range s.epochs {
 		frozen := h.freeze()
 		f.epochs[k] = &frozen
@@ -127,6 +128,9 @@ func writeSnapshot(out io.Writer, s *state) error {
 		}
 		if st, ok := s.stands[id]; ok {
 			w.record(recStands, func(e *encoder) { e.str(string(id)); e.standing(st) })
+		}
+		if list := s.resized[id]; len(list) > 0 {
+			w.record(recResized, func(e *encoder) { e.str(string(id)); e.diskEvents(list) })
 		}
 		for _, f := range g.Lineage {
 			w.segments(epochKey{id, f.Epoch}, s.history(id, f.Epoch))

@@ -23,7 +23,8 @@ type state struct {
 	retain  map[redoubt.GroupID]*Retention // never changed in place either
 	held    map[redoubt.NodeID]*Held       // what follows from epochs; see count
 	moves   map[shardKey]redoubt.NodeID
-	stands  map[redoubt.GroupID]*Standing // never changed in place
+	stands  map[redoubt.GroupID]*Standing   // never changed in place
+	resized map[redoubt.GroupID][]DiskEvent // never changed in place
 }
 
 type epochKey struct {
@@ -43,6 +44,7 @@ func newState() *state {
 		held:    map[redoubt.NodeID]*Held{},
 		moves:   map[shardKey]redoubt.NodeID{},
 		stands:  map[redoubt.GroupID]*Standing{},
+		resized: map[redoubt.GroupID][]DiskEvent{},
 	}
 }
 

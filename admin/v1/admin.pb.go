@@ -7069,7 +7069,7 @@ var File_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x14admin/v1/admin.proto\x12\x10redoubt.admin.v1\x1a\x15admin/v1/states.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"2\n" +
+	"\x14admin/v1/admin.proto\x12\x10redoubt.admin.v1\x1a\x14admin/v1/disks.proto\x1a\x15admin/v1/states.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"2\n" +
 	"\bPosition\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x10\n" +
 	"\x03lsn\x18\x02 \x01(\x04R\x03lsn\"D\n" +
@@ -7676,7 +7676,7 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x02op\x18\x02 \x01(\tR\x02op\x12\x16\n" +
 	"\x06object\x18\x03 \x01(\tR\x06object\x12\x12\n" +
 	"\x04hint\x18\x04 \x01(\tR\x04hint\x12\x18\n" +
-	"\amessage\x18\x05 \x01(\tR\amessage2\x94\x16\n" +
+	"\amessage\x18\x05 \x01(\tR\amessage2\xe7\x16\n" +
 	"\fAdminService\x12Y\n" +
 	"\tGetStatus\x12\".redoubt.admin.v1.GetStatusRequest\x1a#.redoubt.admin.v1.GetStatusResponse\"\x03\x90\x02\x01\x12\\\n" +
 	"\n" +
@@ -7706,7 +7706,8 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"PauseGroup\x12#.redoubt.admin.v1.PauseGroupRequest\x1a$.redoubt.admin.v1.PauseGroupResponse\x12Z\n" +
 	"\vResumeGroup\x12$.redoubt.admin.v1.ResumeGroupRequest\x1a%.redoubt.admin.v1.ResumeGroupResponse\x12c\n" +
 	"\x0eUnprotectGroup\x12'.redoubt.admin.v1.UnprotectGroupRequest\x1a(.redoubt.admin.v1.UnprotectGroupResponse\x12]\n" +
-	"\fProtectGroup\x12%.redoubt.admin.v1.ProtectGroupRequest\x1a&.redoubt.admin.v1.ProtectGroupResponse\x12N\n" +
+	"\fProtectGroup\x12%.redoubt.admin.v1.ProtectGroupRequest\x1a&.redoubt.admin.v1.ProtectGroupResponse\x12Q\n" +
+	"\bGrowDisk\x12!.redoubt.admin.v1.GrowDiskRequest\x1a\".redoubt.admin.v1.GrowDiskResponse\x12N\n" +
 	"\aAddNode\x12 .redoubt.admin.v1.AddNodeRequest\x1a!.redoubt.admin.v1.AddNodeResponse\x12T\n" +
 	"\tDrainNode\x12\".redoubt.admin.v1.DrainNodeRequest\x1a#.redoubt.admin.v1.DrainNodeResponse\x12Z\n" +
 	"\vReplaceNode\x12$.redoubt.admin.v1.ReplaceNodeRequest\x1a%.redoubt.admin.v1.ReplaceNodeResponse\x12W\n" +
@@ -7827,10 +7828,12 @@ var file_admin_v1_admin_proto_goTypes = []any{
 	(*ResumeGroupRequest)(nil),          // 97: redoubt.admin.v1.ResumeGroupRequest
 	(*UnprotectGroupRequest)(nil),       // 98: redoubt.admin.v1.UnprotectGroupRequest
 	(*ProtectGroupRequest)(nil),         // 99: redoubt.admin.v1.ProtectGroupRequest
-	(*PauseGroupResponse)(nil),          // 100: redoubt.admin.v1.PauseGroupResponse
-	(*ResumeGroupResponse)(nil),         // 101: redoubt.admin.v1.ResumeGroupResponse
-	(*UnprotectGroupResponse)(nil),      // 102: redoubt.admin.v1.UnprotectGroupResponse
-	(*ProtectGroupResponse)(nil),        // 103: redoubt.admin.v1.ProtectGroupResponse
+	(*GrowDiskRequest)(nil),             // 100: redoubt.admin.v1.GrowDiskRequest
+	(*PauseGroupResponse)(nil),          // 101: redoubt.admin.v1.PauseGroupResponse
+	(*ResumeGroupResponse)(nil),         // 102: redoubt.admin.v1.ResumeGroupResponse
+	(*UnprotectGroupResponse)(nil),      // 103: redoubt.admin.v1.UnprotectGroupResponse
+	(*ProtectGroupResponse)(nil),        // 104: redoubt.admin.v1.ProtectGroupResponse
+	(*GrowDiskResponse)(nil),            // 105: redoubt.admin.v1.GrowDiskResponse
 }
 var file_admin_v1_admin_proto_depIdxs = []int32{
 	93,  // 0: redoubt.admin.v1.PointSpec.time:type_name -> google.protobuf.Timestamp
@@ -7987,42 +7990,44 @@ var file_admin_v1_admin_proto_depIdxs = []int32{
 	97,  // 151: redoubt.admin.v1.AdminService.ResumeGroup:input_type -> redoubt.admin.v1.ResumeGroupRequest
 	98,  // 152: redoubt.admin.v1.AdminService.UnprotectGroup:input_type -> redoubt.admin.v1.UnprotectGroupRequest
 	99,  // 153: redoubt.admin.v1.AdminService.ProtectGroup:input_type -> redoubt.admin.v1.ProtectGroupRequest
-	79,  // 154: redoubt.admin.v1.AdminService.AddNode:input_type -> redoubt.admin.v1.AddNodeRequest
-	81,  // 155: redoubt.admin.v1.AdminService.DrainNode:input_type -> redoubt.admin.v1.DrainNodeRequest
-	83,  // 156: redoubt.admin.v1.AdminService.ReplaceNode:input_type -> redoubt.admin.v1.ReplaceNodeRequest
-	85,  // 157: redoubt.admin.v1.AdminService.RemoveNode:input_type -> redoubt.admin.v1.RemoveNodeRequest
-	6,   // 158: redoubt.admin.v1.AdminService.GetStatus:output_type -> redoubt.admin.v1.GetStatusResponse
-	33,  // 159: redoubt.admin.v1.AdminService.ListPoints:output_type -> redoubt.admin.v1.ListPointsResponse
-	55,  // 160: redoubt.admin.v1.AdminService.ListExports:output_type -> redoubt.admin.v1.ListExportsResponse
-	88,  // 161: redoubt.admin.v1.AdminService.GetLossReceipt:output_type -> redoubt.admin.v1.GetLossReceiptResponse
-	36,  // 162: redoubt.admin.v1.AdminService.AddBookmark:output_type -> redoubt.admin.v1.AddBookmarkResponse
-	40,  // 163: redoubt.admin.v1.AdminService.GetRetention:output_type -> redoubt.admin.v1.GetRetentionResponse
-	43,  // 164: redoubt.admin.v1.AdminService.PlanRetention:output_type -> redoubt.admin.v1.PlanRetentionResponse
-	45,  // 165: redoubt.admin.v1.AdminService.SetRetention:output_type -> redoubt.admin.v1.SetRetentionResponse
-	47,  // 166: redoubt.admin.v1.AdminService.PinPoint:output_type -> redoubt.admin.v1.PinPointResponse
-	49,  // 167: redoubt.admin.v1.AdminService.UnpinPoint:output_type -> redoubt.admin.v1.UnpinPointResponse
-	51,  // 168: redoubt.admin.v1.AdminService.HoldPoint:output_type -> redoubt.admin.v1.HoldPointResponse
-	53,  // 169: redoubt.admin.v1.AdminService.ConfirmClock:output_type -> redoubt.admin.v1.ConfirmClockResponse
-	64,  // 170: redoubt.admin.v1.AdminService.TestFailover:output_type -> redoubt.admin.v1.TestFailoverResponse
-	66,  // 171: redoubt.admin.v1.AdminService.CleanupTest:output_type -> redoubt.admin.v1.CleanupTestResponse
-	68,  // 172: redoubt.admin.v1.AdminService.UnplannedFailover:output_type -> redoubt.admin.v1.UnplannedFailoverResponse
-	70,  // 173: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:output_type -> redoubt.admin.v1.ChangeRecoveryPointResponse
-	72,  // 174: redoubt.admin.v1.AdminService.CommitFailover:output_type -> redoubt.admin.v1.CommitFailoverResponse
-	74,  // 175: redoubt.admin.v1.AdminService.CancelFailover:output_type -> redoubt.admin.v1.CancelFailoverResponse
-	76,  // 176: redoubt.admin.v1.AdminService.ReverseReplicate:output_type -> redoubt.admin.v1.ReverseReplicateResponse
-	19,  // 177: redoubt.admin.v1.AdminService.Scrub:output_type -> redoubt.admin.v1.ScrubResponse
-	59,  // 178: redoubt.admin.v1.AdminService.ReadPoint:output_type -> redoubt.admin.v1.ReadPointResponse
-	78,  // 179: redoubt.admin.v1.AdminService.Failback:output_type -> redoubt.admin.v1.FailbackResponse
-	100, // 180: redoubt.admin.v1.AdminService.PauseGroup:output_type -> redoubt.admin.v1.PauseGroupResponse
-	101, // 181: redoubt.admin.v1.AdminService.ResumeGroup:output_type -> redoubt.admin.v1.ResumeGroupResponse
-	102, // 182: redoubt.admin.v1.AdminService.UnprotectGroup:output_type -> redoubt.admin.v1.UnprotectGroupResponse
-	103, // 183: redoubt.admin.v1.AdminService.ProtectGroup:output_type -> redoubt.admin.v1.ProtectGroupResponse
-	80,  // 184: redoubt.admin.v1.AdminService.AddNode:output_type -> redoubt.admin.v1.AddNodeResponse
-	82,  // 185: redoubt.admin.v1.AdminService.DrainNode:output_type -> redoubt.admin.v1.DrainNodeResponse
-	84,  // 186: redoubt.admin.v1.AdminService.ReplaceNode:output_type -> redoubt.admin.v1.ReplaceNodeResponse
-	86,  // 187: redoubt.admin.v1.AdminService.RemoveNode:output_type -> redoubt.admin.v1.RemoveNodeResponse
-	158, // [158:188] is the sub-list for method output_type
-	128, // [128:158] is the sub-list for method input_type
+	100, // 154: redoubt.admin.v1.AdminService.GrowDisk:input_type -> redoubt.admin.v1.GrowDiskRequest
+	79,  // 155: redoubt.admin.v1.AdminService.AddNode:input_type -> redoubt.admin.v1.AddNodeRequest
+	81,  // 156: redoubt.admin.v1.AdminService.DrainNode:input_type -> redoubt.admin.v1.DrainNodeRequest
+	83,  // 157: redoubt.admin.v1.AdminService.ReplaceNode:input_type -> redoubt.admin.v1.ReplaceNodeRequest
+	85,  // 158: redoubt.admin.v1.AdminService.RemoveNode:input_type -> redoubt.admin.v1.RemoveNodeRequest
+	6,   // 159: redoubt.admin.v1.AdminService.GetStatus:output_type -> redoubt.admin.v1.GetStatusResponse
+	33,  // 160: redoubt.admin.v1.AdminService.ListPoints:output_type -> redoubt.admin.v1.ListPointsResponse
+	55,  // 161: redoubt.admin.v1.AdminService.ListExports:output_type -> redoubt.admin.v1.ListExportsResponse
+	88,  // 162: redoubt.admin.v1.AdminService.GetLossReceipt:output_type -> redoubt.admin.v1.GetLossReceiptResponse
+	36,  // 163: redoubt.admin.v1.AdminService.AddBookmark:output_type -> redoubt.admin.v1.AddBookmarkResponse
+	40,  // 164: redoubt.admin.v1.AdminService.GetRetention:output_type -> redoubt.admin.v1.GetRetentionResponse
+	43,  // 165: redoubt.admin.v1.AdminService.PlanRetention:output_type -> redoubt.admin.v1.PlanRetentionResponse
+	45,  // 166: redoubt.admin.v1.AdminService.SetRetention:output_type -> redoubt.admin.v1.SetRetentionResponse
+	47,  // 167: redoubt.admin.v1.AdminService.PinPoint:output_type -> redoubt.admin.v1.PinPointResponse
+	49,  // 168: redoubt.admin.v1.AdminService.UnpinPoint:output_type -> redoubt.admin.v1.UnpinPointResponse
+	51,  // 169: redoubt.admin.v1.AdminService.HoldPoint:output_type -> redoubt.admin.v1.HoldPointResponse
+	53,  // 170: redoubt.admin.v1.AdminService.ConfirmClock:output_type -> redoubt.admin.v1.ConfirmClockResponse
+	64,  // 171: redoubt.admin.v1.AdminService.TestFailover:output_type -> redoubt.admin.v1.TestFailoverResponse
+	66,  // 172: redoubt.admin.v1.AdminService.CleanupTest:output_type -> redoubt.admin.v1.CleanupTestResponse
+	68,  // 173: redoubt.admin.v1.AdminService.UnplannedFailover:output_type -> redoubt.admin.v1.UnplannedFailoverResponse
+	70,  // 174: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:output_type -> redoubt.admin.v1.ChangeRecoveryPointResponse
+	72,  // 175: redoubt.admin.v1.AdminService.CommitFailover:output_type -> redoubt.admin.v1.CommitFailoverResponse
+	74,  // 176: redoubt.admin.v1.AdminService.CancelFailover:output_type -> redoubt.admin.v1.CancelFailoverResponse
+	76,  // 177: redoubt.admin.v1.AdminService.ReverseReplicate:output_type -> redoubt.admin.v1.ReverseReplicateResponse
+	19,  // 178: redoubt.admin.v1.AdminService.Scrub:output_type -> redoubt.admin.v1.ScrubResponse
+	59,  // 179: redoubt.admin.v1.AdminService.ReadPoint:output_type -> redoubt.admin.v1.ReadPointResponse
+	78,  // 180: redoubt.admin.v1.AdminService.Failback:output_type -> redoubt.admin.v1.FailbackResponse
+	101, // 181: redoubt.admin.v1.AdminService.PauseGroup:output_type -> redoubt.admin.v1.PauseGroupResponse
+	102, // 182: redoubt.admin.v1.AdminService.ResumeGroup:output_type -> redoubt.admin.v1.ResumeGroupResponse
+	103, // 183: redoubt.admin.v1.AdminService.UnprotectGroup:output_type -> redoubt.admin.v1.UnprotectGroupResponse
+	104, // 184: redoubt.admin.v1.AdminService.ProtectGroup:output_type -> redoubt.admin.v1.ProtectGroupResponse
+	105, // 185: redoubt.admin.v1.AdminService.GrowDisk:output_type -> redoubt.admin.v1.GrowDiskResponse
+	80,  // 186: redoubt.admin.v1.AdminService.AddNode:output_type -> redoubt.admin.v1.AddNodeResponse
+	82,  // 187: redoubt.admin.v1.AdminService.DrainNode:output_type -> redoubt.admin.v1.DrainNodeResponse
+	84,  // 188: redoubt.admin.v1.AdminService.ReplaceNode:output_type -> redoubt.admin.v1.ReplaceNodeResponse
+	86,  // 189: redoubt.admin.v1.AdminService.RemoveNode:output_type -> redoubt.admin.v1.RemoveNodeResponse
+	159, // [159:190] is the sub-list for method output_type
+	128, // [128:159] is the sub-list for method input_type
 	128, // [128:128] is the sub-list for extension type_name
 	128, // [128:128] is the sub-list for extension extendee
 	0,   // [0:128] is the sub-list for field type_name
@@ -8033,6 +8038,7 @@ func file_admin_v1_admin_proto_init() {
 	if File_admin_v1_admin_proto != nil {
 		return
 	}
+	file_admin_v1_disks_proto_init()
 	file_admin_v1_states_proto_init()
 	file_admin_v1_admin_proto_msgTypes[3].OneofWrappers = []any{
 		(*PointSpec_Latest)(nil),

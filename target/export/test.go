@@ -31,7 +31,7 @@ func (m *Manager) Test(ctx context.Context, id redoubt.GroupID, at target.PointS
 		return nil, err
 	}
 	spec := Spec{
-		Version: specVersion, Kind: KindTest, Group: id, UUID: g.UUID, Disks: g.Disks,
+		Version: specVersion, Kind: KindTest, Group: id, UUID: g.UUID, Disks: m.o.Node.Catalog().DisksAt(id, point),
 		Point: point, Epoch: point.Epoch, Time: when, Created: m.o.Now(), Hydrate: hydrate || m.o.Hydrate == HydrateAll,
 	}
 	if err := m.reserve(&spec); err != nil {

@@ -115,6 +115,8 @@ const (
 	// AdminServiceProtectGroupProcedure is the fully-qualified name of the AdminService's ProtectGroup
 	// RPC.
 	AdminServiceProtectGroupProcedure = "/redoubt.admin.v1.AdminService/ProtectGroup"
+	// AdminServiceGrowDiskProcedure is the fully-qualified name of the AdminService's GrowDisk RPC.
+	AdminServiceGrowDiskProcedure = "/redoubt.admin.v1.AdminService/GrowDisk"
 	// AdminServiceAddNodeProcedure is the fully-qualified name of the AdminService's AddNode RPC.
 	AdminServiceAddNodeProcedure = "/redoubt.admin.v1.AdminService/AddNode"
 	// AdminServiceDrainNodeProcedure is the fully-qualified name of the AdminService's DrainNode RPC.
@@ -183,6 +185,8 @@ type AdminServiceClient interface {
 	UnprotectGroup(context.Context, *v1.UnprotectGroupRequest) (*v1.UnprotectGroupResponse, error)
 	// ProtectGroup begins it again, with a whole copy (both roles).
 	ProtectGroup(context.Context, *v1.ProtectGroupRequest) (*v1.ProtectGroupResponse, error)
+	// GrowDisk makes a protected disk larger, online (source).
+	GrowDisk(context.Context, *v1.GrowDiskRequest) (*v1.GrowDiskResponse, error)
 	// AddNode lets a new node join.
 	AddNode(context.Context, *v1.AddNodeRequest) (*v1.AddNodeResponse, error)
 	// DrainNode has a node's shards and groups move to the others.
@@ -366,6 +370,12 @@ func NewAdminServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(adminServiceMethods.ByName("ProtectGroup")),
 			connect.WithClientOptions(opts...),
 		),
+		growDisk: connect.NewClient[v1.GrowDiskRequest, v1.GrowDiskResponse](
+			httpClient,
+			baseURL+AdminServiceGrowDiskProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("GrowDisk")),
+			connect.WithClientOptions(opts...),
+		),
 		addNode: connect.NewClient[v1.AddNodeRequest, v1.AddNodeResponse](
 			httpClient,
 			baseURL+AdminServiceAddNodeProcedure,
@@ -421,6 +431,7 @@ type adminServiceClient struct {
 	resumeGroup         *connect.Client[v1.ResumeGroupRequest, v1.ResumeGroupResponse]
 	unprotectGroup      *connect.Client[v1.UnprotectGroupRequest, v1.UnprotectGroupResponse]
 	protectGroup        *connect.Client[v1.ProtectGroupRequest, v1.ProtectGroupResponse]
+	growDisk            *connect.Client[v1.GrowDiskRequest, v1.GrowDiskResponse]
 	addNode             *connect.Client[v1.AddNodeRequest, v1.AddNodeResponse]
 	drainNode           *connect.Client[v1.DrainNodeRequest, v1.DrainNodeResponse]
 	replaceNode         *connect.Client[v1.ReplaceNodeRequest, v1.ReplaceNodeResponse]
@@ -657,6 +668,15 @@ func (c *adminServiceClient) ProtectGroup(ctx context.Context, req *v1.ProtectGr
 	return nil, err
 }
 
+// GrowDisk calls redoubt.admin.v1.AdminService.GrowDisk.
+func (c *adminServiceClient) GrowDisk(ctx context.Context, req *v1.GrowDiskRequest) (*v1.GrowDiskResponse, error) {
+	response, err := c.growDisk.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // AddNode calls redoubt.admin.v1.AdminService.AddNode.
 func (c *adminServiceClient) AddNode(ctx context.Context, req *v1.AddNodeRequest) (*v1.AddNodeResponse, error) {
 	response, err := c.addNode.CallUnary(ctx, connect.NewRequest(req))
@@ -750,6 +770,8 @@ type AdminServiceHandler interface {
 	UnprotectGroup(context.Context, *v1.UnprotectGroupRequest) (*v1.UnprotectGroupResponse, error)
 	// ProtectGroup begins it again, with a whole copy (both roles).
 	ProtectGroup(context.Context, *v1.ProtectGroupRequest) (*v1.ProtectGroupResponse, error)
+	// GrowDisk makes a protected disk larger, online (source).
+	GrowDisk(context.Context, *v1.GrowDiskRequest) (*v1.GrowDiskResponse, error)
 	// AddNode lets a new node join.
 	AddNode(context.Context, *v1.AddNodeRequest) (*v1.AddNodeResponse, error)
 	// DrainNode has a node's shards and groups move to the others.
@@ -929,6 +951,12 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 		connect.WithSchema(adminServiceMethods.ByName("ProtectGroup")),
 		connect.WithHandlerOptions(opts...),
 	)
+	adminServiceGrowDiskHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceGrowDiskProcedure,
+		svc.GrowDisk,
+		connect.WithSchema(adminServiceMethods.ByName("GrowDisk")),
+		connect.WithHandlerOptions(opts...),
+	)
 	adminServiceAddNodeHandler := connect.NewUnaryHandlerSimple(
 		AdminServiceAddNodeProcedure,
 		svc.AddNode,
@@ -1007,6 +1035,8 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 			adminServiceUnprotectGroupHandler.ServeHTTP(w, r)
 		case AdminServiceProtectGroupProcedure:
 			adminServiceProtectGroupHandler.ServeHTTP(w, r)
+		case AdminServiceGrowDiskProcedure:
+			adminServiceGrowDiskHandler.ServeHTTP(w, r)
 		case AdminServiceAddNodeProcedure:
 			adminServiceAddNodeHandler.ServeHTTP(w, r)
 		case AdminServiceDrainNodeProcedure:
@@ -1126,6 +1156,10 @@ func (UnimplementedAdminServiceHandler) UnprotectGroup(context.Context, *v1.Unpr
 
 func (UnimplementedAdminServiceHandler) ProtectGroup(context.Context, *v1.ProtectGroupRequest) (*v1.ProtectGroupResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.ProtectGroup is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) GrowDisk(context.Context, *v1.GrowDiskRequest) (*v1.GrowDiskResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.GrowDisk is not implemented"))
 }
 
 func (UnimplementedAdminServiceHandler) AddNode(context.Context, *v1.AddNodeRequest) (*v1.AddNodeResponse, error) {
