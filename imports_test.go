@@ -18,7 +18,7 @@ type room struct {
 	may  []string
 }
 
-var plumbing = []string{".", "internal/vfs", "internal/wire", "internal/rpc", "internal/netmux", "internal/pki", "internal/version", "internal/histogram", "internal/handover"}
+var plumbing = []string{".", "internal/vfs", "internal/wire", "internal/rpc", "internal/netmux", "internal/pki", "internal/version", "internal/histogram", "internal/handover", "internal/hook"}
 
 // importTable holds the direction in which data flows. The longest path that
 // fits decides. See docs/ARCHITECTURE.md.
@@ -30,6 +30,7 @@ var importTable = []room{
 	{"internal/version", nil},
 	{"internal/histogram", nil},
 	{"internal/handover", []string{"."}},
+	{"internal/hook", []string{"."}},
 	{"internal/rpc", plumbing},
 	{"internal/netmux", plumbing},
 	{"internal/oracle", []string{"."}},
@@ -38,6 +39,7 @@ var importTable = []room{
 	{"ship", with(plumbing, "journal")},
 	{"cluster", plumbing},
 	{"target", with(plumbing, "journal", "blockdev", "ship", "cluster")},
+	{"target/barrier", []string{"."}},
 	{"source", with(plumbing, "journal", "blockdev", "ship")},
 	{"admin", plumbing},
 	{"crashtest", []string{".", "internal/vfs", "journal", "blockdev"}},

@@ -41,6 +41,7 @@ const (
 	kindRemoveNode   kind = 44
 	kindPlanMoves    kind = 45
 	kindFinishMoves  kind = 46
+	kindLevelShards  kind = 47
 
 	kindSetPolicy    kind = 60
 	kindAdvanceClock kind = 61
@@ -54,6 +55,9 @@ const (
 	kindOperate   kind = 75
 	kindEraseDone kind = 76
 	kindNoteDisks kind = 77
+	kindOpenGap   kind = 84
+	kindAddMarks  kind = 88
+	kindCommitSet kind = 89
 )
 
 func (k kind) String() string {
@@ -63,10 +67,12 @@ func (k kind) String() string {
 		kindCancelFailover: "CancelFailover", kindReverseReplicate: "ReverseReplicate", kindSetState: "SetState",
 		kindRecordReceipt: "RecordReceipt", kindInviteNode: "InviteNode", kindAnnounceNode: "AnnounceNode",
 		kindActivateNode: "ActivateNode", kindDrainNode: "DrainNode", kindRemoveNode: "RemoveNode",
-		kindPlanMoves: "PlanMoves", kindFinishMoves: "FinishMoves",
+		kindPlanMoves: "PlanMoves", kindFinishMoves: "FinishMoves", kindLevelShards: "LevelShards",
 		kindSetPolicy: "SetPolicy", kindAdvanceClock: "AdvanceClock", kindSetPin: "SetPin", kindRemovePin: "RemovePin",
 		kindBeginPlan: "BeginPlan", kindAdvancePlan: "AdvancePlan", kindThinSegments: "ThinSegments", kindReportShards: "ReportShards",
-		kindOperate: "Operate", kindEraseDone: "EraseDone", kindNoteDisks: "NoteDisks"}
+		kindOperate: "Operate", kindEraseDone: "EraseDone", kindNoteDisks: "NoteDisks",
+		kindOpenGap:  "OpenGap",
+		kindAddMarks: "AddMarks", kindCommitSet: "CommitSet"}
 	if int(k) < len(names) && names[k] != "" {
 		return names[k]
 	}
@@ -201,6 +207,8 @@ func decodeBody(k kind, d *decoder) (Command, bool) {
 		return decodeEraseDone(d), true
 	case kindNoteDisks:
 		return decodeNoteDisks(d), true
+	case kindOpenGap:
+		return decodeOpenGap(d), true
 	case kindInviteNode:
 		return InviteNode{ID: d.nodeID()}, true
 	case kindAnnounceNode:
@@ -215,6 +223,12 @@ func decodeBody(k kind, d *decoder) (Command, bool) {
 		return decodePlanMoves(d), true
 	case kindFinishMoves:
 		return decodeFinishMoves(d), true
+	case kindLevelShards:
+		return LevelShards(decodePlanMoves(d)), true
+	case kindAddMarks:
+		return decodeAddMarks(d), true
+	case kindCommitSet:
+		return CommitSet{Set: d.set()}, true
 	}
 	return nil, false
 }

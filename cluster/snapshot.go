@@ -38,6 +38,8 @@ const (
 	recRetain  = 60 // what is kept of a group
 	recStands  = 75 // what operators decided about it
 	recResized = 76 // how its disks have changed
+	recGaps    = 84 // where a group has no points
+	recNamed   = 88 // bookmarks and their sets
 	maxRecord  = 64 << 20
 	recordHead = 5
 )
@@ -46,9 +48,10 @@ const (
 // state is never changed in place: groups and answers by habit, histories by
 // the new generation.
 func (s *state) freeze() *state {
-	f := &state{index: s.index, nodes: maps.Clone(s.nodes), groups: maps.Clone(s.groups), retain: maps.Clone(s.retain),
+	f := &state{index: s.index, nodes: maps.Clone(s.nodes), groups: maps.Clone(s.groups), retain: maps.Clone(s.retain), gaps: maps.Clone(s.gaps),
 		places: places{list: slices.Clip(s.places.list)},
-		epochs: make(map[epochKey]*history, len(s.epochs)), clients: make(map[clientID]*client, len(s.clients)), moves: maps.Clone(s.moves), stands: maps.Clone(s.stands), resized: maps.Clone(s.resized)}
+		epochs: make(map[epochKey]*history, len(s.epochs)), clients: make(map[clientID]*client, len(s.clients)), moves: maps.Clone(s.moves), stands: maps.Clone(s.stands), resized: maps.Clone(s.resized),
+		marks: maps.Clone(s.marks), sets: maps.Clone(s.sets)}
 	for k, h := range s.epochs {
 		frozen := h.freeze()
 		f.epochs[k] = &frozen
@@ -132,11 +135,15 @@ func writeSnapshot(out io.Writer, s *state) error {
 		if list := s.resized[id]; len(list) > 0 {
 			w.record(recResized, func(e *encoder) { e.str(string(id)); e.diskEvents(list) })
 		}
+		if gaps := s.gaps[id]; len(gaps) > 0 {
+			w.record(recGaps, func(e *encoder) { e.str(string(id)); e.gaps(gaps) })
+		}
 		for _, f := range g.Lineage {
 			w.segments(epochKey{id, f.Epoch}, s.history(id, f.Epoch))
 		}
 	}
 	w.moves(s)
+	w.named(s)
 	ids := slices.SortedFunc(maps.Keys(s.clients), func(a, b clientID) int { return slices.Compare(a[:], b[:]) })
 	for _, id := range ids {
 		w.client(id, s.clients[id])

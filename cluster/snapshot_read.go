@@ -134,8 +134,16 @@ func (s *state) load(typ uint8, d *decoder) {
 			d.bad("disks of an unknown group")
 		}
 		s.resized[id] = list
+	case recGaps:
+		id, list := d.groupID(), d.gaps()
+		if _, twice := s.gaps[id]; twice || s.groups[id] == nil || len(list) == 0 {
+			d.bad("gaps of an unknown group")
+		}
+		s.gaps[id] = list
 	case recMember:
 		s.loadMember(d)
+	case recNamed:
+		s.loadNamed(d)
 	case recMoves:
 		s.loadMoves(d)
 	default:

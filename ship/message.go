@@ -26,6 +26,9 @@ type Hello struct {
 	Receipt   *LossSummary    `json:"receipt,omitempty"`
 	Whole     bool            `json:"whole,omitempty"` // wants to be told what is fully redundant; set by the Sender
 	Ask       *Ask            `json:"ask,omitempty"`   // with Probe: what the source's operator wants
+	// GivenUp, if not 0, is the last LSN whose payload the journal gave up: what
+	// comes instead of everything up to it leaves a gap without points. Set by the Sender.
+	GivenUp redoubt.LSN `json:"given_up,omitempty"`
 }
 
 // LossSummary is what a returned source found in its journal that the other
@@ -60,6 +63,7 @@ type Welcome struct {
 	Anew       redoubt.Epoch    `json:"anew,omitempty"`   // a source of an earlier epoch forgets its journal and copies its disks whole from where this epoch begins
 	Disks      []redoubt.Disk   `json:"disks,omitempty"`  // as the receiver knows them at Committed; a source whose disks are larger says so in its stream
 	Answer     *Answer          `json:"answer,omitempty"` // to Ask; a receiver that does not know Ask gives none
+	Gap        bool             `json:"gap,omitempty"`    // what is committed ends in a gap: there are no points until a baseline
 }
 
 // resume returns the last LSN that the receiver has of epoch's history: a

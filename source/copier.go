@@ -16,8 +16,9 @@ import (
 type copier struct {
 	group *Group
 
-	mu    sync.Mutex
-	state copyState
+	mu        sync.Mutex
+	state     copyState
+	announced bool // everything, with the baseline
 }
 
 // copyState is the durable progress, kept in the journal's state.
@@ -107,6 +108,13 @@ func (c *copier) baseline() (at redoubt.LSN, again bool) {
 	return c.state.Baseline, c.state.Zeros
 }
 
+// complete reports whether nothing is left to be announced.
+func (c *copier) complete() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.announced || c.state.Done
+}
+
 // announced is a copy record that is in the journal and not yet acknowledged.
 type announced struct {
 	lsn  redoubt.LSN
@@ -182,6 +190,9 @@ func (c *copier) run(ctx context.Context) error {
 	if err := c.group.disks.AppendControl(w); err != nil {
 		return err
 	}
+	c.mu.Lock()
+	c.announced = true
+	c.mu.Unlock()
 	ahead, pending = append(ahead, announced{lsn: w[0].LSN, n: 1}), pending+1
 	if err := settle(0); err != nil {
 		return err

@@ -91,6 +91,9 @@ func (g *Group) fence(w ship.Welcome) error {
 		return nil
 	}
 	g.disks.SetReadOnly(redoubt.ErrFenced)
+	if err := g.keepReceipt(nil); err != nil { // one of an earlier failover must not be told for this one
+		g.log.Error("the receipt of an earlier failover could not be removed", "err", err)
+	}
 	r.Mode, r.FencedBy, r.Reason = ModeFenced, w.Lineage, w.Reason
 	if err := g.endHold(); err != nil {
 		return err
@@ -134,7 +137,11 @@ func (g *Group) takeOver(w ship.Welcome) error {
 	g.step.Lock()
 	defer g.step.Unlock()
 	r := g.Role()
-	if err := r.takeover(w.Lineage, g.journal.Tail(), g.journal.Head().LSN); err != nil {
+	tail := g.journal.Tail()
+	if gap, ok := g.journal.Gap(); ok {
+		tail = min(tail, gap.From+1) // what was given up is on the disks, and known
+	}
+	if err := r.takeover(w.Lineage, tail, g.journal.Head().LSN); err != nil {
 		return err
 	}
 	g.swapReplica(nil)

@@ -14,6 +14,7 @@ import (
 	"github.com/redoubt-dr/redoubt/blockdev"
 	"github.com/redoubt-dr/redoubt/journal"
 	"github.com/redoubt-dr/redoubt/ship"
+	"github.com/redoubt-dr/redoubt/source/freeze"
 )
 
 // cursorName is the journal's cursor of the stream to the secondary site.
@@ -39,6 +40,11 @@ type Group struct {
 	listening net.Addr
 	copy      *copier
 	outlook   outlook
+	catchUp   *catchUp
+	freezer   *freeze.Freezer
+
+	barrier sync.Mutex // held over a step of a bookmark of several groups; before step and mu
+	part    *partOf    // this group's part in one; guarded by barrier
 
 	step sync.Mutex // held over a change of mode; taken before mu
 
@@ -53,6 +59,7 @@ type Group struct {
 	contactAt time.Time       // and when
 	receipt   *Receipt        // what was lost, once fenced
 	declared  map[redoubt.DiskID]declaration
+	marks     Bookmarks // without FrozenSince
 }
 
 func openGroup(host *Config, cfg GroupConfig) (g *Group, err error) {
@@ -76,6 +83,9 @@ func openGroup(host *Config, cfg GroupConfig) (g *Group, err error) {
 
 	dir := host.groupDir(cfg.Name)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	if err := g.openFreezer(dir); err != nil {
 		return nil, err
 	}
 	var disks []redoubt.Disk
@@ -106,14 +116,22 @@ func openGroup(host *Config, cfg GroupConfig) (g *Group, err error) {
 		members[i] = blockdev.Member{Disk: disks[i], Backing: images[i]}
 	}
 	images = nil // OpenGroup owns them, also when it fails
-	g.disks, err = blockdev.OpenGroup(g.journal, members, blockdev.GroupOptions{
-		Logger: g.log, Now: host.Now, MemoryLimit: cfg.MemoryLimit, FullWait: cfg.FullWait, ReadOnly: g.role.fenceError(),
-	})
+	o := blockdev.GroupOptions{Logger: g.log, Now: host.Now, MemoryLimit: cfg.MemoryLimit, FullWait: cfg.FullWait, ReadOnly: g.role.fenceError()}
+	g.catchUp = newCatchUp(g)
+	if cfg.Track {
+		o.FullWait, o.OnFull = max(o.FullWait, trackWait), g.catchUp.full
+	}
+	g.disks, err = blockdev.OpenGroup(g.journal, members, o)
 	if err != nil {
 		return nil, err
 	}
 	if err := g.endGrowth(); err != nil {
 		return nil, err
+	}
+	if gap, ok := g.journal.Gap(); ok && gap.Lost != nil {
+		if err := g.journal.DirtyAll(disks); err != nil {
+			return nil, err
+		}
 	}
 	g.copy, err = openCopier(g)
 	if err != nil {
@@ -123,11 +141,7 @@ func openGroup(host *Config, cfg GroupConfig) (g *Group, err error) {
 }
 
 func (g *Group) openJournal(dir string) (err error) {
-	jdir := g.cfg.JournalDir
-	if jdir == "" {
-		jdir = filepath.Join(dir, "journal")
-	}
-	g.journal, err = journal.Open(jdir, journal.Options{
+	g.journal, err = journal.Open(g.journalDir(dir), journal.Options{
 		Now: g.host.Now, Logger: g.log, MaxBytes: g.cfg.JournalMax, SegmentSize: g.cfg.SegmentSize, Preallocate: g.cfg.Preallocate,
 		Create: true, Start: redoubt.Position{Epoch: 1},
 	})
@@ -138,6 +152,9 @@ func (g *Group) openJournal(dir string) (err error) {
 		return err
 	}
 	if g.receipt, err = loadReceipt(dir); err != nil {
+		return err
+	}
+	if err := g.sweepBranches(); err != nil {
 		return err
 	}
 	if g.hold, _, err = loadState[hold](g, holdKey); err != nil {
@@ -157,6 +174,15 @@ func (g *Group) openJournal(dir string) (err error) {
 	}
 	return nil
 }
+
+func (g *Group) journalDir(dir string) string {
+	if g.cfg.JournalDir != "" {
+		return g.cfg.JournalDir
+	}
+	return filepath.Join(dir, "journal")
+}
+
+func noteFile(dir string) string { return filepath.Join(dir, "frozen.json") }
 
 // run moves the group between its modes until ctx is done: each mode runs
 // until the role changes, and the next one begins.
@@ -237,6 +263,9 @@ func (g *Group) publish(r Role) {
 
 func (g *Group) close() error {
 	var err error
+	if g.freezer != nil { // first: thawing may need the disks
+		err = g.freezer.Close()
+	}
 	if g.server != nil {
 		err = errors.Join(err, g.server.Close())
 	}

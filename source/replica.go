@@ -3,7 +3,6 @@ package source
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"sync"
 
 	"github.com/redoubt-dr/redoubt"
@@ -70,7 +69,8 @@ func (g *Group) openReplica(peer pki.Identity, hello ship.Hello) (ship.Welcome, 
 				Hint: fmt.Sprintf("epoch %d of this side is not part of the history of epoch %d", mine, hello.Epoch)}
 		}
 		r.resync, r.fork = true, fork
-		w.Resync, w.DirtyAfter = true, max(min(fork, w.Committed.LSN), g.journal.Tail()-1)
+		// What the journal has trimmed the secondary knows, as far as it got it.
+		w.Resync, w.DirtyAfter = true, max(min(fork, w.Committed.LSN), min(g.journal.Tail()-1, g.cursor.Acked()))
 		r.dirtyAfter = w.DirtyAfter
 	}
 	g.swapReplica(r)
@@ -101,7 +101,7 @@ type replicaAck struct {
 // Dirty lists what this side wrote above the fork and the secondary may not
 // know: it must be overwritten too.
 func (r *replica) Dirty(yield func(redoubt.DiskID, redoubt.Extent) bool) error {
-	dirty, err := r.group.journal.Dirty(r.dirtyAfter)
+	dirty, err := r.group.journal.Owed(r.dirtyAfter)
 	if err != nil {
 		return err
 	}
@@ -136,9 +136,9 @@ func (r *replica) Begin(start redoubt.LSN) error {
 	g.ensureReceipt()
 	role := g.Role()
 	if g.journal.Head().LSN > r.fork && g.journal.Epoch() == role.Epoch {
-		dir := filepath.Join(g.host.groupDir(g.cfg.Name), "branches", fmt.Sprintf("%d-after-%d", role.Epoch, r.fork))
 		// What the journal has trimmed above the fork, the secondary keeps.
-		if _, err := g.journal.SaveBranch(dir, max(r.fork, g.journal.Tail()-1)); err != nil {
+		dir, err := g.saveBranch(branchName(role.Epoch, r.fork), max(r.fork, g.journal.Tail()-1))
+		if err != nil {
 			return err
 		}
 		role.Branch = dir

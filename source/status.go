@@ -48,7 +48,13 @@ type Status struct {
 	ReverseOn  bool               // a master target writes to the disks
 	ContactAt  time.Time          // when the secondary answered last, other than on a stream
 	HasReceipt bool
+	Bookmarks  Bookmarks
 	Err        error // latched failure
+
+	Track    bool          // a full journal gives up records
+	FullWait time.Duration // how long a write waits for room, if not
+	Gap      journal.Gap   // what was given up and is not caught up; see GapOn
+	GapOn    bool
 }
 
 // Remote is where NBD clients reach a group over TCP.
@@ -77,6 +83,10 @@ func (g *Group) Status() Status {
 		}
 	}
 	s.Lasts, _ = g.outlook.lasts(s.Journal.MaxBytes - s.Journal.UsedBytes)
+	s.Track, s.FullWait = g.cfg.Track, g.cfg.FullWait
+	if s.Gap, s.GapOn = g.journal.Gap(); s.GapOn {
+		s.AckedAt = time.Unix(0, s.Gap.Since)
+	}
 	switch {
 	case s.Err != nil:
 	case g.disks.Err() != nil:
@@ -85,6 +95,7 @@ func (g *Group) Status() Status {
 		s.Err = &redoubt.Error{Op: "grow journal of", Object: string(s.ID), Err: s.Journal.NoSpace,
 			Hint: "writes wait and then fail; free space on the journal's file system: nothing is lost, and writes go on by themselves"}
 	}
+	s.Bookmarks = g.Bookmarks()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	s.ContactAt, s.Hold, s.Ask = g.contactAt, g.hold.Hold, g.hold.Ask
@@ -99,23 +110,4 @@ func (g *Group) Status() Status {
 	}
 	s.ReverseOn, s.HasReceipt = g.replica != nil, g.receipt != nil
 	return s
-}
-
-// Bookmark names the present position and returns it, once it is durable here.
-func (g *Group) Bookmark(name string) (redoubt.Position, time.Time, error) {
-	if err := redoubt.ValidName("bookmark", name); err != nil {
-		return redoubt.Position{}, time.Time{}, err
-	}
-	if r := g.Role(); r.Mode != ModeWriter {
-		return redoubt.Position{}, time.Time{}, &redoubt.Error{Op: "add bookmark", Object: name, Err: redoubt.ErrState,
-			Hint: "this host is not the group's writer at present"}
-	}
-	ws := []redoubt.Write{{Kind: redoubt.KindBookmark, Data: []byte(name), CRC: redoubt.Checksum([]byte(name))}}
-	if err := g.disks.AppendControl(ws); err != nil {
-		return redoubt.Position{}, time.Time{}, err
-	}
-	if err := g.flush(ws[0].LSN); err != nil {
-		return redoubt.Position{}, time.Time{}, err
-	}
-	return redoubt.Position{Epoch: g.journal.Epoch(), LSN: ws[0].LSN}, ws[0].When(), nil
 }

@@ -28,6 +28,9 @@ func (g *Group) runWriter(ctx context.Context) {
 			g.log.Error("the initial copy stopped", "err", err)
 		}
 	})
+	wg.Go(func() { g.catchUp.track(ctx) })
+	wg.Go(func() { g.catchUp.run(ctx) })
+	wg.Go(func() { g.runBookmarks(ctx) })
 	for ctx.Err() == nil {
 		s := ship.NewSender(ship.SenderOptions{
 			Journal: g.journal, Cursor: cursorName, Keep: keepName, Current: g.disks, Hello: g.hello,

@@ -14,6 +14,9 @@ import (
 // the emptiest one is written anew.
 const logSlack = 0.15
 
+// collectBatch is how many shards are forgotten at once.
+const collectBatch = 1 << 14
+
 // eraseSlack is logSlack while points are deleted that an operator wants gone.
 const eraseSlack = 0.01
 
@@ -61,24 +64,29 @@ func (s *Store) collect() {
 func (s *Store) Collect(ctx context.Context) error {
 	s.collecting.Lock()
 	defer s.collecting.Unlock()
-	// First the list, then the barrier: a shard that was there before is named by
-	// the catalog behind the barrier, or its plan is, or it is dead.
-	var all []segment.ID
-	s.log.Each(func(i segment.Info) bool {
-		all = append(all, i.ID)
-		return true
-	})
 	if err := s.node.Barrier(ctx); err != nil {
 		return err
 	}
+	var err error
 	var dead []segment.ID
-	for _, id := range all {
-		if s.dead(id) {
-			dead = append(dead, id)
+	if eerr := s.log.Each(func(i segment.Info) bool {
+		if s.dead(i.ID) {
+			dead = append(dead, i.ID)
 		}
+		if len(dead) == collectBatch {
+			err = s.discard(ctx, dead)
+			dead = dead[:0]
+		}
+		return err == nil && ctx.Err() == nil
+	}); eerr != nil {
+		return eerr
 	}
-	s.log.Discard(dead...)
-	s.counter.discarded.Add(uint64(len(dead)))
+	if err == nil {
+		err = s.discard(ctx, dead)
+	}
+	if err != nil {
+		return err
+	}
 	slack := logSlack
 	if s.erasing() {
 		slack = eraseSlack
@@ -91,6 +99,21 @@ func (s *Store) Collect(ctx context.Context) error {
 		s.counter.reclaimed.Add(uint64(n))
 	}
 	return ctx.Err()
+}
+
+// discard forgets the shards that are dead. First the list, then the barrier: a
+// shard that was there before is named by the catalog behind the barrier, or its
+// plan is, or it is dead.
+func (s *Store) discard(ctx context.Context, ids []segment.ID) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	if err := s.node.Barrier(ctx); err != nil {
+		return err
+	}
+	ids = slices.DeleteFunc(ids, func(id segment.ID) bool { return !s.dead(id) })
+	s.counter.discarded.Add(uint64(len(ids)))
+	return s.log.Discard(ids...)
 }
 
 // dead reports whether no one will ever ask for the shard: its place in the

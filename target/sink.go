@@ -114,8 +114,13 @@ func (k sink) Hello(ctx context.Context, peer pki.Identity, h ship.Hello) (ship.
 		st.Close()
 		return fail(redoubt.ErrUnavailable, "the group changed meanwhile; connect again")
 	}
+	w = s.welcome(&g)
+	if w.Gap, err = s.openGap(ctx, &g, h.GivenUp); err != nil {
+		st.Close()
+		return ship.Welcome{}, nil, err
+	}
 	s.contact(g.ID, g.Epoch, h.Head, h.HeadTime)
-	return s.welcome(&g), st, nil
+	return w, st, nil
 }
 
 // lockGroup lets one Hello of the group at a time pass, and returns the unlock.

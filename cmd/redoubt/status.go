@@ -84,6 +84,7 @@ func concerns(n *adminv1.NodeInfo, g *adminv1.Group) []string {
 			add("hint: %s", g.Hint)
 		}
 	}
+	out = append(out, overflowNotes(g)...)
 	if c := g.GetCopy(); c != nil && !c.Complete {
 		add("copying, %s of %s (%s); no recovery point yet", iec(c.DoneBytes), iec(c.TotalBytes), percent(c.DoneBytes, c.TotalBytes))
 	}
@@ -103,6 +104,11 @@ func concerns(n *adminv1.NodeInfo, g *adminv1.Group) []string {
 		} else {
 			add("reverse replication to %s, %s of %s (%s)", r.Peer, iec(r.BytesCopied), iec(r.BytesToCopy), percent(r.BytesCopied, r.BytesToCopy))
 		}
+	}
+	if b := g.GetBookmarks(); b.GetFrozenSince() != nil {
+		add("frozen for a bookmark for %s", age(n.GetNow(), b.FrozenSince))
+	} else if b.GetError() != "" {
+		add("last bookmark: %s", b.Error)
 	}
 	if g.ReadOnly {
 		add("read-only: %s", g.ReadOnlyReason)

@@ -57,6 +57,10 @@ func groupShelf() shelf[*adminv1.Group] {
 		})
 	s.gauge("journal_kept_bytes", "Journal kept for what the secondary has without all of its shards.",
 		func(g group) (float64, bool) { return float64(g.GetJournal().GetKeptBytes()), g.Journal != nil })
+	s.gauge("overflow_bytes", "Bytes that the source's journal gave up and that are not yet announced to the secondary; absent without an overflow.",
+		func(g group) (float64, bool) { return float64(g.GetOverflow().GetDirtyBytes()), g.Overflow != nil })
+	s.gauge("in_gap", "1 while there is no recovery point for what is newest: the journal overflowed and is being caught up.",
+		func(g group) (float64, bool) { return truth(g.Gap != nil || g.Overflow != nil) })
 	s.gauge("segments", "Segments stored.", func(g group) (float64, bool) { return float64(g.GetRedundancy().GetSegments()), g.Redundancy != nil })
 	return s
 }

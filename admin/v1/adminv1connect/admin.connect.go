@@ -59,6 +59,14 @@ const (
 	// AdminServiceAddBookmarkProcedure is the fully-qualified name of the AdminService's AddBookmark
 	// RPC.
 	AdminServiceAddBookmarkProcedure = "/redoubt.admin.v1.AdminService/AddBookmark"
+	// AdminServiceAddBookmarkSetProcedure is the fully-qualified name of the AdminService's
+	// AddBookmarkSet RPC.
+	AdminServiceAddBookmarkSetProcedure = "/redoubt.admin.v1.AdminService/AddBookmarkSet"
+	// AdminServiceBarrierProcedure is the fully-qualified name of the AdminService's Barrier RPC.
+	AdminServiceBarrierProcedure = "/redoubt.admin.v1.AdminService/Barrier"
+	// AdminServiceListBookmarksProcedure is the fully-qualified name of the AdminService's
+	// ListBookmarks RPC.
+	AdminServiceListBookmarksProcedure = "/redoubt.admin.v1.AdminService/ListBookmarks"
 	// AdminServiceGetRetentionProcedure is the fully-qualified name of the AdminService's GetRetention
 	// RPC.
 	AdminServiceGetRetentionProcedure = "/redoubt.admin.v1.AdminService/GetRetention"
@@ -104,6 +112,14 @@ const (
 	AdminServiceReadPointProcedure = "/redoubt.admin.v1.AdminService/ReadPoint"
 	// AdminServiceFailbackProcedure is the fully-qualified name of the AdminService's Failback RPC.
 	AdminServiceFailbackProcedure = "/redoubt.admin.v1.AdminService/Failback"
+	// AdminServiceListBranchesProcedure is the fully-qualified name of the AdminService's ListBranches
+	// RPC.
+	AdminServiceListBranchesProcedure = "/redoubt.admin.v1.AdminService/ListBranches"
+	// AdminServiceDropBranchProcedure is the fully-qualified name of the AdminService's DropBranch RPC.
+	AdminServiceDropBranchProcedure = "/redoubt.admin.v1.AdminService/DropBranch"
+	// AdminServiceStreamBranchProcedure is the fully-qualified name of the AdminService's StreamBranch
+	// RPC.
+	AdminServiceStreamBranchProcedure = "/redoubt.admin.v1.AdminService/StreamBranch"
 	// AdminServicePauseGroupProcedure is the fully-qualified name of the AdminService's PauseGroup RPC.
 	AdminServicePauseGroupProcedure = "/redoubt.admin.v1.AdminService/PauseGroup"
 	// AdminServiceResumeGroupProcedure is the fully-qualified name of the AdminService's ResumeGroup
@@ -140,6 +156,12 @@ type AdminServiceClient interface {
 	GetLossReceipt(context.Context, *v1.GetLossReceiptRequest) (*v1.GetLossReceiptResponse, error)
 	// AddBookmark names the present position (at the writer of the group).
 	AddBookmark(context.Context, *v1.AddBookmarkRequest) (*v1.AddBookmarkResponse, error)
+	// AddBookmarkSet names one instant of several groups, all of them or none (target).
+	AddBookmarkSet(context.Context, *v1.AddBookmarkSetRequest) (*v1.AddBookmarkSetResponse, error)
+	// Barrier is a step of AddBookmarkSet, as the coordinating target asks for it (at the writer of the group).
+	Barrier(context.Context, *v1.BarrierRequest) (*v1.BarrierResponse, error)
+	// ListBookmarks returns the named points of a group (target).
+	ListBookmarks(context.Context, *v1.ListBookmarksRequest) (*v1.ListBookmarksResponse, error)
 	// GetRetention returns what is kept of a group, and why (target).
 	GetRetention(context.Context, *v1.GetRetentionRequest) (*v1.GetRetentionResponse, error)
 	// PlanRetention says what a policy would keep and drop now, and what it costs (target).
@@ -176,6 +198,13 @@ type AdminServiceClient interface {
 	ReadPoint(context.Context, *v1.ReadPointRequest) (*connect.ServerStreamForClient[v1.ReadPointResponse], error)
 	// Failback moves the writer back to the old primary without loss (target).
 	Failback(context.Context, *v1.FailbackRequest) (*v1.FailbackResponse, error)
+	// ListBranches lists the tails that failovers have left (both roles).
+	ListBranches(context.Context, *v1.ListBranchesRequest) (*v1.ListBranchesResponse, error)
+	// DropBranch deletes a branch that the source keeps (both roles).
+	DropBranch(context.Context, *v1.DropBranchRequest) (*v1.DropBranchResponse, error)
+	// StreamBranch streams the writes of a branch (source), for a node that opens
+	// it. Like ReadPoint it gives data away.
+	StreamBranch(context.Context, *v1.StreamBranchRequest) (*connect.ServerStreamForClient[v1.StreamBranchResponse], error)
 	// PauseGroup has the source keep its writes to itself, or stops the way back
 	// (both roles).
 	PauseGroup(context.Context, *v1.PauseGroupRequest) (*v1.PauseGroupResponse, error)
@@ -240,6 +269,25 @@ func NewAdminServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			httpClient,
 			baseURL+AdminServiceAddBookmarkProcedure,
 			connect.WithSchema(adminServiceMethods.ByName("AddBookmark")),
+			connect.WithClientOptions(opts...),
+		),
+		addBookmarkSet: connect.NewClient[v1.AddBookmarkSetRequest, v1.AddBookmarkSetResponse](
+			httpClient,
+			baseURL+AdminServiceAddBookmarkSetProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("AddBookmarkSet")),
+			connect.WithClientOptions(opts...),
+		),
+		barrier: connect.NewClient[v1.BarrierRequest, v1.BarrierResponse](
+			httpClient,
+			baseURL+AdminServiceBarrierProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("Barrier")),
+			connect.WithClientOptions(opts...),
+		),
+		listBookmarks: connect.NewClient[v1.ListBookmarksRequest, v1.ListBookmarksResponse](
+			httpClient,
+			baseURL+AdminServiceListBookmarksProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("ListBookmarks")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
 		getRetention: connect.NewClient[v1.GetRetentionRequest, v1.GetRetentionResponse](
@@ -346,6 +394,25 @@ func NewAdminServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(adminServiceMethods.ByName("Failback")),
 			connect.WithClientOptions(opts...),
 		),
+		listBranches: connect.NewClient[v1.ListBranchesRequest, v1.ListBranchesResponse](
+			httpClient,
+			baseURL+AdminServiceListBranchesProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("ListBranches")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		dropBranch: connect.NewClient[v1.DropBranchRequest, v1.DropBranchResponse](
+			httpClient,
+			baseURL+AdminServiceDropBranchProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("DropBranch")),
+			connect.WithClientOptions(opts...),
+		),
+		streamBranch: connect.NewClient[v1.StreamBranchRequest, v1.StreamBranchResponse](
+			httpClient,
+			baseURL+AdminServiceStreamBranchProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("StreamBranch")),
+			connect.WithClientOptions(opts...),
+		),
 		pauseGroup: connect.NewClient[v1.PauseGroupRequest, v1.PauseGroupResponse](
 			httpClient,
 			baseURL+AdminServicePauseGroupProcedure,
@@ -410,6 +477,9 @@ type adminServiceClient struct {
 	listExports         *connect.Client[v1.ListExportsRequest, v1.ListExportsResponse]
 	getLossReceipt      *connect.Client[v1.GetLossReceiptRequest, v1.GetLossReceiptResponse]
 	addBookmark         *connect.Client[v1.AddBookmarkRequest, v1.AddBookmarkResponse]
+	addBookmarkSet      *connect.Client[v1.AddBookmarkSetRequest, v1.AddBookmarkSetResponse]
+	barrier             *connect.Client[v1.BarrierRequest, v1.BarrierResponse]
+	listBookmarks       *connect.Client[v1.ListBookmarksRequest, v1.ListBookmarksResponse]
 	getRetention        *connect.Client[v1.GetRetentionRequest, v1.GetRetentionResponse]
 	planRetention       *connect.Client[v1.PlanRetentionRequest, v1.PlanRetentionResponse]
 	setRetention        *connect.Client[v1.SetRetentionRequest, v1.SetRetentionResponse]
@@ -427,6 +497,9 @@ type adminServiceClient struct {
 	scrub               *connect.Client[v1.ScrubRequest, v1.ScrubResponse]
 	readPoint           *connect.Client[v1.ReadPointRequest, v1.ReadPointResponse]
 	failback            *connect.Client[v1.FailbackRequest, v1.FailbackResponse]
+	listBranches        *connect.Client[v1.ListBranchesRequest, v1.ListBranchesResponse]
+	dropBranch          *connect.Client[v1.DropBranchRequest, v1.DropBranchResponse]
+	streamBranch        *connect.Client[v1.StreamBranchRequest, v1.StreamBranchResponse]
 	pauseGroup          *connect.Client[v1.PauseGroupRequest, v1.PauseGroupResponse]
 	resumeGroup         *connect.Client[v1.ResumeGroupRequest, v1.ResumeGroupResponse]
 	unprotectGroup      *connect.Client[v1.UnprotectGroupRequest, v1.UnprotectGroupResponse]
@@ -477,6 +550,33 @@ func (c *adminServiceClient) GetLossReceipt(ctx context.Context, req *v1.GetLoss
 // AddBookmark calls redoubt.admin.v1.AdminService.AddBookmark.
 func (c *adminServiceClient) AddBookmark(ctx context.Context, req *v1.AddBookmarkRequest) (*v1.AddBookmarkResponse, error) {
 	response, err := c.addBookmark.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// AddBookmarkSet calls redoubt.admin.v1.AdminService.AddBookmarkSet.
+func (c *adminServiceClient) AddBookmarkSet(ctx context.Context, req *v1.AddBookmarkSetRequest) (*v1.AddBookmarkSetResponse, error) {
+	response, err := c.addBookmarkSet.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// Barrier calls redoubt.admin.v1.AdminService.Barrier.
+func (c *adminServiceClient) Barrier(ctx context.Context, req *v1.BarrierRequest) (*v1.BarrierResponse, error) {
+	response, err := c.barrier.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// ListBookmarks calls redoubt.admin.v1.AdminService.ListBookmarks.
+func (c *adminServiceClient) ListBookmarks(ctx context.Context, req *v1.ListBookmarksRequest) (*v1.ListBookmarksResponse, error) {
+	response, err := c.listBookmarks.CallUnary(ctx, connect.NewRequest(req))
 	if response != nil {
 		return response.Msg, err
 	}
@@ -632,6 +732,29 @@ func (c *adminServiceClient) Failback(ctx context.Context, req *v1.FailbackReque
 	return nil, err
 }
 
+// ListBranches calls redoubt.admin.v1.AdminService.ListBranches.
+func (c *adminServiceClient) ListBranches(ctx context.Context, req *v1.ListBranchesRequest) (*v1.ListBranchesResponse, error) {
+	response, err := c.listBranches.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// DropBranch calls redoubt.admin.v1.AdminService.DropBranch.
+func (c *adminServiceClient) DropBranch(ctx context.Context, req *v1.DropBranchRequest) (*v1.DropBranchResponse, error) {
+	response, err := c.dropBranch.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// StreamBranch calls redoubt.admin.v1.AdminService.StreamBranch.
+func (c *adminServiceClient) StreamBranch(ctx context.Context, req *v1.StreamBranchRequest) (*connect.ServerStreamForClient[v1.StreamBranchResponse], error) {
+	return c.streamBranch.CallServerStream(ctx, connect.NewRequest(req))
+}
+
 // PauseGroup calls redoubt.admin.v1.AdminService.PauseGroup.
 func (c *adminServiceClient) PauseGroup(ctx context.Context, req *v1.PauseGroupRequest) (*v1.PauseGroupResponse, error) {
 	response, err := c.pauseGroup.CallUnary(ctx, connect.NewRequest(req))
@@ -725,6 +848,12 @@ type AdminServiceHandler interface {
 	GetLossReceipt(context.Context, *v1.GetLossReceiptRequest) (*v1.GetLossReceiptResponse, error)
 	// AddBookmark names the present position (at the writer of the group).
 	AddBookmark(context.Context, *v1.AddBookmarkRequest) (*v1.AddBookmarkResponse, error)
+	// AddBookmarkSet names one instant of several groups, all of them or none (target).
+	AddBookmarkSet(context.Context, *v1.AddBookmarkSetRequest) (*v1.AddBookmarkSetResponse, error)
+	// Barrier is a step of AddBookmarkSet, as the coordinating target asks for it (at the writer of the group).
+	Barrier(context.Context, *v1.BarrierRequest) (*v1.BarrierResponse, error)
+	// ListBookmarks returns the named points of a group (target).
+	ListBookmarks(context.Context, *v1.ListBookmarksRequest) (*v1.ListBookmarksResponse, error)
 	// GetRetention returns what is kept of a group, and why (target).
 	GetRetention(context.Context, *v1.GetRetentionRequest) (*v1.GetRetentionResponse, error)
 	// PlanRetention says what a policy would keep and drop now, and what it costs (target).
@@ -761,6 +890,13 @@ type AdminServiceHandler interface {
 	ReadPoint(context.Context, *v1.ReadPointRequest, *connect.ServerStream[v1.ReadPointResponse]) error
 	// Failback moves the writer back to the old primary without loss (target).
 	Failback(context.Context, *v1.FailbackRequest) (*v1.FailbackResponse, error)
+	// ListBranches lists the tails that failovers have left (both roles).
+	ListBranches(context.Context, *v1.ListBranchesRequest) (*v1.ListBranchesResponse, error)
+	// DropBranch deletes a branch that the source keeps (both roles).
+	DropBranch(context.Context, *v1.DropBranchRequest) (*v1.DropBranchResponse, error)
+	// StreamBranch streams the writes of a branch (source), for a node that opens
+	// it. Like ReadPoint it gives data away.
+	StreamBranch(context.Context, *v1.StreamBranchRequest, *connect.ServerStream[v1.StreamBranchResponse]) error
 	// PauseGroup has the source keep its writes to itself, or stops the way back
 	// (both roles).
 	PauseGroup(context.Context, *v1.PauseGroupRequest) (*v1.PauseGroupResponse, error)
@@ -821,6 +957,25 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 		AdminServiceAddBookmarkProcedure,
 		svc.AddBookmark,
 		connect.WithSchema(adminServiceMethods.ByName("AddBookmark")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceAddBookmarkSetHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceAddBookmarkSetProcedure,
+		svc.AddBookmarkSet,
+		connect.WithSchema(adminServiceMethods.ByName("AddBookmarkSet")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceBarrierHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceBarrierProcedure,
+		svc.Barrier,
+		connect.WithSchema(adminServiceMethods.ByName("Barrier")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceListBookmarksHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceListBookmarksProcedure,
+		svc.ListBookmarks,
+		connect.WithSchema(adminServiceMethods.ByName("ListBookmarks")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
 	adminServiceGetRetentionHandler := connect.NewUnaryHandlerSimple(
@@ -927,6 +1082,25 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 		connect.WithSchema(adminServiceMethods.ByName("Failback")),
 		connect.WithHandlerOptions(opts...),
 	)
+	adminServiceListBranchesHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceListBranchesProcedure,
+		svc.ListBranches,
+		connect.WithSchema(adminServiceMethods.ByName("ListBranches")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceDropBranchHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceDropBranchProcedure,
+		svc.DropBranch,
+		connect.WithSchema(adminServiceMethods.ByName("DropBranch")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceStreamBranchHandler := connect.NewServerStreamHandlerSimple(
+		AdminServiceStreamBranchProcedure,
+		svc.StreamBranch,
+		connect.WithSchema(adminServiceMethods.ByName("StreamBranch")),
+		connect.WithHandlerOptions(opts...),
+	)
 	adminServicePauseGroupHandler := connect.NewUnaryHandlerSimple(
 		AdminServicePauseGroupProcedure,
 		svc.PauseGroup,
@@ -993,6 +1167,12 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 			adminServiceGetLossReceiptHandler.ServeHTTP(w, r)
 		case AdminServiceAddBookmarkProcedure:
 			adminServiceAddBookmarkHandler.ServeHTTP(w, r)
+		case AdminServiceAddBookmarkSetProcedure:
+			adminServiceAddBookmarkSetHandler.ServeHTTP(w, r)
+		case AdminServiceBarrierProcedure:
+			adminServiceBarrierHandler.ServeHTTP(w, r)
+		case AdminServiceListBookmarksProcedure:
+			adminServiceListBookmarksHandler.ServeHTTP(w, r)
 		case AdminServiceGetRetentionProcedure:
 			adminServiceGetRetentionHandler.ServeHTTP(w, r)
 		case AdminServicePlanRetentionProcedure:
@@ -1027,6 +1207,12 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 			adminServiceReadPointHandler.ServeHTTP(w, r)
 		case AdminServiceFailbackProcedure:
 			adminServiceFailbackHandler.ServeHTTP(w, r)
+		case AdminServiceListBranchesProcedure:
+			adminServiceListBranchesHandler.ServeHTTP(w, r)
+		case AdminServiceDropBranchProcedure:
+			adminServiceDropBranchHandler.ServeHTTP(w, r)
+		case AdminServiceStreamBranchProcedure:
+			adminServiceStreamBranchHandler.ServeHTTP(w, r)
 		case AdminServicePauseGroupProcedure:
 			adminServicePauseGroupHandler.ServeHTTP(w, r)
 		case AdminServiceResumeGroupProcedure:
@@ -1072,6 +1258,18 @@ func (UnimplementedAdminServiceHandler) GetLossReceipt(context.Context, *v1.GetL
 
 func (UnimplementedAdminServiceHandler) AddBookmark(context.Context, *v1.AddBookmarkRequest) (*v1.AddBookmarkResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.AddBookmark is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) AddBookmarkSet(context.Context, *v1.AddBookmarkSetRequest) (*v1.AddBookmarkSetResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.AddBookmarkSet is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) Barrier(context.Context, *v1.BarrierRequest) (*v1.BarrierResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.Barrier is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) ListBookmarks(context.Context, *v1.ListBookmarksRequest) (*v1.ListBookmarksResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.ListBookmarks is not implemented"))
 }
 
 func (UnimplementedAdminServiceHandler) GetRetention(context.Context, *v1.GetRetentionRequest) (*v1.GetRetentionResponse, error) {
@@ -1140,6 +1338,18 @@ func (UnimplementedAdminServiceHandler) ReadPoint(context.Context, *v1.ReadPoint
 
 func (UnimplementedAdminServiceHandler) Failback(context.Context, *v1.FailbackRequest) (*v1.FailbackResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.Failback is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) ListBranches(context.Context, *v1.ListBranchesRequest) (*v1.ListBranchesResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.ListBranches is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) DropBranch(context.Context, *v1.DropBranchRequest) (*v1.DropBranchResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.DropBranch is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) StreamBranch(context.Context, *v1.StreamBranchRequest, *connect.ServerStream[v1.StreamBranchResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.StreamBranch is not implemented"))
 }
 
 func (UnimplementedAdminServiceHandler) PauseGroup(context.Context, *v1.PauseGroupRequest) (*v1.PauseGroupResponse, error) {
