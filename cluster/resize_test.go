@@ -10,7 +10,7 @@ import (
 // whatever order the events came in.
 func TestDisksAtAPoint(t *testing.T) {
 	m := newMachine(t, 3)
-	g := m.protected("g")
+	m.protected("g")
 	note := func(e redoubt.Epoch, l redoubt.LSN, id redoubt.DiskID, size uint64) NoteDisks {
 		return NoteDisks{Group: "g", OwnerTerm: 1, Events: []DiskEvent{{e, l, redoubt.Disk{ID: id, Size: size}}}}
 	}
@@ -35,17 +35,17 @@ func TestDisksAtAPoint(t *testing.T) {
 	size(1, 12, 2)
 	size(1, 13, 2)
 	size(1, 20, 4)
-	if g = m.group("g"); g.Disks[0].Size != 4<<30 {
+	if g := m.group("g"); g.Disks[0].Size != 4<<30 {
 		t.Errorf("now %v", g.Disks)
 	}
 	m.must(Promote{Group: "g", Kind: PromoteUnplanned, Point: redoubt.Position{Epoch: 1, LSN: 13}, NewEpoch: 2, Writer: "target/n1"})
 	size(2, 13, 2)
 	size(1, 20, 4)
-	if g = m.group("g"); g.Disks[0].Size != 2<<30 {
+	if g := m.group("g"); g.Disks[0].Size != 2<<30 {
 		t.Errorf("failed over to before the second growth: %v", g.Disks)
 	}
 	m.must(CancelFailover{Group: "g", NewEpoch: 3})
-	if g = m.group("g"); g.Disks[0].Size != 4<<30 {
+	if g := m.group("g"); g.Disks[0].Size != 4<<30 {
 		t.Errorf("cancelled: %v", g.Disks)
 	}
 }
