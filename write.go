@@ -38,6 +38,9 @@ const (
 	KindBaseline Kind = 5
 	// KindBookmark names a point: Data is the name, Extent is empty.
 	KindBookmark Kind = 6
+	// KindResize says that the disk has Extent.Off bytes from here on, Extent.Len
+	// is 0. A disk only grows; what it grows by reads as zeros.
+	KindResize Kind = 7
 )
 
 // String returns the kind's name in lower case.
@@ -55,12 +58,14 @@ func (k Kind) String() string {
 		return "baseline"
 	case KindBookmark:
 		return "bookmark"
+	case KindResize:
+		return "resize"
 	}
 	return "kind-" + strconv.Itoa(int(k))
 }
 
 // Valid reports whether k is a kind that this version knows.
-func (k Kind) Valid() bool { return k >= KindWrite && k <= KindBookmark }
+func (k Kind) Valid() bool { return k >= KindWrite && k <= KindResize }
 
 // Zeroes reports whether the extent reads as zeros after a write of kind k.
 func (k Kind) Zeroes() bool { return k == KindZero || k == KindTrim }

@@ -191,6 +191,9 @@ func (g *Group) check(w *redoubt.Write) error {
 	if !w.Kind.Valid() {
 		return &redoubt.Error{Op: "take write", Object: w.LSN.String(), Err: fmt.Errorf("%s: %w", w.Kind, redoubt.ErrInvalid)}
 	}
+	if w.Kind == redoubt.KindResize {
+		return g.checkResize(w)
+	}
 	if w.Kind == redoubt.KindBaseline || w.Kind == redoubt.KindBookmark {
 		return nil
 	}
@@ -241,7 +244,7 @@ func (g *Group) Replicate(e redoubt.Epoch, ws []redoubt.Write) error {
 }
 
 // AppendControl puts records that change no disk (KindCopy, KindBaseline,
-// KindBookmark) into the order; it fills in their LSN and Time. It is allowed
+// KindBookmark, KindResize) into the order; it fills in their LSN and Time. It is allowed
 // while clients may not write, so that a quiesced group can be marked.
 func (g *Group) AppendControl(ws []redoubt.Write) error {
 	for i := range ws {

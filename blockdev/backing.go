@@ -14,7 +14,7 @@ type Backing interface {
 	Zero(e redoubt.Extent, punch bool) error
 	// Sync makes everything written before the call durable.
 	Sync() error
-	// Size is the disk's size in bytes; it never changes.
+	// Size is the disk's size in bytes; it changes only by a resizer's Resize.
 	Size() uint64
 	Close() error
 }
@@ -42,4 +42,10 @@ type dataMap interface {
 // prefetcher is a backing that can bring a range nearer, as a hint.
 type prefetcher interface {
 	Prefetch(e redoubt.Extent)
+}
+
+// resizer is a Backing that can grow.
+type resizer interface {
+	Measure() (uint64, error) // bytes that there are
+	Resize(size uint64) error // bytes that are used
 }

@@ -12,7 +12,8 @@ import (
 // content. New pieces go into active; frozen is what the applier is writing to
 // the backing, and does not change until it is dropped as a whole.
 type disk struct {
-	info    redoubt.Disk
+	info    redoubt.Disk // as it was opened; see size
+	size    atomic.Uint64
 	backing Backing
 	quick   quickReader  // backing, or nil
 	vector  vectorWriter // backing, or nil
@@ -31,6 +32,7 @@ type disk struct {
 
 func newDisk(m Member) *disk {
 	d := &disk{info: m.Disk, backing: m.Backing, active: new(intervals)}
+	d.size.Store(m.Disk.Size)
 	d.quick, _ = m.Backing.(quickReader)
 	d.vector, _ = m.Backing.(vectorWriter)
 	d.holes, _ = m.Backing.(dataMap)
@@ -116,10 +118,10 @@ func (d *disk) readVia(p []byte, off uint64, from func([]byte, uint64) (bool, er
 
 // nextData returns the next range at or after from that may hold anything but zeros.
 func (d *disk) nextData(from uint64) (redoubt.Extent, bool) {
-	if from >= d.info.Size {
+	if from >= d.size.Load() {
 		return redoubt.Extent{}, false
 	}
-	rest := redoubt.Extent{Off: from, Len: d.info.Size - from}
+	rest := redoubt.Extent{Off: from, Len: d.size.Load() - from}
 	if d.holes == nil {
 		return rest, true
 	}

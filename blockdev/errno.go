@@ -62,7 +62,7 @@ func (c *conn) judge(req request) uint32 {
 		return errPerm
 	case (req.typ == cmdRead || req.typ == cmdWrite) && req.len > MaxPayload:
 		return errInval
-	case !e.Within(c.vol.disk.info.Size):
+	case !e.Within(c.vol.disk.size.Load()):
 		return beyond
 	}
 	return 0

@@ -291,7 +291,7 @@ func (g *Group) disk(op string, id redoubt.DiskID, e redoubt.Extent) (*disk, err
 	if d == nil {
 		return nil, &redoubt.Error{Op: op, Object: id.String(), Err: redoubt.ErrNotFound}
 	}
-	if !e.Within(d.info.Size) {
+	if !e.Within(d.size.Load()) {
 		return nil, &redoubt.Error{Op: op, Object: d.info.Name + " " + e.String(), Err: redoubt.ErrOutOfRange}
 	}
 	return d, nil

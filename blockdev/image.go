@@ -19,7 +19,7 @@ type Image struct {
 	f      *os.File
 	fd     int
 	path   string
-	size   uint64
+	size   atomic.Uint64
 	device bool
 	life   sync.RWMutex // held shared by every use of fd, so that a closed number is never used
 	closed bool
@@ -74,15 +74,16 @@ func (im *Image) claim(wantSize uint64) error {
 	if err := unix.Flock(im.fd, unix.LOCK_EX|unix.LOCK_NB); err != nil && !im.device {
 		return fail(fmt.Errorf("locked by another program: %w: %w", redoubt.ErrState, err), "is another redoubtd, or an NBD server, using this image?")
 	}
-	var err error
-	if im.size, err = im.measure(); err != nil {
+	size, err := im.measure()
+	if err != nil {
 		return fail(err, "")
 	}
+	im.size.Store(size)
 	switch {
-	case im.size == 0 || im.size%redoubt.SectorSize != 0 || im.size > redoubt.MaxDiskSize:
-		return fail(fmt.Errorf("size %d bytes: %w", im.size, redoubt.ErrInvalid), fmt.Sprintf("the size must be a multiple of %d, up to %d", redoubt.SectorSize, uint64(redoubt.MaxDiskSize)))
-	case wantSize != 0 && wantSize != im.size:
-		return fail(fmt.Errorf("size is %d bytes, expected %d: %w", im.size, wantSize, redoubt.ErrState), "the image was resized or replaced behind Redoubt's back")
+	case size == 0 || size%redoubt.SectorSize != 0 || size > redoubt.MaxDiskSize:
+		return fail(fmt.Errorf("size %d bytes: %w", size, redoubt.ErrInvalid), fmt.Sprintf("the size must be a multiple of %d, up to %d", redoubt.SectorSize, uint64(redoubt.MaxDiskSize)))
+	case wantSize != 0 && wantSize != size:
+		return fail(fmt.Errorf("size is %d bytes, expected %d: %w", size, wantSize, redoubt.ErrState), "the image was resized or replaced behind Redoubt's back")
 	}
 	return nil
 }
@@ -106,8 +107,32 @@ func (im *Image) measure() (uint64, error) {
 // Path returns the path that the image was opened at.
 func (im *Image) Path() string { return im.path }
 
-// Size returns the size in bytes.
-func (im *Image) Size() uint64 { return im.size }
+// Size returns the size in bytes that is used.
+func (im *Image) Size() uint64 { return im.size.Load() }
+
+// Measure returns the size in bytes that the file or device has at present; it
+// may have grown since it was opened.
+func (im *Image) Measure() (uint64, error) {
+	if err := im.use("measure disk"); err != nil {
+		return 0, err
+	}
+	defer im.life.RUnlock()
+	return im.measure()
+}
+
+// Resize uses size bytes of the file or device from now on, at most as many as
+// it has.
+func (im *Image) Resize(size uint64) error {
+	have, err := im.Measure()
+	if err != nil {
+		return err
+	}
+	if size > have || size%redoubt.SectorSize != 0 {
+		return &redoubt.Error{Op: "resize disk", Object: im.path, Err: fmt.Errorf("%d of %d bytes: %w", size, have, redoubt.ErrInvalid), Hint: "enlarge the image or device first"}
+	}
+	im.size.Store(size)
+	return nil
+}
 
 // ReadAt fills p from off.
 func (im *Image) ReadAt(p []byte, off uint64) error {

@@ -12,10 +12,10 @@ import (
 // allocated, or false if only holes follow. Where holes are not known (block
 // devices, some file systems) everything is data.
 func (im *Image) NextData(from uint64) (redoubt.Extent, bool) {
-	if from >= im.size {
+	if from >= im.size.Load() {
 		return redoubt.Extent{}, false
 	}
-	rest := redoubt.Extent{Off: from, Len: im.size - from}
+	rest := redoubt.Extent{Off: from, Len: im.size.Load() - from}
 	if im.noSeek.Load() || im.use("map disk") != nil {
 		return rest, true
 	}
@@ -32,8 +32,8 @@ func (im *Image) NextData(from uint64) (redoubt.Extent, bool) {
 		return rest, true
 	}
 	end, err := unix.Seek(im.fd, start, unix.SEEK_HOLE)
-	if err != nil || uint64(end) > im.size || end <= start {
-		end = int64(im.size)
+	if err != nil || uint64(end) > im.size.Load() || end <= start {
+		end = int64(im.size.Load())
 	}
 	return redoubt.Extent{Off: uint64(start), Len: uint64(end - start)}, true
 }

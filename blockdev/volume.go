@@ -15,7 +15,11 @@ type Volume struct {
 }
 
 // Disk returns the disk's number, name and size.
-func (v *Volume) Disk() redoubt.Disk { return v.disk.info }
+func (v *Volume) Disk() redoubt.Disk {
+	d := v.disk.info
+	d.Size = v.disk.size.Load()
+	return d
+}
 
 // Group returns the group that the disk belongs to.
 func (v *Volume) Group() *Group { return v.g }
@@ -118,7 +122,7 @@ func (v *Volume) sync(fua bool) error {
 }
 
 func (v *Volume) inside(op string, e redoubt.Extent) error {
-	if e.Within(v.disk.info.Size) {
+	if e.Within(v.disk.size.Load()) {
 		return nil
 	}
 	return &redoubt.Error{Op: op, Object: v.disk.info.Name + " " + e.String(), Err: redoubt.ErrOutOfRange}

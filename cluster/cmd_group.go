@@ -99,6 +99,7 @@ func (c CreateGroup) apply(s *state) (any, error) {
 		delete(s.byUUID, old.UUID)
 		delete(s.retain, c.ID)
 		delete(s.stands, c.ID)
+		delete(s.resized, c.ID)
 	}
 	s.byUUID[c.UUID] = c.ID
 	return s.put(g), nil

@@ -111,6 +111,7 @@ func (s *state) erase(g *Group, st *Standing, now int64) error {
 			delete(s.moves, k)
 		}
 	}
+	delete(s.resized, g.ID) // the disks are as they are
 	r := *s.retention(g.ID)
 	r.Pins, r.Marks, r.Tracks, r.Plan = nil, nil, nil, nil
 	r.Gen++

@@ -201,6 +201,7 @@ func (g *Group) begin(s *state, f redoubt.Fork, writer string, next State) {
 	g.Lineage = append(slices.Clone(g.Lineage), f)
 	g.Epoch, g.Writer, g.State = f.Epoch, writer, next
 	g.Committed, g.CommittedTime = redoubt.Position{Epoch: f.Epoch, LSN: f.At}, at
+	g.Disks = s.disksAt(g, redoubt.Position{Epoch: f.Epoch, LSN: f.At})
 	g.settle()
 	s.passOnGap(g)
 }

@@ -54,6 +54,7 @@ const (
 
 	kindOperate   kind = 75
 	kindEraseDone kind = 76
+	kindNoteDisks kind = 77
 	kindOpenGap   kind = 84
 	kindAddMarks  kind = 88
 	kindCommitSet kind = 89
@@ -70,7 +71,7 @@ func (k kind) String() string {
 		kindPlanMoves: "PlanMoves", kindFinishMoves: "FinishMoves", kindLevelShards: "LevelShards",
 		kindSetPolicy: "SetPolicy", kindAdvanceClock: "AdvanceClock", kindSetPin: "SetPin", kindRemovePin: "RemovePin",
 		kindBeginPlan: "BeginPlan", kindAdvancePlan: "AdvancePlan", kindThinSegments: "ThinSegments", kindReportShards: "ReportShards",
-		kindOperate: "Operate", kindEraseDone: "EraseDone",
+		kindOperate: "Operate", kindEraseDone: "EraseDone", kindNoteDisks: "NoteDisks",
 		kindOpenGap:  "OpenGap",
 		kindAddMarks: "AddMarks", kindCommitSet: "CommitSet", kindPutCheck: "PutCheck"}
 	if int(k) < len(names) && names[k] != "" {
@@ -205,6 +206,8 @@ func decodeBody(k kind, d *decoder) (Command, bool) {
 		return decodeOperate(d), true
 	case kindEraseDone:
 		return decodeEraseDone(d), true
+	case kindNoteDisks:
+		return decodeNoteDisks(d), true
 	case kindOpenGap:
 		return decodeOpenGap(d), true
 	case kindInviteNode:

@@ -92,6 +92,9 @@ func dumpState(out *json.Encoder, path string, s *state) error {
 		if st, ok := s.stands[g.ID]; ok {
 			err = errors.Join(err, out.Encode(map[string]any{"group_id": g.ID, "standing": st}))
 		}
+		if list := s.resized[g.ID]; len(list) > 0 {
+			err = errors.Join(err, out.Encode(map[string]any{"group_id": g.ID, "disk_events": list}))
+		}
 		if gaps := s.gaps[g.ID]; len(gaps) > 0 {
 			err = errors.Join(err, out.Encode(map[string]any{"group_id": g.ID, "gaps": gaps}))
 		}

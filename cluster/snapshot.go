@@ -37,6 +37,7 @@ const (
 	recMoves   = 41
 	recRetain  = 60 // what is kept of a group
 	recStands  = 75 // what operators decided about it
+	recResized = 76 // how its disks have changed
 	recGaps    = 84 // where a group has no points
 	recNamed   = 88 // bookmarks, their sets, recovery checks
 	maxRecord  = 64 << 20
@@ -49,7 +50,7 @@ const (
 func (s *state) freeze() *state {
 	f := &state{index: s.index, nodes: maps.Clone(s.nodes), groups: maps.Clone(s.groups), retain: maps.Clone(s.retain), gaps: maps.Clone(s.gaps),
 		places: places{list: slices.Clip(s.places.list)},
-		epochs: make(map[epochKey]*history, len(s.epochs)), clients: make(map[clientID]*client, len(s.clients)), moves: maps.Clone(s.moves), stands: maps.Clone(s.stands),
+		epochs: make(map[epochKey]*history, len(s.epochs)), clients: make(map[clientID]*client, len(s.clients)), moves: maps.Clone(s.moves), stands: maps.Clone(s.stands), resized: maps.Clone(s.resized),
 		marks: maps.Clone(s.marks), sets: maps.Clone(s.sets), checks: maps.Clone(s.checks)}
 	for k, h := range s.epochs {
 		frozen := h.freeze()
@@ -130,6 +131,9 @@ func writeSnapshot(out io.Writer, s *state) error {
 		}
 		if st, ok := s.stands[id]; ok {
 			w.record(recStands, func(e *encoder) { e.str(string(id)); e.standing(st) })
+		}
+		if list := s.resized[id]; len(list) > 0 {
+			w.record(recResized, func(e *encoder) { e.str(string(id)); e.diskEvents(list) })
 		}
 		if gaps := s.gaps[id]; len(gaps) > 0 {
 			w.record(recGaps, func(e *encoder) { e.str(string(id)); e.gaps(gaps) })

@@ -138,6 +138,12 @@ func (s *state) load(typ uint8, d *decoder) {
 			d.bad("standing of an unknown group")
 		}
 		s.stands[id] = st
+	case recResized:
+		id, list := d.groupID(), d.diskEvents()
+		if _, twice := s.resized[id]; twice || s.groups[id] == nil || len(list) == 0 {
+			d.bad("disks of an unknown group")
+		}
+		s.resized[id] = list
 	case recGaps:
 		id, list := d.groupID(), d.gaps()
 		if _, twice := s.gaps[id]; twice || s.groups[id] == nil || len(list) == 0 {

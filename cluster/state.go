@@ -24,10 +24,11 @@ type state struct {
 	gaps    map[redoubt.GroupID][]Gap      // nor these
 	held    map[redoubt.NodeID]*Held       // what follows from epochs; see count
 	moves   map[shardKey]redoubt.NodeID
-	stands  map[redoubt.GroupID]*Standing  // never changed in place
-	marks   map[redoubt.GroupID][]Bookmark // rising; never changed in place either
-	sets    map[redoubt.SetID]*Set         // nor these
-	checks  map[redoubt.GroupID][]Check    // nor these
+	stands  map[redoubt.GroupID]*Standing   // never changed in place
+	marks   map[redoubt.GroupID][]Bookmark  // rising; never changed in place either
+	sets    map[redoubt.SetID]*Set          // nor these
+	checks  map[redoubt.GroupID][]Check     // nor these
+	resized map[redoubt.GroupID][]DiskEvent // never changed in place
 }
 
 type epochKey struct {
@@ -48,6 +49,7 @@ func newState() *state {
 		held:    map[redoubt.NodeID]*Held{},
 		moves:   map[shardKey]redoubt.NodeID{},
 		stands:  map[redoubt.GroupID]*Standing{},
+		resized: map[redoubt.GroupID][]DiskEvent{},
 		marks:   map[redoubt.GroupID][]Bookmark{},
 		sets:    map[redoubt.SetID]*Set{},
 		checks:  map[redoubt.GroupID][]Check{},

@@ -92,6 +92,9 @@ func checkDelta(d *Delta, h *Hello, sizes map[redoubt.DiskID]uint64) error {
 	}
 	for i := range d.Entries {
 		e := &d.Entries[i]
+		if size, ok := sizes[e.Disk]; ok && e.Kind == redoubt.KindResize {
+			sizes[e.Disk] = max(size, e.Extent.Off)
+		}
 		if !onDisk(e.Kind) {
 			continue
 		}

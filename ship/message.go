@@ -61,6 +61,7 @@ type Welcome struct {
 	Whole      bool             `json:"whole,omitempty"`  // set by the Receiver: it tells what is fully redundant
 	Hold       *Hold            `json:"hold,omitempty"`   // the source keeps its writes to itself
 	Anew       redoubt.Epoch    `json:"anew,omitempty"`   // a source of an earlier epoch forgets its journal and copies its disks whole from where this epoch begins
+	Disks      []redoubt.Disk   `json:"disks,omitempty"`  // as the receiver knows them at Committed; a source whose disks are larger says so in its stream
 	Answer     *Answer          `json:"answer,omitempty"` // to Ask; a receiver that does not know Ask gives none
 	Gap        bool             `json:"gap,omitempty"`    // what is committed ends in a gap: there are no points until a baseline
 }

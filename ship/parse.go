@@ -154,6 +154,8 @@ func (d *Delta) checkEntry(i int, e *Entry) error {
 	case redoubt.KindBaseline, redoubt.KindBookmark:
 		ok = e.Extent.Off == 0 && (e.HasData() || e.Extent.Len == 0)
 		e.Extent = redoubt.Extent{}
+	case redoubt.KindResize:
+		ok = !e.HasData() && validSize(e.Disk, e.Extent)
 	}
 	if onDisk(e.Kind) {
 		ok = ok && e.Disk != 0 && !e.Extent.Empty() && e.Extent.Within(redoubt.MaxDiskSize)

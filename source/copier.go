@@ -61,13 +61,13 @@ func openCopier(g *Group) (*copier, error) {
 func (c *copier) restart(zeros bool) error {
 	g := c.group
 	st := copyState{Zeros: zeros}
-	for _, d := range g.id.Disks {
+	for _, d := range g.Disks() {
 		for e, more := c.next(d, 0, zeros); more; e, more = c.next(d, e.End(), zeros) {
 			st.Total += e.Len
 		}
 	}
-	if len(g.id.Disks) > 0 {
-		st.Disk = g.id.Disks[0].ID
+	if len(g.Disks()) > 0 {
+		st.Disk = g.Disks()[0].ID
 	}
 	c.mu.Lock()
 	c.state = st
@@ -164,7 +164,7 @@ func (c *copier) run(ctx context.Context) error {
 			}
 		}
 	}
-	for _, d := range c.group.id.Disks {
+	for _, d := range c.group.Disks() {
 		if d.ID < st.Disk {
 			continue
 		}

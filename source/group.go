@@ -30,7 +30,7 @@ type Group struct {
 	cfg  GroupConfig
 	host *Config
 	log  *slog.Logger
-	id   identity
+	id   identity // its Disks are guarded by mu, and replaced as a whole
 
 	journal *journal.Journal
 	disks   *blockdev.Group
@@ -59,7 +59,8 @@ type Group struct {
 	welcome   *ship.Welcome   // what the secondary said last
 	contactAt time.Time       // and when
 	receipt   *Receipt        // what was lost, once fenced
-	marks     Bookmarks       // without FrozenSince
+	declared  map[redoubt.DiskID]declaration
+	marks     Bookmarks // without FrozenSince
 }
 
 func openGroup(host *Config, cfg GroupConfig) (g *Group, err error) {
@@ -100,6 +101,14 @@ func openGroup(host *Config, cfg GroupConfig) (g *Group, err error) {
 	if g.id, err = loadIdentity(dir, disks); err != nil {
 		return nil, err
 	}
+	for i, im := range images {
+		if have := im.Size(); have > disks[i].Size {
+			g.log.Warn("the image is larger than the disk", "disk", disks[i].Name, "image", have, "size", disks[i].Size, "hint", "redoubt disk grow")
+		}
+		if err := im.Resize(disks[i].Size); err != nil {
+			return nil, err
+		}
+	}
 	if err := g.openJournal(dir); err != nil {
 		return nil, err
 	}
@@ -115,6 +124,9 @@ func openGroup(host *Config, cfg GroupConfig) (g *Group, err error) {
 	}
 	g.disks, err = blockdev.OpenGroup(g.journal, members, o)
 	if err != nil {
+		return nil, err
+	}
+	if err := g.endGrowth(); err != nil {
 		return nil, err
 	}
 	if gap, ok := g.journal.Gap(); ok && gap.Lost != nil {
@@ -215,6 +227,13 @@ func (g *Group) secondary() *journal.Cursor {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.cursor
+}
+
+// Disks returns the group's disks as they are now. Do not change them.
+func (g *Group) Disks() []redoubt.Disk {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.id.Disks
 }
 
 // Role returns the group's present role.

@@ -15,20 +15,23 @@ import (
 
 // identity is what makes a group itself, whatever its configuration says
 // later: its UUID, and the numbers that its disks have in every record.
-// It is written once, to group.json, before the first record.
+// It is written to group.json before the first record, and before a disk grows.
 type identity struct {
 	Version int            `json:"version"`
 	UUID    string         `json:"uuid"`
 	Disks   []redoubt.Disk `json:"disks"`
 }
 
-const identityVersion = 1
+const (
+	identityVersion = 1
+	identityFile    = "group.json"
+)
 
 // loadIdentity reads dir/group.json, or makes it from the disks as they are
-// configured. Disks that have since changed their size or set are refused:
-// their history would not fit.
+// configured. Disks that have since become smaller, and another set of disks,
+// are refused: their history would not fit.
 func loadIdentity(dir string, want []redoubt.Disk) (identity, error) {
-	path := filepath.Join(dir, "group.json")
+	path := filepath.Join(dir, identityFile)
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		id := identity{Version: identityVersion, UUID: uuid.NewString(), Disks: want}
@@ -47,7 +50,8 @@ func loadIdentity(dir string, want []redoubt.Disk) (identity, error) {
 	return id, id.match(path, want)
 }
 
-// match checks that the configured disks are those of the identity, and numbers them.
+// match checks that the configured disks are those of the identity, and gives
+// them its numbers and sizes.
 func (id identity) match(path string, want []redoubt.Disk) error {
 	if len(want) != len(id.Disks) {
 		return &redoubt.Error{Op: "open group", Object: path, Err: redoubt.ErrInvalid,
@@ -59,11 +63,11 @@ func (id identity) match(path string, want []redoubt.Disk) error {
 			return &redoubt.Error{Op: "open group", Object: path, Err: redoubt.ErrInvalid,
 				Hint: "disk " + want[i].Name + " is not one of the disks that the group was made with"}
 		}
-		if d.Size != want[i].Size {
+		if d.Size > want[i].Size {
 			return &redoubt.Error{Op: "open disk", Object: want[i].Name, Err: redoubt.ErrInvalid,
-				Hint: fmt.Sprintf("it was protected with %d bytes and has %d now; give it back its size", d.Size, want[i].Size)}
+				Hint: fmt.Sprintf("it was protected with %d bytes and has %d now; give it back its size: a protected disk does not shrink", d.Size, want[i].Size)}
 		}
-		want[i].ID = d.ID
+		want[i] = d // what a larger image has more is used after "redoubt disk grow"
 	}
 	return nil
 }

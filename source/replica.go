@@ -54,7 +54,7 @@ func (g *Group) openReplica(peer pki.Identity, hello ship.Hello) (ship.Welcome, 
 	g.step.Lock()
 	defer g.step.Unlock()
 	role := g.Role()
-	r := &replica{group: g, epoch: hello.Epoch, lineage: hello.Lineage, acks: make(chan replicaAck, 64)}
+	r := &replica{group: g, epoch: hello.Epoch, lineage: hello.Lineage, disks: hello.Disks, acks: make(chan replicaAck, 64)}
 	// The stream is the sender's epoch; Committed says where this side is.
 	w := ship.Welcome{Epoch: hello.Epoch, Lineage: hello.Lineage, Committed: g.journal.Head(), State: string(role.Mode), Writer: "target/" + peer.Name}
 	mine := w.Committed.Epoch // the journal's: the role is ahead of it if an earlier Begin was cut short
@@ -88,6 +88,7 @@ type replica struct {
 	group      *Group
 	epoch      redoubt.Epoch
 	lineage    redoubt.Lineage
+	disks      []redoubt.Disk // as the stream has them
 	resync     bool
 	fork       redoubt.LSN // last LSN that both sides share
 	dirtyAfter redoubt.LSN
@@ -150,6 +151,13 @@ func (r *replica) Begin(start redoubt.LSN) error {
 	role = Role{Mode: ModeReplica, Epoch: r.epoch, Lineage: r.lineage, Branch: role.Branch}
 	if err := g.setRole(role); err != nil {
 		return err
+	}
+	// What this side has grown by and the stream does not know belongs to the
+	// branch alone; for the history it is new when this side says its size again.
+	for _, d := range r.disks {
+		if err := g.disks.Blank(context.Background(), d.ID, d.Size); err != nil {
+			return err
+		}
 	}
 	if err := g.disks.Reset(context.Background(), redoubt.Position{Epoch: r.epoch, LSN: start - 1}); err != nil {
 		return err

@@ -66,7 +66,7 @@ type Remote struct {
 // Status returns a snapshot of the group.
 func (g *Group) Status() Status {
 	s := Status{
-		ID: g.cfg.Name, UUID: g.id.UUID, Disks: g.id.Disks, Socket: g.socket, Remote: Remote{g.listening, len(g.cfg.Clients) > 0}, Paths: map[string]string{},
+		ID: g.cfg.Name, UUID: g.id.UUID, Disks: g.Disks(), Socket: g.socket, Remote: Remote{g.listening, len(g.cfg.Clients) > 0}, Paths: map[string]string{},
 		Head: g.journal.Head(), HeadAt: time.Unix(0, g.journal.HeadTime()), Durable: g.journal.Durable(),
 		Applied: g.journal.Applied(), Tail: g.journal.Tail(), Journal: g.journal.Stats(), Figures: g.journal.Figures(), Images: g.disks.Stats(), Clients: map[string]int{},
 		Err: g.journal.Err(),

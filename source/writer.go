@@ -79,6 +79,9 @@ func (g *Group) onWelcome(w ship.Welcome) {
 	if w.Hold != nil && w.Epoch == g.Role().Epoch {
 		g.adoptHold(w.Hold)
 	}
+	if w.Epoch == g.Role().Epoch {
+		g.declare(w)
+	}
 }
 
 func (g *Group) hello() ship.Hello {

@@ -3,7 +3,6 @@ package target
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -141,6 +140,7 @@ func (s *Store) welcome(g *cluster.Group) ship.Welcome {
 	st := s.catalog.Standing(g.ID)
 	w := ship.Welcome{Epoch: g.Epoch, Lineage: g.Lineage, Writer: g.Writer, Committed: g.Committed, Baseline: g.Baseline,
 		State: g.State.String(), Owner: string(g.Owner), Anew: st.Anew}
+	w.Disks = g.Disks
 	if g.Held() {
 		w.Hold = &ship.Hold{State: g.State.String(), By: st.By, Since: st.Since, Reason: st.Reason}
 	}
@@ -167,10 +167,14 @@ func (s *Store) create(ctx context.Context, h ship.Hello) (cluster.Group, error)
 
 // update tells the cluster a changed address, and refuses changed disks.
 func (s *Store) update(ctx context.Context, g *cluster.Group, h ship.Hello) (cluster.Group, error) {
-	if h.Advertise == g.SourceAddr && (len(h.Disks) == 0 || slices.Equal(h.Disks, g.Disks)) {
+	if h.Advertise == g.SourceAddr && (len(h.Disks) == 0 || sameDisks(h.Disks, g.Disks)) {
 		return *g, nil
 	}
-	v, err := s.node.Propose(ctx, cluster.UpdateGroup{Group: g.ID, SourceAddr: h.Advertise, Disks: h.Disks})
+	disks := h.Disks
+	if sameDisks(disks, g.Disks) {
+		disks = nil
+	}
+	v, err := s.node.Propose(ctx, cluster.UpdateGroup{Group: g.ID, SourceAddr: h.Advertise, Disks: disks})
 	if err != nil {
 		return cluster.Group{}, err
 	}

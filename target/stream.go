@@ -113,6 +113,10 @@ func (st *stream) storeItem(it *item) {
 		st.fail(err)
 		return
 	}
+	if err := st.s.noteDisks(st.ctx, it); err != nil {
+		st.fail(err)
+		return
+	}
 	st.mu.Lock()
 	it.ready = true
 	st.mu.Unlock()

@@ -60,7 +60,7 @@ func (s *Store) View(ctx context.Context, id redoubt.GroupID, p redoubt.Position
 			return nil, err
 		}
 	}
-	v = &View{s: s, pos: p, release: release, disks: append([]redoubt.Disk(nil), g.Disks...), series: map[redoubt.Epoch]index.Series{}}
+	v = &View{s: s, pos: p, release: release, disks: s.catalog.DisksAt(id, p), series: map[redoubt.Epoch]index.Series{}}
 	var spans []index.Span
 	for _, st := range g.Lineage.Path(p) {
 		if st.To == st.From {
@@ -87,7 +87,7 @@ func (s *Store) View(ctx context.Context, id redoubt.GroupID, p redoubt.Position
 // Position is the point that the View shows.
 func (v *View) Position() redoubt.Position { return v.pos }
 
-// Disks are the group's disks.
+// Disks are the group's disks, as they were at the point.
 func (v *View) Disks() []redoubt.Disk { return v.disks }
 
 // Close ends reads that are under way; later ones fail with ErrClosed.

@@ -7246,7 +7246,7 @@ var File_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x14admin/v1/admin.proto\x12\x10redoubt.admin.v1\x1a\x15admin/v1/states.proto\x1a\x15admin/v1/branch.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x12admin/v1/gap.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x17admin/v1/bookmark.proto\x1a\x16admin/v1/barrier.proto\x1a\x14admin/v1/check.proto\"2\n" +
+	"\x14admin/v1/admin.proto\x12\x10redoubt.admin.v1\x1a\x14admin/v1/disks.proto\x1a\x15admin/v1/states.proto\x1a\x15admin/v1/branch.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x12admin/v1/gap.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x17admin/v1/bookmark.proto\x1a\x16admin/v1/barrier.proto\x1a\x14admin/v1/check.proto\"2\n" +
 	"\bPosition\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x10\n" +
 	"\x03lsn\x18\x02 \x01(\x04R\x03lsn\"D\n" +
@@ -7878,7 +7878,7 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x02op\x18\x02 \x01(\tR\x02op\x12\x16\n" +
 	"\x06object\x18\x03 \x01(\tR\x06object\x12\x12\n" +
 	"\x04hint\x18\x04 \x01(\tR\x04hint\x12\x18\n" +
-	"\amessage\x18\x05 \x01(\tR\amessage2\xff\x1b\n" +
+	"\amessage\x18\x05 \x01(\tR\amessage2\xd2\x1c\n" +
 	"\fAdminService\x12Y\n" +
 	"\tGetStatus\x12\".redoubt.admin.v1.GetStatusRequest\x1a#.redoubt.admin.v1.GetStatusResponse\"\x03\x90\x02\x01\x12\\\n" +
 	"\n" +
@@ -7918,7 +7918,8 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\fProtectGroup\x12%.redoubt.admin.v1.ProtectGroupRequest\x1a&.redoubt.admin.v1.ProtectGroupResponse\x12Q\n" +
 	"\bRunCheck\x12!.redoubt.admin.v1.RunCheckRequest\x1a\".redoubt.admin.v1.RunCheckResponse\x12\\\n" +
 	"\n" +
-	"ListChecks\x12#.redoubt.admin.v1.ListChecksRequest\x1a$.redoubt.admin.v1.ListChecksResponse\"\x03\x90\x02\x01\x12N\n" +
+	"ListChecks\x12#.redoubt.admin.v1.ListChecksRequest\x1a$.redoubt.admin.v1.ListChecksResponse\"\x03\x90\x02\x01\x12Q\n" +
+	"\bGrowDisk\x12!.redoubt.admin.v1.GrowDiskRequest\x1a\".redoubt.admin.v1.GrowDiskResponse\x12N\n" +
 	"\aAddNode\x12 .redoubt.admin.v1.AddNodeRequest\x1a!.redoubt.admin.v1.AddNodeResponse\x12T\n" +
 	"\tDrainNode\x12\".redoubt.admin.v1.DrainNodeRequest\x1a#.redoubt.admin.v1.DrainNodeResponse\x12Z\n" +
 	"\vReplaceNode\x12$.redoubt.admin.v1.ReplaceNodeRequest\x1a%.redoubt.admin.v1.ReplaceNodeResponse\x12W\n" +
@@ -8054,18 +8055,20 @@ var file_admin_v1_admin_proto_goTypes = []any{
 	(*ProtectGroupRequest)(nil),         // 112: redoubt.admin.v1.ProtectGroupRequest
 	(*RunCheckRequest)(nil),             // 113: redoubt.admin.v1.RunCheckRequest
 	(*ListChecksRequest)(nil),           // 114: redoubt.admin.v1.ListChecksRequest
-	(*AddBookmarkSetResponse)(nil),      // 115: redoubt.admin.v1.AddBookmarkSetResponse
-	(*BarrierResponse)(nil),             // 116: redoubt.admin.v1.BarrierResponse
-	(*ListBookmarksResponse)(nil),       // 117: redoubt.admin.v1.ListBookmarksResponse
-	(*ListBranchesResponse)(nil),        // 118: redoubt.admin.v1.ListBranchesResponse
-	(*DropBranchResponse)(nil),          // 119: redoubt.admin.v1.DropBranchResponse
-	(*StreamBranchResponse)(nil),        // 120: redoubt.admin.v1.StreamBranchResponse
-	(*PauseGroupResponse)(nil),          // 121: redoubt.admin.v1.PauseGroupResponse
-	(*ResumeGroupResponse)(nil),         // 122: redoubt.admin.v1.ResumeGroupResponse
-	(*UnprotectGroupResponse)(nil),      // 123: redoubt.admin.v1.UnprotectGroupResponse
-	(*ProtectGroupResponse)(nil),        // 124: redoubt.admin.v1.ProtectGroupResponse
-	(*RunCheckResponse)(nil),            // 125: redoubt.admin.v1.RunCheckResponse
-	(*ListChecksResponse)(nil),          // 126: redoubt.admin.v1.ListChecksResponse
+	(*GrowDiskRequest)(nil),             // 115: redoubt.admin.v1.GrowDiskRequest
+	(*AddBookmarkSetResponse)(nil),      // 116: redoubt.admin.v1.AddBookmarkSetResponse
+	(*BarrierResponse)(nil),             // 117: redoubt.admin.v1.BarrierResponse
+	(*ListBookmarksResponse)(nil),       // 118: redoubt.admin.v1.ListBookmarksResponse
+	(*ListBranchesResponse)(nil),        // 119: redoubt.admin.v1.ListBranchesResponse
+	(*DropBranchResponse)(nil),          // 120: redoubt.admin.v1.DropBranchResponse
+	(*StreamBranchResponse)(nil),        // 121: redoubt.admin.v1.StreamBranchResponse
+	(*PauseGroupResponse)(nil),          // 122: redoubt.admin.v1.PauseGroupResponse
+	(*ResumeGroupResponse)(nil),         // 123: redoubt.admin.v1.ResumeGroupResponse
+	(*UnprotectGroupResponse)(nil),      // 124: redoubt.admin.v1.UnprotectGroupResponse
+	(*ProtectGroupResponse)(nil),        // 125: redoubt.admin.v1.ProtectGroupResponse
+	(*RunCheckResponse)(nil),            // 126: redoubt.admin.v1.RunCheckResponse
+	(*ListChecksResponse)(nil),          // 127: redoubt.admin.v1.ListChecksResponse
+	(*GrowDiskResponse)(nil),            // 128: redoubt.admin.v1.GrowDiskResponse
 }
 var file_admin_v1_admin_proto_depIdxs = []int32{
 	93,  // 0: redoubt.admin.v1.PointSpec.time:type_name -> google.protobuf.Timestamp
@@ -8238,50 +8241,52 @@ var file_admin_v1_admin_proto_depIdxs = []int32{
 	112, // 167: redoubt.admin.v1.AdminService.ProtectGroup:input_type -> redoubt.admin.v1.ProtectGroupRequest
 	113, // 168: redoubt.admin.v1.AdminService.RunCheck:input_type -> redoubt.admin.v1.RunCheckRequest
 	114, // 169: redoubt.admin.v1.AdminService.ListChecks:input_type -> redoubt.admin.v1.ListChecksRequest
-	79,  // 170: redoubt.admin.v1.AdminService.AddNode:input_type -> redoubt.admin.v1.AddNodeRequest
-	81,  // 171: redoubt.admin.v1.AdminService.DrainNode:input_type -> redoubt.admin.v1.DrainNodeRequest
-	83,  // 172: redoubt.admin.v1.AdminService.ReplaceNode:input_type -> redoubt.admin.v1.ReplaceNodeRequest
-	85,  // 173: redoubt.admin.v1.AdminService.RemoveNode:input_type -> redoubt.admin.v1.RemoveNodeRequest
-	6,   // 174: redoubt.admin.v1.AdminService.GetStatus:output_type -> redoubt.admin.v1.GetStatusResponse
-	33,  // 175: redoubt.admin.v1.AdminService.ListPoints:output_type -> redoubt.admin.v1.ListPointsResponse
-	55,  // 176: redoubt.admin.v1.AdminService.ListExports:output_type -> redoubt.admin.v1.ListExportsResponse
-	88,  // 177: redoubt.admin.v1.AdminService.GetLossReceipt:output_type -> redoubt.admin.v1.GetLossReceiptResponse
-	36,  // 178: redoubt.admin.v1.AdminService.AddBookmark:output_type -> redoubt.admin.v1.AddBookmarkResponse
-	115, // 179: redoubt.admin.v1.AdminService.AddBookmarkSet:output_type -> redoubt.admin.v1.AddBookmarkSetResponse
-	116, // 180: redoubt.admin.v1.AdminService.Barrier:output_type -> redoubt.admin.v1.BarrierResponse
-	117, // 181: redoubt.admin.v1.AdminService.ListBookmarks:output_type -> redoubt.admin.v1.ListBookmarksResponse
-	40,  // 182: redoubt.admin.v1.AdminService.GetRetention:output_type -> redoubt.admin.v1.GetRetentionResponse
-	43,  // 183: redoubt.admin.v1.AdminService.PlanRetention:output_type -> redoubt.admin.v1.PlanRetentionResponse
-	45,  // 184: redoubt.admin.v1.AdminService.SetRetention:output_type -> redoubt.admin.v1.SetRetentionResponse
-	47,  // 185: redoubt.admin.v1.AdminService.PinPoint:output_type -> redoubt.admin.v1.PinPointResponse
-	49,  // 186: redoubt.admin.v1.AdminService.UnpinPoint:output_type -> redoubt.admin.v1.UnpinPointResponse
-	51,  // 187: redoubt.admin.v1.AdminService.HoldPoint:output_type -> redoubt.admin.v1.HoldPointResponse
-	53,  // 188: redoubt.admin.v1.AdminService.ConfirmClock:output_type -> redoubt.admin.v1.ConfirmClockResponse
-	64,  // 189: redoubt.admin.v1.AdminService.TestFailover:output_type -> redoubt.admin.v1.TestFailoverResponse
-	66,  // 190: redoubt.admin.v1.AdminService.CleanupTest:output_type -> redoubt.admin.v1.CleanupTestResponse
-	68,  // 191: redoubt.admin.v1.AdminService.UnplannedFailover:output_type -> redoubt.admin.v1.UnplannedFailoverResponse
-	70,  // 192: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:output_type -> redoubt.admin.v1.ChangeRecoveryPointResponse
-	72,  // 193: redoubt.admin.v1.AdminService.CommitFailover:output_type -> redoubt.admin.v1.CommitFailoverResponse
-	74,  // 194: redoubt.admin.v1.AdminService.CancelFailover:output_type -> redoubt.admin.v1.CancelFailoverResponse
-	76,  // 195: redoubt.admin.v1.AdminService.ReverseReplicate:output_type -> redoubt.admin.v1.ReverseReplicateResponse
-	19,  // 196: redoubt.admin.v1.AdminService.Scrub:output_type -> redoubt.admin.v1.ScrubResponse
-	59,  // 197: redoubt.admin.v1.AdminService.ReadPoint:output_type -> redoubt.admin.v1.ReadPointResponse
-	78,  // 198: redoubt.admin.v1.AdminService.Failback:output_type -> redoubt.admin.v1.FailbackResponse
-	118, // 199: redoubt.admin.v1.AdminService.ListBranches:output_type -> redoubt.admin.v1.ListBranchesResponse
-	119, // 200: redoubt.admin.v1.AdminService.DropBranch:output_type -> redoubt.admin.v1.DropBranchResponse
-	120, // 201: redoubt.admin.v1.AdminService.StreamBranch:output_type -> redoubt.admin.v1.StreamBranchResponse
-	121, // 202: redoubt.admin.v1.AdminService.PauseGroup:output_type -> redoubt.admin.v1.PauseGroupResponse
-	122, // 203: redoubt.admin.v1.AdminService.ResumeGroup:output_type -> redoubt.admin.v1.ResumeGroupResponse
-	123, // 204: redoubt.admin.v1.AdminService.UnprotectGroup:output_type -> redoubt.admin.v1.UnprotectGroupResponse
-	124, // 205: redoubt.admin.v1.AdminService.ProtectGroup:output_type -> redoubt.admin.v1.ProtectGroupResponse
-	125, // 206: redoubt.admin.v1.AdminService.RunCheck:output_type -> redoubt.admin.v1.RunCheckResponse
-	126, // 207: redoubt.admin.v1.AdminService.ListChecks:output_type -> redoubt.admin.v1.ListChecksResponse
-	80,  // 208: redoubt.admin.v1.AdminService.AddNode:output_type -> redoubt.admin.v1.AddNodeResponse
-	82,  // 209: redoubt.admin.v1.AdminService.DrainNode:output_type -> redoubt.admin.v1.DrainNodeResponse
-	84,  // 210: redoubt.admin.v1.AdminService.ReplaceNode:output_type -> redoubt.admin.v1.ReplaceNodeResponse
-	86,  // 211: redoubt.admin.v1.AdminService.RemoveNode:output_type -> redoubt.admin.v1.RemoveNodeResponse
-	174, // [174:212] is the sub-list for method output_type
-	136, // [136:174] is the sub-list for method input_type
+	115, // 170: redoubt.admin.v1.AdminService.GrowDisk:input_type -> redoubt.admin.v1.GrowDiskRequest
+	79,  // 171: redoubt.admin.v1.AdminService.AddNode:input_type -> redoubt.admin.v1.AddNodeRequest
+	81,  // 172: redoubt.admin.v1.AdminService.DrainNode:input_type -> redoubt.admin.v1.DrainNodeRequest
+	83,  // 173: redoubt.admin.v1.AdminService.ReplaceNode:input_type -> redoubt.admin.v1.ReplaceNodeRequest
+	85,  // 174: redoubt.admin.v1.AdminService.RemoveNode:input_type -> redoubt.admin.v1.RemoveNodeRequest
+	6,   // 175: redoubt.admin.v1.AdminService.GetStatus:output_type -> redoubt.admin.v1.GetStatusResponse
+	33,  // 176: redoubt.admin.v1.AdminService.ListPoints:output_type -> redoubt.admin.v1.ListPointsResponse
+	55,  // 177: redoubt.admin.v1.AdminService.ListExports:output_type -> redoubt.admin.v1.ListExportsResponse
+	88,  // 178: redoubt.admin.v1.AdminService.GetLossReceipt:output_type -> redoubt.admin.v1.GetLossReceiptResponse
+	36,  // 179: redoubt.admin.v1.AdminService.AddBookmark:output_type -> redoubt.admin.v1.AddBookmarkResponse
+	116, // 180: redoubt.admin.v1.AdminService.AddBookmarkSet:output_type -> redoubt.admin.v1.AddBookmarkSetResponse
+	117, // 181: redoubt.admin.v1.AdminService.Barrier:output_type -> redoubt.admin.v1.BarrierResponse
+	118, // 182: redoubt.admin.v1.AdminService.ListBookmarks:output_type -> redoubt.admin.v1.ListBookmarksResponse
+	40,  // 183: redoubt.admin.v1.AdminService.GetRetention:output_type -> redoubt.admin.v1.GetRetentionResponse
+	43,  // 184: redoubt.admin.v1.AdminService.PlanRetention:output_type -> redoubt.admin.v1.PlanRetentionResponse
+	45,  // 185: redoubt.admin.v1.AdminService.SetRetention:output_type -> redoubt.admin.v1.SetRetentionResponse
+	47,  // 186: redoubt.admin.v1.AdminService.PinPoint:output_type -> redoubt.admin.v1.PinPointResponse
+	49,  // 187: redoubt.admin.v1.AdminService.UnpinPoint:output_type -> redoubt.admin.v1.UnpinPointResponse
+	51,  // 188: redoubt.admin.v1.AdminService.HoldPoint:output_type -> redoubt.admin.v1.HoldPointResponse
+	53,  // 189: redoubt.admin.v1.AdminService.ConfirmClock:output_type -> redoubt.admin.v1.ConfirmClockResponse
+	64,  // 190: redoubt.admin.v1.AdminService.TestFailover:output_type -> redoubt.admin.v1.TestFailoverResponse
+	66,  // 191: redoubt.admin.v1.AdminService.CleanupTest:output_type -> redoubt.admin.v1.CleanupTestResponse
+	68,  // 192: redoubt.admin.v1.AdminService.UnplannedFailover:output_type -> redoubt.admin.v1.UnplannedFailoverResponse
+	70,  // 193: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:output_type -> redoubt.admin.v1.ChangeRecoveryPointResponse
+	72,  // 194: redoubt.admin.v1.AdminService.CommitFailover:output_type -> redoubt.admin.v1.CommitFailoverResponse
+	74,  // 195: redoubt.admin.v1.AdminService.CancelFailover:output_type -> redoubt.admin.v1.CancelFailoverResponse
+	76,  // 196: redoubt.admin.v1.AdminService.ReverseReplicate:output_type -> redoubt.admin.v1.ReverseReplicateResponse
+	19,  // 197: redoubt.admin.v1.AdminService.Scrub:output_type -> redoubt.admin.v1.ScrubResponse
+	59,  // 198: redoubt.admin.v1.AdminService.ReadPoint:output_type -> redoubt.admin.v1.ReadPointResponse
+	78,  // 199: redoubt.admin.v1.AdminService.Failback:output_type -> redoubt.admin.v1.FailbackResponse
+	119, // 200: redoubt.admin.v1.AdminService.ListBranches:output_type -> redoubt.admin.v1.ListBranchesResponse
+	120, // 201: redoubt.admin.v1.AdminService.DropBranch:output_type -> redoubt.admin.v1.DropBranchResponse
+	121, // 202: redoubt.admin.v1.AdminService.StreamBranch:output_type -> redoubt.admin.v1.StreamBranchResponse
+	122, // 203: redoubt.admin.v1.AdminService.PauseGroup:output_type -> redoubt.admin.v1.PauseGroupResponse
+	123, // 204: redoubt.admin.v1.AdminService.ResumeGroup:output_type -> redoubt.admin.v1.ResumeGroupResponse
+	124, // 205: redoubt.admin.v1.AdminService.UnprotectGroup:output_type -> redoubt.admin.v1.UnprotectGroupResponse
+	125, // 206: redoubt.admin.v1.AdminService.ProtectGroup:output_type -> redoubt.admin.v1.ProtectGroupResponse
+	126, // 207: redoubt.admin.v1.AdminService.RunCheck:output_type -> redoubt.admin.v1.RunCheckResponse
+	127, // 208: redoubt.admin.v1.AdminService.ListChecks:output_type -> redoubt.admin.v1.ListChecksResponse
+	128, // 209: redoubt.admin.v1.AdminService.GrowDisk:output_type -> redoubt.admin.v1.GrowDiskResponse
+	80,  // 210: redoubt.admin.v1.AdminService.AddNode:output_type -> redoubt.admin.v1.AddNodeResponse
+	82,  // 211: redoubt.admin.v1.AdminService.DrainNode:output_type -> redoubt.admin.v1.DrainNodeResponse
+	84,  // 212: redoubt.admin.v1.AdminService.ReplaceNode:output_type -> redoubt.admin.v1.ReplaceNodeResponse
+	86,  // 213: redoubt.admin.v1.AdminService.RemoveNode:output_type -> redoubt.admin.v1.RemoveNodeResponse
+	175, // [175:214] is the sub-list for method output_type
+	136, // [136:175] is the sub-list for method input_type
 	136, // [136:136] is the sub-list for extension type_name
 	136, // [136:136] is the sub-list for extension extendee
 	0,   // [0:136] is the sub-list for field type_name
@@ -8292,6 +8297,7 @@ func file_admin_v1_admin_proto_init() {
 	if File_admin_v1_admin_proto != nil {
 		return
 	}
+	file_admin_v1_disks_proto_init()
 	file_admin_v1_states_proto_init()
 	file_admin_v1_branch_proto_init()
 	file_admin_v1_gap_proto_init()

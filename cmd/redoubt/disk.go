@@ -22,7 +22,7 @@ func diskCommand(a *app) *cobra.Command {
 			return a.show(r, func(w io.Writer) { printExportedDisks(w, r.Exports) })
 		}),
 	}
-	return parent("disk", "protected and exported disks", list, attachCommand(a), detachCommand(a))
+	return parent("disk", "protected and exported disks", list, attachCommand(a), detachCommand(a), growCommand(a))
 }
 
 func printExportedDisks(w io.Writer, xs []*adminv1.Export) {

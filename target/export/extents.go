@@ -40,3 +40,17 @@ func (s extentSet) merged() map[redoubt.DiskID][]redoubt.Extent {
 	}
 	return out
 }
+
+// within cuts off what lies beyond the end of the disks: the old primary's may
+// have grown after the point that was failed over to.
+func within(m map[redoubt.DiskID][]redoubt.Extent, disks []redoubt.Disk) map[redoubt.DiskID][]redoubt.Extent {
+	out := make(map[redoubt.DiskID][]redoubt.Extent, len(m))
+	for _, d := range disks {
+		for _, e := range m[d.ID] {
+			if e = e.Intersect(redoubt.Extent{Len: d.Size}); !e.Empty() {
+				out[d.ID] = append(out[d.ID], e)
+			}
+		}
+	}
+	return out
+}

@@ -62,7 +62,7 @@ func (m *Manager) promote(ctx context.Context, g cluster.Group, kind cluster.Pro
 		m.o.Logger.Error("the export of the former point could not be removed", "group", string(g.ID), "err", err)
 	}
 	spec := Spec{
-		Version: specVersion, Kind: KindFailover, Group: g.ID, UUID: g.UUID, Disks: g.Disks,
+		Version: specVersion, Kind: KindFailover, Group: g.ID, UUID: g.UUID, Disks: m.o.Node.Catalog().DisksAt(g.ID, point),
 		ID: fmt.Sprintf("epoch-%d", after.Epoch), Point: point, Epoch: after.Epoch, Time: when, Created: m.o.Now(),
 		Hydrate: hydrate || m.o.Hydrate != HydrateNone,
 	}

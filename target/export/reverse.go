@@ -234,7 +234,7 @@ func (r *reverse) makePlan(ctx context.Context, w ship.Welcome, dirty map[redoub
 	if err := r.cursor.Ack(head); err != nil {
 		return Resync{}, err
 	}
-	plan := Resync{Peer: r.peer, Start: head + 1, Fork: redoubt.Position{Epoch: old.Epoch, LSN: fork}, OldHead: old, Orphans: uint64(old.LSN - fork), Dirty: union.merged()}
+	plan := Resync{Peer: r.peer, Start: head + 1, Fork: redoubt.Position{Epoch: old.Epoch, LSN: fork}, OldHead: old, Orphans: uint64(old.LSN - fork), Dirty: within(union.merged(), p.Disks)}
 	for _, es := range plan.Dirty {
 		for _, e := range es {
 			plan.Bytes += e.Len

@@ -39,7 +39,7 @@ func (m *Manager) test(ctx context.Context, id redoubt.GroupID, at target.PointS
 	if err != nil {
 		return nil, err
 	}
-	spec.Version, spec.Kind, spec.Group, spec.UUID, spec.Disks = specVersion, KindTest, id, g.UUID, g.Disks
+	spec.Version, spec.Kind, spec.Group, spec.UUID, spec.Disks = specVersion, KindTest, id, g.UUID, m.o.Node.Catalog().DisksAt(id, point)
 	spec.Point, spec.Epoch, spec.Time, spec.Created = point, point.Epoch, when, m.o.Now()
 	return m.openTest(ctx, &spec, nil)
 }

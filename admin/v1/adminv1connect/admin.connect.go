@@ -135,6 +135,8 @@ const (
 	AdminServiceRunCheckProcedure = "/redoubt.admin.v1.AdminService/RunCheck"
 	// AdminServiceListChecksProcedure is the fully-qualified name of the AdminService's ListChecks RPC.
 	AdminServiceListChecksProcedure = "/redoubt.admin.v1.AdminService/ListChecks"
+	// AdminServiceGrowDiskProcedure is the fully-qualified name of the AdminService's GrowDisk RPC.
+	AdminServiceGrowDiskProcedure = "/redoubt.admin.v1.AdminService/GrowDisk"
 	// AdminServiceAddNodeProcedure is the fully-qualified name of the AdminService's AddNode RPC.
 	AdminServiceAddNodeProcedure = "/redoubt.admin.v1.AdminService/AddNode"
 	// AdminServiceDrainNodeProcedure is the fully-qualified name of the AdminService's DrainNode RPC.
@@ -220,6 +222,8 @@ type AdminServiceClient interface {
 	RunCheck(context.Context, *v1.RunCheckRequest) (*v1.RunCheckResponse, error)
 	// ListChecks returns the recovery checks of a group, with their receipts (target).
 	ListChecks(context.Context, *v1.ListChecksRequest) (*v1.ListChecksResponse, error)
+	// GrowDisk makes a protected disk larger, online (source).
+	GrowDisk(context.Context, *v1.GrowDiskRequest) (*v1.GrowDiskResponse, error)
 	// AddNode lets a new node join.
 	AddNode(context.Context, *v1.AddNodeRequest) (*v1.AddNodeResponse, error)
 	// DrainNode has a node's shards and groups move to the others.
@@ -454,6 +458,12 @@ func NewAdminServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		growDisk: connect.NewClient[v1.GrowDiskRequest, v1.GrowDiskResponse](
+			httpClient,
+			baseURL+AdminServiceGrowDiskProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("GrowDisk")),
+			connect.WithClientOptions(opts...),
+		),
 		addNode: connect.NewClient[v1.AddNodeRequest, v1.AddNodeResponse](
 			httpClient,
 			baseURL+AdminServiceAddNodeProcedure,
@@ -517,6 +527,7 @@ type adminServiceClient struct {
 	protectGroup        *connect.Client[v1.ProtectGroupRequest, v1.ProtectGroupResponse]
 	runCheck            *connect.Client[v1.RunCheckRequest, v1.RunCheckResponse]
 	listChecks          *connect.Client[v1.ListChecksRequest, v1.ListChecksResponse]
+	growDisk            *connect.Client[v1.GrowDiskRequest, v1.GrowDiskResponse]
 	addNode             *connect.Client[v1.AddNodeRequest, v1.AddNodeResponse]
 	drainNode           *connect.Client[v1.DrainNodeRequest, v1.DrainNodeResponse]
 	replaceNode         *connect.Client[v1.ReplaceNodeRequest, v1.ReplaceNodeResponse]
@@ -821,6 +832,15 @@ func (c *adminServiceClient) ListChecks(ctx context.Context, req *v1.ListChecksR
 	return nil, err
 }
 
+// GrowDisk calls redoubt.admin.v1.AdminService.GrowDisk.
+func (c *adminServiceClient) GrowDisk(ctx context.Context, req *v1.GrowDiskRequest) (*v1.GrowDiskResponse, error) {
+	response, err := c.growDisk.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // AddNode calls redoubt.admin.v1.AdminService.AddNode.
 func (c *adminServiceClient) AddNode(ctx context.Context, req *v1.AddNodeRequest) (*v1.AddNodeResponse, error) {
 	response, err := c.addNode.CallUnary(ctx, connect.NewRequest(req))
@@ -931,6 +951,8 @@ type AdminServiceHandler interface {
 	RunCheck(context.Context, *v1.RunCheckRequest) (*v1.RunCheckResponse, error)
 	// ListChecks returns the recovery checks of a group, with their receipts (target).
 	ListChecks(context.Context, *v1.ListChecksRequest) (*v1.ListChecksResponse, error)
+	// GrowDisk makes a protected disk larger, online (source).
+	GrowDisk(context.Context, *v1.GrowDiskRequest) (*v1.GrowDiskResponse, error)
 	// AddNode lets a new node join.
 	AddNode(context.Context, *v1.AddNodeRequest) (*v1.AddNodeResponse, error)
 	// DrainNode has a node's shards and groups move to the others.
@@ -1161,6 +1183,12 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
+	adminServiceGrowDiskHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceGrowDiskProcedure,
+		svc.GrowDisk,
+		connect.WithSchema(adminServiceMethods.ByName("GrowDisk")),
+		connect.WithHandlerOptions(opts...),
+	)
 	adminServiceAddNodeHandler := connect.NewUnaryHandlerSimple(
 		AdminServiceAddNodeProcedure,
 		svc.AddNode,
@@ -1255,6 +1283,8 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 			adminServiceRunCheckHandler.ServeHTTP(w, r)
 		case AdminServiceListChecksProcedure:
 			adminServiceListChecksHandler.ServeHTTP(w, r)
+		case AdminServiceGrowDiskProcedure:
+			adminServiceGrowDiskHandler.ServeHTTP(w, r)
 		case AdminServiceAddNodeProcedure:
 			adminServiceAddNodeHandler.ServeHTTP(w, r)
 		case AdminServiceDrainNodeProcedure:
@@ -1406,6 +1436,10 @@ func (UnimplementedAdminServiceHandler) RunCheck(context.Context, *v1.RunCheckRe
 
 func (UnimplementedAdminServiceHandler) ListChecks(context.Context, *v1.ListChecksRequest) (*v1.ListChecksResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.ListChecks is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) GrowDisk(context.Context, *v1.GrowDiskRequest) (*v1.GrowDiskResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.GrowDisk is not implemented"))
 }
 
 func (UnimplementedAdminServiceHandler) AddNode(context.Context, *v1.AddNodeRequest) (*v1.AddNodeResponse, error) {
