@@ -2,7 +2,6 @@ package check
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -55,6 +54,9 @@ type Checker struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	runs   sync.WaitGroup
+
+	mu     sync.Mutex
+	active map[string]bool // ids of the checks under way
 }
 
 // Open ends what checks of an earlier life have left open, and begins the schedule.
@@ -68,11 +70,18 @@ func Open(o Options) (*Checker, error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, err
 	}
-	c := &Checker{o: o, slots: make(chan struct{}, atOnce)}
+	c := &Checker{o: o, slots: make(chan struct{}, atOnce), active: map[string]bool{}}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
-	if err := c.sweep(); err != nil {
-		o.Logger.Error("what recovery checks had left could not be cleaned up", "err", err, "hint", redoubt.Hint(err))
+	left, err := filepath.Glob(filepath.Join(o.Dir, "*"))
+	if err != nil {
+		return nil, err
 	}
+	for _, dir := range left {
+		if err := dropScratch(dir); err != nil {
+			o.Logger.Error("what a recovery check had left could not be cleaned up", "err", err, "hint", redoubt.Hint(err))
+		}
+	}
+	c.runs.Go(c.sweep)
 	for _, s := range o.Schedule {
 		c.runs.Go(func() { c.follow(s) })
 	}
@@ -86,22 +95,46 @@ func (c *Checker) Close() error {
 	return nil
 }
 
-// sweep ends the test failovers of checks that nobody carries out any more.
-func (c *Checker) sweep() error {
-	var errs []error
-	for _, in := range c.o.Exports.Instances() {
-		if in.Check != "" {
-			c.o.Logger.Warn("a recovery check was cut short by the end of the daemon; its test failover is ended", "group", string(in.Group), "export", in.ID)
+// sweepEvery is how often the node looks for test failovers of checks that
+// nobody carries out any more: it opens what an earlier life had open when it
+// finds the cluster, not at its start.
+const sweepEvery = time.Second
+
+func (c *Checker) sweep() {
+	t := time.NewTicker(sweepEvery)
+	defer t.Stop()
+	for {
+		for _, in := range c.o.Exports.Instances() {
+			if in.Check == "" || c.isActive(in.Check) {
+				continue
+			}
 			_, _, err := c.o.Exports.Cleanup(in.Group, in.ID)
-			errs = append(errs, err)
+			c.o.Logger.Warn("a recovery check was cut short; its test failover is ended", "group", string(in.Group), "export", in.ID, "err", err)
+		}
+		select {
+		case <-t.C:
+		case <-c.ctx.Done():
+			return
 		}
 	}
-	left, err := filepath.Glob(filepath.Join(c.o.Dir, "*"))
-	errs = append(errs, err)
-	for _, dir := range left {
-		errs = append(errs, dropScratch(dir))
+}
+
+func (c *Checker) isActive(id string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.active[id]
+}
+
+// begin notes a check that is under way; end takes that back.
+func (c *Checker) begin(id string) (end func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.active[id] = true
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.active, id)
 	}
-	return errors.Join(errs...)
 }
 
 // Request says what is checked.

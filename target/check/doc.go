@@ -5,5 +5,5 @@
 //
 // Whatever happens nothing stays open: the test failover is ended, what the
 // script has mounted below its scratch folder is unmounted, its processes are
-// killed; after a crash of the node the next Open does that.
+// killed; after a crash of the node its next life does that.
 package check

@@ -59,6 +59,7 @@ func (r *run) carryOut(ctx context.Context) (out *Receipt, err error) {
 	if err := os.Mkdir(r.dir, 0o700); err != nil {
 		return nil, err
 	}
+	defer r.c.begin(r.id)()
 	defer func() { err = errors.Join(err, dropScratch(r.dir)) }()
 	in, err := r.c.o.Exports.TestFor(ctx, r.id, r.req.Group, r.req.At)
 	if err != nil {
