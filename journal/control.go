@@ -3,6 +3,7 @@ package journal
 import (
 	"bytes"
 	"fmt"
+	"slices"
 
 	"github.com/redoubt-dr/redoubt"
 )
@@ -47,6 +48,7 @@ func (j *Journal) Reset(p redoubt.Position) error {
 	j.mu.Lock()
 	minSeq := j.nextSeq // segments of all lower seqs are forgotten, spares too
 	j.mu.Unlock()
+	var old []*segment
 	err := j.updateFacts(op, func(f *facts) error {
 		f.Base, f.Epoch, f.MinSeq = p, p.Epoch, minSeq
 		f.Resets++
@@ -58,6 +60,8 @@ func (j *Journal) Reset(p redoubt.Position) error {
 		j.mu.Lock()
 		defer j.mu.Unlock()
 		j.resets, j.minSeq = f.Resets, minSeq // work in flight is void from here on
+		old = slices.Concat(j.chain, j.spare)
+		j.beginAt(p)
 		return nil
 	})
 	if err != nil {
@@ -65,12 +69,21 @@ func (j *Journal) Reset(p redoubt.Position) error {
 	}
 	j.forgetGap()
 	j.mu.Lock()
-	for _, list := range [][]*segment{j.chain, j.spare} {
-		for _, s := range list {
-			s.live = false
-			j.free = append(j.free, s)
-		}
+	for _, s := range old { // their files may be used again now that nobody would read them after a crash
+		s.live = false
+		j.free = append(j.free, s)
 	}
+	j.noSpace = nil
+	j.tell()
+	j.mu.Unlock()
+	j.wake()
+	return nil
+}
+
+// beginAt makes the journal one without records. It goes together with the
+// number of the reset: whoever sees the new number must not see an old record.
+// It is called with appendMu and mu held.
+func (j *Journal) beginAt(p redoubt.Position) {
 	j.chain, j.spare, j.dirty = nil, nil, nil
 	j.epoch, j.head, j.headTime, j.tail = p.Epoch, p.LSN, 0, p.LSN+1
 	j.applied = p.LSN
@@ -78,12 +91,7 @@ func (j *Journal) Reset(p redoubt.Position) error {
 		c.acked = p.LSN
 	}
 	j.durable.Store(uint64(p.LSN))
-	j.noSpace = nil
 	j.wr.cur, j.wr.head, j.wr.time = nil, p.LSN, 0
-	j.tell()
-	j.mu.Unlock()
-	j.wake()
-	return nil
 }
 
 // PutState keeps a small value (role, progress; at most 64 KiB) under key; nil
