@@ -73,6 +73,7 @@ accepts and what ` + "`redoubt group show`" + ` lists as allowed. Whatever it do
 	b.WriteString(`
 - A paused group does what the state allows in which it was paused, and nothing else; Resume leads back there.
 - TestFailover, PlannedFailover and UnplannedFailover need a recovery point: without one they are refused in any state.
+- UnplannedFailover from ReverseReplicating would give production to the primary although the secondary is lost. The catalog accepts it; no command asks for it yet.
 - InitialSync and Resyncing become Protected by themselves when the copy is whole, also under a pause.
 - After a cancelled failover a group is what it was before, but for a pause: it goes on.
 `)

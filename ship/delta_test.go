@@ -222,7 +222,9 @@ func TestDeltaNewerVersion(t *testing.T) {
 func FuzzDelta(f *testing.F) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for _, codec := range []Codec{CodecNone, CodecS2, CodecZstd} {
-		f.Add(build(f, codec, randomWrites(rng, 7, 5, 2048)).Encoded(), true)
+		ws := randomWrites(rng, 7, 5, 2048)
+		grown := redoubt.Write{LSN: ws[len(ws)-1].LSN + 1, Time: ws[len(ws)-1].Time, Disk: 1, Kind: redoubt.KindResize, Extent: redoubt.Extent{Off: 1 << 30}}
+		f.Add(build(f, codec, append(ws, grown)).Encoded(), true)
 	}
 	f.Fuzz(func(t *testing.T, b []byte, fix bool) {
 		if fix && len(b) >= 96 {

@@ -313,6 +313,7 @@ func TestLyingAck(t *testing.T) {
 
 func FuzzControl(f *testing.F) {
 	f.Add([]byte(`{"group":"g"}`), uint8(0))
+	f.Add([]byte(`{"group":"g","source":"s","probe":true,"ask":{"op":"Pause","by":"ann","reason":"why"}}`), uint8(0))
 	f.Add(appendDirty(nil, 1, redoubt.Extent{Off: 1, Len: 2}), uint8(1))
 	f.Fuzz(func(t *testing.T, b []byte, what uint8) {
 		switch what % 3 {

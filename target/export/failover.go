@@ -24,7 +24,8 @@ func (m *Manager) Failover(ctx context.Context, id redoubt.GroupID, at target.Po
 		return nil, err
 	}
 	if g.State == cluster.StateReverseReplicating || g.Prior == cluster.StateReverseReplicating {
-		return nil, refused("unplanned failover", g)
+		return nil, &redoubt.Error{Op: "unplanned failover", Object: string(g.ID), Err: fmt.Errorf("the group is %s: %w", g.State, redoubt.ErrState),
+			Hint: "production is at the secondary already; redoubt failback moves it to the primary"}
 	}
 	return m.promote(ctx, g, cluster.PromoteUnplanned, at, hydrate)
 }
