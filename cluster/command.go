@@ -50,6 +50,8 @@ const (
 	kindAdvancePlan  kind = 65
 	kindThinSegments kind = 66
 	kindReportShards kind = 67
+
+	kindRecordVerification kind = 80
 )
 
 func (k kind) String() string {
@@ -61,7 +63,8 @@ func (k kind) String() string {
 		kindActivateNode: "ActivateNode", kindDrainNode: "DrainNode", kindRemoveNode: "RemoveNode",
 		kindPlanMoves: "PlanMoves", kindFinishMoves: "FinishMoves",
 		kindSetPolicy: "SetPolicy", kindAdvanceClock: "AdvanceClock", kindSetPin: "SetPin", kindRemovePin: "RemovePin",
-		kindBeginPlan: "BeginPlan", kindAdvancePlan: "AdvancePlan", kindThinSegments: "ThinSegments", kindReportShards: "ReportShards"}
+		kindBeginPlan: "BeginPlan", kindAdvancePlan: "AdvancePlan", kindThinSegments: "ThinSegments", kindReportShards: "ReportShards",
+		kindRecordVerification: "RecordVerification"}
 	if int(k) < len(names) && names[k] != "" {
 		return names[k]
 	}
@@ -190,6 +193,8 @@ func decodeBody(k kind, d *decoder) (Command, bool) {
 		return decodeThinSegments(d), true
 	case kindReportShards:
 		return decodeReportShards(d), true
+	case kindRecordVerification:
+		return RecordVerification{Group: d.groupID(), Verification: d.verification()}, true
 	case kindInviteNode:
 		return InviteNode{ID: d.nodeID()}, true
 	case kindAnnounceNode:

@@ -38,6 +38,8 @@ const (
 	recRetain  = 60 // what is kept of a group
 	maxRecord  = 64 << 20
 	recordHead = 5
+
+	recVerified = 80 // what comparisons of a group found
 )
 
 // freeze captures the state for a snapshot. What it shares with the live
@@ -46,7 +48,7 @@ const (
 func (s *state) freeze() *state {
 	f := &state{index: s.index, nodes: maps.Clone(s.nodes), groups: maps.Clone(s.groups), retain: maps.Clone(s.retain),
 		places: places{list: slices.Clip(s.places.list)},
-		epochs: make(map[epochKey]*history, len(s.epochs)), clients: make(map[clientID]*client, len(s.clients)), moves: maps.Clone(s.moves)}
+		epochs: make(map[epochKey]*history, len(s.epochs)), clients: make(map[clientID]*client, len(s.clients)), moves: maps.Clone(s.moves), verified: maps.Clone(s.verified)}
 	for k, h := range s.epochs {
 		frozen := h.freeze()
 		f.epochs[k] = &frozen
@@ -129,6 +131,7 @@ func writeSnapshot(out io.Writer, s *state) error {
 		}
 	}
 	w.moves(s)
+	w.verified(s)
 	ids := slices.SortedFunc(maps.Keys(s.clients), func(a, b clientID) int { return slices.Compare(a[:], b[:]) })
 	for _, id := range ids {
 		w.client(id, s.clients[id])

@@ -124,6 +124,8 @@ func (s *state) load(typ uint8, d *decoder) {
 		s.retain[id] = r
 	case recMember:
 		s.loadMember(d)
+	case recVerified:
+		s.loadVerified(d)
 	case recMoves:
 		s.loadMoves(d)
 	default:

@@ -244,31 +244,15 @@ func (j *Journal) Replay(from redoubt.LSN, fn func(*redoubt.Write) error) error 
 // and merged. It reads heads only, no data.
 func (j *Journal) Dirty(after redoubt.LSN) (map[redoubt.DiskID][]redoubt.Extent, error) {
 	d := dirtyMap{}
-	r, err := j.seek(after+1, nil)
+	_, err := j.Extents(after, func(w redoubt.Write) {
+		if w.Kind == redoubt.KindWrite || w.Kind.Zeroes() {
+			d.add(w.Disk, w.Extent)
+		}
+	})
 	if err != nil {
 		return nil, err
 	}
-	if r == nil {
-		return d.result(), nil
-	}
-	defer r.close()
-	r.chunk = pageSize
-	for {
-		h, _, ok, err := r.next(false)
-		if err != nil {
-			return nil, err
-		}
-		if !ok {
-			return d.result(), nil
-		}
-		for i := range h.count {
-			var w redoubt.Write
-			h.write(i, &w)
-			if w.LSN > after && (w.Kind == redoubt.KindWrite || w.Kind.Zeroes()) {
-				d.add(w.Disk, w.Extent)
-			}
-		}
-	}
+	return d.result(), nil
 }
 
 // dirtyMap gathers extents, merging them when there are many more than before.

@@ -39,6 +39,8 @@ type Group struct {
 	// listening is the address of NBD over TCP, nil if there is none.
 	listening net.Addr
 	copy      *copier
+	verify    *verifier
+	openedAt  time.Time
 
 	step sync.Mutex // held over a change of mode; taken before mu
 
@@ -59,7 +61,7 @@ func openGroup(host *Config, cfg GroupConfig) (g *Group, err error) {
 	if cfg.PollInterval == 0 {
 		cfg.PollInterval = time.Second
 	}
-	g = &Group{cfg: cfg, host: host, log: host.Logger.With("group", string(cfg.Name)), changed: make(chan struct{})}
+	g = &Group{cfg: cfg, host: host, log: host.Logger.With("group", string(cfg.Name)), changed: make(chan struct{}), openedAt: host.Now()}
 	var images []*blockdev.Image
 	defer func() {
 		if err == nil {
@@ -103,6 +105,9 @@ func openGroup(host *Config, cfg GroupConfig) (g *Group, err error) {
 	}
 	g.copy, err = openCopier(g)
 	if err != nil {
+		return nil, err
+	}
+	if g.verify, err = openVerifier(g); err != nil {
 		return nil, err
 	}
 	return g, g.serve()
@@ -193,6 +198,9 @@ func (g *Group) publish(r Role) {
 
 func (g *Group) close() error {
 	var err error
+	if g.verify != nil {
+		g.verify.close()
+	}
 	if g.server != nil {
 		err = errors.Join(err, g.server.Close())
 	}

@@ -24,6 +24,7 @@ func (g *Group) runWriter(ctx context.Context) {
 			g.log.Error("the initial copy stopped", "err", err)
 		}
 	})
+	wg.Go(func() { g.verifyNowAndThen(ctx) })
 	for ctx.Err() == nil {
 		s := ship.NewSender(ship.SenderOptions{
 			Journal: g.journal, Cursor: cursorName, Keep: keepName, Current: g.disks, Hello: g.hello,

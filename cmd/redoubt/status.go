@@ -115,6 +115,9 @@ func concerns(n *adminv1.NodeInfo, g *adminv1.Group) []string {
 	if note := keptNote(g.GetJournal(), g.GetCommitted().GetLsn()); note != "" && g.Role == "source" && g.GetJournal().GetWholeLsn() > 0 {
 		add("%s", note)
 	}
+	if v := g.GetVerify(); v.GetRunning() || v.GetError() != "" || v.GetLast().GetDifferingBlocks() > 0 {
+		add("verification: %s", verifyNote(v, n.GetNow().AsTime()))
+	}
 	return out
 }
 

@@ -59,6 +59,9 @@ func (s *service) sourceGroup(st source.Status) *adminv1.Group {
 	if st.Err != nil {
 		out.Error, out.Hint = st.Err.Error(), redoubt.Hint(st.Err)
 	}
+	if g := s.verifiedHere(st.ID); g != nil {
+		out.Verify = briefly(verifyStatus(g))
+	}
 	out.Disks, out.Figures = s.sourceDisks(st), groupFigures(st.Images)
 	return out
 }

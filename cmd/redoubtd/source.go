@@ -25,12 +25,14 @@ func openSource(n *node) (*sourceRole, error) {
 	sc := source.Config{
 		Name: n.cfg.Name, DataDir: n.cfg.DataDir, RunDir: n.cfg.RunDir, Advertise: n.cfg.Advertise, Targets: c.Targets,
 		Credentials: n.cred, Sockets: n.sockets, Dial: n.dial(netmux.ProtoShip, pki.RoleTarget), Logger: n.log,
+		DialCompare: n.dial(netmux.ProtoCompare, pki.RoleTarget),
 	}
 	for _, g := range c.Groups {
 		gc := source.GroupConfig{
 			Name: redoubt.GroupID(g.Name), JournalDir: g.Journal.Dir, JournalMax: int64(g.Journal.Max), Preallocate: g.Journal.Preallocate, SegmentSize: int64(g.Journal.Segment),
 			FullWait: time.Duration(g.Journal.FullWait), MemoryLimit: int64(g.Memory), K: g.Redundancy.Data, M: g.Redundancy.Parity, Listen: g.NBD.Listen, Clients: g.NBD.Clients, ReadMemory: int64(g.NBD.ReadMemory),
 		}
+		gc.CompareRate, gc.VerifyEvery = int64(g.Verify.Rate), time.Duration(g.Verify.Every)
 		for _, d := range g.Disks {
 			gc.Disks = append(gc.Disks, source.DiskConfig{Name: d.Name, Path: d.Path})
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/compare"
 	"github.com/redoubt-dr/redoubt/internal/netmux"
 	"github.com/redoubt-dr/redoubt/internal/pki"
 	"github.com/redoubt-dr/redoubt/internal/rpc"
@@ -22,13 +23,14 @@ type targetRole struct {
 	node    *cluster.Node
 	store   *target.Store
 	exports *export.Manager
+	roots   rootJobs
 	undo    cleanup
 }
 
 func (t *targetRole) close() error { return t.undo.run() }
 
 func openTarget(n *node) (t *targetRole, err error) {
-	t = &targetRole{}
+	t = &targetRole{roots: rootJobs{by: map[redoubt.GroupID]*rootJob{}}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, t.close())
@@ -83,12 +85,14 @@ func openTarget(n *node) (t *targetRole, err error) {
 	t.store, err = target.Open(target.Options{
 		Node: t.node, ID: id, Dir: filepath.Join(n.cfg.DataDir, "target"), FS: vfs.OS, RPC: calls, Pool: pool,
 		Logger: n.log, CacheBytes: int64(c.Cache), Policy: policy,
-		ScrubBytes: scrubRate, ScrubEvery: time.Duration(c.Scrub.Every), RepairBytes: int64(c.Repair.Rate), RepairLag: time.Duration(c.Repair.Lag),
+		CompareBytes: int64(c.CompareRate), ScrubBytes: scrubRate, ScrubEvery: time.Duration(c.Scrub.Every), RepairBytes: int64(c.Repair.Rate), RepairLag: time.Duration(c.Repair.Lag),
 	})
 	if err != nil {
 		return t, err
 	}
 	t.undo.add(t.store.Close)
+	t.undo.add(t.roots.close)
+	t.compares(n)
 	t.exports, err = export.Open(export.Options{
 		ID: id, Node: t.node, Store: t.store,
 		Dir: filepath.Join(n.cfg.DataDir, "exports"), RunDir: filepath.Join(n.cfg.RunDir, "export"),
@@ -101,6 +105,14 @@ func openTarget(n *node) (t *targetRole, err error) {
 	}
 	t.undo.add(t.exports.Close)
 	return t, nil
+}
+
+// compares answers sources that compare their disks with what is stored here.
+func (t *targetRole) compares(n *node) {
+	srv := compare.NewServer(t.store.Comparisons(), n.log)
+	l := n.mux.Listener(netmux.ProtoCompare, pki.RoleSource)
+	go n.report("comparisons", func() error { return srv.Serve(l) })
+	t.undo.add(srv.Close)
 }
 
 // hydratePolicy reads target.hydrate, which was checked.

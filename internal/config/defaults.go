@@ -30,6 +30,7 @@ func (g *Group) preset() {
 	g.Redundancy = Redundancy{Data: 2, Parity: 1}
 	g.Memory = 256 * MiB
 	g.NBD.ReadMemory = 256 * MiB
+	g.Verify.Rate = 64 * MiB
 }
 
 func (t *Target) preset() {
@@ -39,6 +40,7 @@ func (t *Target) preset() {
 	t.Repair = Repair{Rate: 64 * MiB, Lag: Duration(time.Second)}
 	t.Hydrate = "none"
 	t.HydrateRate = 64 * MiB
+	t.CompareRate = 256 * MiB
 }
 
 // derive fills what follows from other values, after the file was read.

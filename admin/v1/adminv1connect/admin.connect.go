@@ -102,6 +102,10 @@ const (
 	AdminServiceScrubProcedure = "/redoubt.admin.v1.AdminService/Scrub"
 	// AdminServiceReadPointProcedure is the fully-qualified name of the AdminService's ReadPoint RPC.
 	AdminServiceReadPointProcedure = "/redoubt.admin.v1.AdminService/ReadPoint"
+	// AdminServiceVerifyProcedure is the fully-qualified name of the AdminService's Verify RPC.
+	AdminServiceVerifyProcedure = "/redoubt.admin.v1.AdminService/Verify"
+	// AdminServiceGetVerifyProcedure is the fully-qualified name of the AdminService's GetVerify RPC.
+	AdminServiceGetVerifyProcedure = "/redoubt.admin.v1.AdminService/GetVerify"
 	// AdminServiceFailbackProcedure is the fully-qualified name of the AdminService's Failback RPC.
 	AdminServiceFailbackProcedure = "/redoubt.admin.v1.AdminService/Failback"
 	// AdminServiceAddNodeProcedure is the fully-qualified name of the AdminService's AddNode RPC.
@@ -161,6 +165,11 @@ type AdminServiceClient interface {
 	// ReadPoint streams a disk as it was at a point (target). It changes nothing,
 	// but it gives all data away: the role viewer may not call it.
 	ReadPoint(context.Context, *v1.ReadPointRequest) (*connect.ServerStreamForClient[v1.ReadPointResponse], error)
+	// Verify begins to compare the sites of a group by hashes, or to compute a
+	// point's root hash.
+	Verify(context.Context, *v1.VerifyRequest) (*v1.VerifyResponse, error)
+	// GetVerify tells how far that is, and what was found before.
+	GetVerify(context.Context, *v1.GetVerifyRequest) (*v1.GetVerifyResponse, error)
 	// Failback moves the writer back to the old primary without loss (target).
 	Failback(context.Context, *v1.FailbackRequest) (*v1.FailbackResponse, error)
 	// AddNode lets a new node join.
@@ -316,6 +325,19 @@ func NewAdminServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(adminServiceMethods.ByName("ReadPoint")),
 			connect.WithClientOptions(opts...),
 		),
+		verify: connect.NewClient[v1.VerifyRequest, v1.VerifyResponse](
+			httpClient,
+			baseURL+AdminServiceVerifyProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("Verify")),
+			connect.WithClientOptions(opts...),
+		),
+		getVerify: connect.NewClient[v1.GetVerifyRequest, v1.GetVerifyResponse](
+			httpClient,
+			baseURL+AdminServiceGetVerifyProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("GetVerify")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
 		failback: connect.NewClient[v1.FailbackRequest, v1.FailbackResponse](
 			httpClient,
 			baseURL+AdminServiceFailbackProcedure,
@@ -372,6 +394,8 @@ type adminServiceClient struct {
 	reverseReplicate    *connect.Client[v1.ReverseReplicateRequest, v1.ReverseReplicateResponse]
 	scrub               *connect.Client[v1.ScrubRequest, v1.ScrubResponse]
 	readPoint           *connect.Client[v1.ReadPointRequest, v1.ReadPointResponse]
+	verify              *connect.Client[v1.VerifyRequest, v1.VerifyResponse]
+	getVerify           *connect.Client[v1.GetVerifyRequest, v1.GetVerifyResponse]
 	failback            *connect.Client[v1.FailbackRequest, v1.FailbackResponse]
 	addNode             *connect.Client[v1.AddNodeRequest, v1.AddNodeResponse]
 	drainNode           *connect.Client[v1.DrainNodeRequest, v1.DrainNodeResponse]
@@ -564,6 +588,24 @@ func (c *adminServiceClient) ReadPoint(ctx context.Context, req *v1.ReadPointReq
 	return c.readPoint.CallServerStream(ctx, connect.NewRequest(req))
 }
 
+// Verify calls redoubt.admin.v1.AdminService.Verify.
+func (c *adminServiceClient) Verify(ctx context.Context, req *v1.VerifyRequest) (*v1.VerifyResponse, error) {
+	response, err := c.verify.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// GetVerify calls redoubt.admin.v1.AdminService.GetVerify.
+func (c *adminServiceClient) GetVerify(ctx context.Context, req *v1.GetVerifyRequest) (*v1.GetVerifyResponse, error) {
+	response, err := c.getVerify.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // Failback calls redoubt.admin.v1.AdminService.Failback.
 func (c *adminServiceClient) Failback(ctx context.Context, req *v1.FailbackRequest) (*v1.FailbackResponse, error) {
 	response, err := c.failback.CallUnary(ctx, connect.NewRequest(req))
@@ -655,6 +697,11 @@ type AdminServiceHandler interface {
 	// ReadPoint streams a disk as it was at a point (target). It changes nothing,
 	// but it gives all data away: the role viewer may not call it.
 	ReadPoint(context.Context, *v1.ReadPointRequest, *connect.ServerStream[v1.ReadPointResponse]) error
+	// Verify begins to compare the sites of a group by hashes, or to compute a
+	// point's root hash.
+	Verify(context.Context, *v1.VerifyRequest) (*v1.VerifyResponse, error)
+	// GetVerify tells how far that is, and what was found before.
+	GetVerify(context.Context, *v1.GetVerifyRequest) (*v1.GetVerifyResponse, error)
 	// Failback moves the writer back to the old primary without loss (target).
 	Failback(context.Context, *v1.FailbackRequest) (*v1.FailbackResponse, error)
 	// AddNode lets a new node join.
@@ -806,6 +853,19 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 		connect.WithSchema(adminServiceMethods.ByName("ReadPoint")),
 		connect.WithHandlerOptions(opts...),
 	)
+	adminServiceVerifyHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceVerifyProcedure,
+		svc.Verify,
+		connect.WithSchema(adminServiceMethods.ByName("Verify")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceGetVerifyHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceGetVerifyProcedure,
+		svc.GetVerify,
+		connect.WithSchema(adminServiceMethods.ByName("GetVerify")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
 	adminServiceFailbackHandler := connect.NewUnaryHandlerSimple(
 		AdminServiceFailbackProcedure,
 		svc.Failback,
@@ -880,6 +940,10 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 			adminServiceScrubHandler.ServeHTTP(w, r)
 		case AdminServiceReadPointProcedure:
 			adminServiceReadPointHandler.ServeHTTP(w, r)
+		case AdminServiceVerifyProcedure:
+			adminServiceVerifyHandler.ServeHTTP(w, r)
+		case AdminServiceGetVerifyProcedure:
+			adminServiceGetVerifyHandler.ServeHTTP(w, r)
 		case AdminServiceFailbackProcedure:
 			adminServiceFailbackHandler.ServeHTTP(w, r)
 		case AdminServiceAddNodeProcedure:
@@ -981,6 +1045,14 @@ func (UnimplementedAdminServiceHandler) Scrub(context.Context, *v1.ScrubRequest)
 
 func (UnimplementedAdminServiceHandler) ReadPoint(context.Context, *v1.ReadPointRequest, *connect.ServerStream[v1.ReadPointResponse]) error {
 	return connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.ReadPoint is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) Verify(context.Context, *v1.VerifyRequest) (*v1.VerifyResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.Verify is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) GetVerify(context.Context, *v1.GetVerifyRequest) (*v1.GetVerifyResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.GetVerify is not implemented"))
 }
 
 func (UnimplementedAdminServiceHandler) Failback(context.Context, *v1.FailbackRequest) (*v1.FailbackResponse, error) {
