@@ -118,7 +118,7 @@ func (g *Group) VerifyStatus() VerifyStatus {
 
 func (v *verifier) run(ctx context.Context) {
 	var r compare.Record
-	err := error(redoubt.ErrUnavailable)
+	err := redoubt.ErrUnavailable
 	for try := 0; try < verifyTries && ctx.Err() == nil && errors.Is(err, redoubt.ErrUnavailable); try++ {
 		if try > 0 {
 			v.g.log.Warn("the comparison with the secondary begins again", "err", err, "hint", redoubt.Hint(err))

@@ -25,7 +25,7 @@ func (fixedStatus) GetStatus(context.Context, *adminv1.GetStatusRequest) (*admin
 	healing := &adminv1.Healing{Repair: &adminv1.Repair{EtaSeconds: proto.Float64(1)}, Scrub: &adminv1.Scrub{Finished: timestamppb.Now()}}
 	return &adminv1.GetStatusResponse{Healing: healing, Cluster: []*adminv1.ClusterNode{{Id: "t1", State: "active", Domain: "r1"}}, Groups: []*adminv1.Group{{
 		Id: "db", Role: "source", State: "Protected", LagSeconds: proto.Float64(0.5), Redundancy: &adminv1.Redundancy{}, Retention: &adminv1.RetentionStatus{},
-		Figures: &adminv1.GroupFigures{},
+		Figures: &adminv1.GroupFigures{}, Verify: &adminv1.VerifyStatus{Last: &adminv1.Verification{Finished: timestamppb.Now()}},
 		Journal: &adminv1.Journal{UsedBytes: 1, MaxBytes: 4, Figures: &adminv1.JournalFigures{FdatasyncNs: h, CommitRecords: h, CommitCallers: h}},
 		Disks: []*adminv1.Disk{
 			{Name: "root", Figures: &adminv1.DiskFigures{ReadLatencyNs: h, WriteLatencyNs: h, FlushLatencyNs: h}},
