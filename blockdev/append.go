@@ -109,7 +109,7 @@ func (g *Group) admit(s *submission, need int64) error {
 			return g.failed
 		case g.readOnly != nil && !s.replica && !s.control:
 			return g.readOnly
-		case g.used == 0 || g.used+need <= g.o.MemoryLimit:
+		case !g.held && (g.used == 0 || g.used+need <= g.o.MemoryLimit):
 			return nil
 		}
 		g.kickApplier()

@@ -117,10 +117,16 @@ func (c Promote) apply(s *state) (any, error) {
 	if err := s.retained("promote group", g, g.Written(c.Point)); err != nil {
 		return nil, err
 	}
+	if err := s.visible("promote group", g, c.Point); err != nil {
+		return nil, err
+	}
 	n := *g
 	n.begin(s, redoubt.Fork{Epoch: c.NewEpoch, Parent: c.Point.Epoch, At: c.Point.LSN}, c.Writer, next)
 	n.Promoted, n.PromotedAt = c.Point, c.Now
 	n.Receipt = nil // it was for another point
+	if back {
+		s.unbind(g.ID)
+	}
 	if c.Kind != PromoteChange {
 		n.KnownHead, n.KnownHeadTime, n.LastContact = max(c.KnownHead, base.LSN), c.KnownHeadTime, c.LastContact
 		n.Before = redoubt.Position{}
@@ -189,6 +195,7 @@ func (c Promote) checkPoint(g *Group, base redoubt.Position) error {
 // begin starts an epoch.
 func (g *Group) begin(s *state, f redoubt.Fork, writer string, next State) {
 	at := s.timeAt(g, redoubt.Position{Epoch: f.Parent, LSN: f.At})
+	next = s.inherit(g, f, next)
 	g.Lineage = append(slices.Clone(g.Lineage), f)
 	g.Epoch, g.Writer, g.State = f.Epoch, writer, next
 	g.Committed, g.CommittedTime = redoubt.Position{Epoch: f.Epoch, LSN: f.At}, at

@@ -169,12 +169,19 @@ func (b *SegmentBatch) apply(s *state) error {
 	if len(segs) == 0 {
 		return nil
 	}
+	_, behind := s.hidden(g, g.Committed)
 	for i := range segs {
 		s.addSegment(g.ID, &segs[i])
+		if segs[i].Baseline != 0 {
+			s.closeGap(g, &segs[i])
+		}
 	}
 	n := *g
 	n.Committed.LSN, n.CommittedTime, n.Baseline = lsn, at, base
 	n.settle()
+	if _, in := s.hidden(&n, n.Committed); behind && !in {
+		n.catchUp(StateResyncing, StateProtected)
+	}
 	s.put(&n)
 	return nil
 }

@@ -52,6 +52,11 @@ const (
 	kindReportShards kind = 67
 
 	kindRecordVerification kind = 80
+	kindBeginResync        kind = 81
+	kindRequireResync      kind = 82
+	kindBindJournal        kind = 83
+
+	kindOpenGap kind = 84
 )
 
 func (k kind) String() string {
@@ -64,7 +69,8 @@ func (k kind) String() string {
 		kindPlanMoves: "PlanMoves", kindFinishMoves: "FinishMoves",
 		kindSetPolicy: "SetPolicy", kindAdvanceClock: "AdvanceClock", kindSetPin: "SetPin", kindRemovePin: "RemovePin",
 		kindBeginPlan: "BeginPlan", kindAdvancePlan: "AdvancePlan", kindThinSegments: "ThinSegments", kindReportShards: "ReportShards",
-		kindRecordVerification: "RecordVerification"}
+		kindRecordVerification: "RecordVerification", kindBeginResync: "BeginResync", kindRequireResync: "RequireResync", kindBindJournal: "BindJournal",
+		kindOpenGap: "OpenGap"}
 	if int(k) < len(names) && names[k] != "" {
 		return names[k]
 	}
@@ -195,6 +201,14 @@ func decodeBody(k kind, d *decoder) (Command, bool) {
 		return decodeReportShards(d), true
 	case kindRecordVerification:
 		return RecordVerification{Group: d.groupID(), Verification: d.verification()}, true
+	case kindBeginResync:
+		return BeginResync{Group: d.groupID(), NewEpoch: d.epoch(), Now: d.i64()}, true
+	case kindRequireResync:
+		return RequireResync{Group: d.groupID(), Epoch: d.epoch(), Reason: d.str(maxText, "reason"), Now: d.i64()}, true
+	case kindBindJournal:
+		return BindJournal{Group: d.groupID(), Epoch: d.epoch(), Journal: d.str(maxName, "journal")}, true
+	case kindOpenGap:
+		return decodeOpenGap(d), true
 	case kindInviteNode:
 		return InviteNode{ID: d.nodeID()}, true
 	case kindAnnounceNode:

@@ -36,19 +36,21 @@ const (
 	recMember  = 40 // what a node's record does not hold
 	recMoves   = 41
 	recRetain  = 60 // what is kept of a group
+	recGaps    = 84 // where a group has no points
 	maxRecord  = 64 << 20
 	recordHead = 5
 
 	recVerified = 80 // what comparisons of a group found
+	recBinding  = 81 // the journal of a group's source
 )
 
 // freeze captures the state for a snapshot. What it shares with the live
 // state is never changed in place: groups and answers by habit, histories by
 // the new generation.
 func (s *state) freeze() *state {
-	f := &state{index: s.index, nodes: maps.Clone(s.nodes), groups: maps.Clone(s.groups), retain: maps.Clone(s.retain),
+	f := &state{index: s.index, nodes: maps.Clone(s.nodes), groups: maps.Clone(s.groups), retain: maps.Clone(s.retain), gaps: maps.Clone(s.gaps),
 		places: places{list: slices.Clip(s.places.list)},
-		epochs: make(map[epochKey]*history, len(s.epochs)), clients: make(map[clientID]*client, len(s.clients)), moves: maps.Clone(s.moves), verified: maps.Clone(s.verified)}
+		epochs: make(map[epochKey]*history, len(s.epochs)), clients: make(map[clientID]*client, len(s.clients)), moves: maps.Clone(s.moves), verified: maps.Clone(s.verified), bindings: maps.Clone(s.bindings)}
 	for k, h := range s.epochs {
 		frozen := h.freeze()
 		f.epochs[k] = &frozen
@@ -126,12 +128,16 @@ func writeSnapshot(out io.Writer, s *state) error {
 		if r, ok := s.retain[id]; ok {
 			w.record(recRetain, func(e *encoder) { e.str(string(id)); e.retention(r) })
 		}
+		if gaps := s.gaps[id]; len(gaps) > 0 {
+			w.record(recGaps, func(e *encoder) { e.str(string(id)); e.gaps(gaps) })
+		}
 		for _, f := range g.Lineage {
 			w.segments(epochKey{id, f.Epoch}, s.history(id, f.Epoch))
 		}
 	}
 	w.moves(s)
 	w.verified(s)
+	w.bindings(s)
 	ids := slices.SortedFunc(maps.Keys(s.clients), func(a, b clientID) int { return slices.Compare(a[:], b[:]) })
 	for _, id := range ids {
 		w.client(id, s.clients[id])

@@ -122,10 +122,18 @@ func (s *state) load(typ uint8, d *decoder) {
 			d.bad("retention of an unknown group")
 		}
 		s.retain[id] = r
+	case recGaps:
+		id, list := d.groupID(), d.gaps()
+		if _, twice := s.gaps[id]; twice || s.groups[id] == nil || len(list) == 0 {
+			d.bad("gaps of an unknown group")
+		}
+		s.gaps[id] = list
 	case recMember:
 		s.loadMember(d)
 	case recVerified:
 		s.loadVerified(d)
+	case recBinding:
+		s.loadBinding(d)
 	case recMoves:
 		s.loadMoves(d)
 	default:

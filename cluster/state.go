@@ -21,10 +21,12 @@ type state struct {
 	places  places
 	clients map[clientID]*client
 	retain  map[redoubt.GroupID]*Retention // never changed in place either
+	gaps    map[redoubt.GroupID][]Gap      // nor these
 	held    map[redoubt.NodeID]*Held       // what follows from epochs; see count
 	moves   map[shardKey]redoubt.NodeID
 
 	verified map[redoubt.GroupID][]Verification // never changed in place either
+	bindings map[redoubt.GroupID]Binding
 }
 
 type epochKey struct {
@@ -41,10 +43,12 @@ func newState() *state {
 		places:  places{byID: map[string]uint32{}},
 		clients: map[clientID]*client{},
 		retain:  map[redoubt.GroupID]*Retention{},
+		gaps:    map[redoubt.GroupID][]Gap{},
 		held:    map[redoubt.NodeID]*Held{},
 		moves:   map[shardKey]redoubt.NodeID{},
 
 		verified: map[redoubt.GroupID][]Verification{},
+		bindings: map[redoubt.GroupID]Binding{},
 	}
 }
 

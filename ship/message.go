@@ -25,6 +25,11 @@ type Hello struct {
 	M         int             `json:"m,omitempty"`       // parity shards wanted at creation
 	Receipt   *LossSummary    `json:"receipt,omitempty"`
 	Whole     bool            `json:"whole,omitempty"` // wants to be told what is fully redundant; set by the Sender
+	// Journal names the sender's journal. One that was made anew has another name.
+	Journal string `json:"journal,omitempty"`
+	// GivenUp, if not 0, is the last LSN whose payload the journal gave up: what
+	// comes instead of everything up to it leaves a gap without points. Set by the Sender.
+	GivenUp redoubt.LSN `json:"given_up,omitempty"`
 }
 
 // LossSummary is what a returned source found in its journal that the other
@@ -55,6 +60,14 @@ type Welcome struct {
 	Owner      string           `json:"owner,omitempty"`
 	Reason     string           `json:"reason,omitempty"` // in words, why there is no stream
 	Whole      bool             `json:"whole,omitempty"`  // set by the Receiver: it tells what is fully redundant
+	UUID       string           `json:"uuid,omitempty"`   // of the group, if the sender has another one
+	// Lost says why what the sender's journal has does not follow what the
+	// receiver has: its disks must be compared first.
+	Lost string `json:"lost,omitempty"`
+	// Compare, if not zero, is the position with which Epoch begins: the sender
+	// ships what its disks have there otherwise, and ends with a baseline.
+	Compare redoubt.Position `json:"compare"`
+	Gap     bool             `json:"gap,omitempty"` // what is committed ends in a gap: there are no points until a baseline
 }
 
 // resume returns the last LSN that the receiver has of epoch's history: a

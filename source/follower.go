@@ -27,6 +27,11 @@ func (g *Group) runFollower(ctx context.Context) {
 	for ctx.Err() == nil {
 		if w, err := g.ask(ctx); err == nil {
 			g.keepWelcome(w)
+			if g.resyncHere(&w) {
+				if g.beginResync(ctx, w) == nil {
+					return
+				}
+			}
 			g.refence(w)
 			if w.Writer == "source/"+g.host.Name && w.Epoch > g.Role().Epoch {
 				if err := g.takeOver(w); err == nil {
@@ -136,6 +141,11 @@ func (g *Group) takeOver(w ship.Welcome) error {
 		return err
 	}
 	wasReplica := r.Mode == ModeReplica
+	if wasReplica {
+		if err := g.copy.finish(head); err != nil {
+			return err
+		}
+	}
 	r = Role{Mode: ModeWriter, Epoch: w.Epoch, Lineage: w.Lineage, Branch: r.Branch}
 	if wasReplica {
 		// The secondary has everything up to here: it sent it.

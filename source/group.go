@@ -51,6 +51,7 @@ type Group struct {
 	sender    *ship.Sender  // nil unless shipping
 	welcome   *ship.Welcome // what the secondary said last
 	contactAt time.Time     // and when
+	lost      string        // why the secondary takes nothing from here
 	receipt   *Receipt      // what was lost, once fenced
 }
 
@@ -136,6 +137,9 @@ func (g *Group) openJournal(dir string) (err error) {
 	}
 	// A crash between the two steps of a takeover leaves the role ahead of the
 	// journal; the role decides.
+	if err := g.finishResync(); err != nil {
+		return err
+	}
 	if g.role.Mode == ModeWriter && g.journal.Epoch() < g.role.Epoch {
 		return g.journal.SetEpoch(g.role.Epoch)
 	}

@@ -24,7 +24,7 @@ func (h *Host) Hello(_ context.Context, peer pki.Identity, hello ship.Hello) (sh
 	if err != nil {
 		return ship.Welcome{}, nil, err
 	}
-	if hello.UUID != g.id.UUID {
+	if hello.UUID != g.uuid() {
 		return deny(redoubt.ErrInvalid, "the group here has the same name and another identity; nothing was changed")
 	}
 	if err := hello.Lineage.Validate(); err != nil {

@@ -109,6 +109,12 @@ func (v *verifier) close() {
 	v.g.StopVerify()
 }
 
+func (v *verifier) open() {
+	v.mu.Lock()
+	v.closed = false
+	v.mu.Unlock()
+}
+
 // VerifyStatus tells about the comparison that runs, or ran last.
 func (g *Group) VerifyStatus() VerifyStatus {
 	g.verify.mu.Lock()
@@ -157,7 +163,7 @@ func (v *verifier) once(ctx context.Context) (compare.Record, error) {
 	}
 	defer c.Close()
 	return compare.Verify(ctx, c, compare.Options{
-		Group: g.cfg.Name, UUID: g.id.UUID, Names: g.id.Disks, Disks: g.disks, Writes: &heldWrites{g: g}, Rate: g.cfg.CompareRate, Now: g.host.Now,
+		Group: g.cfg.Name, UUID: g.uuid(), Names: g.id.Disks, Disks: g.disks, Writes: &heldWrites{g: g}, Rate: g.cfg.CompareRate, Now: g.host.Now,
 		Progress: func(done, all uint64) {
 			v.mu.Lock()
 			v.st.Done, v.st.All = done, all

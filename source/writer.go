@@ -19,11 +19,16 @@ func (g *Group) runWriter(ctx context.Context) {
 	defer wg.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	wg.Go(func() {
-		if err := g.copy.run(ctx); err != nil && ctx.Err() == nil {
-			g.log.Error("the initial copy stopped", "err", err)
+	copying, stopCopy := context.WithCancel(ctx)
+	defer stopCopy()
+	copied := make(chan struct{})
+	go func() {
+		defer close(copied)
+		if err := g.copy.run(copying); err != nil && copying.Err() == nil {
+			g.log.Error("the copy of the disks stopped", "err", err)
 		}
-	})
+	}()
+	defer func() { <-copied }()
 	wg.Go(func() { g.verifyNowAndThen(ctx) })
 	for ctx.Err() == nil {
 		s := ship.NewSender(ship.SenderOptions{
@@ -35,9 +40,15 @@ func (g *Group) runWriter(ctx context.Context) {
 		err := s.Run(ctx)
 		g.setSender(nil)
 		var fenced *ship.FencedError
+		var lost *ship.LostError
 		switch {
 		case ctx.Err() != nil:
 			return
+		case errors.As(err, &lost):
+			stopCopy()
+			<-copied
+			g.awaitResync(ctx, lost.Welcome)
+			return // a mode begins anew
 		case errors.As(err, &fenced):
 			if g.obey(fenced.Welcome) {
 				return
@@ -73,7 +84,7 @@ func (g *Group) hello() ship.Hello {
 	head := g.journal.Head()
 	h := ship.Hello{
 		Group: g.cfg.Name, UUID: g.id.UUID, Source: g.host.Name, Advertise: g.host.Advertise,
-		Epoch: g.role.Epoch, Lineage: g.role.Lineage,
+		Epoch: g.role.Epoch, Lineage: g.role.Lineage, Journal: g.journal.ID(),
 		Head: head.LSN, HeadTime: g.journal.HeadTime(), Tail: g.journal.Tail(),
 		Disks: g.id.Disks, K: g.cfg.K, M: g.cfg.M,
 	}
@@ -91,7 +102,7 @@ func (g *Group) setSender(s *ship.Sender) {
 
 func (g *Group) keepWelcome(w ship.Welcome) {
 	g.mu.Lock()
-	g.welcome, g.contactAt = &w, g.host.Now()
+	g.welcome, g.contactAt, g.lost = &w, g.host.Now(), w.Lost
 	g.mu.Unlock()
 }
 

@@ -23,7 +23,7 @@ func (s *Store) positionOfBookmark(ctx context.Context, g *cluster.Group, base r
 
 // bookmarkIn finds the newest bookmark of that name in the stretch.
 func (s *Store) bookmarkIn(ctx context.Context, g *cluster.Group, r *cluster.Retention, st redoubt.Stretch, name string) (none redoubt.Position, ok bool, err error) {
-	horizon := r.Track(st.Epoch).Horizon
+	horizon, gaps := r.Track(st.Epoch).Horizon, s.catalog.Gaps(g.ID)
 	sg, ok := s.catalog.FindSegment(g.ID, st.Epoch, st.To)
 	for ok && sg.Last > st.From && sg.Last >= horizon {
 		if err := ctx.Err(); err != nil {
@@ -34,7 +34,8 @@ func (s *Store) bookmarkIn(ctx context.Context, g *cluster.Group, r *cluster.Ret
 			return none, false, err
 		}
 		for i := len(marks) - 1; i >= 0; i-- {
-			if p := marks[i].Position; marks[i].Name == name && p.LSN <= st.To && p.LSN >= horizon {
+			p := marks[i].Position
+			if _, in := cluster.GapAt(gaps, p); marks[i].Name == name && p.LSN <= st.To && p.LSN >= horizon && !in {
 				return p, true, nil
 			}
 		}

@@ -36,7 +36,7 @@ func (s *Store) Points(ctx context.Context, id redoubt.GroupID, limit int) ([]Po
 	if g.Baseline == 0 {
 		return nil, nil
 	}
-	l := &listing{s: s, g: &g, r: s.catalog.Retention(id), now: s.retentionNow(&g), limit: limit}
+	l := &listing{s: s, g: &g, r: s.catalog.Retention(id), gaps: s.catalog.Gaps(id), now: s.retentionNow(&g), limit: limit}
 	for _, st := range g.Lineage.Path(g.Committed) {
 		if st.To > st.From {
 			if err := l.stretch(ctx, st); err != nil {
@@ -52,6 +52,7 @@ type listing struct {
 	s     *Store
 	g     *cluster.Group
 	r     cluster.Retention
+	gaps  []cluster.Gap
 	now   int64
 	limit int
 	out   []Point
@@ -64,8 +65,16 @@ func (l *listing) stretch(ctx context.Context, st redoubt.Stretch) error {
 	low := max(l.g.Baseline, track.Horizon, st.From+1)
 	sg, ok := l.s.catalog.FindSegment(l.g.ID, st.Epoch, st.To)
 	for ok && sg.Last >= low && sg.First <= st.To && low <= st.To && len(l.out) < l.limit {
+		gap, in := cluster.GapAt(l.gaps, redoubt.Position{Epoch: st.Epoch, LSN: min(sg.Last, st.To)})
+		if in {
+			sg, ok = l.s.catalog.FindSegment(l.g.ID, st.Epoch, gap.After)
+			continue
+		}
 		p := l.point(&sg, redoubt.Position{Epoch: st.Epoch, LSN: min(sg.Last, st.To)}, sg.LastTime)
 		p.First, p.Since = max(sg.First, low), sg.FirstTime
+		if gap, in := cluster.GapAt(l.gaps, redoubt.Position{Epoch: st.Epoch, LSN: p.First}); in {
+			p.First = gap.Whole // the segment that completed it
+		}
 		if sg.Last > st.To { // the epoch was left in the middle of this segment
 			at, err := l.s.timeOf(ctx, l.g, p.Position)
 			if err != nil {

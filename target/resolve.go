@@ -84,6 +84,9 @@ func (s *Store) Resolve(ctx context.Context, id redoubt.GroupID, spec PointSpec)
 		p, err = s.positionOfTime(ctx, &g, base, spec.Time)
 	default:
 		p = base
+		if _, in := s.gapAt(&g, base); in {
+			p = cluster.Visible(s.catalog.Gaps(g.ID), g.Lineage.Path(base))
+		}
 	}
 	if err != nil {
 		return none(err)
@@ -119,6 +122,9 @@ func (s *Store) checkPosition(g *cluster.Group, p redoubt.Position) error {
 		return noPoint(g, p.String(), fmt.Errorf("it is not retained: %w", redoubt.ErrNotFound), s.nearest(g, p))
 	case p.LSN < g.Baseline:
 		return noPoint(g, p.String(), fmt.Errorf("the first point is at LSN %d: %w", g.Baseline, redoubt.ErrNotFound), "the first copy was not complete before")
+	}
+	if gap, in := s.gapAt(g, p); in {
+		return noPoint(g, p.String(), fmt.Errorf("it lies in a gap (%s): %w", gap.Cause, redoubt.ErrNotFound), gap.Hint())
 	}
 	return nil
 }

@@ -696,11 +696,12 @@ type Group struct {
 	Promotion         *Promotion             `protobuf:"bytes,28,opt,name=promotion,proto3" json:"promotion,omitempty"` // unset if the group was never failed over
 	Reverse           *Reverse               `protobuf:"bytes,29,opt,name=reverse,proto3" json:"reverse,omitempty"`     // unset if there is no reverse replication
 	HasLossReceipt    bool                   `protobuf:"varint,30,opt,name=has_loss_receipt,json=hasLossReceipt,proto3" json:"has_loss_receipt,omitempty"`
-	Error             string                 `protobuf:"bytes,31,opt,name=error,proto3" json:"error,omitempty"`         // latched failure of the group here; empty: none
-	Hint              string                 `protobuf:"bytes,32,opt,name=hint,proto3" json:"hint,omitempty"`           // what to do about error
-	Figures           *GroupFigures          `protobuf:"bytes,33,opt,name=figures,proto3" json:"figures,omitempty"`     // unset where the group's disks are not served
-	Retention         *RetentionStatus       `protobuf:"bytes,60,opt,name=retention,proto3" json:"retention,omitempty"` // unset at a source
-	Verify            *VerifyStatus          `protobuf:"bytes,70,opt,name=verify,proto3" json:"verify,omitempty"`       // unset if the sites were never compared
+	Error             string                 `protobuf:"bytes,31,opt,name=error,proto3" json:"error,omitempty"`                                   // latched failure of the group here; empty: none
+	Hint              string                 `protobuf:"bytes,32,opt,name=hint,proto3" json:"hint,omitempty"`                                     // what to do about error
+	Figures           *GroupFigures          `protobuf:"bytes,33,opt,name=figures,proto3" json:"figures,omitempty"`                               // unset where the group's disks are not served
+	Retention         *RetentionStatus       `protobuf:"bytes,60,opt,name=retention,proto3" json:"retention,omitempty"`                           // unset at a source
+	ResyncReason      string                 `protobuf:"bytes,71,opt,name=resync_reason,json=resyncReason,proto3" json:"resync_reason,omitempty"` // why a resynchronisation is needed; empty: it is not
+	Verify            *VerifyStatus          `protobuf:"bytes,70,opt,name=verify,proto3" json:"verify,omitempty"`                                 // unset if the sites were never compared
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -973,6 +974,13 @@ func (x *Group) GetRetention() *RetentionStatus {
 	return nil
 }
 
+func (x *Group) GetResyncReason() string {
+	if x != nil {
+		return x.ResyncReason
+	}
+	return ""
+}
+
 func (x *Group) GetVerify() *VerifyStatus {
 	if x != nil {
 		return x.Verify
@@ -1066,12 +1074,14 @@ func (x *RetentionStatus) GetStopped() string {
 }
 
 type CopyProgress struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	DoneBytes     uint64                 `protobuf:"varint,1,opt,name=done_bytes,json=doneBytes,proto3" json:"done_bytes,omitempty"`
-	TotalBytes    uint64                 `protobuf:"varint,2,opt,name=total_bytes,json=totalBytes,proto3" json:"total_bytes,omitempty"`
-	Complete      bool                   `protobuf:"varint,3,opt,name=complete,proto3" json:"complete,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	DoneBytes      uint64                 `protobuf:"varint,1,opt,name=done_bytes,json=doneBytes,proto3" json:"done_bytes,omitempty"`
+	TotalBytes     uint64                 `protobuf:"varint,2,opt,name=total_bytes,json=totalBytes,proto3" json:"total_bytes,omitempty"`
+	Complete       bool                   `protobuf:"varint,3,opt,name=complete,proto3" json:"complete,omitempty"`
+	Comparing      bool                   `protobuf:"varint,70,opt,name=comparing,proto3" json:"comparing,omitempty"`                                 // a resynchronisation: the bytes above are compared, not copied
+	DifferingBytes uint64                 `protobuf:"varint,71,opt,name=differing_bytes,json=differingBytes,proto3" json:"differing_bytes,omitempty"` // that differed so far, and are at the secondary
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *CopyProgress) Reset() {
@@ -1123,6 +1133,20 @@ func (x *CopyProgress) GetComplete() bool {
 		return x.Complete
 	}
 	return false
+}
+
+func (x *CopyProgress) GetComparing() bool {
+	if x != nil {
+		return x.Comparing
+	}
+	return false
+}
+
+func (x *CopyProgress) GetDifferingBytes() uint64 {
+	if x != nil {
+		return x.DifferingBytes
+	}
+	return 0
 }
 
 type Journal struct {
@@ -7051,7 +7075,7 @@ var File_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x14admin/v1/admin.proto\x12\x10redoubt.admin.v1\x1a\x15admin/v1/verify.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"2\n" +
+	"\x14admin/v1/admin.proto\x12\x10redoubt.admin.v1\x1a\x15admin/v1/resync.proto\x1a\x15admin/v1/verify.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"2\n" +
 	"\bPosition\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x10\n" +
 	"\x03lsn\x18\x02 \x01(\x04R\x03lsn\"D\n" +
@@ -7097,7 +7121,7 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\aversion\x18\x03 \x01(\tR\aversion\x124\n" +
 	"\astarted\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x12,\n" +
 	"\x03now\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x03now\x12\x1c\n" +
-	"\tadvertise\x18\x06 \x01(\tR\tadvertise\"\x96\v\n" +
+	"\tadvertise\x18\x06 \x01(\tR\tadvertise\"\xbb\v\n" +
 	"\x05Group\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04uuid\x18\x02 \x01(\tR\x04uuid\x12\x12\n" +
@@ -7138,7 +7162,8 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x05error\x18\x1f \x01(\tR\x05error\x12\x12\n" +
 	"\x04hint\x18  \x01(\tR\x04hint\x128\n" +
 	"\afigures\x18! \x01(\v2\x1e.redoubt.admin.v1.GroupFiguresR\afigures\x12?\n" +
-	"\tretention\x18< \x01(\v2!.redoubt.admin.v1.RetentionStatusR\tretention\x126\n" +
+	"\tretention\x18< \x01(\v2!.redoubt.admin.v1.RetentionStatusR\tretention\x12#\n" +
+	"\rresync_reason\x18G \x01(\tR\fresyncReason\x126\n" +
 	"\x06verify\x18F \x01(\v2\x1e.redoubt.admin.v1.VerifyStatusR\x06verifyB\x0e\n" +
 	"\f_lag_seconds\"\xc6\x01\n" +
 	"\x0fRetentionStatus\x12\x14\n" +
@@ -7148,13 +7173,15 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\vfreed_bytes\x18\x04 \x01(\x04R\n" +
 	"freedBytes\x12\x12\n" +
 	"\x04pins\x18\x05 \x01(\rR\x04pins\x12\x18\n" +
-	"\astopped\x18\x06 \x01(\tR\astopped\"j\n" +
+	"\astopped\x18\x06 \x01(\tR\astopped\"\xb1\x01\n" +
 	"\fCopyProgress\x12\x1d\n" +
 	"\n" +
 	"done_bytes\x18\x01 \x01(\x04R\tdoneBytes\x12\x1f\n" +
 	"\vtotal_bytes\x18\x02 \x01(\x04R\n" +
 	"totalBytes\x12\x1a\n" +
-	"\bcomplete\x18\x03 \x01(\bR\bcomplete\"\xf8\x01\n" +
+	"\bcomplete\x18\x03 \x01(\bR\bcomplete\x12\x1c\n" +
+	"\tcomparing\x18F \x01(\bR\tcomparing\x12'\n" +
+	"\x0fdiffering_bytes\x18G \x01(\x04R\x0edifferingBytes\"\xf8\x01\n" +
 	"\aJournal\x12\x1d\n" +
 	"\n" +
 	"used_bytes\x18\x01 \x01(\x04R\tusedBytes\x12\x1b\n" +
@@ -7655,7 +7682,7 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x02op\x18\x02 \x01(\tR\x02op\x12\x16\n" +
 	"\x06object\x18\x03 \x01(\tR\x06object\x12\x12\n" +
 	"\x04hint\x18\x04 \x01(\tR\x04hint\x12\x18\n" +
-	"\amessage\x18\x05 \x01(\tR\amessage2\xc3\x14\n" +
+	"\amessage\x18\x05 \x01(\tR\amessage2\xa5\x15\n" +
 	"\fAdminService\x12Y\n" +
 	"\tGetStatus\x12\".redoubt.admin.v1.GetStatusRequest\x1a#.redoubt.admin.v1.GetStatusResponse\"\x03\x90\x02\x01\x12\\\n" +
 	"\n" +
@@ -7679,7 +7706,8 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x0eCancelFailover\x12'.redoubt.admin.v1.CancelFailoverRequest\x1a(.redoubt.admin.v1.CancelFailoverResponse\x12i\n" +
 	"\x10ReverseReplicate\x12).redoubt.admin.v1.ReverseReplicateRequest\x1a*.redoubt.admin.v1.ReverseReplicateResponse\x12H\n" +
 	"\x05Scrub\x12\x1e.redoubt.admin.v1.ScrubRequest\x1a\x1f.redoubt.admin.v1.ScrubResponse\x12V\n" +
-	"\tReadPoint\x12\".redoubt.admin.v1.ReadPointRequest\x1a#.redoubt.admin.v1.ReadPointResponse0\x01\x12K\n" +
+	"\tReadPoint\x12\".redoubt.admin.v1.ReadPointRequest\x1a#.redoubt.admin.v1.ReadPointResponse0\x01\x12`\n" +
+	"\rResynchronise\x12&.redoubt.admin.v1.ResynchroniseRequest\x1a'.redoubt.admin.v1.ResynchroniseResponse\x12K\n" +
 	"\x06Verify\x12\x1f.redoubt.admin.v1.VerifyRequest\x1a .redoubt.admin.v1.VerifyResponse\x12Y\n" +
 	"\tGetVerify\x12\".redoubt.admin.v1.GetVerifyRequest\x1a#.redoubt.admin.v1.GetVerifyResponse\"\x03\x90\x02\x01\x12Q\n" +
 	"\bFailback\x12!.redoubt.admin.v1.FailbackRequest\x1a\".redoubt.admin.v1.FailbackResponse\x12N\n" +
@@ -7798,10 +7826,12 @@ var file_admin_v1_admin_proto_goTypes = []any{
 	(*ErrorDetail)(nil),                 // 92: redoubt.admin.v1.ErrorDetail
 	(*timestamppb.Timestamp)(nil),       // 93: google.protobuf.Timestamp
 	(*VerifyStatus)(nil),                // 94: redoubt.admin.v1.VerifyStatus
-	(*VerifyRequest)(nil),               // 95: redoubt.admin.v1.VerifyRequest
-	(*GetVerifyRequest)(nil),            // 96: redoubt.admin.v1.GetVerifyRequest
-	(*VerifyResponse)(nil),              // 97: redoubt.admin.v1.VerifyResponse
-	(*GetVerifyResponse)(nil),           // 98: redoubt.admin.v1.GetVerifyResponse
+	(*ResynchroniseRequest)(nil),        // 95: redoubt.admin.v1.ResynchroniseRequest
+	(*VerifyRequest)(nil),               // 96: redoubt.admin.v1.VerifyRequest
+	(*GetVerifyRequest)(nil),            // 97: redoubt.admin.v1.GetVerifyRequest
+	(*ResynchroniseResponse)(nil),       // 98: redoubt.admin.v1.ResynchroniseResponse
+	(*VerifyResponse)(nil),              // 99: redoubt.admin.v1.VerifyResponse
+	(*GetVerifyResponse)(nil),           // 100: redoubt.admin.v1.GetVerifyResponse
 }
 var file_admin_v1_admin_proto_depIdxs = []int32{
 	93,  // 0: redoubt.admin.v1.PointSpec.time:type_name -> google.protobuf.Timestamp
@@ -7952,43 +7982,45 @@ var file_admin_v1_admin_proto_depIdxs = []int32{
 	75,  // 145: redoubt.admin.v1.AdminService.ReverseReplicate:input_type -> redoubt.admin.v1.ReverseReplicateRequest
 	18,  // 146: redoubt.admin.v1.AdminService.Scrub:input_type -> redoubt.admin.v1.ScrubRequest
 	58,  // 147: redoubt.admin.v1.AdminService.ReadPoint:input_type -> redoubt.admin.v1.ReadPointRequest
-	95,  // 148: redoubt.admin.v1.AdminService.Verify:input_type -> redoubt.admin.v1.VerifyRequest
-	96,  // 149: redoubt.admin.v1.AdminService.GetVerify:input_type -> redoubt.admin.v1.GetVerifyRequest
-	77,  // 150: redoubt.admin.v1.AdminService.Failback:input_type -> redoubt.admin.v1.FailbackRequest
-	79,  // 151: redoubt.admin.v1.AdminService.AddNode:input_type -> redoubt.admin.v1.AddNodeRequest
-	81,  // 152: redoubt.admin.v1.AdminService.DrainNode:input_type -> redoubt.admin.v1.DrainNodeRequest
-	83,  // 153: redoubt.admin.v1.AdminService.ReplaceNode:input_type -> redoubt.admin.v1.ReplaceNodeRequest
-	85,  // 154: redoubt.admin.v1.AdminService.RemoveNode:input_type -> redoubt.admin.v1.RemoveNodeRequest
-	6,   // 155: redoubt.admin.v1.AdminService.GetStatus:output_type -> redoubt.admin.v1.GetStatusResponse
-	33,  // 156: redoubt.admin.v1.AdminService.ListPoints:output_type -> redoubt.admin.v1.ListPointsResponse
-	55,  // 157: redoubt.admin.v1.AdminService.ListExports:output_type -> redoubt.admin.v1.ListExportsResponse
-	88,  // 158: redoubt.admin.v1.AdminService.GetLossReceipt:output_type -> redoubt.admin.v1.GetLossReceiptResponse
-	36,  // 159: redoubt.admin.v1.AdminService.AddBookmark:output_type -> redoubt.admin.v1.AddBookmarkResponse
-	40,  // 160: redoubt.admin.v1.AdminService.GetRetention:output_type -> redoubt.admin.v1.GetRetentionResponse
-	43,  // 161: redoubt.admin.v1.AdminService.PlanRetention:output_type -> redoubt.admin.v1.PlanRetentionResponse
-	45,  // 162: redoubt.admin.v1.AdminService.SetRetention:output_type -> redoubt.admin.v1.SetRetentionResponse
-	47,  // 163: redoubt.admin.v1.AdminService.PinPoint:output_type -> redoubt.admin.v1.PinPointResponse
-	49,  // 164: redoubt.admin.v1.AdminService.UnpinPoint:output_type -> redoubt.admin.v1.UnpinPointResponse
-	51,  // 165: redoubt.admin.v1.AdminService.HoldPoint:output_type -> redoubt.admin.v1.HoldPointResponse
-	53,  // 166: redoubt.admin.v1.AdminService.ConfirmClock:output_type -> redoubt.admin.v1.ConfirmClockResponse
-	64,  // 167: redoubt.admin.v1.AdminService.TestFailover:output_type -> redoubt.admin.v1.TestFailoverResponse
-	66,  // 168: redoubt.admin.v1.AdminService.CleanupTest:output_type -> redoubt.admin.v1.CleanupTestResponse
-	68,  // 169: redoubt.admin.v1.AdminService.UnplannedFailover:output_type -> redoubt.admin.v1.UnplannedFailoverResponse
-	70,  // 170: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:output_type -> redoubt.admin.v1.ChangeRecoveryPointResponse
-	72,  // 171: redoubt.admin.v1.AdminService.CommitFailover:output_type -> redoubt.admin.v1.CommitFailoverResponse
-	74,  // 172: redoubt.admin.v1.AdminService.CancelFailover:output_type -> redoubt.admin.v1.CancelFailoverResponse
-	76,  // 173: redoubt.admin.v1.AdminService.ReverseReplicate:output_type -> redoubt.admin.v1.ReverseReplicateResponse
-	19,  // 174: redoubt.admin.v1.AdminService.Scrub:output_type -> redoubt.admin.v1.ScrubResponse
-	59,  // 175: redoubt.admin.v1.AdminService.ReadPoint:output_type -> redoubt.admin.v1.ReadPointResponse
-	97,  // 176: redoubt.admin.v1.AdminService.Verify:output_type -> redoubt.admin.v1.VerifyResponse
-	98,  // 177: redoubt.admin.v1.AdminService.GetVerify:output_type -> redoubt.admin.v1.GetVerifyResponse
-	78,  // 178: redoubt.admin.v1.AdminService.Failback:output_type -> redoubt.admin.v1.FailbackResponse
-	80,  // 179: redoubt.admin.v1.AdminService.AddNode:output_type -> redoubt.admin.v1.AddNodeResponse
-	82,  // 180: redoubt.admin.v1.AdminService.DrainNode:output_type -> redoubt.admin.v1.DrainNodeResponse
-	84,  // 181: redoubt.admin.v1.AdminService.ReplaceNode:output_type -> redoubt.admin.v1.ReplaceNodeResponse
-	86,  // 182: redoubt.admin.v1.AdminService.RemoveNode:output_type -> redoubt.admin.v1.RemoveNodeResponse
-	155, // [155:183] is the sub-list for method output_type
-	127, // [127:155] is the sub-list for method input_type
+	95,  // 148: redoubt.admin.v1.AdminService.Resynchronise:input_type -> redoubt.admin.v1.ResynchroniseRequest
+	96,  // 149: redoubt.admin.v1.AdminService.Verify:input_type -> redoubt.admin.v1.VerifyRequest
+	97,  // 150: redoubt.admin.v1.AdminService.GetVerify:input_type -> redoubt.admin.v1.GetVerifyRequest
+	77,  // 151: redoubt.admin.v1.AdminService.Failback:input_type -> redoubt.admin.v1.FailbackRequest
+	79,  // 152: redoubt.admin.v1.AdminService.AddNode:input_type -> redoubt.admin.v1.AddNodeRequest
+	81,  // 153: redoubt.admin.v1.AdminService.DrainNode:input_type -> redoubt.admin.v1.DrainNodeRequest
+	83,  // 154: redoubt.admin.v1.AdminService.ReplaceNode:input_type -> redoubt.admin.v1.ReplaceNodeRequest
+	85,  // 155: redoubt.admin.v1.AdminService.RemoveNode:input_type -> redoubt.admin.v1.RemoveNodeRequest
+	6,   // 156: redoubt.admin.v1.AdminService.GetStatus:output_type -> redoubt.admin.v1.GetStatusResponse
+	33,  // 157: redoubt.admin.v1.AdminService.ListPoints:output_type -> redoubt.admin.v1.ListPointsResponse
+	55,  // 158: redoubt.admin.v1.AdminService.ListExports:output_type -> redoubt.admin.v1.ListExportsResponse
+	88,  // 159: redoubt.admin.v1.AdminService.GetLossReceipt:output_type -> redoubt.admin.v1.GetLossReceiptResponse
+	36,  // 160: redoubt.admin.v1.AdminService.AddBookmark:output_type -> redoubt.admin.v1.AddBookmarkResponse
+	40,  // 161: redoubt.admin.v1.AdminService.GetRetention:output_type -> redoubt.admin.v1.GetRetentionResponse
+	43,  // 162: redoubt.admin.v1.AdminService.PlanRetention:output_type -> redoubt.admin.v1.PlanRetentionResponse
+	45,  // 163: redoubt.admin.v1.AdminService.SetRetention:output_type -> redoubt.admin.v1.SetRetentionResponse
+	47,  // 164: redoubt.admin.v1.AdminService.PinPoint:output_type -> redoubt.admin.v1.PinPointResponse
+	49,  // 165: redoubt.admin.v1.AdminService.UnpinPoint:output_type -> redoubt.admin.v1.UnpinPointResponse
+	51,  // 166: redoubt.admin.v1.AdminService.HoldPoint:output_type -> redoubt.admin.v1.HoldPointResponse
+	53,  // 167: redoubt.admin.v1.AdminService.ConfirmClock:output_type -> redoubt.admin.v1.ConfirmClockResponse
+	64,  // 168: redoubt.admin.v1.AdminService.TestFailover:output_type -> redoubt.admin.v1.TestFailoverResponse
+	66,  // 169: redoubt.admin.v1.AdminService.CleanupTest:output_type -> redoubt.admin.v1.CleanupTestResponse
+	68,  // 170: redoubt.admin.v1.AdminService.UnplannedFailover:output_type -> redoubt.admin.v1.UnplannedFailoverResponse
+	70,  // 171: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:output_type -> redoubt.admin.v1.ChangeRecoveryPointResponse
+	72,  // 172: redoubt.admin.v1.AdminService.CommitFailover:output_type -> redoubt.admin.v1.CommitFailoverResponse
+	74,  // 173: redoubt.admin.v1.AdminService.CancelFailover:output_type -> redoubt.admin.v1.CancelFailoverResponse
+	76,  // 174: redoubt.admin.v1.AdminService.ReverseReplicate:output_type -> redoubt.admin.v1.ReverseReplicateResponse
+	19,  // 175: redoubt.admin.v1.AdminService.Scrub:output_type -> redoubt.admin.v1.ScrubResponse
+	59,  // 176: redoubt.admin.v1.AdminService.ReadPoint:output_type -> redoubt.admin.v1.ReadPointResponse
+	98,  // 177: redoubt.admin.v1.AdminService.Resynchronise:output_type -> redoubt.admin.v1.ResynchroniseResponse
+	99,  // 178: redoubt.admin.v1.AdminService.Verify:output_type -> redoubt.admin.v1.VerifyResponse
+	100, // 179: redoubt.admin.v1.AdminService.GetVerify:output_type -> redoubt.admin.v1.GetVerifyResponse
+	78,  // 180: redoubt.admin.v1.AdminService.Failback:output_type -> redoubt.admin.v1.FailbackResponse
+	80,  // 181: redoubt.admin.v1.AdminService.AddNode:output_type -> redoubt.admin.v1.AddNodeResponse
+	82,  // 182: redoubt.admin.v1.AdminService.DrainNode:output_type -> redoubt.admin.v1.DrainNodeResponse
+	84,  // 183: redoubt.admin.v1.AdminService.ReplaceNode:output_type -> redoubt.admin.v1.ReplaceNodeResponse
+	86,  // 184: redoubt.admin.v1.AdminService.RemoveNode:output_type -> redoubt.admin.v1.RemoveNodeResponse
+	156, // [156:185] is the sub-list for method output_type
+	127, // [127:156] is the sub-list for method input_type
 	127, // [127:127] is the sub-list for extension type_name
 	127, // [127:127] is the sub-list for extension extendee
 	0,   // [0:127] is the sub-list for field type_name
@@ -7999,6 +8031,7 @@ func file_admin_v1_admin_proto_init() {
 	if File_admin_v1_admin_proto != nil {
 		return
 	}
+	file_admin_v1_resync_proto_init()
 	file_admin_v1_verify_proto_init()
 	file_admin_v1_admin_proto_msgTypes[3].OneofWrappers = []any{
 		(*PointSpec_Latest)(nil),

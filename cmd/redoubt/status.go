@@ -83,7 +83,12 @@ func concerns(n *adminv1.NodeInfo, g *adminv1.Group) []string {
 			add("hint: %s", g.Hint)
 		}
 	}
-	if c := g.GetCopy(); c != nil && !c.Complete {
+	if g.ResyncReason != "" {
+		add("RESYNCHRONISATION NEEDED: %s; nothing new is safe: redoubt resync %s (at the secondary)", g.ResyncReason, g.Id)
+	}
+	if c := g.GetCopy(); c.GetComparing() && !c.Complete {
+		add("resynchronising, %s of %s compared (%s), %s differed; earlier recovery points stay", iec(c.DoneBytes), iec(c.TotalBytes), percent(c.DoneBytes, c.TotalBytes), iec(c.DifferingBytes))
+	} else if c != nil && !c.Complete {
 		add("copying, %s of %s (%s); no recovery point yet", iec(c.DoneBytes), iec(c.TotalBytes), percent(c.DoneBytes, c.TotalBytes))
 	}
 	if l := g.GetLink(); l != nil && !l.Connected {

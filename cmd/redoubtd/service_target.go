@@ -31,7 +31,7 @@ func (s *service) targetGroup(g cluster.Group) *adminv1.Group {
 		Committed: admin.FromPosition(g.Committed), CommittedTime: admin.FromNanos(g.CommittedTime), BaselineLsn: uint64(g.Baseline),
 		Redundancy: s.redundancy(g), Retention: s.retentionStatus(g.ID), HasLossReceipt: g.Receipt != nil,
 	}
-	out.Verify = s.lastVerified(g)
+	out.Verify, out.ResyncReason = s.lastVerified(g), s.target.node.Catalog().Binding(g.ID).Lost
 	for _, op := range g.AllowedOperations() {
 		out.AllowedOperations = append(out.AllowedOperations, op.String())
 	}
