@@ -70,6 +70,9 @@ func (g *Group) submit(s submission) error {
 		if !errors.Is(err, redoubt.ErrJournalFull) {
 			return err
 		}
+		if g.o.OnFull != nil {
+			g.o.OnFull()
+		}
 		if giveUp == nil {
 			lag = g.head // what of the journal only waits for our own disks
 			t := time.NewTimer(g.o.FullWait)

@@ -170,6 +170,7 @@ func (b *SegmentBatch) apply(s *state) error {
 		return nil
 	}
 	_, behind := s.hidden(g, g.Committed)
+	behind = behind || s.openGap(g.ID, g.Epoch) >= 0
 	for i := range segs {
 		s.addSegment(g.ID, &segs[i])
 		if segs[i].Baseline != 0 {

@@ -82,6 +82,18 @@ func TestGapOpensOnceAndOnlyWhereItIsTrue(t *testing.T) {
 	}
 }
 
+// Everything may come in one segment.
+func TestGapOfOneSegment(t *testing.T) {
+	m := newMachine(t, 3)
+	g := m.protected("g")
+	m.must(OpenGap{Group: "g", Epoch: 1, OwnerTerm: g.OwnerTerm, After: 10, Cause: GapOverflow, Now: 7})
+	m.whole("g", 12)
+	if g := m.group("g"); g.State != StateProtected || m.visible("g") != at(1, 12) {
+		t.Fatalf("%s, visible %s", g.State, m.visible("g"))
+	}
+	m.refused(Promote{Group: "g", Kind: PromoteUnplanned, Point: at(1, 11), NewEpoch: 2, Writer: "target/n2"}, redoubt.ErrNotFound)
+}
+
 // A cancelled failover goes on inside of the gap.
 func TestGapOutlivesACancelledFailover(t *testing.T) {
 	m := newMachine(t, 3)

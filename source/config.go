@@ -45,6 +45,7 @@ type GroupConfig struct {
 	Preallocate  bool   // reserve JournalMax on disk at the first start
 	SegmentSize  int64  // bytes; 0 is the journal's default
 	FullWait     time.Duration
+	Track        bool          // a full journal gives up what was not shipped, in place of holding writes back
 	MemoryLimit  int64         // bytes of unapplied data; 0 is the default
 	K, M         int           // wanted redundancy: data and parity shards
 	Listen       string        // HOST:PORT for NBD over TCP beside the unix socket; loopback unless there are Clients; empty: none

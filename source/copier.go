@@ -18,8 +18,9 @@ import (
 type copier struct {
 	group *Group
 
-	mu    sync.Mutex
-	state copyState
+	mu        sync.Mutex
+	state     copyState
+	announced bool // everything, with the baseline
 }
 
 // copyState is the durable progress, kept in the journal's state.
@@ -94,6 +95,13 @@ func (c *copier) baseline() redoubt.LSN {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.state.Baseline
+}
+
+// complete reports whether nothing is left to be announced.
+func (c *copier) complete() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.announced || c.state.Done
 }
 
 // announced is a copy record that is in the journal and not yet acknowledged,
@@ -180,6 +188,9 @@ func (c *copier) run(ctx context.Context) error {
 	if err := c.group.disks.AppendControl(w); err != nil {
 		return err
 	}
+	c.mu.Lock()
+	c.announced = true
+	c.mu.Unlock()
 	q.ahead, q.pending = append(q.ahead, announced{lsn: w[0].LSN, n: 1}), q.pending+1
 	if err := q.settle(ctx, 0); err != nil {
 		return err

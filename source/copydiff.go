@@ -13,7 +13,7 @@ import (
 func (c *copier) restart(r resyncState) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.state = copyState{Resync: &r}
+	c.state, c.announced = copyState{Resync: &r}, false
 	if len(c.group.id.Disks) > 0 {
 		c.state.Disk = c.group.id.Disks[0].ID
 	}

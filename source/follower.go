@@ -132,7 +132,11 @@ func (g *Group) takeOver(w ship.Welcome) error {
 	g.step.Lock()
 	defer g.step.Unlock()
 	r := g.Role()
-	if err := r.takeover(w.Lineage, g.journal.Tail(), g.journal.Head().LSN); err != nil {
+	tail := g.journal.Tail()
+	if gap, ok := g.journal.Gap(); ok {
+		tail = min(tail, gap.From+1) // what was given up is on the disks, and known
+	}
+	if err := r.takeover(w.Lineage, tail, g.journal.Head().LSN); err != nil {
 		return err
 	}
 	g.swapReplica(nil)

@@ -41,6 +41,7 @@ type Group struct {
 	copy      *copier
 	verify    *verifier
 	openedAt  time.Time
+	catchUp   *catchUp
 
 	step sync.Mutex // held over a change of mode; taken before mu
 
@@ -98,11 +99,19 @@ func openGroup(host *Config, cfg GroupConfig) (g *Group, err error) {
 		members[i] = blockdev.Member{Disk: disks[i], Backing: images[i]}
 	}
 	images = nil // OpenGroup owns them, also when it fails
-	g.disks, err = blockdev.OpenGroup(g.journal, members, blockdev.GroupOptions{
-		Logger: g.log, Now: host.Now, MemoryLimit: cfg.MemoryLimit, FullWait: cfg.FullWait, ReadOnly: g.role.fenceError(),
-	})
+	o := blockdev.GroupOptions{Logger: g.log, Now: host.Now, MemoryLimit: cfg.MemoryLimit, FullWait: cfg.FullWait, ReadOnly: g.role.fenceError()}
+	g.catchUp = newCatchUp(g)
+	if cfg.Track {
+		o.FullWait, o.OnFull = max(o.FullWait, trackWait), g.catchUp.full
+	}
+	g.disks, err = blockdev.OpenGroup(g.journal, members, o)
 	if err != nil {
 		return nil, err
+	}
+	if gap, ok := g.journal.Gap(); ok && gap.Lost != nil {
+		if err := g.journal.DirtyAll(disks); err != nil {
+			return nil, err
+		}
 	}
 	g.copy, err = openCopier(g)
 	if err != nil {

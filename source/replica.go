@@ -70,7 +70,8 @@ func (g *Group) openReplica(peer pki.Identity, hello ship.Hello) (ship.Welcome, 
 				Hint: fmt.Sprintf("epoch %d of this side is not part of the history of epoch %d", mine, hello.Epoch)}
 		}
 		r.resync, r.fork = true, fork
-		w.Resync, w.DirtyAfter = true, max(min(fork, w.Committed.LSN), g.journal.Tail()-1)
+		// What the journal has trimmed the secondary knows, as far as it got it.
+		w.Resync, w.DirtyAfter = true, max(min(fork, w.Committed.LSN), min(g.journal.Tail()-1, g.cursor.Acked()))
 		r.dirtyAfter = w.DirtyAfter
 	}
 	g.swapReplica(r)
@@ -100,7 +101,7 @@ type replicaAck struct {
 // Dirty lists what this side wrote above the fork and the secondary may not
 // know: it must be overwritten too.
 func (r *replica) Dirty(yield func(redoubt.DiskID, redoubt.Extent) bool) error {
-	dirty, err := r.group.journal.Dirty(r.dirtyAfter)
+	dirty, err := r.group.journal.Owed(r.dirtyAfter)
 	if err != nil {
 		return err
 	}

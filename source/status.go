@@ -45,6 +45,11 @@ type Status struct {
 	ContactAt  time.Time          // when the secondary answered last, other than on a stream
 	HasReceipt bool
 	Err        error // latched failure
+
+	Track    bool          // a full journal gives up records
+	FullWait time.Duration // how long a write waits for room, if not
+	Gap      journal.Gap   // what was given up and is not caught up; see GapOn
+	GapOn    bool
 }
 
 // Remote is where NBD clients reach a group over TCP.
@@ -71,6 +76,10 @@ func (g *Group) Status() Status {
 		if ws, err := g.cursor.Read(s.Acked+1, 1); err == nil && len(ws) > 0 {
 			s.AckedAt = ws[0].When()
 		}
+	}
+	s.Track, s.FullWait = g.cfg.Track, g.cfg.FullWait
+	if s.Gap, s.GapOn = g.journal.Gap(); s.GapOn {
+		s.AckedAt = time.Unix(0, s.Gap.Since)
 	}
 	switch {
 	case s.Err != nil:

@@ -20,7 +20,6 @@ func (g *Group) runWriter(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	copying, stopCopy := context.WithCancel(ctx)
-	defer stopCopy()
 	copied := make(chan struct{})
 	go func() {
 		defer close(copied)
@@ -28,8 +27,13 @@ func (g *Group) runWriter(ctx context.Context) {
 			g.log.Error("the copy of the disks stopped", "err", err)
 		}
 	}()
-	defer func() { <-copied }()
+	defer func() {
+		stopCopy()
+		<-copied
+	}()
 	wg.Go(func() { g.verifyNowAndThen(ctx) })
+	wg.Go(func() { g.catchUp.track(ctx) })
+	wg.Go(func() { g.catchUp.run(ctx) })
 	for ctx.Err() == nil {
 		s := ship.NewSender(ship.SenderOptions{
 			Journal: g.journal, Cursor: cursorName, Keep: keepName, Current: g.disks, Hello: g.hello,

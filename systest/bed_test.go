@@ -99,7 +99,10 @@ func newBedOf(t *testing.T, o site.Options) *bed {
 		b.must(site.CopyFile(b.ctx, img, base))
 		md, sd = append(md, oracle.Disk{Disk: d, Base: base}), append(sd, site.Disk{Name: d.Name, Path: img})
 	}
-	o.BinDir, o.Dir, o.Group, o.Disks, o.JournalMax, o.Segment = binDir, b.dir, groupName, sd, "512MiB", "4MiB"
+	o.BinDir, o.Dir, o.Group, o.Disks = binDir, b.dir, groupName, sd
+	if o.JournalMax == "" {
+		o.JournalMax, o.Segment = "512MiB", "4MiB"
+	}
 	b.site, err = site.New(b.ctx, o)
 	b.must(err)
 	t.Cleanup(b.end)

@@ -53,6 +53,9 @@ func (k sink) Hello(ctx context.Context, peer pki.Identity, h ship.Hello) (ship.
 		return fail(fmt.Errorf("the group there belongs to another source or an earlier journal: %w", redoubt.ErrExists),
 			"choose another group name; a journal that was made anew counts as another source")
 	}
+	if known := s.catalog.Binding(g.ID).Journal; known != "" && h.Journal != "" && known != h.Journal {
+		h.Receipt = nil // of a journal that is not the one in which writes were lost
+	}
 	if h.Receipt != nil && g.UUID == h.UUID && peer == (pki.Identity{Role: pki.RoleSource, Name: g.Source}) {
 		// A receipt that cannot be recorded now is told again with the next Hello.
 		if err := s.receipt(ctx, &g, h.Receipt); err != nil {

@@ -18,7 +18,7 @@ func pointsCommand(a *app) *cobra.Command {
 	var around string
 	c := &cobra.Command{
 		Use: "points GROUP", Short: "recovery points of a group", Args: args("GROUP"),
-		Long: "Lists stretches of writes that were made safe together, the newest first. Every write of a stretch can be opened: --at EPOCH:LSN, or any time. Where retention has thinned the history, single points are left; GAP is the time to the point before, KEPT FOR the tier or pin that keeps it. Below is what each tier holds.",
+		Long: "Lists stretches of writes that were made safe together, the newest first. Every write of a stretch can be opened: --at EPOCH:LSN, or any time. Where retention has thinned the history, single points are left; GAP is the time to the point before, KEPT FOR the tier or pin that keeps it. Below are stretches without points, such as after an overflow of the source's journal, and what each tier holds.",
 		RunE: a.runE(func(c *cobra.Command, args []string) error {
 			req := &adminv1.ListPointsRequest{Group: args[0], Limit: limit}
 			if around != "" {
@@ -55,6 +55,7 @@ func printPoints(w io.Writer, r *adminv1.ListPointsResponse) {
 		t.row(position(p.Position), stamp(p.Time), number(p.FirstLsn), age(p.Time, p.FirstTime), gap, iec(p.StoredBytes), yes(p.Degraded), p.Tier, p.Bookmark)
 	}
 	t.flush()
+	printGaps(w, r.Gaps)
 	fmt.Fprintln(w)
 	printTiers(w, r.Tiers)
 	if r.Truncated {

@@ -83,6 +83,7 @@ func concerns(n *adminv1.NodeInfo, g *adminv1.Group) []string {
 			add("hint: %s", g.Hint)
 		}
 	}
+	out = append(out, overflowNotes(g)...)
 	if g.ResyncReason != "" {
 		add("RESYNCHRONISATION NEEDED: %s; nothing new is safe: redoubt resync %s (at the secondary)", g.ResyncReason, g.Id)
 	}

@@ -28,7 +28,11 @@ func (s *service) listPoints(ctx context.Context, r *adminv1.ListPointsRequest) 
 	if err != nil {
 		return nil, err
 	}
-	out := &adminv1.ListPointsResponse{}
+	hidden, err := s.target.store.Gaps(redoubt.GroupID(r.GetGroup()))
+	if err != nil {
+		return nil, err
+	}
+	out := &adminv1.ListPointsResponse{Gaps: gaps(hidden)}
 	if len(all) == 0 {
 		return out, nil
 	}

@@ -53,6 +53,8 @@ func (s *service) sourceGroup(st source.Status) *adminv1.Group {
 		out.BaselineLsn = uint64(st.Baseline)
 	}
 	keptRecords(out.Journal, st)
+	out.Overflow = overflow(st)
+	out.Journal.HoldsBack, out.Journal.FullWaitNs = !st.Track, uint64(st.FullWait)
 	if sd := st.Sender; sd != nil {
 		out.Link = link(*sd)
 	}
@@ -82,6 +84,8 @@ func sourceState(st source.Status) string {
 		return "Resyncing"
 	case !st.CopyComplete:
 		return "InitialSync"
+	case st.GapOn:
+		return "Resyncing"
 	}
 	return "Protected"
 }
@@ -173,7 +177,7 @@ func sourceReceipt(g *source.Group, limit int) (*adminv1.GetLossReceiptResponse,
 	out := &adminv1.LossReceipt{
 		Group: string(st.ID), Complete: true, Fork: admin.FromPosition(r.Fork), OldHead: admin.FromPosition(r.Head),
 		Records: r.Records, Bytes: r.Bytes, Branch: st.Role.Branch, Truncated: r.Truncated || len(r.Writes) > limit,
-		KeptElsewhere: r.KeptElsewhere,
+		KeptElsewhere: r.KeptElsewhere, GivenUp: r.GivenUp,
 	}
 	if r.Records > 0 {
 		out.FirstTime, out.LastTime, out.OldHeadTime = stamp(r.First), stamp(r.Last), stamp(r.Last)

@@ -32,13 +32,15 @@ func (s *service) targetGroup(g cluster.Group) *adminv1.Group {
 		Redundancy: s.redundancy(g), Retention: s.retentionStatus(g.ID), HasLossReceipt: g.Receipt != nil,
 	}
 	out.Verify, out.ResyncReason = s.lastVerified(g), s.target.node.Catalog().Binding(g.ID).Lost
+	at, behind := s.visible(g)
+	out.Gap = behind
 	for _, op := range g.AllowedOperations() {
 		out.AllowedOperations = append(out.AllowedOperations, op.String())
 	}
-	if head, at, contact := s.target.store.Head(g.ID); head > 0 {
-		out.Head, out.HeadTime = &adminv1.Position{Epoch: uint64(g.Epoch), Lsn: uint64(head)}, stamp(at)
+	if head, seen, contact := s.target.store.Head(g.ID); head > 0 {
+		out.Head, out.HeadTime = &adminv1.Position{Epoch: uint64(g.Epoch), Lsn: uint64(head)}, stamp(seen)
 		out.Link = &adminv1.Link{Connected: time.Since(contact) < contactFresh, Peer: g.Writer, LastContact: stamp(contact)}
-		out.LagSeconds = targetLag(g, head, at, contact)
+		out.LagSeconds = targetLag(head > g.Committed.LSN || behind != nil, seen, at, contact)
 	}
 	if g.PromotedAt != 0 {
 		out.Promotion = promotion(g)
@@ -63,11 +65,12 @@ const contactFresh = 5 * time.Second
 
 // targetLag is the RPO as the secondary knows it: how much older the newest
 // safe write is than what the writer was last known to have, plus the silence
-// since. Nothing is lost while both are equal and heartbeats come.
-func targetLag(g cluster.Group, head redoubt.LSN, at, contact time.Time) *float64 {
+// since. Nothing is lost while both are equal and heartbeats come. In a gap the
+// newest safe write is the last point before it.
+func targetLag(behind bool, head time.Time, safe int64, contact time.Time) *float64 {
 	v := 0.0
-	if head > g.Committed.LSN {
-		v = max(0, at.Sub(time.Unix(0, g.CommittedTime)).Seconds())
+	if behind {
+		v = max(0, head.Sub(time.Unix(0, safe)).Seconds())
 	}
 	if silent := time.Since(contact); silent > contactFresh {
 		v += silent.Seconds()

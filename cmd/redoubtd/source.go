@@ -30,7 +30,7 @@ func openSource(n *node) (*sourceRole, error) {
 	for _, g := range c.Groups {
 		gc := source.GroupConfig{
 			Name: redoubt.GroupID(g.Name), JournalDir: g.Journal.Dir, JournalMax: int64(g.Journal.Max), Preallocate: g.Journal.Preallocate, SegmentSize: int64(g.Journal.Segment),
-			FullWait: time.Duration(g.Journal.FullWait), MemoryLimit: int64(g.Memory), K: g.Redundancy.Data, M: g.Redundancy.Parity, Listen: g.NBD.Listen, Clients: g.NBD.Clients, ReadMemory: int64(g.NBD.ReadMemory),
+			FullWait: time.Duration(g.Journal.FullWait), Track: g.Journal.OnFull == "track", MemoryLimit: int64(g.Memory), K: g.Redundancy.Data, M: g.Redundancy.Parity, Listen: g.NBD.Listen, Clients: g.NBD.Clients, ReadMemory: int64(g.NBD.ReadMemory),
 		}
 		gc.CompareRate, gc.VerifyEvery = int64(g.Verify.Rate), time.Duration(g.Verify.Every)
 		for _, d := range g.Disks {

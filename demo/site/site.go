@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 )
 
@@ -30,10 +31,19 @@ type Options struct {
 	JournalDir          string // empty: below the source's folder
 	Preallocate         bool   // reserve the journal at the start
 	FullWait            string // how long a write waits for room in the journal
+	OnFull              string // what a full journal does; empty: the default of the product
 	Listen              string // loopback address at which the disks are served over TCP, too
 	// Clients are names in client certificates that may use the disks over TCP,
 	// on a loopback port; empty: the unix socket only.
 	Clients []string
+	// Hosts are where the nodes live, the source first; empty: all on loopback.
+	Hosts []Host
+}
+
+// Host is a place with a network of its own.
+type Host struct {
+	Addr string   // under which the others reach it
+	In   []string // beginning of a command line that runs a program there
 }
 
 // Site is a source and the targets of its secondary site. It is for one
@@ -52,7 +62,8 @@ type Node struct {
 	Addr string
 	proc *process
 	bin  string
-	join string // address of a member; empty: it is a founder
+	in   []string // see Host
+	join string   // address of a member; empty: it is a founder
 }
 
 // New makes folders, certificates and configurations. It starts nothing.
@@ -69,23 +80,32 @@ func New(ctx context.Context, o Options) (*Site, error) {
 			return nil, fmt.Errorf("program missing (make build): %w", err)
 		}
 	}
+	if len(o.Hosts) != 0 && len(o.Hosts) != o.Targets+1 {
+		return nil, fmt.Errorf("%d hosts for a source and %d targets", len(o.Hosts), o.Targets)
+	}
 	ports, err := freePorts(o.Targets + 2)
 	if err != nil {
 		return nil, err
 	}
-	node := func(name string, port int) *Node {
-		return &Node{Name: name, Dir: filepath.Join(o.Dir, name), Addr: fmt.Sprintf("127.0.0.1:%d", port),
-			bin: filepath.Join(o.BinDir, "redoubtd")}
+	node := func(name string, i int) *Node {
+		h := Host{Addr: loopback}
+		if len(o.Hosts) > 0 {
+			h = o.Hosts[i]
+		}
+		return &Node{Name: name, Dir: filepath.Join(o.Dir, name), Addr: net.JoinHostPort(h.Addr, strconv.Itoa(ports[i])),
+			bin: filepath.Join(o.BinDir, "redoubtd"), in: h.In}
 	}
-	s.Source, s.nbdPort = node("s1", ports[0]), ports[o.Targets+1]
+	s.Source, s.nbdPort = node("s1", 0), ports[o.Targets+1]
 	for i := range o.Targets {
-		s.Targets = append(s.Targets, node(fmt.Sprintf("t%d", i+1), ports[i+1]))
+		s.Targets = append(s.Targets, node(fmt.Sprintf("t%d", i+1), i+1))
 	}
 	if err := s.certificates(ctx); err != nil {
 		return nil, err
 	}
 	return s, s.configs()
 }
+
+const loopback = "127.0.0.1"
 
 // Nodes returns the source and the targets.
 func (s *Site) Nodes() []*Node { return append([]*Node{s.Source}, s.Targets...) }
@@ -111,7 +131,11 @@ func (s *Site) certificate(ctx context.Context, n *Node) error {
 	if err := os.MkdirAll(n.Dir, 0o700); err != nil {
 		return err
 	}
-	return s.Issue(ctx, role, n.Name, filepath.Join(n.Dir, "id"))
+	host, _, err := net.SplitHostPort(n.Addr)
+	if err != nil {
+		return err
+	}
+	return s.issue(ctx, role, n.Name, host, filepath.Join(n.Dir, "id"))
 }
 
 // NewTarget prepares a further node of the secondary site, which shall join at
@@ -132,7 +156,11 @@ func (s *Site) NewTarget(ctx context.Context, at *Node) (*Node, error) {
 
 // Issue makes a certificate of the site's authority for a role and a name.
 func (s *Site) Issue(ctx context.Context, role, name, dir string) error {
-	return s.run(ctx, "ca", "issue", "--ca", filepath.Join(s.Dir, "ca"), "--out", dir, "--role", role, "--name", name, "--host", "127.0.0.1")
+	return s.issue(ctx, role, name, loopback, dir)
+}
+
+func (s *Site) issue(ctx context.Context, role, name, host, dir string) error {
+	return s.run(ctx, "ca", "issue", "--ca", filepath.Join(s.Dir, "ca"), "--out", dir, "--role", role, "--name", name, "--host", host)
 }
 
 func (s *Site) configs() error {
@@ -192,6 +220,9 @@ func (s *Site) journal(b *strings.Builder) {
 	}
 	if s.FullWait != "" {
 		parts = append(parts, "full_wait: "+s.FullWait)
+	}
+	if s.OnFull != "" {
+		parts = append(parts, "on_full: "+s.OnFull)
 	}
 	if s.Segment != "" {
 		parts = append(parts, "segment: "+s.Segment)

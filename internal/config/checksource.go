@@ -74,7 +74,7 @@ func (k *checker) journal(key string, j Journal) {
 	if j.Max < 4*j.Segment {
 		k.add(key+".max", fmt.Sprintf("%s holds fewer than four segments of %s", j.Max, j.Segment), "raise max or lower segment")
 	}
-	k.oneOf(key+".on_full", j.OnFull, "block")
+	k.oneOf(key+".on_full", j.OnFull, "track", "block")
 	k.duration(key+".full_wait", j.FullWait, 0, Duration(time.Hour))
 }
 

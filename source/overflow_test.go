@@ -1,0 +1,41 @@
+package source
+
+import (
+	"testing"
+
+	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/journal"
+)
+
+func TestGiveUpTo(t *testing.T) {
+	const mib = 1 << 20
+	// Ten records a segment; Oldest as the journal counts it.
+	oldest := func(bytes int64) redoubt.LSN {
+		if bytes <= 0 {
+			return 0
+		}
+		return redoubt.LSN((bytes + 64*mib - 1) / (64 * mib) * 10)
+	}
+	for _, c := range []struct {
+		name           string
+		used           int64
+		acked, applied redoubt.LSN
+		want           redoubt.LSN
+	}{
+		{"room", 3400 * mib, 0, 640, 0},
+		{"an eighth is left", 3600 * mib, 0, 640, 90},
+		{"full", 4096 * mib, 0, 640, 160},
+		{"the images hold it back", 4096 * mib, 100, 100, 0},
+		{"no further than the images are", 4096 * mib, 0, 35, 35},
+		{"what is acknowledged goes by itself", 3600 * mib, 200, 640, 0},
+	} {
+		st := journal.Stats{UsedBytes: c.used, MaxBytes: 4096 * mib, SegmentSize: 64 * mib, Acked: c.acked, Applied: c.applied}
+		if got := giveUpTo(st, oldest); got != c.want {
+			t.Errorf("%s: %d, want %d", c.name, got, c.want)
+		}
+	}
+	small := journal.Stats{UsedBytes: 3 * mib, MaxBytes: 4 * mib, SegmentSize: mib, Applied: 50}
+	if got := giveUpTo(small, func(int64) redoubt.LSN { return 20 }); got != 20 {
+		t.Errorf("four segments: %d", got)
+	}
+}
