@@ -58,9 +58,13 @@ type Welcome struct {
 	DirtyAfter redoubt.LSN      `json:"dirty_after,omitempty"`
 	State      string           `json:"state,omitempty"`
 	Owner      string           `json:"owner,omitempty"`
-	Reason     string           `json:"reason,omitempty"` // in words, why there is no stream
-	Whole      bool             `json:"whole,omitempty"`  // set by the Receiver: it tells what is fully redundant
-	UUID       string           `json:"uuid,omitempty"`   // of the group, if the sender has another one
+	Reason     string           `json:"reason,omitempty"`  // in words, why there is no stream
+	Whole      bool             `json:"whole,omitempty"`   // set by the Receiver: it tells what is fully redundant
+	UUID       string           `json:"uuid,omitempty"`    // of the group, if the sender has another one
+	Journal    string           `json:"journal,omitempty"` // of a replica: names its journal
+	// Unknown says that a replica does not know what its disks differ in: it holds
+	// a part of a copy.
+	Unknown bool `json:"unknown,omitempty"`
 	// Lost says why what the sender's journal has does not follow what the
 	// receiver has: its disks must be compared first.
 	Lost string `json:"lost,omitempty"`

@@ -92,6 +92,11 @@ func (g *Group) fence(w ship.Welcome) error {
 		return nil
 	}
 	g.disks.SetReadOnly(redoubt.ErrFenced)
+	if w.UUID != "" && w.UUID != g.uuid() { // the folder of the group was lost
+		if err := g.adoptIdentity(w.UUID); err != nil {
+			return err
+		}
+	}
 	r.Mode, r.FencedBy, r.Reason = ModeFenced, w.Lineage, w.Reason
 	// The fence comes first; it does not depend on the receipt.
 	if err := g.setRole(r); err != nil {

@@ -59,11 +59,15 @@ func (g *Group) openReplica(peer pki.Identity, hello ship.Hello) (ship.Welcome, 
 	w := ship.Welcome{Epoch: hello.Epoch, Lineage: hello.Lineage, Committed: g.journal.Head(), State: string(role.Mode), Writer: "target/" + peer.Name}
 	mine := w.Committed.Epoch // the journal's: the role is ahead of it if an earlier Begin was cut short
 	goesOn := role.Mode == ModeReplica && role.Epoch == hello.Epoch && mine == hello.Epoch
-	if !goesOn {
-		if role.Mode == ModeReplica && mine == role.Epoch && !role.Whole(w.Committed.LSN) {
-			return ship.Welcome{}, nil, &redoubt.Error{Op: "reverse replicate", Object: string(g.cfg.Name), Err: redoubt.ErrState,
-				Hint: fmt.Sprintf("the disks hold an unfinished copy of epoch %d; a full resynchronisation is needed", mine)}
-		}
+	w.Journal = g.journal.ID()
+	w.Unknown = role.Mode == ModeReplica && mine == role.Epoch && !role.Whole(w.Committed.LSN)
+	switch {
+	case goesOn:
+	case w.Unknown: // a copy that was cut short: whatever is there is compared
+		r.resync, r.unknown = true, true
+		w.Resync, w.DirtyAfter = true, w.Committed.LSN
+		r.dirtyAfter = w.DirtyAfter
+	default:
 		fork, ok := hello.Lineage.ForkFrom(mine)
 		if !ok {
 			return ship.Welcome{}, nil, &redoubt.Error{Op: "reverse replicate", Object: string(g.cfg.Name), Err: redoubt.ErrInvalid,
@@ -85,6 +89,7 @@ type replica struct {
 	epoch      redoubt.Epoch
 	lineage    redoubt.Lineage
 	resync     bool
+	unknown    bool        // the disks hold a mixture; there is no tail to be saved
 	fork       redoubt.LSN // last LSN that both sides share
 	dirtyAfter redoubt.LSN
 
@@ -135,7 +140,7 @@ func (r *replica) Begin(start redoubt.LSN) error {
 	}
 	g.ensureReceipt()
 	role := g.Role()
-	if g.journal.Head().LSN > r.fork && g.journal.Epoch() == role.Epoch {
+	if !r.unknown && g.journal.Head().LSN > r.fork && g.journal.Epoch() == role.Epoch {
 		dir := filepath.Join(g.host.groupDir(g.cfg.Name), "branches", fmt.Sprintf("%d-after-%d", role.Epoch, r.fork))
 		// What the journal has trimmed above the fork, the secondary keeps.
 		if _, err := g.journal.SaveBranch(dir, max(r.fork, g.journal.Tail()-1)); err != nil {

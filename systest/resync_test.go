@@ -206,8 +206,12 @@ func (b *bed) shipped() uint64 { return b.sourceGroup().GetLink().GetRawBytes() 
 // scribble writes to the first bytes of disk a until stop is called, or a write
 // fails. stop returns how much.
 func (b *bed) scribble(within uint64) (stop func() uint64) {
+	return b.scribbleAt(b.socket(), within)
+}
+
+func (b *bed) scribbleAt(socket string, within uint64) (stop func() uint64) {
 	b.Helper()
-	c, err := oracle.Dial(b.ctx, b.socket(), b.disks[0].Name)
+	c, err := oracle.Dial(b.ctx, socket, b.disks[0].Name)
 	b.must(err)
 	ctx, cancel := context.WithCancel(b.ctx)
 	rng := rand.New(rand.NewPCG(b.rng.Uint64(), 3))

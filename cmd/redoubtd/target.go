@@ -9,7 +9,6 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster"
-	"github.com/redoubt-dr/redoubt/compare"
 	"github.com/redoubt-dr/redoubt/internal/netmux"
 	"github.com/redoubt-dr/redoubt/internal/pki"
 	"github.com/redoubt-dr/redoubt/internal/rpc"
@@ -92,27 +91,19 @@ func openTarget(n *node) (t *targetRole, err error) {
 	}
 	t.undo.add(t.store.Close)
 	t.undo.add(t.roots.close)
-	t.compares(n)
 	t.exports, err = export.Open(export.Options{
 		ID: id, Node: t.node, Store: t.store,
 		Dir: filepath.Join(n.cfg.DataDir, "exports"), RunDir: filepath.Join(n.cfg.RunDir, "export"),
 		Hydrate: hydratePolicy(c.Hydrate), HydrateRate: int64(c.HydrateRate),
 		DialTarget: n.dial(netmux.ProtoShip, pki.RoleTarget), DialSource: n.dial(netmux.ProtoShip, pki.RoleSource),
-		Logger: n.log,
+		DialCompare: n.dial(netmux.ProtoCompare, pki.RoleSource),
+		Logger:      n.log,
 	})
 	if err != nil {
 		return t, err
 	}
 	t.undo.add(t.exports.Close)
 	return t, nil
-}
-
-// compares answers sources that compare their disks with what is stored here.
-func (t *targetRole) compares(n *node) {
-	srv := compare.NewServer(t.store.Comparisons(), n.log)
-	l := n.mux.Listener(netmux.ProtoCompare, pki.RoleSource)
-	go n.report("comparisons", func() error { return srv.Serve(l) })
-	t.undo.add(srv.Close)
 }
 
 // hydratePolicy reads target.hydrate, which was checked.
