@@ -18,7 +18,7 @@ type room struct {
 	may  []string
 }
 
-var plumbing = []string{".", "internal/vfs", "internal/wire", "internal/rpc", "internal/netmux", "internal/pki", "internal/version", "internal/histogram", "internal/handover"}
+var plumbing = []string{".", "internal/vfs", "internal/wire", "internal/rpc", "internal/netmux", "internal/pki", "internal/version", "internal/histogram", "internal/handover", "internal/hook"}
 
 // importTable holds the direction in which data flows. The longest path that
 // fits decides. See docs/ARCHITECTURE.md.
@@ -30,6 +30,7 @@ var importTable = []room{
 	{"internal/version", nil},
 	{"internal/histogram", nil},
 	{"internal/handover", []string{"."}},
+	{"internal/hook", []string{"."}},
 	{"internal/rpc", plumbing},
 	{"internal/netmux", plumbing},
 	{"internal/oracle", []string{"."}},
@@ -40,6 +41,7 @@ var importTable = []room{
 	{"compare", plumbing},
 	{"target", with(plumbing, "journal", "blockdev", "ship", "compare", "cluster")},
 	{"source", with(plumbing, "journal", "blockdev", "ship", "compare")},
+	{"target/barrier", []string{"."}},
 	{"admin", plumbing},
 	{"crashtest", []string{".", "internal/vfs", "journal", "blockdev"}},
 	{"internal/config", plumbing},

@@ -95,6 +95,8 @@ type Group struct {
 	since    stages      // when the oldest write of each stage came
 	rounds   uint64
 	waiting  int
+	stopped  int // nothing enters the order while it is not 0
+	holds    int // how many hold clients' writes back
 	readOnly error
 	failed   error // latched
 	closed   bool

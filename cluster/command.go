@@ -57,7 +57,11 @@ const (
 	kindRequireResync      kind = 82
 	kindBindJournal        kind = 83
 
-	kindOpenGap kind = 84
+	kindOperate   kind = 75
+	kindEraseDone kind = 76
+	kindOpenGap   kind = 84
+	kindAddMarks  kind = 88
+	kindCommitSet kind = 89
 )
 
 func (k kind) String() string {
@@ -71,7 +75,9 @@ func (k kind) String() string {
 		kindSetPolicy: "SetPolicy", kindAdvanceClock: "AdvanceClock", kindSetPin: "SetPin", kindRemovePin: "RemovePin",
 		kindBeginPlan: "BeginPlan", kindAdvancePlan: "AdvancePlan", kindThinSegments: "ThinSegments", kindReportShards: "ReportShards",
 		kindRecordVerification: "RecordVerification", kindBeginResync: "BeginResync", kindRequireResync: "RequireResync", kindBindJournal: "BindJournal",
-		kindOpenGap: "OpenGap"}
+		kindOperate: "Operate", kindEraseDone: "EraseDone",
+		kindOpenGap:  "OpenGap",
+		kindAddMarks: "AddMarks", kindCommitSet: "CommitSet"}
 	if int(k) < len(names) && names[k] != "" {
 		return names[k]
 	}
@@ -208,6 +214,10 @@ func decodeBody(k kind, d *decoder) (Command, bool) {
 		return RequireResync{Group: d.groupID(), Epoch: d.epoch(), Reason: d.str(maxText, "reason"), Now: d.i64()}, true
 	case kindBindJournal:
 		return BindJournal{Group: d.groupID(), Epoch: d.epoch(), Journal: d.str(maxName, "journal")}, true
+	case kindOperate:
+		return decodeOperate(d), true
+	case kindEraseDone:
+		return decodeEraseDone(d), true
 	case kindOpenGap:
 		return decodeOpenGap(d), true
 	case kindInviteNode:
@@ -226,6 +236,10 @@ func decodeBody(k kind, d *decoder) (Command, bool) {
 		return decodeFinishMoves(d), true
 	case kindLevelShards:
 		return LevelShards(decodePlanMoves(d)), true
+	case kindAddMarks:
+		return decodeAddMarks(d), true
+	case kindCommitSet:
+		return CommitSet{Set: d.set()}, true
 	}
 	return nil, false
 }

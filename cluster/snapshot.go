@@ -36,7 +36,9 @@ const (
 	recMember  = 40 // what a node's record does not hold
 	recMoves   = 41
 	recRetain  = 60 // what is kept of a group
+	recStands  = 75 // what operators decided about it
 	recGaps    = 84 // where a group has no points
+	recNamed   = 88 // bookmarks and their sets
 	maxRecord  = 64 << 20
 	recordHead = 5
 
@@ -50,7 +52,9 @@ const (
 func (s *state) freeze() *state {
 	f := &state{index: s.index, nodes: maps.Clone(s.nodes), groups: maps.Clone(s.groups), retain: maps.Clone(s.retain), gaps: maps.Clone(s.gaps),
 		places: places{list: slices.Clip(s.places.list)},
-		epochs: make(map[epochKey]*history, len(s.epochs)), clients: make(map[clientID]*client, len(s.clients)), moves: maps.Clone(s.moves), verified: maps.Clone(s.verified), bindings: maps.Clone(s.bindings)}
+		epochs: make(map[epochKey]*history, len(s.epochs)), clients: make(map[clientID]*client, len(s.clients)), moves: maps.Clone(s.moves), stands: maps.Clone(s.stands),
+		marks: maps.Clone(s.marks), sets: maps.Clone(s.sets),
+		verified: maps.Clone(s.verified), bindings: maps.Clone(s.bindings)}
 	for k, h := range s.epochs {
 		frozen := h.freeze()
 		f.epochs[k] = &frozen
@@ -128,6 +132,9 @@ func writeSnapshot(out io.Writer, s *state) error {
 		if r, ok := s.retain[id]; ok {
 			w.record(recRetain, func(e *encoder) { e.str(string(id)); e.retention(r) })
 		}
+		if st, ok := s.stands[id]; ok {
+			w.record(recStands, func(e *encoder) { e.str(string(id)); e.standing(st) })
+		}
 		if gaps := s.gaps[id]; len(gaps) > 0 {
 			w.record(recGaps, func(e *encoder) { e.str(string(id)); e.gaps(gaps) })
 		}
@@ -136,6 +143,7 @@ func writeSnapshot(out io.Writer, s *state) error {
 		}
 	}
 	w.moves(s)
+	w.named(s)
 	w.verified(s)
 	w.bindings(s)
 	ids := slices.SortedFunc(maps.Keys(s.clients), func(a, b clientID) int { return slices.Compare(a[:], b[:]) })

@@ -122,6 +122,12 @@ func (s *state) load(typ uint8, d *decoder) {
 			d.bad("retention of an unknown group")
 		}
 		s.retain[id] = r
+	case recStands:
+		id, st := d.groupID(), d.standing()
+		if _, twice := s.stands[id]; twice || s.groups[id] == nil {
+			d.bad("standing of an unknown group")
+		}
+		s.stands[id] = st
 	case recGaps:
 		id, list := d.groupID(), d.gaps()
 		if _, twice := s.gaps[id]; twice || s.groups[id] == nil || len(list) == 0 {
@@ -134,6 +140,8 @@ func (s *state) load(typ uint8, d *decoder) {
 		s.loadVerified(d)
 	case recBinding:
 		s.loadBinding(d)
+	case recNamed:
+		s.loadNamed(d)
 	case recMoves:
 		s.loadMoves(d)
 	default:

@@ -24,6 +24,9 @@ type state struct {
 	gaps    map[redoubt.GroupID][]Gap      // nor these
 	held    map[redoubt.NodeID]*Held       // what follows from epochs; see count
 	moves   map[shardKey]redoubt.NodeID
+	stands  map[redoubt.GroupID]*Standing  // never changed in place
+	marks   map[redoubt.GroupID][]Bookmark // rising; never changed in place either
+	sets    map[redoubt.SetID]*Set         // nor these
 
 	verified map[redoubt.GroupID][]Verification // never changed in place either
 	bindings map[redoubt.GroupID]Binding
@@ -46,6 +49,9 @@ func newState() *state {
 		gaps:    map[redoubt.GroupID][]Gap{},
 		held:    map[redoubt.NodeID]*Held{},
 		moves:   map[shardKey]redoubt.NodeID{},
+		stands:  map[redoubt.GroupID]*Standing{},
+		marks:   map[redoubt.GroupID][]Bookmark{},
+		sets:    map[redoubt.SetID]*Set{},
 
 		verified: map[redoubt.GroupID][]Verification{},
 		bindings: map[redoubt.GroupID]Binding{},

@@ -25,6 +25,7 @@ type Hello struct {
 	M         int             `json:"m,omitempty"`       // parity shards wanted at creation
 	Receipt   *LossSummary    `json:"receipt,omitempty"`
 	Whole     bool            `json:"whole,omitempty"` // wants to be told what is fully redundant; set by the Sender
+	Ask       *Ask            `json:"ask,omitempty"`   // with Probe: what the source's operator wants
 	// Journal names the sender's journal. One that was made anew has another name.
 	Journal string `json:"journal,omitempty"`
 	// GivenUp, if not 0, is the last LSN whose payload the journal gave up: what
@@ -60,6 +61,9 @@ type Welcome struct {
 	Owner      string           `json:"owner,omitempty"`
 	Reason     string           `json:"reason,omitempty"`  // in words, why there is no stream
 	Whole      bool             `json:"whole,omitempty"`   // set by the Receiver: it tells what is fully redundant
+	Hold       *Hold            `json:"hold,omitempty"`    // the source keeps its writes to itself
+	Anew       redoubt.Epoch    `json:"anew,omitempty"`    // a source of an earlier epoch forgets its journal and copies its disks whole from where this epoch begins
+	Answer     *Answer          `json:"answer,omitempty"`  // to Ask; a receiver that does not know Ask gives none
 	UUID       string           `json:"uuid,omitempty"`    // of the group, if the sender has another one
 	Journal    string           `json:"journal,omitempty"` // of a replica: names its journal
 	// Unknown says that a replica does not know what its disks differ in: it holds

@@ -31,6 +31,7 @@ type copyState struct {
 	Copied   uint64         `json:"copied"` // bytes announced and acknowledged, holes not counted
 	Total    uint64         `json:"total"`  // bytes that held data when the copy began
 	Baseline redoubt.LSN    `json:"baseline,omitempty"`
+	Zeros    bool           `json:"zeros,omitempty"` // holes are copied too: the history beneath may hold data there
 	// Resync, if not nil, says that only what differs from its base is copied.
 	Resync *resyncState `json:"resync,omitempty"`
 }
@@ -62,19 +63,40 @@ func openCopier(g *Group) (*copier, error) {
 		c.state = st
 		return c, err
 	}
+	return c, c.restart(false)
+}
+
+// restart begins the copy of all disks from their first byte on. Nobody else
+// uses the copier.
+func (c *copier) restart(zeros bool) error {
+	g := c.group
+	st := copyState{Zeros: zeros}
 	for _, d := range g.id.Disks {
-		for e, more := g.disks.NextData(d.ID, 0); more; e, more = g.disks.NextData(d.ID, e.End()) {
-			c.state.Total += e.Len
+		for e, more := c.next(d, 0, zeros); more; e, more = c.next(d, e.End(), zeros) {
+			st.Total += e.Len
 		}
 	}
 	if len(g.id.Disks) > 0 {
-		c.state.Disk = g.id.Disks[0].ID
+		st.Disk = g.id.Disks[0].ID
 	}
-	return c, c.save()
+	c.mu.Lock()
+	c.state = st
+	c.mu.Unlock()
+	return c.save()
+}
+
+// next returns what is to be copied next of a disk, from an offset on.
+func (c *copier) next(d redoubt.Disk, from uint64, zeros bool) (redoubt.Extent, bool) {
+	if zeros {
+		return redoubt.Extent{Off: from, Len: d.Size - from}, from < d.Size
+	}
+	return c.group.disks.NextData(d.ID, from)
 }
 
 func (c *copier) save() error {
+	c.mu.Lock()
 	b, err := json.Marshal(c.state)
+	c.mu.Unlock()
 	if err != nil {
 		return err
 	}
@@ -91,10 +113,12 @@ func (c *copier) Progress() (done, total uint64, complete bool) {
 	return min(c.state.Copied, c.state.Total), c.state.Total, c.state.Done
 }
 
-func (c *copier) baseline() redoubt.LSN {
+// baseline returns the last record of the copy, 0 until it is complete, and
+// whether the copy follows an older history.
+func (c *copier) baseline() (at redoubt.LSN, again bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.state.Baseline
+	return c.state.Baseline, c.state.Zeros
 }
 
 // complete reports whether nothing is left to be announced.
@@ -116,6 +140,7 @@ type announced struct {
 // queue is what a copier has announced.
 type queue struct {
 	c       *copier
+	cursor  *journal.Cursor
 	ahead   []announced
 	pending uint64 // bytes of ahead
 	saved   uint64 // bytes that were passed since the progress was saved
@@ -125,7 +150,7 @@ type queue struct {
 func (q *queue) settle(ctx context.Context, limit uint64) error {
 	c := q.c
 	for {
-		acked := c.group.cursor.Acked()
+		acked := q.cursor.Acked()
 		for len(q.ahead) > 0 && q.ahead[0].lsn <= acked {
 			a := q.ahead[0]
 			q.ahead, q.pending, q.saved = q.ahead[1:], q.pending-a.n, q.saved+a.n
@@ -173,10 +198,11 @@ func (c *copier) run(ctx context.Context) error {
 	c.mu.Lock()
 	st := c.state
 	c.mu.Unlock()
-	if st.Done || st.Resync != nil && st.Resync.Epoch != c.group.journal.Epoch() {
+	cursor := c.group.secondary()
+	if st.Done || cursor == nil || st.Resync != nil && st.Resync.Epoch != c.group.journal.Epoch() {
 		return nil // the journal is of another epoch: the secondary says what to do
 	}
-	q := &queue{c: c}
+	q := &queue{c: c, cursor: cursor}
 	each := c.everything
 	if st.Resync != nil {
 		each = c.differing
@@ -214,7 +240,7 @@ func (c *copier) everything(ctx context.Context, st copyState, q *queue) error {
 		if d.ID == st.Disk {
 			from = st.Next
 		}
-		for e, more := c.group.disks.NextData(d.ID, from); more; e, more = c.group.disks.NextData(d.ID, from) {
+		for e, more := c.next(d, from, st.Zeros); more; e, more = c.next(d, from, st.Zeros) {
 			e.Len = min(e.Len, copyExtent-e.Off%copyExtent)
 			if err := q.announce(ctx, d.ID, e); err != nil {
 				return err

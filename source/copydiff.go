@@ -8,26 +8,30 @@ import (
 	"github.com/redoubt-dr/redoubt/compare"
 )
 
-// restart begins a copy of what differs from r's base. It runs as soon as the
-// journal is of r's epoch.
-func (c *copier) restart(r resyncState) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.state, c.announced = copyState{Resync: &r}, false
+// restartFrom begins a copy of what differs from r's base. It runs as soon as
+// the journal is of r's epoch.
+func (c *copier) restartFrom(r resyncState) error {
+	st := copyState{Resync: &r}
 	if len(c.group.id.Disks) > 0 {
-		c.state.Disk = c.group.id.Disks[0].ID
+		st.Disk = c.group.id.Disks[0].ID
 	}
+	c.mu.Lock()
+	c.state, c.announced = st, false
+	c.mu.Unlock()
 	return c.save()
 }
 
 // finish says that there is nothing to be copied: the disks came from the secondary.
 func (c *copier) finish(at redoubt.LSN) error {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.state.Done {
+	done := c.state.Done
+	if !done {
+		c.state.Done, c.state.Baseline = true, at
+	}
+	c.mu.Unlock()
+	if done {
 		return nil
 	}
-	c.state.Done, c.state.Baseline = true, at
 	return c.save()
 }
 

@@ -34,7 +34,7 @@ func (g *Group) runFollower(ctx context.Context) {
 			}
 			g.refence(w)
 			if w.Writer == "source/"+g.host.Name && w.Epoch > g.Role().Epoch {
-				if err := g.takeOver(w); err == nil {
+				if err := g.becomeWriter(w); err == nil {
 					return
 				} else {
 					g.log.Warn("the catalog names this host as the writer, but it cannot take over", "err", err, "hint", redoubt.Hint(err))
@@ -45,13 +45,17 @@ func (g *Group) runFollower(ctx context.Context) {
 	}
 }
 
-// ask returns what the group's owner says of the group.
-func (g *Group) ask(ctx context.Context) (ship.Welcome, error) {
+// ask returns what the group's owner says of the group. It hears what is to be
+// told to it.
+func (g *Group) ask(ctx context.Context) (ship.Welcome, error) { return g.askOf(ctx, g.heldBack().Ask) }
+
+// askOf is ask, with something that the operator wants.
+func (g *Group) askOf(ctx context.Context, ask *ship.Ask) (ship.Welcome, error) {
 	var last error
 	for _, addr := range g.host.Targets {
-		w, err := g.probe(ctx, addr)
+		w, err := g.probe(ctx, addr, ask)
 		if err == nil && w.Redirect != "" {
-			w, err = g.probe(ctx, w.Redirect)
+			w, err = g.probe(ctx, w.Redirect, ask)
 		}
 		if err == nil && w.Redirect == "" {
 			return w, nil
@@ -68,7 +72,7 @@ func hintOf(err error) string {
 	return err.Error()
 }
 
-func (g *Group) probe(ctx context.Context, addr string) (ship.Welcome, error) {
+func (g *Group) probe(ctx context.Context, addr string, ask *ship.Ask) (ship.Welcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	conn, err := g.host.Dial(ctx, addr)
@@ -77,7 +81,7 @@ func (g *Group) probe(ctx context.Context, addr string) (ship.Welcome, error) {
 	}
 	defer func(c net.Conn) { _ = c.Close() }(conn)
 	h := g.hello()
-	h.Probe = true
+	h.Probe, h.Ask = true, ask
 	return ship.Probe(ctx, conn, h)
 }
 
@@ -97,7 +101,13 @@ func (g *Group) fence(w ship.Welcome) error {
 			return err
 		}
 	}
+	if err := g.keepReceipt(nil); err != nil { // one of an earlier failover must not be told for this one
+		g.log.Error("the receipt of an earlier failover could not be removed", "err", err)
+	}
 	r.Mode, r.FencedBy, r.Reason = ModeFenced, w.Lineage, w.Reason
+	if err := g.endHold(); err != nil {
+		return err
+	}
 	// The fence comes first; it does not depend on the receipt.
 	if err := g.setRole(r); err != nil {
 		return err
@@ -158,7 +168,7 @@ func (g *Group) takeOver(w ship.Welcome) error {
 	r = Role{Mode: ModeWriter, Epoch: w.Epoch, Lineage: w.Lineage, Branch: r.Branch}
 	if wasReplica {
 		// The secondary has everything up to here: it sent it.
-		if err := g.cursor.Ack(head); err != nil {
+		if err := g.secondary().Ack(head); err != nil {
 			return err
 		}
 	}

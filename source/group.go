@@ -14,6 +14,7 @@ import (
 	"github.com/redoubt-dr/redoubt/blockdev"
 	"github.com/redoubt-dr/redoubt/journal"
 	"github.com/redoubt-dr/redoubt/ship"
+	"github.com/redoubt-dr/redoubt/source/freeze"
 )
 
 // cursorName is the journal's cursor of the stream to the secondary site.
@@ -33,7 +34,6 @@ type Group struct {
 
 	journal *journal.Journal
 	disks   *blockdev.Group
-	cursor  *journal.Cursor
 	server  *blockdev.Server
 	socket  string
 	// listening is the address of NBD over TCP, nil if there is none.
@@ -41,19 +41,27 @@ type Group struct {
 	copy      *copier
 	verify    *verifier
 	openedAt  time.Time
+	outlook   outlook
 	catchUp   *catchUp
+	freezer   *freeze.Freezer
+
+	barrier sync.Mutex // held over a step of a bookmark of several groups; before step and mu
+	part    *partOf    // this group's part in one; guarded by barrier
 
 	step sync.Mutex // held over a change of mode; taken before mu
 
 	mu        sync.Mutex // guards what follows; held for moments only
 	role      Role
-	changed   chan struct{} // closed and replaced when role changes
-	replica   *replica      // the reverse stream that is open, if any
-	sender    *ship.Sender  // nil unless shipping
-	welcome   *ship.Welcome // what the secondary said last
-	contactAt time.Time     // and when
-	lost      string        // why the secondary takes nothing from here
-	receipt   *Receipt      // what was lost, once fenced
+	hold      hold
+	cursor    *journal.Cursor // of the secondary; nil while the group is unprotected
+	changed   chan struct{}   // closed and replaced when role changes
+	replica   *replica        // the reverse stream that is open, if any
+	sender    *ship.Sender    // nil unless shipping
+	welcome   *ship.Welcome   // what the secondary said last
+	contactAt time.Time       // and when
+	lost      string          // why the secondary takes nothing from here
+	receipt   *Receipt        // what was lost, once fenced
+	marks     Bookmarks       // without FrozenSince
 }
 
 func openGroup(host *Config, cfg GroupConfig) (g *Group, err error) {
@@ -77,6 +85,9 @@ func openGroup(host *Config, cfg GroupConfig) (g *Group, err error) {
 
 	dir := host.groupDir(cfg.Name)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	if err := g.openFreezer(dir); err != nil {
 		return nil, err
 	}
 	var disks []redoubt.Disk
@@ -124,11 +135,7 @@ func openGroup(host *Config, cfg GroupConfig) (g *Group, err error) {
 }
 
 func (g *Group) openJournal(dir string) (err error) {
-	jdir := g.cfg.JournalDir
-	if jdir == "" {
-		jdir = filepath.Join(dir, "journal")
-	}
-	g.journal, err = journal.Open(jdir, journal.Options{
+	g.journal, err = journal.Open(g.journalDir(dir), journal.Options{
 		Now: g.host.Now, Logger: g.log, MaxBytes: g.cfg.JournalMax, SegmentSize: g.cfg.SegmentSize, Preallocate: g.cfg.Preallocate,
 		Create: true, Start: redoubt.Position{Epoch: 1},
 	})
@@ -141,7 +148,17 @@ func (g *Group) openJournal(dir string) (err error) {
 	if g.receipt, err = loadReceipt(dir); err != nil {
 		return err
 	}
-	if g.cursor, err = g.journal.Cursor(cursorName, 0); err != nil {
+	if err := g.sweepBranches(); err != nil {
+		return err
+	}
+	if g.hold, _, err = loadState[hold](g, holdKey); err != nil {
+		return err
+	}
+	if g.hold.State == stateUnprotected {
+		if err := g.untie(); err != nil { // a crash may have come before it
+			return err
+		}
+	} else if g.cursor, err = g.journal.Cursor(cursorName, 0); err != nil {
 		return err
 	}
 	// A crash between the two steps of a takeover leaves the role ahead of the
@@ -155,10 +172,27 @@ func (g *Group) openJournal(dir string) (err error) {
 	return nil
 }
 
+func (g *Group) journalDir(dir string) string {
+	if g.cfg.JournalDir != "" {
+		return g.cfg.JournalDir
+	}
+	return filepath.Join(dir, "journal")
+}
+
+func noteFile(dir string) string { return filepath.Join(dir, "frozen.json") }
+
 // run moves the group between its modes until ctx is done: each mode runs
 // until the role changes, and the next one begins.
 func (g *Group) run(ctx context.Context) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { g.watchJournal(ctx) })
 	for ctx.Err() == nil {
+		if err := g.resumeAnew(); err != nil {
+			g.log.Error("the group could not begin anew", "err", err, "hint", redoubt.Hint(err))
+			pause(ctx, retryAfter)
+			continue
+		}
 		role, changed := g.currentRole()
 		mctx, cancel := context.WithCancel(ctx)
 		go func() {
@@ -181,6 +215,14 @@ func (g *Group) currentRole() (Role, <-chan struct{}) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.role, g.changed
+}
+
+// secondary returns the cursor of what the secondary has, nil while the group
+// is unprotected.
+func (g *Group) secondary() *journal.Cursor {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.cursor
 }
 
 // Role returns the group's present role.
@@ -211,6 +253,9 @@ func (g *Group) publish(r Role) {
 
 func (g *Group) close() error {
 	var err error
+	if g.freezer != nil { // first: thawing may need the disks
+		err = g.freezer.Close()
+	}
 	if g.verify != nil {
 		g.verify.close()
 	}

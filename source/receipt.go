@@ -46,7 +46,7 @@ type LostWrite struct {
 }
 
 // MaxLostWrites bounds the list of a receipt; counts and extents are always complete.
-const MaxLostWrites = 10_000
+const MaxLostWrites = 100_000
 
 const receiptFile = "receipt.json"
 
@@ -92,11 +92,17 @@ func (g *Group) lossReceipt(l redoubt.Lineage) (Receipt, error) {
 	return r, err
 }
 
-// ensureReceipt makes the receipt of a fenced group if it is not there. Without
-// it the fence stands all the same. The caller holds g.step.
+// ensureReceipt makes the receipt of a fenced group if it is not there, or if
+// the one that is there is of another fence: a receipt stays until the next one.
+// Without it the fence stands all the same. The caller holds g.step.
 func (g *Group) ensureReceipt() {
 	role := g.Role()
-	if _, ok := g.Receipt(); ok || role.Mode != ModeFenced {
+	if role.Mode != ModeFenced {
+		return
+	}
+	fork, _ := role.FencedBy.ForkFrom(role.Epoch)
+	head := g.journal.Head()
+	if old, ok := g.Receipt(); ok && old.Head == head && old.Fork == (redoubt.Position{Epoch: role.Epoch, LSN: min(fork, head.LSN)}) {
 		return
 	}
 	r, err := g.lossReceipt(role.FencedBy)

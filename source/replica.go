@@ -3,7 +3,6 @@ package source
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"sync"
 
 	"github.com/redoubt-dr/redoubt"
@@ -141,9 +140,9 @@ func (r *replica) Begin(start redoubt.LSN) error {
 	g.ensureReceipt()
 	role := g.Role()
 	if !r.unknown && g.journal.Head().LSN > r.fork && g.journal.Epoch() == role.Epoch {
-		dir := filepath.Join(g.host.groupDir(g.cfg.Name), "branches", fmt.Sprintf("%d-after-%d", role.Epoch, r.fork))
 		// What the journal has trimmed above the fork, the secondary keeps.
-		if _, err := g.journal.SaveBranch(dir, max(r.fork, g.journal.Tail()-1)); err != nil {
+		dir, err := g.saveBranch(branchName(role.Epoch, r.fork), max(r.fork, g.journal.Tail()-1))
+		if err != nil {
 			return err
 		}
 		role.Branch = dir
@@ -155,7 +154,7 @@ func (r *replica) Begin(start redoubt.LSN) error {
 	if err := g.disks.Reset(context.Background(), redoubt.Position{Epoch: r.epoch, LSN: start - 1}); err != nil {
 		return err
 	}
-	if err := g.cursor.Ack(start - 1); err != nil {
+	if err := g.secondary().Ack(start - 1); err != nil {
 		return err
 	}
 	r.resync = false
@@ -219,7 +218,7 @@ func (r *replica) acknowledge() {
 		err := r.group.flush(last)
 		if err == nil {
 			// The secondary sent it, so it is safe there: nothing holds the journal back.
-			err = r.group.cursor.Ack(last)
+			err = r.group.secondary().Ack(last)
 		}
 		for _, b := range waiting {
 			b.done(redoubt.Position{Epoch: r.epoch, LSN: b.last}, err)

@@ -52,7 +52,10 @@ func (g *Group) forgetRecords() error {
 	if err := g.journal.RemoveCursor(keepName); err != nil && !errors.Is(err, redoubt.ErrNotFound) {
 		return err
 	}
-	return g.cursor.Ack(g.journal.Head().LSN)
+	if c := g.secondary(); c != nil {
+		return c.Ack(g.journal.Head().LSN)
+	}
+	return nil
 }
 
 // resyncHere reports whether w says that this host begins w's epoch with a
@@ -80,14 +83,14 @@ func (g *Group) beginResync(ctx context.Context, w ship.Welcome) error {
 		}
 	}
 	r := resyncState{Epoch: w.Epoch, Base: w.Compare, Lineage: w.Lineage}
-	if err := g.copy.restart(r); err != nil {
+	if err := g.copy.restartFrom(r); err != nil {
 		return err
 	}
 	g.swapReplica(nil)
 	if err := g.forgetRecords(); err != nil {
 		return err
 	}
-	if err := g.disks.ResetHeld(ctx, redoubt.Position{Epoch: r.Epoch, LSN: r.Base.LSN}); err != nil {
+	if err := g.disks.Reset(ctx, redoubt.Position{Epoch: r.Epoch, LSN: r.Base.LSN}); err != nil {
 		return err
 	}
 	role := r.role(g.Role())

@@ -3,40 +3,43 @@ package source
 import (
 	"context"
 	"time"
+
+	"github.com/redoubt-dr/redoubt"
 )
 
-// verifyRetry is the pause after a scheduled comparison that came to no result.
-const verifyRetry = 10 * time.Minute
+// scheduledName is the form of the names of bookmarks that nobody asked for, in UTC.
+const scheduledName = "auto-20060102T150405Z"
 
-// verifyNowAndThen begins a comparison whenever one is due, until ctx is done.
-func (g *Group) verifyNowAndThen(ctx context.Context) {
-	if g.cfg.VerifyEvery <= 0 {
+// runBookmarks makes a bookmark at every multiple of the configured time, until
+// ctx is done. With hooks it is application-consistent if that can be had.
+func (g *Group) runBookmarks(ctx context.Context) {
+	every := g.cfg.BookmarkEvery
+	if every <= 0 {
 		return
 	}
-	for ctx.Err() == nil {
-		if wait := verifyDue(g.VerifyStatus(), g.cfg.VerifyEvery, g.openedAt, g.host.Now()); wait > 0 {
-			pause(ctx, min(wait, time.Minute))
-			continue
+	kind := BookmarkCrash
+	if !g.freezer.Empty() {
+		kind = BookmarkAppOrCrash
+	}
+	for {
+		now := g.host.Now()
+		due := now.Truncate(every).Add(every)
+		if pause(ctx, due.Sub(now)); ctx.Err() != nil {
+			return
 		}
-		if err := g.StartVerify(); err != nil {
-			g.log.Info("a comparison with the secondary is due and cannot be made now", "err", err)
+		if _, _, whole := g.copy.Progress(); !whole {
+			continue // there is no recovery point yet
 		}
-		for g.VerifyStatus().Running && ctx.Err() == nil {
-			pause(ctx, time.Second)
-		}
-		if st := g.VerifyStatus(); st.Err != nil || st.Last == nil {
-			pause(ctx, verifyRetry)
+		b, err := g.Bookmark(ctx, due.UTC().Format(scheduledName), kind)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			g.log.Warn("a scheduled bookmark failed", "err", err, "hint", redoubt.Hint(err))
+		case b.Why != nil:
+			g.log.Warn("a scheduled bookmark is only crash-consistent", "position", b.Position.String(), "err", b.Why, "hint", redoubt.Hint(b.Why))
+		default:
+			g.log.Info("scheduled bookmark", "position", b.Position.String(), "app", b.App, "frozen", b.Hooks.Frozen.Round(time.Millisecond))
 		}
 	}
-}
-
-// verifyDue returns how long to wait for the next comparison. Where none was
-// made yet the daemon's start counts, so that not all hosts of a site that
-// comes back begin at once.
-func verifyDue(st VerifyStatus, every time.Duration, opened, now time.Time) time.Duration {
-	last := opened
-	if st.Last != nil {
-		last = time.Unix(0, st.Last.Finished)
-	}
-	return last.Add(every).Sub(now)
 }

@@ -30,7 +30,7 @@ func TestLostJournal(t *testing.T) {
 	differ := b.spoilBlocks(sized(200, 60))
 	b.must(b.site.Source.Start())
 	b.resyncRequired()
-	stop := b.scribble(4 << 20) // within the first blocks of disk a
+	stop := b.overwriteAtRandom(4 << 20) // within the first blocks of disk a
 	time.Sleep(50 * time.Millisecond)
 	target := b.site.Targets[b.rng.IntN(3)]
 	b.judgePoint(b.other(target), old)
@@ -88,7 +88,7 @@ func TestResyncSurvivesKills(t *testing.T) {
 	b.resyncRequired()
 	b.must(b.site.Call(b.ctx, b.site.Targets[0], nil, "resync", groupName))
 	for i := range sized(8, 4) {
-		stop := b.scribble(4 << 20)
+		stop := b.overwriteAtRandom(4 << 20)
 		time.Sleep(time.Duration(b.rng.IntN(400)) * time.Millisecond) // any moment will do: that is the test
 		victim := b.site.Source
 		if i%2 == 1 {
@@ -203,13 +203,13 @@ func (b *bed) sourceGroup() *adminv1.Group {
 // shipped is how much the source has shipped since its start, uncompressed.
 func (b *bed) shipped() uint64 { return b.sourceGroup().GetLink().GetRawBytes() }
 
-// scribble writes to the first bytes of disk a until stop is called, or a write
+// overwriteAtRandom writes to the first bytes of disk a until stop is called, or a write
 // fails. stop returns how much.
-func (b *bed) scribble(within uint64) (stop func() uint64) {
-	return b.scribbleAt(b.socket(), within)
+func (b *bed) overwriteAtRandom(within uint64) (stop func() uint64) {
+	return b.overwriteAt(b.socket(), within)
 }
 
-func (b *bed) scribbleAt(socket string, within uint64) (stop func() uint64) {
+func (b *bed) overwriteAt(socket string, within uint64) (stop func() uint64) {
 	b.Helper()
 	c, err := oracle.Dial(b.ctx, socket, b.disks[0].Name)
 	b.must(err)
@@ -247,14 +247,14 @@ func (b *bed) sameAtBothSites() {
 	b.must(b.site.Call(b.ctx, b.site.Targets[2], r, "failover", "test", groupName, "--at", p.String()))
 	for _, d := range b.disks {
 		x := disk(b.T, r.Export.Disks, d.Name)
-		if here, there := b.hash(b.socket(), d.Name), b.hash(x.Socket, x.Export); !bytes.Equal(here, there) {
+		if here, there := b.hashOf(b.socket(), d.Name), b.hashOf(x.Socket, x.Export); !bytes.Equal(here, there) {
 			b.Errorf("disk %s at %s: source %x, secondary %x", d.Name, p, here, there)
 		}
 	}
 	b.must(b.site.Call(b.ctx, b.site.Targets[2], nil, "failover", "cleanup", groupName, r.Export.Id))
 }
 
-func (b *bed) hash(socket, export string) []byte {
+func (b *bed) hashOf(socket, export string) []byte {
 	b.Helper()
 	c, err := oracle.Dial(b.ctx, socket, export)
 	b.must(err)

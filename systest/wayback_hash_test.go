@@ -27,7 +27,7 @@ func TestWayBackToALostJournal(t *testing.T) {
 		b.must(b.site.Call(b.ctx, prod, nil, "failover", "commit", groupName))
 		b.must(b.site.Source.Start())
 		b.fenced()
-		stop := b.scribbleAt(disk(t, r.Export.Disks, b.disks[0].Name).Socket, 1<<20)
+		stop := b.overwriteAt(disk(t, r.Export.Disks, b.disks[0].Name).Socket, 1<<20)
 		time.Sleep(100 * time.Millisecond)
 		written := stop()
 		b.must(b.site.Call(b.ctx, prod, nil, "reverse", groupName))

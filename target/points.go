@@ -21,6 +21,7 @@ type Point struct {
 	Degraded bool             `json:"degraded,omitempty"`
 	Tier     string           `json:"tier"`               // for which it is kept at present
 	Bookmark string           `json:"bookmark,omitempty"` // the newest in it
+	App      bool             `json:"app,omitempty"`      // that is application-consistent
 }
 
 // Points lists the recovery points on the history that leads to the current
@@ -82,15 +83,7 @@ func (l *listing) stretch(ctx context.Context, st redoubt.Stretch) error {
 			}
 			p.Time = at.UnixNano()
 		}
-		marks, err := l.s.marksOf(ctx, seriesOf(l.g, st.Epoch), &sg)
-		if err != nil {
-			return err
-		}
-		for _, m := range marks {
-			if m.Position.LSN >= p.First && m.Position.LSN <= p.Position.LSN {
-				p.Bookmark = m.Name
-			}
-		}
+		l.name(&p)
 		l.out = append(l.out, p)
 		if ok = sg.Ordinal > 0; ok {
 			prev := l.s.catalog.Segments(l.g.ID, st.Epoch, sg.Ordinal-1, 1)
@@ -106,7 +99,9 @@ func (l *listing) stretch(ctx context.Context, st redoubt.Stretch) error {
 		}
 		sg, ok := l.s.catalog.FindSegment(l.g.ID, st.Epoch, k.LSN)
 		if ok {
-			l.out = append(l.out, l.point(&sg, redoubt.Position{Epoch: st.Epoch, LSN: k.LSN}, k.Time))
+			p := l.point(&sg, redoubt.Position{Epoch: st.Epoch, LSN: k.LSN}, k.Time)
+			l.name(&p)
+			l.out = append(l.out, p)
 		}
 	}
 	return nil
@@ -115,17 +110,20 @@ func (l *listing) stretch(ctx context.Context, st redoubt.Stretch) error {
 func (l *listing) point(sg *cluster.Segment, at redoubt.Position, t int64) Point {
 	p := Point{Position: at, Time: t, First: at.LSN, Since: t, Bytes: sg.Size, Degraded: ones(sg.Stored) < int(sg.K)+int(sg.M),
 		Tier: newTiers(l.r.Policy)[retention.TierOf(l.r.Policy, t, l.now)+1].Name}
-	for _, m := range l.r.Marks {
-		if m.Position == at {
-			p.Bookmark = m.Name
-		}
-	}
 	for _, pin := range l.r.Pins {
 		if pin.Position == at {
 			p.Tier = pin.Kind.String() + " " + pin.Name
 		}
 	}
 	return p
+}
+
+// name puts the newest bookmark of the point's stretch to it.
+func (l *listing) name(p *Point) {
+	st := redoubt.Stretch{Epoch: p.Position.Epoch, From: p.First - 1, To: p.Position.LSN}
+	for _, b := range l.s.catalog.Bookmarks(l.g.ID, st, 1, nil) {
+		p.Bookmark, p.App = b.Name, b.App
+	}
 }
 
 // Changed returns what was written in the stretch: per disk, sorted and merged.

@@ -62,8 +62,13 @@ func (k sink) Hello(ctx context.Context, peer pki.Identity, h ship.Hello) (ship.
 			s.o.Logger.Warn("loss receipt not recorded", "group", g.ID, "err", err)
 		}
 	}
+	var answer *ship.Answer
+	if h.Ask != nil && h.Probe && peer == (pki.Identity{Role: pki.RoleSource, Name: g.Source}) {
+		answer = s.grant(ctx, &g, h.Ask)
+	}
 	w := s.welcome(&g)
-	if peer.Role == pki.RoleSource && peer.String() == g.Writer {
+	w.Answer = answer
+	if peer.Role == pki.RoleSource && peer.String() == g.Writer && h.Epoch >= w.Anew {
 		if err := s.checkJournal(ctx, &g, &h, &w); err != nil {
 			return ship.Welcome{}, nil, err
 		}
@@ -96,6 +101,9 @@ func (k sink) Hello(ctx context.Context, peer pki.Identity, h ship.Hello) (ship.
 	case peer.String() != g.Writer:
 		w.Fenced, w.Reason = true, fmt.Sprintf("%s writes the group since epoch %d", g.Writer, g.Epoch)
 		return w, nil, nil
+	case h.Epoch < w.Anew:
+		w.Fenced, w.Reason = true, fmt.Sprintf("the group was protected again in epoch %d", w.Anew)
+		return w, nil, nil
 	case h.Epoch < g.Epoch:
 		f, _ := g.Lineage.Find(g.Epoch)
 		if f.Parent != h.Epoch || f.At != h.Head {
@@ -104,6 +112,9 @@ func (k sink) Hello(ctx context.Context, peer pki.Identity, h ship.Hello) (ship.
 			return w, nil, nil
 		}
 		w.Reason = fmt.Sprintf("take over as the writer of epoch %d", g.Epoch)
+		return w, nil, nil
+	case w.Hold != nil:
+		w.Reason = "the group is " + w.Hold.State
 		return w, nil, nil
 	}
 	if peer.Role == pki.RoleSource {
@@ -126,6 +137,10 @@ func (k sink) Hello(ctx context.Context, peer pki.Identity, h ship.Hello) (ship.
 		st.Close()
 		return ship.Welcome{}, nil, err
 	}
+	// The gap of a resynchronisation ends with its copy: the journal knows nothing of it.
+	if w.Compare = s.resyncFrom(&g); !w.Compare.IsZero() && h.GivenUp == 0 {
+		w.Gap = false
+	}
 	s.contact(g.ID, g.Epoch, h.Head, h.HeadTime)
 	return w, st, nil
 }
@@ -144,8 +159,13 @@ func (s *Store) lockGroup(id redoubt.GroupID) func() {
 }
 
 func (s *Store) welcome(g *cluster.Group) ship.Welcome {
-	return ship.Welcome{Epoch: g.Epoch, Lineage: g.Lineage, Writer: g.Writer, Committed: g.Committed, Baseline: g.Baseline,
-		State: g.State.String(), Owner: string(g.Owner)}
+	st := s.catalog.Standing(g.ID)
+	w := ship.Welcome{Epoch: g.Epoch, Lineage: g.Lineage, Writer: g.Writer, Committed: g.Committed, Baseline: g.Baseline,
+		State: g.State.String(), Owner: string(g.Owner), Anew: st.Anew}
+	if g.Held() {
+		w.Hold = &ship.Hold{State: g.State.String(), By: st.By, Since: st.Since, Reason: st.Reason}
+	}
+	return w
 }
 
 func (s *Store) create(ctx context.Context, h ship.Hello) (cluster.Group, error) {

@@ -22,6 +22,7 @@ package adminv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -212,6 +213,8 @@ type PointSpec struct {
 	//	*PointSpec_Lsn
 	//	*PointSpec_Position
 	//	*PointSpec_Bookmark
+	//	*PointSpec_LatestApp
+	//	*PointSpec_LatestCrash
 	At            isPointSpec_At `protobuf_oneof:"at"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -299,6 +302,24 @@ func (x *PointSpec) GetBookmark() string {
 	return ""
 }
 
+func (x *PointSpec) GetLatestApp() bool {
+	if x != nil {
+		if x, ok := x.At.(*PointSpec_LatestApp); ok {
+			return x.LatestApp
+		}
+	}
+	return false
+}
+
+func (x *PointSpec) GetLatestCrash() bool {
+	if x != nil {
+		if x, ok := x.At.(*PointSpec_LatestCrash); ok {
+			return x.LatestCrash
+		}
+	}
+	return false
+}
+
 type isPointSpec_At interface {
 	isPointSpec_At()
 }
@@ -323,6 +344,14 @@ type PointSpec_Bookmark struct {
 	Bookmark string `protobuf:"bytes,5,opt,name=bookmark,proto3,oneof"`
 }
 
+type PointSpec_LatestApp struct {
+	LatestApp bool `protobuf:"varint,80,opt,name=latest_app,json=latestApp,proto3,oneof"` // the newest application-consistent bookmark; the value is ignored
+}
+
+type PointSpec_LatestCrash struct {
+	LatestCrash bool `protobuf:"varint,81,opt,name=latest_crash,json=latestCrash,proto3,oneof"` // the newest point, however it was made: what latest is
+}
+
 func (*PointSpec_Latest) isPointSpec_At() {}
 
 func (*PointSpec_Time) isPointSpec_At() {}
@@ -332,6 +361,10 @@ func (*PointSpec_Lsn) isPointSpec_At() {}
 func (*PointSpec_Position) isPointSpec_At() {}
 
 func (*PointSpec_Bookmark) isPointSpec_At() {}
+
+func (*PointSpec_LatestApp) isPointSpec_At() {}
+
+func (*PointSpec_LatestCrash) isPointSpec_At() {}
 
 // Disk is a protected or exported disk.
 type Disk struct {
@@ -702,8 +735,11 @@ type Group struct {
 	Retention         *RetentionStatus       `protobuf:"bytes,60,opt,name=retention,proto3" json:"retention,omitempty"`                           // unset at a source
 	ResyncReason      string                 `protobuf:"bytes,71,opt,name=resync_reason,json=resyncReason,proto3" json:"resync_reason,omitempty"` // why a resynchronisation is needed; empty: it is not
 	Verify            *VerifyStatus          `protobuf:"bytes,70,opt,name=verify,proto3" json:"verify,omitempty"`                                 // unset if the sites were never compared
-	Overflow          *Overflow              `protobuf:"bytes,75,opt,name=overflow,proto3" json:"overflow,omitempty"`                             // set at a source whose journal gave up what was not shipped
-	Gap               *Gap                   `protobuf:"bytes,76,opt,name=gap,proto3" json:"gap,omitempty"`                                       // set at a target while the newest of the history is no point
+	Health            *Health                `protobuf:"bytes,65,opt,name=health,proto3" json:"health,omitempty"`
+	Standing          *Standing              `protobuf:"bytes,66,opt,name=standing,proto3" json:"standing,omitempty"`   // unset if there is nothing to say
+	Overflow          *Overflow              `protobuf:"bytes,75,opt,name=overflow,proto3" json:"overflow,omitempty"`   // set at a source whose journal gave up what was not shipped
+	Gap               *Gap                   `protobuf:"bytes,76,opt,name=gap,proto3" json:"gap,omitempty"`             // set at a target while the newest of the history is no point
+	Bookmarks         *BookmarkFigures       `protobuf:"bytes,80,opt,name=bookmarks,proto3" json:"bookmarks,omitempty"` // unset at a target
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -990,6 +1026,20 @@ func (x *Group) GetVerify() *VerifyStatus {
 	return nil
 }
 
+func (x *Group) GetHealth() *Health {
+	if x != nil {
+		return x.Health
+	}
+	return nil
+}
+
+func (x *Group) GetStanding() *Standing {
+	if x != nil {
+		return x.Standing
+	}
+	return nil
+}
+
 func (x *Group) GetOverflow() *Overflow {
 	if x != nil {
 		return x.Overflow
@@ -1000,6 +1050,13 @@ func (x *Group) GetOverflow() *Overflow {
 func (x *Group) GetGap() *Gap {
 	if x != nil {
 		return x.Gap
+	}
+	return nil
+}
+
+func (x *Group) GetBookmarks() *BookmarkFigures {
+	if x != nil {
+		return x.Bookmarks
 	}
 	return nil
 }
@@ -1173,11 +1230,14 @@ type Journal struct {
 	Figures   *JournalFigures        `protobuf:"bytes,4,opt,name=figures,proto3" json:"figures,omitempty"`
 	// At a source: the secondary has everything up to here with all of its shards.
 	// What is above it and safe is kept in the journal as long as there is room.
-	WholeLsn      uint64 `protobuf:"varint,20,opt,name=whole_lsn,json=wholeLsn,proto3" json:"whole_lsn,omitempty"`
-	KeptBytes     uint64 `protobuf:"varint,21,opt,name=kept_bytes,json=keptBytes,proto3" json:"kept_bytes,omitempty"`      // of the journal, for that reason alone
-	HoldsBack     bool   `protobuf:"varint,75,opt,name=holds_back,json=holdsBack,proto3" json:"holds_back,omitempty"`      // at a source: a full journal holds writes back and then fails them (on_full: block)
-	FullWaitNs    uint64 `protobuf:"varint,76,opt,name=full_wait_ns,json=fullWaitNs,proto3" json:"full_wait_ns,omitempty"` // for how long
-	GaveUpLsn     uint64 `protobuf:"varint,22,opt,name=gave_up_lsn,json=gaveUpLsn,proto3" json:"gave_up_lsn,omitempty"`    // up to here it was let go for want of room although it is not whole; 0: none
+	WholeLsn  uint64 `protobuf:"varint,20,opt,name=whole_lsn,json=wholeLsn,proto3" json:"whole_lsn,omitempty"`
+	KeptBytes uint64 `protobuf:"varint,21,opt,name=kept_bytes,json=keptBytes,proto3" json:"kept_bytes,omitempty"` // of the journal, for that reason alone
+	// As long as there is room while nothing of the journal goes, at the rate of
+	// writes of the last minutes; unset: nothing is written, or not known here.
+	LastsSeconds  *float64 `protobuf:"fixed64,65,opt,name=lasts_seconds,json=lastsSeconds,proto3,oneof" json:"lasts_seconds,omitempty"`
+	HoldsBack     bool     `protobuf:"varint,75,opt,name=holds_back,json=holdsBack,proto3" json:"holds_back,omitempty"`      // at a source: a full journal holds writes back and then fails them (on_full: block)
+	FullWaitNs    uint64   `protobuf:"varint,76,opt,name=full_wait_ns,json=fullWaitNs,proto3" json:"full_wait_ns,omitempty"` // for how long
+	GaveUpLsn     uint64   `protobuf:"varint,22,opt,name=gave_up_lsn,json=gaveUpLsn,proto3" json:"gave_up_lsn,omitempty"`    // up to here it was let go for want of room although it is not whole; 0: none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1250,6 +1310,13 @@ func (x *Journal) GetWholeLsn() uint64 {
 func (x *Journal) GetKeptBytes() uint64 {
 	if x != nil {
 		return x.KeptBytes
+	}
+	return 0
+}
+
+func (x *Journal) GetLastsSeconds() float64 {
+	if x != nil && x.LastsSeconds != nil {
+		return *x.LastsSeconds
 	}
 	return 0
 }
@@ -3443,8 +3510,9 @@ type Point struct {
 	FirstTime     *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=first_time,json=firstTime,proto3" json:"first_time,omitempty"`
 	StoredBytes   uint64                 `protobuf:"varint,5,opt,name=stored_bytes,json=storedBytes,proto3" json:"stored_bytes,omitempty"`
 	Degraded      bool                   `protobuf:"varint,6,opt,name=degraded,proto3" json:"degraded,omitempty"`
-	Bookmark      string                 `protobuf:"bytes,7,opt,name=bookmark,proto3" json:"bookmark,omitempty"` // if the stretch holds one
-	Tier          string                 `protobuf:"bytes,8,opt,name=tier,proto3" json:"tier,omitempty"`         // for which it is kept, such as "every 1s for 1d" or "hold audit"
+	Bookmark      string                 `protobuf:"bytes,7,opt,name=bookmark,proto3" json:"bookmark,omitempty"`                            // if the stretch holds one
+	BookmarkApp   bool                   `protobuf:"varint,80,opt,name=bookmark_app,json=bookmarkApp,proto3" json:"bookmark_app,omitempty"` // it is application-consistent
+	Tier          string                 `protobuf:"bytes,8,opt,name=tier,proto3" json:"tier,omitempty"`                                    // for which it is kept, such as "every 1s for 1d" or "hold audit"
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3528,6 +3596,13 @@ func (x *Point) GetBookmark() string {
 	return ""
 }
 
+func (x *Point) GetBookmarkApp() bool {
+	if x != nil {
+		return x.BookmarkApp
+	}
+	return false
+}
+
 func (x *Point) GetTier() string {
 	if x != nil {
 		return x.Tier
@@ -3539,6 +3614,7 @@ type AddBookmarkRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Group         string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
 	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Kind          BookmarkKind           `protobuf:"varint,80,opt,name=kind,proto3,enum=redoubt.admin.v1.BookmarkKind" json:"kind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3587,10 +3663,22 @@ func (x *AddBookmarkRequest) GetName() string {
 	return ""
 }
 
+func (x *AddBookmarkRequest) GetKind() BookmarkKind {
+	if x != nil {
+		return x.Kind
+	}
+	return BookmarkKind_BOOKMARK_KIND_CRASH
+}
+
 type AddBookmarkResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Position      *Position              `protobuf:"bytes,1,opt,name=position,proto3" json:"position,omitempty"`
 	Time          *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
+	AppConsistent bool                   `protobuf:"varint,80,opt,name=app_consistent,json=appConsistent,proto3" json:"app_consistent,omitempty"`
+	WhyNot        string                 `protobuf:"bytes,81,opt,name=why_not,json=whyNot,proto3" json:"why_not,omitempty"` // why it is not application-consistent although that was wanted
+	Frozen        *durationpb.Duration   `protobuf:"bytes,82,opt,name=frozen,proto3" json:"frozen,omitempty"`               // from the first step of freezing to the last of thawing; unset: there were no steps
+	Steps         []*HookStep            `protobuf:"bytes,83,rep,name=steps,proto3" json:"steps,omitempty"`
+	NotThawed     string                 `protobuf:"bytes,84,opt,name=not_thawed,json=notThawed,proto3" json:"not_thawed,omitempty"` // what could not be let go on; empty: everything was
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3637,6 +3725,41 @@ func (x *AddBookmarkResponse) GetTime() *timestamppb.Timestamp {
 		return x.Time
 	}
 	return nil
+}
+
+func (x *AddBookmarkResponse) GetAppConsistent() bool {
+	if x != nil {
+		return x.AppConsistent
+	}
+	return false
+}
+
+func (x *AddBookmarkResponse) GetWhyNot() string {
+	if x != nil {
+		return x.WhyNot
+	}
+	return ""
+}
+
+func (x *AddBookmarkResponse) GetFrozen() *durationpb.Duration {
+	if x != nil {
+		return x.Frozen
+	}
+	return nil
+}
+
+func (x *AddBookmarkResponse) GetSteps() []*HookStep {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
+func (x *AddBookmarkResponse) GetNotThawed() string {
+	if x != nil {
+		return x.NotThawed
+	}
+	return ""
 }
 
 // RetentionTier is what one tier of a policy holds.
@@ -5012,6 +5135,7 @@ type ReadPointRequest struct {
 	Group         string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
 	Disk          string                 `protobuf:"bytes,2,opt,name=disk,proto3" json:"disk,omitempty"`
 	Point         *PointSpec             `protobuf:"bytes,3,opt,name=point,proto3" json:"point,omitempty"`
+	Branch        string                 `protobuf:"bytes,90,opt,name=branch,proto3" json:"branch,omitempty"` // Branch.id, instead of a point
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5065,6 +5189,13 @@ func (x *ReadPointRequest) GetPoint() *PointSpec {
 		return x.Point
 	}
 	return nil
+}
+
+func (x *ReadPointRequest) GetBranch() string {
+	if x != nil {
+		return x.Branch
+	}
+	return ""
 }
 
 // ReadPointResponse is one message of the stream: first what is read, then
@@ -5338,6 +5469,7 @@ type TestFailoverRequest struct {
 	Point         *PointSpec             `protobuf:"bytes,2,opt,name=point,proto3" json:"point,omitempty"`
 	Node          string                 `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"`        // the node to export on; empty: the node that is asked
 	Hydrate       bool                   `protobuf:"varint,4,opt,name=hydrate,proto3" json:"hydrate,omitempty"` // copy the disks to that node in the background
+	Branch        string                 `protobuf:"bytes,90,opt,name=branch,proto3" json:"branch,omitempty"`   // Branch.id, instead of a point: the disks as the old primary had them
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5398,6 +5530,13 @@ func (x *TestFailoverRequest) GetHydrate() bool {
 		return x.Hydrate
 	}
 	return false
+}
+
+func (x *TestFailoverRequest) GetBranch() string {
+	if x != nil {
+		return x.Branch
+	}
+	return ""
 }
 
 type TestFailoverResponse struct {
@@ -7123,7 +7262,7 @@ var File_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x14admin/v1/admin.proto\x12\x10redoubt.admin.v1\x1a\x15admin/v1/resync.proto\x1a\x15admin/v1/verify.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x12admin/v1/gap.proto\"2\n" +
+	"\x14admin/v1/admin.proto\x12\x10redoubt.admin.v1\x1a\x15admin/v1/resync.proto\x1a\x15admin/v1/verify.proto\x1a\x15admin/v1/states.proto\x1a\x15admin/v1/branch.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x12admin/v1/gap.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x17admin/v1/bookmark.proto\x1a\x16admin/v1/barrier.proto\"2\n" +
 	"\bPosition\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x10\n" +
 	"\x03lsn\x18\x02 \x01(\x04R\x03lsn\"D\n" +
@@ -7133,13 +7272,16 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x02at\x18\x03 \x01(\x04R\x02at\",\n" +
 	"\x06Extent\x12\x10\n" +
 	"\x03off\x18\x01 \x01(\x04R\x03off\x12\x10\n" +
-	"\x03len\x18\x02 \x01(\x04R\x03len\"\xc9\x01\n" +
+	"\x03len\x18\x02 \x01(\x04R\x03len\"\x8f\x02\n" +
 	"\tPointSpec\x12\x18\n" +
 	"\x06latest\x18\x01 \x01(\bH\x00R\x06latest\x120\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampH\x00R\x04time\x12\x12\n" +
 	"\x03lsn\x18\x03 \x01(\x04H\x00R\x03lsn\x128\n" +
 	"\bposition\x18\x04 \x01(\v2\x1a.redoubt.admin.v1.PositionH\x00R\bposition\x12\x1c\n" +
-	"\bbookmark\x18\x05 \x01(\tH\x00R\bbookmarkB\x04\n" +
+	"\bbookmark\x18\x05 \x01(\tH\x00R\bbookmark\x12\x1f\n" +
+	"\n" +
+	"latest_app\x18P \x01(\bH\x00R\tlatestApp\x12#\n" +
+	"\flatest_crash\x18Q \x01(\bH\x00R\vlatestCrashB\x04\n" +
 	"\x02at\"\xcd\x02\n" +
 	"\x04Disk\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12\x12\n" +
@@ -7169,7 +7311,7 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\aversion\x18\x03 \x01(\tR\aversion\x124\n" +
 	"\astarted\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x12,\n" +
 	"\x03now\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x03now\x12\x1c\n" +
-	"\tadvertise\x18\x06 \x01(\tR\tadvertise\"\x9c\f\n" +
+	"\tadvertise\x18\x06 \x01(\tR\tadvertise\"\xc7\r\n" +
 	"\x05Group\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04uuid\x18\x02 \x01(\tR\x04uuid\x12\x12\n" +
@@ -7212,9 +7354,12 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\afigures\x18! \x01(\v2\x1e.redoubt.admin.v1.GroupFiguresR\afigures\x12?\n" +
 	"\tretention\x18< \x01(\v2!.redoubt.admin.v1.RetentionStatusR\tretention\x12#\n" +
 	"\rresync_reason\x18G \x01(\tR\fresyncReason\x126\n" +
-	"\x06verify\x18F \x01(\v2\x1e.redoubt.admin.v1.VerifyStatusR\x06verify\x126\n" +
+	"\x06verify\x18F \x01(\v2\x1e.redoubt.admin.v1.VerifyStatusR\x06verify\x120\n" +
+	"\x06health\x18A \x01(\v2\x18.redoubt.admin.v1.HealthR\x06health\x126\n" +
+	"\bstanding\x18B \x01(\v2\x1a.redoubt.admin.v1.StandingR\bstanding\x126\n" +
 	"\boverflow\x18K \x01(\v2\x1a.redoubt.admin.v1.OverflowR\boverflow\x12'\n" +
-	"\x03gap\x18L \x01(\v2\x15.redoubt.admin.v1.GapR\x03gapB\x0e\n" +
+	"\x03gap\x18L \x01(\v2\x15.redoubt.admin.v1.GapR\x03gap\x12?\n" +
+	"\tbookmarks\x18P \x01(\v2!.redoubt.admin.v1.BookmarkFiguresR\tbookmarksB\x0e\n" +
 	"\f_lag_seconds\"\xc6\x01\n" +
 	"\x0fRetentionStatus\x12\x14\n" +
 	"\x05plans\x18\x01 \x01(\x04R\x05plans\x12#\n" +
@@ -7231,7 +7376,7 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"totalBytes\x12\x1a\n" +
 	"\bcomplete\x18\x03 \x01(\bR\bcomplete\x12\x1c\n" +
 	"\tcomparing\x18F \x01(\bR\tcomparing\x12'\n" +
-	"\x0fdiffering_bytes\x18G \x01(\x04R\x0edifferingBytes\"\xb9\x02\n" +
+	"\x0fdiffering_bytes\x18G \x01(\x04R\x0edifferingBytes\"\xf5\x02\n" +
 	"\aJournal\x12\x1d\n" +
 	"\n" +
 	"used_bytes\x18\x01 \x01(\x04R\tusedBytes\x12\x1b\n" +
@@ -7240,12 +7385,14 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\afigures\x18\x04 \x01(\v2 .redoubt.admin.v1.JournalFiguresR\afigures\x12\x1b\n" +
 	"\twhole_lsn\x18\x14 \x01(\x04R\bwholeLsn\x12\x1d\n" +
 	"\n" +
-	"kept_bytes\x18\x15 \x01(\x04R\tkeptBytes\x12\x1d\n" +
+	"kept_bytes\x18\x15 \x01(\x04R\tkeptBytes\x12(\n" +
+	"\rlasts_seconds\x18A \x01(\x01H\x00R\flastsSeconds\x88\x01\x01\x12\x1d\n" +
 	"\n" +
 	"holds_back\x18K \x01(\bR\tholdsBack\x12 \n" +
 	"\ffull_wait_ns\x18L \x01(\x04R\n" +
 	"fullWaitNs\x12\x1e\n" +
-	"\vgave_up_lsn\x18\x16 \x01(\x04R\tgaveUpLsn\"\x8b\x02\n" +
+	"\vgave_up_lsn\x18\x16 \x01(\x04R\tgaveUpLsnB\x10\n" +
+	"\x0e_lasts_seconds\"\x8b\x02\n" +
 	"\x04Link\x12\x1c\n" +
 	"\tconnected\x18\x01 \x01(\bR\tconnected\x12\x12\n" +
 	"\x04peer\x18\x02 \x01(\tR\x04peer\x12=\n" +
@@ -7474,7 +7621,7 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x06latest\x18\x03 \x01(\v2\x17.redoubt.admin.v1.PointR\x06latest\x12\x1c\n" +
 	"\ttruncated\x18\x04 \x01(\bR\ttruncated\x125\n" +
 	"\x05tiers\x18\x05 \x03(\v2\x1f.redoubt.admin.v1.RetentionTierR\x05tiers\x12)\n" +
-	"\x04gaps\x18K \x03(\v2\x15.redoubt.admin.v1.GapR\x04gaps\"\xb6\x02\n" +
+	"\x04gaps\x18K \x03(\v2\x15.redoubt.admin.v1.GapR\x04gaps\"\xd9\x02\n" +
 	"\x05Point\x126\n" +
 	"\bposition\x18\x01 \x01(\v2\x1a.redoubt.admin.v1.PositionR\bposition\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1b\n" +
@@ -7483,14 +7630,22 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"first_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tfirstTime\x12!\n" +
 	"\fstored_bytes\x18\x05 \x01(\x04R\vstoredBytes\x12\x1a\n" +
 	"\bdegraded\x18\x06 \x01(\bR\bdegraded\x12\x1a\n" +
-	"\bbookmark\x18\a \x01(\tR\bbookmark\x12\x12\n" +
-	"\x04tier\x18\b \x01(\tR\x04tier\">\n" +
+	"\bbookmark\x18\a \x01(\tR\bbookmark\x12!\n" +
+	"\fbookmark_app\x18P \x01(\bR\vbookmarkApp\x12\x12\n" +
+	"\x04tier\x18\b \x01(\tR\x04tier\"r\n" +
 	"\x12AddBookmarkRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\tR\x04name\"}\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x122\n" +
+	"\x04kind\x18P \x01(\x0e2\x1e.redoubt.admin.v1.BookmarkKindR\x04kind\"\xc1\x02\n" +
 	"\x13AddBookmarkResponse\x126\n" +
 	"\bposition\x18\x01 \x01(\v2\x1a.redoubt.admin.v1.PositionR\bposition\x12.\n" +
-	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\xc6\x01\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12%\n" +
+	"\x0eapp_consistent\x18P \x01(\bR\rappConsistent\x12\x17\n" +
+	"\awhy_not\x18Q \x01(\tR\x06whyNot\x121\n" +
+	"\x06frozen\x18R \x01(\v2\x19.google.protobuf.DurationR\x06frozen\x120\n" +
+	"\x05steps\x18S \x03(\v2\x1a.redoubt.admin.v1.HookStepR\x05steps\x12\x1d\n" +
+	"\n" +
+	"not_thawed\x18T \x01(\tR\tnotThawed\"\xc6\x01\n" +
 	"\rRetentionTier\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06points\x18\x02 \x01(\x04R\x06points\x12!\n" +
@@ -7595,11 +7750,12 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"totalBytes\x12\x1a\n" +
 	"\bcomplete\x18\x03 \x01(\bR\bcomplete\x12\x14\n" +
 	"\x05error\x18\x04 \x01(\tR\x05error\x12\x12\n" +
-	"\x04hint\x18\x05 \x01(\tR\x04hint\"o\n" +
+	"\x04hint\x18\x05 \x01(\tR\x04hint\"\x87\x01\n" +
 	"\x10ReadPointRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\x12\n" +
 	"\x04disk\x18\x02 \x01(\tR\x04disk\x121\n" +
-	"\x05point\x18\x03 \x01(\v2\x1b.redoubt.admin.v1.PointSpecR\x05point\"\xb7\x01\n" +
+	"\x05point\x18\x03 \x01(\v2\x1b.redoubt.admin.v1.PointSpecR\x05point\x12\x16\n" +
+	"\x06branch\x18Z \x01(\tR\x06branch\"\xb7\x01\n" +
 	"\x11ReadPointResponse\x127\n" +
 	"\x06header\x18\x01 \x01(\v2\x1d.redoubt.admin.v1.PointHeaderH\x00R\x06header\x121\n" +
 	"\x04data\x18\x02 \x01(\v2\x1b.redoubt.admin.v1.PointDataH\x00R\x04data\x12.\n" +
@@ -7615,12 +7771,13 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x06crc32c\x18\x03 \x01(\aR\x06crc32c\")\n" +
 	"\bPointEnd\x12\x1d\n" +
 	"\n" +
-	"data_bytes\x18\x01 \x01(\x04R\tdataBytes\"\x8c\x01\n" +
+	"data_bytes\x18\x01 \x01(\x04R\tdataBytes\"\xa4\x01\n" +
 	"\x13TestFailoverRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x121\n" +
 	"\x05point\x18\x02 \x01(\v2\x1b.redoubt.admin.v1.PointSpecR\x05point\x12\x12\n" +
 	"\x04node\x18\x03 \x01(\tR\x04node\x12\x18\n" +
-	"\ahydrate\x18\x04 \x01(\bR\ahydrate\"a\n" +
+	"\ahydrate\x18\x04 \x01(\bR\ahydrate\x12\x16\n" +
+	"\x06branch\x18Z \x01(\tR\x06branch\"a\n" +
 	"\x14TestFailoverResponse\x120\n" +
 	"\x06export\x18\x01 \x01(\v2\x18.redoubt.admin.v1.ExportR\x06export\x12\x17\n" +
 	"\atook_ms\x18\x02 \x01(\x04R\x06tookMs\":\n" +
@@ -7738,14 +7895,17 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x02op\x18\x02 \x01(\tR\x02op\x12\x16\n" +
 	"\x06object\x18\x03 \x01(\tR\x06object\x12\x12\n" +
 	"\x04hint\x18\x04 \x01(\tR\x04hint\x12\x18\n" +
-	"\amessage\x18\x05 \x01(\tR\amessage2\xa5\x15\n" +
+	"\amessage\x18\x05 \x01(\tR\amessage2\xd8\x1c\n" +
 	"\fAdminService\x12Y\n" +
 	"\tGetStatus\x12\".redoubt.admin.v1.GetStatusRequest\x1a#.redoubt.admin.v1.GetStatusResponse\"\x03\x90\x02\x01\x12\\\n" +
 	"\n" +
 	"ListPoints\x12#.redoubt.admin.v1.ListPointsRequest\x1a$.redoubt.admin.v1.ListPointsResponse\"\x03\x90\x02\x01\x12_\n" +
 	"\vListExports\x12$.redoubt.admin.v1.ListExportsRequest\x1a%.redoubt.admin.v1.ListExportsResponse\"\x03\x90\x02\x01\x12h\n" +
 	"\x0eGetLossReceipt\x12'.redoubt.admin.v1.GetLossReceiptRequest\x1a(.redoubt.admin.v1.GetLossReceiptResponse\"\x03\x90\x02\x01\x12Z\n" +
-	"\vAddBookmark\x12$.redoubt.admin.v1.AddBookmarkRequest\x1a%.redoubt.admin.v1.AddBookmarkResponse\x12b\n" +
+	"\vAddBookmark\x12$.redoubt.admin.v1.AddBookmarkRequest\x1a%.redoubt.admin.v1.AddBookmarkResponse\x12c\n" +
+	"\x0eAddBookmarkSet\x12'.redoubt.admin.v1.AddBookmarkSetRequest\x1a(.redoubt.admin.v1.AddBookmarkSetResponse\x12N\n" +
+	"\aBarrier\x12 .redoubt.admin.v1.BarrierRequest\x1a!.redoubt.admin.v1.BarrierResponse\x12e\n" +
+	"\rListBookmarks\x12&.redoubt.admin.v1.ListBookmarksRequest\x1a'.redoubt.admin.v1.ListBookmarksResponse\"\x03\x90\x02\x01\x12b\n" +
 	"\fGetRetention\x12%.redoubt.admin.v1.GetRetentionRequest\x1a&.redoubt.admin.v1.GetRetentionResponse\"\x03\x90\x02\x01\x12e\n" +
 	"\rPlanRetention\x12&.redoubt.admin.v1.PlanRetentionRequest\x1a'.redoubt.admin.v1.PlanRetentionResponse\"\x03\x90\x02\x01\x12]\n" +
 	"\fSetRetention\x12%.redoubt.admin.v1.SetRetentionRequest\x1a&.redoubt.admin.v1.SetRetentionResponse\x12Q\n" +
@@ -7766,7 +7926,16 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\rResynchronise\x12&.redoubt.admin.v1.ResynchroniseRequest\x1a'.redoubt.admin.v1.ResynchroniseResponse\x12K\n" +
 	"\x06Verify\x12\x1f.redoubt.admin.v1.VerifyRequest\x1a .redoubt.admin.v1.VerifyResponse\x12Y\n" +
 	"\tGetVerify\x12\".redoubt.admin.v1.GetVerifyRequest\x1a#.redoubt.admin.v1.GetVerifyResponse\"\x03\x90\x02\x01\x12Q\n" +
-	"\bFailback\x12!.redoubt.admin.v1.FailbackRequest\x1a\".redoubt.admin.v1.FailbackResponse\x12N\n" +
+	"\bFailback\x12!.redoubt.admin.v1.FailbackRequest\x1a\".redoubt.admin.v1.FailbackResponse\x12b\n" +
+	"\fListBranches\x12%.redoubt.admin.v1.ListBranchesRequest\x1a&.redoubt.admin.v1.ListBranchesResponse\"\x03\x90\x02\x01\x12W\n" +
+	"\n" +
+	"DropBranch\x12#.redoubt.admin.v1.DropBranchRequest\x1a$.redoubt.admin.v1.DropBranchResponse\x12_\n" +
+	"\fStreamBranch\x12%.redoubt.admin.v1.StreamBranchRequest\x1a&.redoubt.admin.v1.StreamBranchResponse0\x01\x12W\n" +
+	"\n" +
+	"PauseGroup\x12#.redoubt.admin.v1.PauseGroupRequest\x1a$.redoubt.admin.v1.PauseGroupResponse\x12Z\n" +
+	"\vResumeGroup\x12$.redoubt.admin.v1.ResumeGroupRequest\x1a%.redoubt.admin.v1.ResumeGroupResponse\x12c\n" +
+	"\x0eUnprotectGroup\x12'.redoubt.admin.v1.UnprotectGroupRequest\x1a(.redoubt.admin.v1.UnprotectGroupResponse\x12]\n" +
+	"\fProtectGroup\x12%.redoubt.admin.v1.ProtectGroupRequest\x1a&.redoubt.admin.v1.ProtectGroupResponse\x12N\n" +
 	"\aAddNode\x12 .redoubt.admin.v1.AddNodeRequest\x1a!.redoubt.admin.v1.AddNodeResponse\x12T\n" +
 	"\tDrainNode\x12\".redoubt.admin.v1.DrainNodeRequest\x1a#.redoubt.admin.v1.DrainNodeResponse\x12Z\n" +
 	"\vReplaceNode\x12$.redoubt.admin.v1.ReplaceNodeRequest\x1a%.redoubt.admin.v1.ReplaceNodeResponse\x12W\n" +
@@ -7882,14 +8051,40 @@ var file_admin_v1_admin_proto_goTypes = []any{
 	(*ErrorDetail)(nil),                 // 92: redoubt.admin.v1.ErrorDetail
 	(*timestamppb.Timestamp)(nil),       // 93: google.protobuf.Timestamp
 	(*VerifyStatus)(nil),                // 94: redoubt.admin.v1.VerifyStatus
-	(*Overflow)(nil),                    // 95: redoubt.admin.v1.Overflow
-	(*Gap)(nil),                         // 96: redoubt.admin.v1.Gap
-	(*ResynchroniseRequest)(nil),        // 97: redoubt.admin.v1.ResynchroniseRequest
-	(*VerifyRequest)(nil),               // 98: redoubt.admin.v1.VerifyRequest
-	(*GetVerifyRequest)(nil),            // 99: redoubt.admin.v1.GetVerifyRequest
-	(*ResynchroniseResponse)(nil),       // 100: redoubt.admin.v1.ResynchroniseResponse
-	(*VerifyResponse)(nil),              // 101: redoubt.admin.v1.VerifyResponse
-	(*GetVerifyResponse)(nil),           // 102: redoubt.admin.v1.GetVerifyResponse
+	(*Health)(nil),                      // 95: redoubt.admin.v1.Health
+	(*Standing)(nil),                    // 96: redoubt.admin.v1.Standing
+	(*Overflow)(nil),                    // 97: redoubt.admin.v1.Overflow
+	(*Gap)(nil),                         // 98: redoubt.admin.v1.Gap
+	(*BookmarkFigures)(nil),             // 99: redoubt.admin.v1.BookmarkFigures
+	(BookmarkKind)(0),                   // 100: redoubt.admin.v1.BookmarkKind
+	(*durationpb.Duration)(nil),         // 101: google.protobuf.Duration
+	(*HookStep)(nil),                    // 102: redoubt.admin.v1.HookStep
+	(*AddBookmarkSetRequest)(nil),       // 103: redoubt.admin.v1.AddBookmarkSetRequest
+	(*BarrierRequest)(nil),              // 104: redoubt.admin.v1.BarrierRequest
+	(*ListBookmarksRequest)(nil),        // 105: redoubt.admin.v1.ListBookmarksRequest
+	(*ResynchroniseRequest)(nil),        // 106: redoubt.admin.v1.ResynchroniseRequest
+	(*VerifyRequest)(nil),               // 107: redoubt.admin.v1.VerifyRequest
+	(*GetVerifyRequest)(nil),            // 108: redoubt.admin.v1.GetVerifyRequest
+	(*ListBranchesRequest)(nil),         // 109: redoubt.admin.v1.ListBranchesRequest
+	(*DropBranchRequest)(nil),           // 110: redoubt.admin.v1.DropBranchRequest
+	(*StreamBranchRequest)(nil),         // 111: redoubt.admin.v1.StreamBranchRequest
+	(*PauseGroupRequest)(nil),           // 112: redoubt.admin.v1.PauseGroupRequest
+	(*ResumeGroupRequest)(nil),          // 113: redoubt.admin.v1.ResumeGroupRequest
+	(*UnprotectGroupRequest)(nil),       // 114: redoubt.admin.v1.UnprotectGroupRequest
+	(*ProtectGroupRequest)(nil),         // 115: redoubt.admin.v1.ProtectGroupRequest
+	(*AddBookmarkSetResponse)(nil),      // 116: redoubt.admin.v1.AddBookmarkSetResponse
+	(*BarrierResponse)(nil),             // 117: redoubt.admin.v1.BarrierResponse
+	(*ListBookmarksResponse)(nil),       // 118: redoubt.admin.v1.ListBookmarksResponse
+	(*ResynchroniseResponse)(nil),       // 119: redoubt.admin.v1.ResynchroniseResponse
+	(*VerifyResponse)(nil),              // 120: redoubt.admin.v1.VerifyResponse
+	(*GetVerifyResponse)(nil),           // 121: redoubt.admin.v1.GetVerifyResponse
+	(*ListBranchesResponse)(nil),        // 122: redoubt.admin.v1.ListBranchesResponse
+	(*DropBranchResponse)(nil),          // 123: redoubt.admin.v1.DropBranchResponse
+	(*StreamBranchResponse)(nil),        // 124: redoubt.admin.v1.StreamBranchResponse
+	(*PauseGroupResponse)(nil),          // 125: redoubt.admin.v1.PauseGroupResponse
+	(*ResumeGroupResponse)(nil),         // 126: redoubt.admin.v1.ResumeGroupResponse
+	(*UnprotectGroupResponse)(nil),      // 127: redoubt.admin.v1.UnprotectGroupResponse
+	(*ProtectGroupResponse)(nil),        // 128: redoubt.admin.v1.ProtectGroupResponse
 }
 var file_admin_v1_admin_proto_depIdxs = []int32{
 	93,  // 0: redoubt.admin.v1.PointSpec.time:type_name -> google.protobuf.Timestamp
@@ -7916,175 +8111,201 @@ var file_admin_v1_admin_proto_depIdxs = []int32{
 	27,  // 21: redoubt.admin.v1.Group.figures:type_name -> redoubt.admin.v1.GroupFigures
 	9,   // 22: redoubt.admin.v1.Group.retention:type_name -> redoubt.admin.v1.RetentionStatus
 	94,  // 23: redoubt.admin.v1.Group.verify:type_name -> redoubt.admin.v1.VerifyStatus
-	95,  // 24: redoubt.admin.v1.Group.overflow:type_name -> redoubt.admin.v1.Overflow
-	96,  // 25: redoubt.admin.v1.Group.gap:type_name -> redoubt.admin.v1.Gap
-	28,  // 26: redoubt.admin.v1.Journal.figures:type_name -> redoubt.admin.v1.JournalFigures
-	93,  // 27: redoubt.admin.v1.Link.last_contact:type_name -> google.protobuf.Timestamp
-	30,  // 28: redoubt.admin.v1.Link.figures:type_name -> redoubt.admin.v1.ShipFigures
-	15,  // 29: redoubt.admin.v1.Healing.repair:type_name -> redoubt.admin.v1.Repair
-	16,  // 30: redoubt.admin.v1.Healing.scrub:type_name -> redoubt.admin.v1.Scrub
-	93,  // 31: redoubt.admin.v1.Scrub.started:type_name -> google.protobuf.Timestamp
-	93,  // 32: redoubt.admin.v1.Scrub.finished:type_name -> google.protobuf.Timestamp
-	93,  // 33: redoubt.admin.v1.Scrub.next:type_name -> google.protobuf.Timestamp
-	17,  // 34: redoubt.admin.v1.Scrub.found:type_name -> redoubt.admin.v1.ScrubFindings
-	17,  // 35: redoubt.admin.v1.Scrub.last_found:type_name -> redoubt.admin.v1.ScrubFindings
-	16,  // 36: redoubt.admin.v1.ScrubResponse.scrub:type_name -> redoubt.admin.v1.Scrub
-	15,  // 37: redoubt.admin.v1.ScrubResponse.repair:type_name -> redoubt.admin.v1.Repair
-	0,   // 38: redoubt.admin.v1.Promotion.position:type_name -> redoubt.admin.v1.Position
-	93,  // 39: redoubt.admin.v1.Promotion.point_time:type_name -> google.protobuf.Timestamp
-	93,  // 40: redoubt.admin.v1.Promotion.promoted:type_name -> google.protobuf.Timestamp
-	93,  // 41: redoubt.admin.v1.Promotion.known_head_time:type_name -> google.protobuf.Timestamp
-	93,  // 42: redoubt.admin.v1.Promotion.unknown_since:type_name -> google.protobuf.Timestamp
-	0,   // 43: redoubt.admin.v1.Reverse.committed:type_name -> redoubt.admin.v1.Position
-	30,  // 44: redoubt.admin.v1.Reverse.figures:type_name -> redoubt.admin.v1.ShipFigures
-	93,  // 45: redoubt.admin.v1.ClusterNode.last_contact:type_name -> google.protobuf.Timestamp
-	24,  // 46: redoubt.admin.v1.Histogram.buckets:type_name -> redoubt.admin.v1.HistogramBucket
-	23,  // 47: redoubt.admin.v1.DiskFigures.read_latency_ns:type_name -> redoubt.admin.v1.Histogram
-	23,  // 48: redoubt.admin.v1.DiskFigures.write_latency_ns:type_name -> redoubt.admin.v1.Histogram
-	23,  // 49: redoubt.admin.v1.DiskFigures.flush_latency_ns:type_name -> redoubt.admin.v1.Histogram
-	26,  // 50: redoubt.admin.v1.DiskFigures.rates:type_name -> redoubt.admin.v1.DiskRates
-	23,  // 51: redoubt.admin.v1.JournalFigures.fdatasync_ns:type_name -> redoubt.admin.v1.Histogram
-	23,  // 52: redoubt.admin.v1.JournalFigures.commit_records:type_name -> redoubt.admin.v1.Histogram
-	23,  // 53: redoubt.admin.v1.JournalFigures.commit_callers:type_name -> redoubt.admin.v1.Histogram
-	29,  // 54: redoubt.admin.v1.JournalFigures.rates:type_name -> redoubt.admin.v1.JournalRates
-	31,  // 55: redoubt.admin.v1.ShipFigures.rates:type_name -> redoubt.admin.v1.ShipRates
-	93,  // 56: redoubt.admin.v1.ListPointsRequest.around:type_name -> google.protobuf.Timestamp
-	34,  // 57: redoubt.admin.v1.ListPointsResponse.points:type_name -> redoubt.admin.v1.Point
-	34,  // 58: redoubt.admin.v1.ListPointsResponse.earliest:type_name -> redoubt.admin.v1.Point
-	34,  // 59: redoubt.admin.v1.ListPointsResponse.latest:type_name -> redoubt.admin.v1.Point
-	37,  // 60: redoubt.admin.v1.ListPointsResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
-	96,  // 61: redoubt.admin.v1.ListPointsResponse.gaps:type_name -> redoubt.admin.v1.Gap
-	0,   // 62: redoubt.admin.v1.Point.position:type_name -> redoubt.admin.v1.Position
-	93,  // 63: redoubt.admin.v1.Point.time:type_name -> google.protobuf.Timestamp
-	93,  // 64: redoubt.admin.v1.Point.first_time:type_name -> google.protobuf.Timestamp
-	0,   // 65: redoubt.admin.v1.AddBookmarkResponse.position:type_name -> redoubt.admin.v1.Position
-	93,  // 66: redoubt.admin.v1.AddBookmarkResponse.time:type_name -> google.protobuf.Timestamp
-	93,  // 67: redoubt.admin.v1.RetentionTier.oldest:type_name -> google.protobuf.Timestamp
-	93,  // 68: redoubt.admin.v1.RetentionTier.newest:type_name -> google.protobuf.Timestamp
-	0,   // 69: redoubt.admin.v1.Pin.position:type_name -> redoubt.admin.v1.Position
-	93,  // 70: redoubt.admin.v1.Pin.time:type_name -> google.protobuf.Timestamp
-	93,  // 71: redoubt.admin.v1.Pin.until:type_name -> google.protobuf.Timestamp
-	93,  // 72: redoubt.admin.v1.GetRetentionResponse.clock:type_name -> google.protobuf.Timestamp
-	38,  // 73: redoubt.admin.v1.GetRetentionResponse.pins:type_name -> redoubt.admin.v1.Pin
-	37,  // 74: redoubt.admin.v1.GetRetentionResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
-	93,  // 75: redoubt.admin.v1.RetentionReason.oldest:type_name -> google.protobuf.Timestamp
-	93,  // 76: redoubt.admin.v1.RetentionReason.newest:type_name -> google.protobuf.Timestamp
-	93,  // 77: redoubt.admin.v1.PlanRetentionResponse.now:type_name -> google.protobuf.Timestamp
-	42,  // 78: redoubt.admin.v1.PlanRetentionResponse.keep:type_name -> redoubt.admin.v1.RetentionReason
-	42,  // 79: redoubt.admin.v1.PlanRetentionResponse.drop:type_name -> redoubt.admin.v1.RetentionReason
-	37,  // 80: redoubt.admin.v1.PlanRetentionResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
-	93,  // 81: redoubt.admin.v1.PlanRetentionResponse.short_at:type_name -> google.protobuf.Timestamp
-	3,   // 82: redoubt.admin.v1.PinPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	93,  // 83: redoubt.admin.v1.PinPointRequest.until:type_name -> google.protobuf.Timestamp
-	38,  // 84: redoubt.admin.v1.PinPointResponse.pin:type_name -> redoubt.admin.v1.Pin
-	3,   // 85: redoubt.admin.v1.HoldPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	93,  // 86: redoubt.admin.v1.HoldPointRequest.until:type_name -> google.protobuf.Timestamp
-	38,  // 87: redoubt.admin.v1.HoldPointResponse.pin:type_name -> redoubt.admin.v1.Pin
-	93,  // 88: redoubt.admin.v1.ConfirmClockResponse.clock:type_name -> google.protobuf.Timestamp
-	56,  // 89: redoubt.admin.v1.ListExportsResponse.exports:type_name -> redoubt.admin.v1.Export
-	0,   // 90: redoubt.admin.v1.Export.position:type_name -> redoubt.admin.v1.Position
-	93,  // 91: redoubt.admin.v1.Export.time:type_name -> google.protobuf.Timestamp
-	4,   // 92: redoubt.admin.v1.Export.disks:type_name -> redoubt.admin.v1.Disk
-	93,  // 93: redoubt.admin.v1.Export.created:type_name -> google.protobuf.Timestamp
-	57,  // 94: redoubt.admin.v1.Export.hydration:type_name -> redoubt.admin.v1.Hydration
-	3,   // 95: redoubt.admin.v1.ReadPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	60,  // 96: redoubt.admin.v1.ReadPointResponse.header:type_name -> redoubt.admin.v1.PointHeader
-	61,  // 97: redoubt.admin.v1.ReadPointResponse.data:type_name -> redoubt.admin.v1.PointData
-	62,  // 98: redoubt.admin.v1.ReadPointResponse.end:type_name -> redoubt.admin.v1.PointEnd
-	0,   // 99: redoubt.admin.v1.PointHeader.position:type_name -> redoubt.admin.v1.Position
-	93,  // 100: redoubt.admin.v1.PointHeader.time:type_name -> google.protobuf.Timestamp
-	3,   // 101: redoubt.admin.v1.TestFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	56,  // 102: redoubt.admin.v1.TestFailoverResponse.export:type_name -> redoubt.admin.v1.Export
-	3,   // 103: redoubt.admin.v1.UnplannedFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	20,  // 104: redoubt.admin.v1.UnplannedFailoverResponse.promotion:type_name -> redoubt.admin.v1.Promotion
-	56,  // 105: redoubt.admin.v1.UnplannedFailoverResponse.export:type_name -> redoubt.admin.v1.Export
-	3,   // 106: redoubt.admin.v1.ChangeRecoveryPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	20,  // 107: redoubt.admin.v1.ChangeRecoveryPointResponse.promotion:type_name -> redoubt.admin.v1.Promotion
-	56,  // 108: redoubt.admin.v1.ChangeRecoveryPointResponse.export:type_name -> redoubt.admin.v1.Export
-	0,   // 109: redoubt.admin.v1.CommitFailoverResponse.position:type_name -> redoubt.admin.v1.Position
-	0,   // 110: redoubt.admin.v1.ReverseReplicateResponse.fork:type_name -> redoubt.admin.v1.Position
-	91,  // 111: redoubt.admin.v1.ReverseReplicateResponse.disks:type_name -> redoubt.admin.v1.DiskExtents
-	0,   // 112: redoubt.admin.v1.FailbackResponse.position:type_name -> redoubt.admin.v1.Position
-	22,  // 113: redoubt.admin.v1.AddNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
-	22,  // 114: redoubt.admin.v1.DrainNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
-	22,  // 115: redoubt.admin.v1.ReplaceNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
-	22,  // 116: redoubt.admin.v1.RemoveNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
-	89,  // 117: redoubt.admin.v1.GetLossReceiptResponse.receipt:type_name -> redoubt.admin.v1.LossReceipt
-	0,   // 118: redoubt.admin.v1.LossReceipt.fork:type_name -> redoubt.admin.v1.Position
-	93,  // 119: redoubt.admin.v1.LossReceipt.fork_time:type_name -> google.protobuf.Timestamp
-	0,   // 120: redoubt.admin.v1.LossReceipt.old_head:type_name -> redoubt.admin.v1.Position
-	93,  // 121: redoubt.admin.v1.LossReceipt.old_head_time:type_name -> google.protobuf.Timestamp
-	93,  // 122: redoubt.admin.v1.LossReceipt.unknown_since:type_name -> google.protobuf.Timestamp
-	93,  // 123: redoubt.admin.v1.LossReceipt.first_time:type_name -> google.protobuf.Timestamp
-	93,  // 124: redoubt.admin.v1.LossReceipt.last_time:type_name -> google.protobuf.Timestamp
-	90,  // 125: redoubt.admin.v1.LossReceipt.writes:type_name -> redoubt.admin.v1.LostWrite
-	91,  // 126: redoubt.admin.v1.LossReceipt.disks:type_name -> redoubt.admin.v1.DiskExtents
-	93,  // 127: redoubt.admin.v1.LostWrite.time:type_name -> google.protobuf.Timestamp
-	2,   // 128: redoubt.admin.v1.LostWrite.extent:type_name -> redoubt.admin.v1.Extent
-	2,   // 129: redoubt.admin.v1.DiskExtents.extents:type_name -> redoubt.admin.v1.Extent
-	5,   // 130: redoubt.admin.v1.AdminService.GetStatus:input_type -> redoubt.admin.v1.GetStatusRequest
-	32,  // 131: redoubt.admin.v1.AdminService.ListPoints:input_type -> redoubt.admin.v1.ListPointsRequest
-	54,  // 132: redoubt.admin.v1.AdminService.ListExports:input_type -> redoubt.admin.v1.ListExportsRequest
-	87,  // 133: redoubt.admin.v1.AdminService.GetLossReceipt:input_type -> redoubt.admin.v1.GetLossReceiptRequest
-	35,  // 134: redoubt.admin.v1.AdminService.AddBookmark:input_type -> redoubt.admin.v1.AddBookmarkRequest
-	39,  // 135: redoubt.admin.v1.AdminService.GetRetention:input_type -> redoubt.admin.v1.GetRetentionRequest
-	41,  // 136: redoubt.admin.v1.AdminService.PlanRetention:input_type -> redoubt.admin.v1.PlanRetentionRequest
-	44,  // 137: redoubt.admin.v1.AdminService.SetRetention:input_type -> redoubt.admin.v1.SetRetentionRequest
-	46,  // 138: redoubt.admin.v1.AdminService.PinPoint:input_type -> redoubt.admin.v1.PinPointRequest
-	48,  // 139: redoubt.admin.v1.AdminService.UnpinPoint:input_type -> redoubt.admin.v1.UnpinPointRequest
-	50,  // 140: redoubt.admin.v1.AdminService.HoldPoint:input_type -> redoubt.admin.v1.HoldPointRequest
-	52,  // 141: redoubt.admin.v1.AdminService.ConfirmClock:input_type -> redoubt.admin.v1.ConfirmClockRequest
-	63,  // 142: redoubt.admin.v1.AdminService.TestFailover:input_type -> redoubt.admin.v1.TestFailoverRequest
-	65,  // 143: redoubt.admin.v1.AdminService.CleanupTest:input_type -> redoubt.admin.v1.CleanupTestRequest
-	67,  // 144: redoubt.admin.v1.AdminService.UnplannedFailover:input_type -> redoubt.admin.v1.UnplannedFailoverRequest
-	69,  // 145: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:input_type -> redoubt.admin.v1.ChangeRecoveryPointRequest
-	71,  // 146: redoubt.admin.v1.AdminService.CommitFailover:input_type -> redoubt.admin.v1.CommitFailoverRequest
-	73,  // 147: redoubt.admin.v1.AdminService.CancelFailover:input_type -> redoubt.admin.v1.CancelFailoverRequest
-	75,  // 148: redoubt.admin.v1.AdminService.ReverseReplicate:input_type -> redoubt.admin.v1.ReverseReplicateRequest
-	18,  // 149: redoubt.admin.v1.AdminService.Scrub:input_type -> redoubt.admin.v1.ScrubRequest
-	58,  // 150: redoubt.admin.v1.AdminService.ReadPoint:input_type -> redoubt.admin.v1.ReadPointRequest
-	97,  // 151: redoubt.admin.v1.AdminService.Resynchronise:input_type -> redoubt.admin.v1.ResynchroniseRequest
-	98,  // 152: redoubt.admin.v1.AdminService.Verify:input_type -> redoubt.admin.v1.VerifyRequest
-	99,  // 153: redoubt.admin.v1.AdminService.GetVerify:input_type -> redoubt.admin.v1.GetVerifyRequest
-	77,  // 154: redoubt.admin.v1.AdminService.Failback:input_type -> redoubt.admin.v1.FailbackRequest
-	79,  // 155: redoubt.admin.v1.AdminService.AddNode:input_type -> redoubt.admin.v1.AddNodeRequest
-	81,  // 156: redoubt.admin.v1.AdminService.DrainNode:input_type -> redoubt.admin.v1.DrainNodeRequest
-	83,  // 157: redoubt.admin.v1.AdminService.ReplaceNode:input_type -> redoubt.admin.v1.ReplaceNodeRequest
-	85,  // 158: redoubt.admin.v1.AdminService.RemoveNode:input_type -> redoubt.admin.v1.RemoveNodeRequest
-	6,   // 159: redoubt.admin.v1.AdminService.GetStatus:output_type -> redoubt.admin.v1.GetStatusResponse
-	33,  // 160: redoubt.admin.v1.AdminService.ListPoints:output_type -> redoubt.admin.v1.ListPointsResponse
-	55,  // 161: redoubt.admin.v1.AdminService.ListExports:output_type -> redoubt.admin.v1.ListExportsResponse
-	88,  // 162: redoubt.admin.v1.AdminService.GetLossReceipt:output_type -> redoubt.admin.v1.GetLossReceiptResponse
-	36,  // 163: redoubt.admin.v1.AdminService.AddBookmark:output_type -> redoubt.admin.v1.AddBookmarkResponse
-	40,  // 164: redoubt.admin.v1.AdminService.GetRetention:output_type -> redoubt.admin.v1.GetRetentionResponse
-	43,  // 165: redoubt.admin.v1.AdminService.PlanRetention:output_type -> redoubt.admin.v1.PlanRetentionResponse
-	45,  // 166: redoubt.admin.v1.AdminService.SetRetention:output_type -> redoubt.admin.v1.SetRetentionResponse
-	47,  // 167: redoubt.admin.v1.AdminService.PinPoint:output_type -> redoubt.admin.v1.PinPointResponse
-	49,  // 168: redoubt.admin.v1.AdminService.UnpinPoint:output_type -> redoubt.admin.v1.UnpinPointResponse
-	51,  // 169: redoubt.admin.v1.AdminService.HoldPoint:output_type -> redoubt.admin.v1.HoldPointResponse
-	53,  // 170: redoubt.admin.v1.AdminService.ConfirmClock:output_type -> redoubt.admin.v1.ConfirmClockResponse
-	64,  // 171: redoubt.admin.v1.AdminService.TestFailover:output_type -> redoubt.admin.v1.TestFailoverResponse
-	66,  // 172: redoubt.admin.v1.AdminService.CleanupTest:output_type -> redoubt.admin.v1.CleanupTestResponse
-	68,  // 173: redoubt.admin.v1.AdminService.UnplannedFailover:output_type -> redoubt.admin.v1.UnplannedFailoverResponse
-	70,  // 174: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:output_type -> redoubt.admin.v1.ChangeRecoveryPointResponse
-	72,  // 175: redoubt.admin.v1.AdminService.CommitFailover:output_type -> redoubt.admin.v1.CommitFailoverResponse
-	74,  // 176: redoubt.admin.v1.AdminService.CancelFailover:output_type -> redoubt.admin.v1.CancelFailoverResponse
-	76,  // 177: redoubt.admin.v1.AdminService.ReverseReplicate:output_type -> redoubt.admin.v1.ReverseReplicateResponse
-	19,  // 178: redoubt.admin.v1.AdminService.Scrub:output_type -> redoubt.admin.v1.ScrubResponse
-	59,  // 179: redoubt.admin.v1.AdminService.ReadPoint:output_type -> redoubt.admin.v1.ReadPointResponse
-	100, // 180: redoubt.admin.v1.AdminService.Resynchronise:output_type -> redoubt.admin.v1.ResynchroniseResponse
-	101, // 181: redoubt.admin.v1.AdminService.Verify:output_type -> redoubt.admin.v1.VerifyResponse
-	102, // 182: redoubt.admin.v1.AdminService.GetVerify:output_type -> redoubt.admin.v1.GetVerifyResponse
-	78,  // 183: redoubt.admin.v1.AdminService.Failback:output_type -> redoubt.admin.v1.FailbackResponse
-	80,  // 184: redoubt.admin.v1.AdminService.AddNode:output_type -> redoubt.admin.v1.AddNodeResponse
-	82,  // 185: redoubt.admin.v1.AdminService.DrainNode:output_type -> redoubt.admin.v1.DrainNodeResponse
-	84,  // 186: redoubt.admin.v1.AdminService.ReplaceNode:output_type -> redoubt.admin.v1.ReplaceNodeResponse
-	86,  // 187: redoubt.admin.v1.AdminService.RemoveNode:output_type -> redoubt.admin.v1.RemoveNodeResponse
-	159, // [159:188] is the sub-list for method output_type
-	130, // [130:159] is the sub-list for method input_type
-	130, // [130:130] is the sub-list for extension type_name
-	130, // [130:130] is the sub-list for extension extendee
-	0,   // [0:130] is the sub-list for field type_name
+	95,  // 24: redoubt.admin.v1.Group.health:type_name -> redoubt.admin.v1.Health
+	96,  // 25: redoubt.admin.v1.Group.standing:type_name -> redoubt.admin.v1.Standing
+	97,  // 26: redoubt.admin.v1.Group.overflow:type_name -> redoubt.admin.v1.Overflow
+	98,  // 27: redoubt.admin.v1.Group.gap:type_name -> redoubt.admin.v1.Gap
+	99,  // 28: redoubt.admin.v1.Group.bookmarks:type_name -> redoubt.admin.v1.BookmarkFigures
+	28,  // 29: redoubt.admin.v1.Journal.figures:type_name -> redoubt.admin.v1.JournalFigures
+	93,  // 30: redoubt.admin.v1.Link.last_contact:type_name -> google.protobuf.Timestamp
+	30,  // 31: redoubt.admin.v1.Link.figures:type_name -> redoubt.admin.v1.ShipFigures
+	15,  // 32: redoubt.admin.v1.Healing.repair:type_name -> redoubt.admin.v1.Repair
+	16,  // 33: redoubt.admin.v1.Healing.scrub:type_name -> redoubt.admin.v1.Scrub
+	93,  // 34: redoubt.admin.v1.Scrub.started:type_name -> google.protobuf.Timestamp
+	93,  // 35: redoubt.admin.v1.Scrub.finished:type_name -> google.protobuf.Timestamp
+	93,  // 36: redoubt.admin.v1.Scrub.next:type_name -> google.protobuf.Timestamp
+	17,  // 37: redoubt.admin.v1.Scrub.found:type_name -> redoubt.admin.v1.ScrubFindings
+	17,  // 38: redoubt.admin.v1.Scrub.last_found:type_name -> redoubt.admin.v1.ScrubFindings
+	16,  // 39: redoubt.admin.v1.ScrubResponse.scrub:type_name -> redoubt.admin.v1.Scrub
+	15,  // 40: redoubt.admin.v1.ScrubResponse.repair:type_name -> redoubt.admin.v1.Repair
+	0,   // 41: redoubt.admin.v1.Promotion.position:type_name -> redoubt.admin.v1.Position
+	93,  // 42: redoubt.admin.v1.Promotion.point_time:type_name -> google.protobuf.Timestamp
+	93,  // 43: redoubt.admin.v1.Promotion.promoted:type_name -> google.protobuf.Timestamp
+	93,  // 44: redoubt.admin.v1.Promotion.known_head_time:type_name -> google.protobuf.Timestamp
+	93,  // 45: redoubt.admin.v1.Promotion.unknown_since:type_name -> google.protobuf.Timestamp
+	0,   // 46: redoubt.admin.v1.Reverse.committed:type_name -> redoubt.admin.v1.Position
+	30,  // 47: redoubt.admin.v1.Reverse.figures:type_name -> redoubt.admin.v1.ShipFigures
+	93,  // 48: redoubt.admin.v1.ClusterNode.last_contact:type_name -> google.protobuf.Timestamp
+	24,  // 49: redoubt.admin.v1.Histogram.buckets:type_name -> redoubt.admin.v1.HistogramBucket
+	23,  // 50: redoubt.admin.v1.DiskFigures.read_latency_ns:type_name -> redoubt.admin.v1.Histogram
+	23,  // 51: redoubt.admin.v1.DiskFigures.write_latency_ns:type_name -> redoubt.admin.v1.Histogram
+	23,  // 52: redoubt.admin.v1.DiskFigures.flush_latency_ns:type_name -> redoubt.admin.v1.Histogram
+	26,  // 53: redoubt.admin.v1.DiskFigures.rates:type_name -> redoubt.admin.v1.DiskRates
+	23,  // 54: redoubt.admin.v1.JournalFigures.fdatasync_ns:type_name -> redoubt.admin.v1.Histogram
+	23,  // 55: redoubt.admin.v1.JournalFigures.commit_records:type_name -> redoubt.admin.v1.Histogram
+	23,  // 56: redoubt.admin.v1.JournalFigures.commit_callers:type_name -> redoubt.admin.v1.Histogram
+	29,  // 57: redoubt.admin.v1.JournalFigures.rates:type_name -> redoubt.admin.v1.JournalRates
+	31,  // 58: redoubt.admin.v1.ShipFigures.rates:type_name -> redoubt.admin.v1.ShipRates
+	93,  // 59: redoubt.admin.v1.ListPointsRequest.around:type_name -> google.protobuf.Timestamp
+	34,  // 60: redoubt.admin.v1.ListPointsResponse.points:type_name -> redoubt.admin.v1.Point
+	34,  // 61: redoubt.admin.v1.ListPointsResponse.earliest:type_name -> redoubt.admin.v1.Point
+	34,  // 62: redoubt.admin.v1.ListPointsResponse.latest:type_name -> redoubt.admin.v1.Point
+	37,  // 63: redoubt.admin.v1.ListPointsResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
+	98,  // 64: redoubt.admin.v1.ListPointsResponse.gaps:type_name -> redoubt.admin.v1.Gap
+	0,   // 65: redoubt.admin.v1.Point.position:type_name -> redoubt.admin.v1.Position
+	93,  // 66: redoubt.admin.v1.Point.time:type_name -> google.protobuf.Timestamp
+	93,  // 67: redoubt.admin.v1.Point.first_time:type_name -> google.protobuf.Timestamp
+	100, // 68: redoubt.admin.v1.AddBookmarkRequest.kind:type_name -> redoubt.admin.v1.BookmarkKind
+	0,   // 69: redoubt.admin.v1.AddBookmarkResponse.position:type_name -> redoubt.admin.v1.Position
+	93,  // 70: redoubt.admin.v1.AddBookmarkResponse.time:type_name -> google.protobuf.Timestamp
+	101, // 71: redoubt.admin.v1.AddBookmarkResponse.frozen:type_name -> google.protobuf.Duration
+	102, // 72: redoubt.admin.v1.AddBookmarkResponse.steps:type_name -> redoubt.admin.v1.HookStep
+	93,  // 73: redoubt.admin.v1.RetentionTier.oldest:type_name -> google.protobuf.Timestamp
+	93,  // 74: redoubt.admin.v1.RetentionTier.newest:type_name -> google.protobuf.Timestamp
+	0,   // 75: redoubt.admin.v1.Pin.position:type_name -> redoubt.admin.v1.Position
+	93,  // 76: redoubt.admin.v1.Pin.time:type_name -> google.protobuf.Timestamp
+	93,  // 77: redoubt.admin.v1.Pin.until:type_name -> google.protobuf.Timestamp
+	93,  // 78: redoubt.admin.v1.GetRetentionResponse.clock:type_name -> google.protobuf.Timestamp
+	38,  // 79: redoubt.admin.v1.GetRetentionResponse.pins:type_name -> redoubt.admin.v1.Pin
+	37,  // 80: redoubt.admin.v1.GetRetentionResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
+	93,  // 81: redoubt.admin.v1.RetentionReason.oldest:type_name -> google.protobuf.Timestamp
+	93,  // 82: redoubt.admin.v1.RetentionReason.newest:type_name -> google.protobuf.Timestamp
+	93,  // 83: redoubt.admin.v1.PlanRetentionResponse.now:type_name -> google.protobuf.Timestamp
+	42,  // 84: redoubt.admin.v1.PlanRetentionResponse.keep:type_name -> redoubt.admin.v1.RetentionReason
+	42,  // 85: redoubt.admin.v1.PlanRetentionResponse.drop:type_name -> redoubt.admin.v1.RetentionReason
+	37,  // 86: redoubt.admin.v1.PlanRetentionResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
+	93,  // 87: redoubt.admin.v1.PlanRetentionResponse.short_at:type_name -> google.protobuf.Timestamp
+	3,   // 88: redoubt.admin.v1.PinPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	93,  // 89: redoubt.admin.v1.PinPointRequest.until:type_name -> google.protobuf.Timestamp
+	38,  // 90: redoubt.admin.v1.PinPointResponse.pin:type_name -> redoubt.admin.v1.Pin
+	3,   // 91: redoubt.admin.v1.HoldPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	93,  // 92: redoubt.admin.v1.HoldPointRequest.until:type_name -> google.protobuf.Timestamp
+	38,  // 93: redoubt.admin.v1.HoldPointResponse.pin:type_name -> redoubt.admin.v1.Pin
+	93,  // 94: redoubt.admin.v1.ConfirmClockResponse.clock:type_name -> google.protobuf.Timestamp
+	56,  // 95: redoubt.admin.v1.ListExportsResponse.exports:type_name -> redoubt.admin.v1.Export
+	0,   // 96: redoubt.admin.v1.Export.position:type_name -> redoubt.admin.v1.Position
+	93,  // 97: redoubt.admin.v1.Export.time:type_name -> google.protobuf.Timestamp
+	4,   // 98: redoubt.admin.v1.Export.disks:type_name -> redoubt.admin.v1.Disk
+	93,  // 99: redoubt.admin.v1.Export.created:type_name -> google.protobuf.Timestamp
+	57,  // 100: redoubt.admin.v1.Export.hydration:type_name -> redoubt.admin.v1.Hydration
+	3,   // 101: redoubt.admin.v1.ReadPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	60,  // 102: redoubt.admin.v1.ReadPointResponse.header:type_name -> redoubt.admin.v1.PointHeader
+	61,  // 103: redoubt.admin.v1.ReadPointResponse.data:type_name -> redoubt.admin.v1.PointData
+	62,  // 104: redoubt.admin.v1.ReadPointResponse.end:type_name -> redoubt.admin.v1.PointEnd
+	0,   // 105: redoubt.admin.v1.PointHeader.position:type_name -> redoubt.admin.v1.Position
+	93,  // 106: redoubt.admin.v1.PointHeader.time:type_name -> google.protobuf.Timestamp
+	3,   // 107: redoubt.admin.v1.TestFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	56,  // 108: redoubt.admin.v1.TestFailoverResponse.export:type_name -> redoubt.admin.v1.Export
+	3,   // 109: redoubt.admin.v1.UnplannedFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	20,  // 110: redoubt.admin.v1.UnplannedFailoverResponse.promotion:type_name -> redoubt.admin.v1.Promotion
+	56,  // 111: redoubt.admin.v1.UnplannedFailoverResponse.export:type_name -> redoubt.admin.v1.Export
+	3,   // 112: redoubt.admin.v1.ChangeRecoveryPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	20,  // 113: redoubt.admin.v1.ChangeRecoveryPointResponse.promotion:type_name -> redoubt.admin.v1.Promotion
+	56,  // 114: redoubt.admin.v1.ChangeRecoveryPointResponse.export:type_name -> redoubt.admin.v1.Export
+	0,   // 115: redoubt.admin.v1.CommitFailoverResponse.position:type_name -> redoubt.admin.v1.Position
+	0,   // 116: redoubt.admin.v1.ReverseReplicateResponse.fork:type_name -> redoubt.admin.v1.Position
+	91,  // 117: redoubt.admin.v1.ReverseReplicateResponse.disks:type_name -> redoubt.admin.v1.DiskExtents
+	0,   // 118: redoubt.admin.v1.FailbackResponse.position:type_name -> redoubt.admin.v1.Position
+	22,  // 119: redoubt.admin.v1.AddNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
+	22,  // 120: redoubt.admin.v1.DrainNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
+	22,  // 121: redoubt.admin.v1.ReplaceNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
+	22,  // 122: redoubt.admin.v1.RemoveNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
+	89,  // 123: redoubt.admin.v1.GetLossReceiptResponse.receipt:type_name -> redoubt.admin.v1.LossReceipt
+	0,   // 124: redoubt.admin.v1.LossReceipt.fork:type_name -> redoubt.admin.v1.Position
+	93,  // 125: redoubt.admin.v1.LossReceipt.fork_time:type_name -> google.protobuf.Timestamp
+	0,   // 126: redoubt.admin.v1.LossReceipt.old_head:type_name -> redoubt.admin.v1.Position
+	93,  // 127: redoubt.admin.v1.LossReceipt.old_head_time:type_name -> google.protobuf.Timestamp
+	93,  // 128: redoubt.admin.v1.LossReceipt.unknown_since:type_name -> google.protobuf.Timestamp
+	93,  // 129: redoubt.admin.v1.LossReceipt.first_time:type_name -> google.protobuf.Timestamp
+	93,  // 130: redoubt.admin.v1.LossReceipt.last_time:type_name -> google.protobuf.Timestamp
+	90,  // 131: redoubt.admin.v1.LossReceipt.writes:type_name -> redoubt.admin.v1.LostWrite
+	91,  // 132: redoubt.admin.v1.LossReceipt.disks:type_name -> redoubt.admin.v1.DiskExtents
+	93,  // 133: redoubt.admin.v1.LostWrite.time:type_name -> google.protobuf.Timestamp
+	2,   // 134: redoubt.admin.v1.LostWrite.extent:type_name -> redoubt.admin.v1.Extent
+	2,   // 135: redoubt.admin.v1.DiskExtents.extents:type_name -> redoubt.admin.v1.Extent
+	5,   // 136: redoubt.admin.v1.AdminService.GetStatus:input_type -> redoubt.admin.v1.GetStatusRequest
+	32,  // 137: redoubt.admin.v1.AdminService.ListPoints:input_type -> redoubt.admin.v1.ListPointsRequest
+	54,  // 138: redoubt.admin.v1.AdminService.ListExports:input_type -> redoubt.admin.v1.ListExportsRequest
+	87,  // 139: redoubt.admin.v1.AdminService.GetLossReceipt:input_type -> redoubt.admin.v1.GetLossReceiptRequest
+	35,  // 140: redoubt.admin.v1.AdminService.AddBookmark:input_type -> redoubt.admin.v1.AddBookmarkRequest
+	103, // 141: redoubt.admin.v1.AdminService.AddBookmarkSet:input_type -> redoubt.admin.v1.AddBookmarkSetRequest
+	104, // 142: redoubt.admin.v1.AdminService.Barrier:input_type -> redoubt.admin.v1.BarrierRequest
+	105, // 143: redoubt.admin.v1.AdminService.ListBookmarks:input_type -> redoubt.admin.v1.ListBookmarksRequest
+	39,  // 144: redoubt.admin.v1.AdminService.GetRetention:input_type -> redoubt.admin.v1.GetRetentionRequest
+	41,  // 145: redoubt.admin.v1.AdminService.PlanRetention:input_type -> redoubt.admin.v1.PlanRetentionRequest
+	44,  // 146: redoubt.admin.v1.AdminService.SetRetention:input_type -> redoubt.admin.v1.SetRetentionRequest
+	46,  // 147: redoubt.admin.v1.AdminService.PinPoint:input_type -> redoubt.admin.v1.PinPointRequest
+	48,  // 148: redoubt.admin.v1.AdminService.UnpinPoint:input_type -> redoubt.admin.v1.UnpinPointRequest
+	50,  // 149: redoubt.admin.v1.AdminService.HoldPoint:input_type -> redoubt.admin.v1.HoldPointRequest
+	52,  // 150: redoubt.admin.v1.AdminService.ConfirmClock:input_type -> redoubt.admin.v1.ConfirmClockRequest
+	63,  // 151: redoubt.admin.v1.AdminService.TestFailover:input_type -> redoubt.admin.v1.TestFailoverRequest
+	65,  // 152: redoubt.admin.v1.AdminService.CleanupTest:input_type -> redoubt.admin.v1.CleanupTestRequest
+	67,  // 153: redoubt.admin.v1.AdminService.UnplannedFailover:input_type -> redoubt.admin.v1.UnplannedFailoverRequest
+	69,  // 154: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:input_type -> redoubt.admin.v1.ChangeRecoveryPointRequest
+	71,  // 155: redoubt.admin.v1.AdminService.CommitFailover:input_type -> redoubt.admin.v1.CommitFailoverRequest
+	73,  // 156: redoubt.admin.v1.AdminService.CancelFailover:input_type -> redoubt.admin.v1.CancelFailoverRequest
+	75,  // 157: redoubt.admin.v1.AdminService.ReverseReplicate:input_type -> redoubt.admin.v1.ReverseReplicateRequest
+	18,  // 158: redoubt.admin.v1.AdminService.Scrub:input_type -> redoubt.admin.v1.ScrubRequest
+	58,  // 159: redoubt.admin.v1.AdminService.ReadPoint:input_type -> redoubt.admin.v1.ReadPointRequest
+	106, // 160: redoubt.admin.v1.AdminService.Resynchronise:input_type -> redoubt.admin.v1.ResynchroniseRequest
+	107, // 161: redoubt.admin.v1.AdminService.Verify:input_type -> redoubt.admin.v1.VerifyRequest
+	108, // 162: redoubt.admin.v1.AdminService.GetVerify:input_type -> redoubt.admin.v1.GetVerifyRequest
+	77,  // 163: redoubt.admin.v1.AdminService.Failback:input_type -> redoubt.admin.v1.FailbackRequest
+	109, // 164: redoubt.admin.v1.AdminService.ListBranches:input_type -> redoubt.admin.v1.ListBranchesRequest
+	110, // 165: redoubt.admin.v1.AdminService.DropBranch:input_type -> redoubt.admin.v1.DropBranchRequest
+	111, // 166: redoubt.admin.v1.AdminService.StreamBranch:input_type -> redoubt.admin.v1.StreamBranchRequest
+	112, // 167: redoubt.admin.v1.AdminService.PauseGroup:input_type -> redoubt.admin.v1.PauseGroupRequest
+	113, // 168: redoubt.admin.v1.AdminService.ResumeGroup:input_type -> redoubt.admin.v1.ResumeGroupRequest
+	114, // 169: redoubt.admin.v1.AdminService.UnprotectGroup:input_type -> redoubt.admin.v1.UnprotectGroupRequest
+	115, // 170: redoubt.admin.v1.AdminService.ProtectGroup:input_type -> redoubt.admin.v1.ProtectGroupRequest
+	79,  // 171: redoubt.admin.v1.AdminService.AddNode:input_type -> redoubt.admin.v1.AddNodeRequest
+	81,  // 172: redoubt.admin.v1.AdminService.DrainNode:input_type -> redoubt.admin.v1.DrainNodeRequest
+	83,  // 173: redoubt.admin.v1.AdminService.ReplaceNode:input_type -> redoubt.admin.v1.ReplaceNodeRequest
+	85,  // 174: redoubt.admin.v1.AdminService.RemoveNode:input_type -> redoubt.admin.v1.RemoveNodeRequest
+	6,   // 175: redoubt.admin.v1.AdminService.GetStatus:output_type -> redoubt.admin.v1.GetStatusResponse
+	33,  // 176: redoubt.admin.v1.AdminService.ListPoints:output_type -> redoubt.admin.v1.ListPointsResponse
+	55,  // 177: redoubt.admin.v1.AdminService.ListExports:output_type -> redoubt.admin.v1.ListExportsResponse
+	88,  // 178: redoubt.admin.v1.AdminService.GetLossReceipt:output_type -> redoubt.admin.v1.GetLossReceiptResponse
+	36,  // 179: redoubt.admin.v1.AdminService.AddBookmark:output_type -> redoubt.admin.v1.AddBookmarkResponse
+	116, // 180: redoubt.admin.v1.AdminService.AddBookmarkSet:output_type -> redoubt.admin.v1.AddBookmarkSetResponse
+	117, // 181: redoubt.admin.v1.AdminService.Barrier:output_type -> redoubt.admin.v1.BarrierResponse
+	118, // 182: redoubt.admin.v1.AdminService.ListBookmarks:output_type -> redoubt.admin.v1.ListBookmarksResponse
+	40,  // 183: redoubt.admin.v1.AdminService.GetRetention:output_type -> redoubt.admin.v1.GetRetentionResponse
+	43,  // 184: redoubt.admin.v1.AdminService.PlanRetention:output_type -> redoubt.admin.v1.PlanRetentionResponse
+	45,  // 185: redoubt.admin.v1.AdminService.SetRetention:output_type -> redoubt.admin.v1.SetRetentionResponse
+	47,  // 186: redoubt.admin.v1.AdminService.PinPoint:output_type -> redoubt.admin.v1.PinPointResponse
+	49,  // 187: redoubt.admin.v1.AdminService.UnpinPoint:output_type -> redoubt.admin.v1.UnpinPointResponse
+	51,  // 188: redoubt.admin.v1.AdminService.HoldPoint:output_type -> redoubt.admin.v1.HoldPointResponse
+	53,  // 189: redoubt.admin.v1.AdminService.ConfirmClock:output_type -> redoubt.admin.v1.ConfirmClockResponse
+	64,  // 190: redoubt.admin.v1.AdminService.TestFailover:output_type -> redoubt.admin.v1.TestFailoverResponse
+	66,  // 191: redoubt.admin.v1.AdminService.CleanupTest:output_type -> redoubt.admin.v1.CleanupTestResponse
+	68,  // 192: redoubt.admin.v1.AdminService.UnplannedFailover:output_type -> redoubt.admin.v1.UnplannedFailoverResponse
+	70,  // 193: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:output_type -> redoubt.admin.v1.ChangeRecoveryPointResponse
+	72,  // 194: redoubt.admin.v1.AdminService.CommitFailover:output_type -> redoubt.admin.v1.CommitFailoverResponse
+	74,  // 195: redoubt.admin.v1.AdminService.CancelFailover:output_type -> redoubt.admin.v1.CancelFailoverResponse
+	76,  // 196: redoubt.admin.v1.AdminService.ReverseReplicate:output_type -> redoubt.admin.v1.ReverseReplicateResponse
+	19,  // 197: redoubt.admin.v1.AdminService.Scrub:output_type -> redoubt.admin.v1.ScrubResponse
+	59,  // 198: redoubt.admin.v1.AdminService.ReadPoint:output_type -> redoubt.admin.v1.ReadPointResponse
+	119, // 199: redoubt.admin.v1.AdminService.Resynchronise:output_type -> redoubt.admin.v1.ResynchroniseResponse
+	120, // 200: redoubt.admin.v1.AdminService.Verify:output_type -> redoubt.admin.v1.VerifyResponse
+	121, // 201: redoubt.admin.v1.AdminService.GetVerify:output_type -> redoubt.admin.v1.GetVerifyResponse
+	78,  // 202: redoubt.admin.v1.AdminService.Failback:output_type -> redoubt.admin.v1.FailbackResponse
+	122, // 203: redoubt.admin.v1.AdminService.ListBranches:output_type -> redoubt.admin.v1.ListBranchesResponse
+	123, // 204: redoubt.admin.v1.AdminService.DropBranch:output_type -> redoubt.admin.v1.DropBranchResponse
+	124, // 205: redoubt.admin.v1.AdminService.StreamBranch:output_type -> redoubt.admin.v1.StreamBranchResponse
+	125, // 206: redoubt.admin.v1.AdminService.PauseGroup:output_type -> redoubt.admin.v1.PauseGroupResponse
+	126, // 207: redoubt.admin.v1.AdminService.ResumeGroup:output_type -> redoubt.admin.v1.ResumeGroupResponse
+	127, // 208: redoubt.admin.v1.AdminService.UnprotectGroup:output_type -> redoubt.admin.v1.UnprotectGroupResponse
+	128, // 209: redoubt.admin.v1.AdminService.ProtectGroup:output_type -> redoubt.admin.v1.ProtectGroupResponse
+	80,  // 210: redoubt.admin.v1.AdminService.AddNode:output_type -> redoubt.admin.v1.AddNodeResponse
+	82,  // 211: redoubt.admin.v1.AdminService.DrainNode:output_type -> redoubt.admin.v1.DrainNodeResponse
+	84,  // 212: redoubt.admin.v1.AdminService.ReplaceNode:output_type -> redoubt.admin.v1.ReplaceNodeResponse
+	86,  // 213: redoubt.admin.v1.AdminService.RemoveNode:output_type -> redoubt.admin.v1.RemoveNodeResponse
+	175, // [175:214] is the sub-list for method output_type
+	136, // [136:175] is the sub-list for method input_type
+	136, // [136:136] is the sub-list for extension type_name
+	136, // [136:136] is the sub-list for extension extendee
+	0,   // [0:136] is the sub-list for field type_name
 }
 
 func init() { file_admin_v1_admin_proto_init() }
@@ -8094,15 +8315,22 @@ func file_admin_v1_admin_proto_init() {
 	}
 	file_admin_v1_resync_proto_init()
 	file_admin_v1_verify_proto_init()
+	file_admin_v1_states_proto_init()
+	file_admin_v1_branch_proto_init()
 	file_admin_v1_gap_proto_init()
+	file_admin_v1_bookmark_proto_init()
+	file_admin_v1_barrier_proto_init()
 	file_admin_v1_admin_proto_msgTypes[3].OneofWrappers = []any{
 		(*PointSpec_Latest)(nil),
 		(*PointSpec_Time)(nil),
 		(*PointSpec_Lsn)(nil),
 		(*PointSpec_Position)(nil),
 		(*PointSpec_Bookmark)(nil),
+		(*PointSpec_LatestApp)(nil),
+		(*PointSpec_LatestCrash)(nil),
 	}
 	file_admin_v1_admin_proto_msgTypes[8].OneofWrappers = []any{}
+	file_admin_v1_admin_proto_msgTypes[11].OneofWrappers = []any{}
 	file_admin_v1_admin_proto_msgTypes[15].OneofWrappers = []any{}
 	file_admin_v1_admin_proto_msgTypes[16].OneofWrappers = []any{}
 	file_admin_v1_admin_proto_msgTypes[21].OneofWrappers = []any{}

@@ -70,5 +70,5 @@ func around(ps []target.Point, ns int64, limit int) []target.Point {
 
 func point(p target.Point) *adminv1.Point {
 	return &adminv1.Point{Position: admin.FromPosition(p.Position), Time: stamp(time.Unix(0, p.Time)), FirstLsn: uint64(p.First),
-		FirstTime: admin.FromNanos(p.Since), StoredBytes: uint64(p.Bytes), Degraded: p.Degraded, Tier: p.Tier, Bookmark: p.Bookmark}
+		FirstTime: admin.FromNanos(p.Since), StoredBytes: uint64(p.Bytes), Degraded: p.Degraded, Tier: p.Tier, Bookmark: p.Bookmark, BookmarkApp: p.App}
 }

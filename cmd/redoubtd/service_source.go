@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"net"
 	"time"
 
@@ -58,6 +57,10 @@ func (s *service) sourceGroup(st source.Status) *adminv1.Group {
 	if sd := st.Sender; sd != nil {
 		out.Link = link(*sd)
 	}
+	out.Standing, out.Journal.LastsSeconds = sourceStanding(st), lasts(st)
+	if st.Hold.State == "Unprotected" {
+		out.LagSeconds, out.Copy = nil, nil // nothing is on its way
+	}
 	if st.Err != nil {
 		out.Error, out.Hint = st.Err.Error(), redoubt.Hint(st.Err)
 	}
@@ -65,7 +68,7 @@ func (s *service) sourceGroup(st source.Status) *adminv1.Group {
 	if g := s.verifiedHere(st.ID); g != nil {
 		out.Verify = briefly(verifyStatus(g))
 	}
-	out.Disks, out.Figures = s.sourceDisks(st), groupFigures(st.Images)
+	out.Disks, out.Figures, out.Bookmarks = s.sourceDisks(st), groupFigures(st.Images), bookmarkFigures(st.Bookmarks)
 	return out
 }
 
@@ -80,7 +83,9 @@ func sourceState(st source.Status) string {
 		return "Replica"
 	case st.Role.Mode == source.ModeReplica:
 		return "Resyncing"
-	case !st.CopyComplete && st.Comparing:
+	case st.Hold.State != "":
+		return st.Hold.State
+	case !st.CopyComplete && (st.Comparing || st.CopyAgain):
 		return "Resyncing"
 	case !st.CopyComplete:
 		return "InitialSync"
@@ -144,22 +149,6 @@ func (s *service) sourceExports(want redoubt.GroupID) []*adminv1.Export {
 			Disks: s.sourceDisks(st), Node: s.node.cfg.Name, Created: timestamppb.New(s.started)})
 	}
 	return out
-}
-
-// AddBookmark names the present position of a group whose writer is here.
-func (s *service) AddBookmark(ctx context.Context, r *adminv1.AddBookmarkRequest) (*adminv1.AddBookmarkResponse, error) {
-	if s.source == nil {
-		return s.Elsewhere.AddBookmark(ctx, r)
-	}
-	g, err := s.source.Group(redoubt.GroupID(r.GetGroup()))
-	if err != nil {
-		return nil, err
-	}
-	p, t, err := g.Bookmark(r.GetName())
-	if err != nil {
-		return nil, err
-	}
-	return &adminv1.AddBookmarkResponse{Position: admin.FromPosition(p), Time: stamp(t)}, nil
 }
 
 // defaultLostWrites is how many writes a receipt lists unless more are asked for.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
@@ -32,6 +31,7 @@ func (s *service) targetGroup(g cluster.Group) *adminv1.Group {
 		Redundancy: s.redundancy(g), Retention: s.retentionStatus(g.ID), HasLossReceipt: g.Receipt != nil,
 	}
 	out.Verify, out.ResyncReason = s.lastVerified(g), s.target.node.Catalog().Binding(g.ID).Lost
+	out.Standing = s.targetStanding(g.ID)
 	at, behind := s.visible(g)
 	out.Gap = behind
 	for _, op := range g.AllowedOperations() {
@@ -151,30 +151,4 @@ func reverseStatus(r *export.ReverseStatus, g cluster.Group) *adminv1.Reverse {
 		out.LastError = r.LastError.Error()
 	}
 	return out
-}
-
-// targetReceipt is the bound that the secondary can give until the old source
-// has returned, and then the source's own summary. The list of writes is at the
-// source.
-func (s *service) targetReceipt(_ context.Context, id redoubt.GroupID) (*adminv1.GetLossReceiptResponse, error) {
-	g, ok := s.target.node.Catalog().Group(id)
-	if !ok {
-		return nil, &redoubt.Error{Op: "find group", Object: string(id), Err: redoubt.ErrNotFound, Hint: "`redoubt group list` names the groups"}
-	}
-	if g.PromotedAt == 0 {
-		return nil, &redoubt.Error{Op: "loss receipt", Object: string(id), Err: redoubt.ErrNotFound, Hint: "the group was never failed over"}
-	}
-	out := &adminv1.LossReceipt{
-		Group: string(id), Fork: admin.FromPosition(g.Promoted),
-		OldHead:     &adminv1.Position{Epoch: uint64(g.Promoted.Epoch), Lsn: uint64(g.KnownHead)},
-		OldHeadTime: admin.FromNanos(g.KnownHeadTime), UnknownSince: admin.FromNanos(g.LastContact),
-		Records: uint64(max(g.KnownHead, g.Promoted.LSN) - g.Promoted.LSN),
-	}
-	if r := g.Receipt; r != nil {
-		out.Complete, out.UnknownSince = true, nil
-		out.Records, out.Bytes = r.Writes, r.Bytes
-		out.OldHead = &adminv1.Position{Epoch: uint64(r.Epoch), Lsn: uint64(max(r.Last, g.Promoted.LSN))}
-		out.FirstTime, out.LastTime, out.OldHeadTime = admin.FromNanos(r.FirstTime), admin.FromNanos(r.LastTime), admin.FromNanos(r.LastTime)
-	}
-	return &adminv1.GetLossReceiptResponse{Receipt: out}, nil
 }

@@ -29,7 +29,7 @@ func (s *service) Verify(ctx context.Context, r *adminv1.VerifyRequest) (*adminv
 		}
 		return &adminv1.VerifyResponse{Status: verifyStatus(g)}, nil
 	}
-	c, err := s.atSource(id)
+	c, err := s.verifiedAtSource(id)
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +55,7 @@ func (s *service) GetVerify(ctx context.Context, r *adminv1.GetVerifyRequest) (*
 		out.Status = verifyStatus(g)
 		return out, nil
 	}
-	c, err := s.atSource(id)
+	c, err := s.verifiedAtSource(id)
 	if err != nil {
 		return nil, err
 	}
@@ -80,22 +80,12 @@ func (s *service) verifiedHere(id redoubt.GroupID) *source.Group {
 	return g
 }
 
-// atSource returns a client of the host that protects the group.
-func (s *service) atSource(id redoubt.GroupID) (*admin.Client, error) {
-	fail := func(err error, hint string) (*admin.Client, error) {
-		return nil, &redoubt.Error{Op: "verify group", Object: string(id), Err: err, Hint: hint}
-	}
+// verifiedAtSource returns a client of the host that protects the group.
+func (s *service) verifiedAtSource(id redoubt.GroupID) (*admin.Client, error) {
 	if s.target == nil {
-		return fail(redoubt.ErrNotFound, "`redoubt group list` names the groups of this host")
+		return nil, &redoubt.Error{Op: "verify group", Object: string(id), Err: redoubt.ErrNotFound, Hint: "`redoubt group list` names the groups of this host"}
 	}
-	g, ok := s.target.node.Catalog().Group(id)
-	switch {
-	case !ok:
-		return fail(redoubt.ErrNotFound, "`redoubt group list` names the groups")
-	case g.SourceAddr == "":
-		return fail(redoubt.ErrUnavailable, "the source has not said where it listens: ask the redoubtd on "+g.Source+" itself")
-	}
-	return admin.Dial("https://"+g.SourceAddr, s.node.cred)
+	return s.atSource(id)
 }
 
 func verifyStatus(g *source.Group) *adminv1.VerifyStatus {

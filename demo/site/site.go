@@ -2,10 +2,12 @@ package site
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -37,6 +39,7 @@ type Options struct {
 	// on a loopback port; empty: the unix socket only.
 	Clients []string
 	// Hosts are where the nodes live, the source first; empty: all on loopback.
+	// NewTarget takes those behind the first targets.
 	Hosts []Host
 }
 
@@ -52,7 +55,10 @@ type Site struct {
 	Options
 	Source  *Node
 	Targets []*Node
-	nbdPort int // of the source, for Clients
+	Ports   []int  // of source and targets, for Again
+	nbdPort int    // of the source, for Clients
+	hosts   []Host // where nobody lives yet
+	named   int    // targets so far, those that are gone included
 }
 
 // Node is one host: a configuration and, while it runs, a process.
@@ -68,36 +74,14 @@ type Node struct {
 
 // New makes folders, certificates and configurations. It starts nothing.
 func New(ctx context.Context, o Options) (*Site, error) {
-	if o.Targets == 0 {
-		o.Targets = 3
-	}
-	if o.Data == 0 {
-		o.Data, o.Parity = 2, 1
-	}
-	s := &Site{Options: o}
-	for _, p := range []string{"redoubt", "redoubtd"} {
-		if _, err := os.Stat(filepath.Join(o.BinDir, p)); err != nil {
-			return nil, fmt.Errorf("program missing (make build): %w", err)
-		}
-	}
-	if len(o.Hosts) != 0 && len(o.Hosts) != o.Targets+1 {
-		return nil, fmt.Errorf("%d hosts for a source and %d targets", len(o.Hosts), o.Targets)
-	}
+	o.defaults()
 	ports, err := freePorts(o.Targets + 2)
 	if err != nil {
 		return nil, err
 	}
-	node := func(name string, i int) *Node {
-		h := Host{Addr: loopback}
-		if len(o.Hosts) > 0 {
-			h = o.Hosts[i]
-		}
-		return &Node{Name: name, Dir: filepath.Join(o.Dir, name), Addr: net.JoinHostPort(h.Addr, strconv.Itoa(ports[i])),
-			bin: filepath.Join(o.BinDir, "redoubtd"), in: h.In}
-	}
-	s.Source, s.nbdPort = node("s1", 0), ports[o.Targets+1]
-	for i := range o.Targets {
-		s.Targets = append(s.Targets, node(fmt.Sprintf("t%d", i+1), i+1))
+	s, err := lay(o, ports)
+	if err != nil {
+		return nil, err
 	}
 	if err := s.certificates(ctx); err != nil {
 		return nil, err
@@ -105,7 +89,54 @@ func New(ctx context.Context, o Options) (*Site, error) {
 	return s, s.configs()
 }
 
+// Again returns the site that New made in o.Dir before, with the same options.
+func Again(o Options, ports []int) (*Site, error) {
+	o.defaults()
+	if len(ports) != o.Targets+2 {
+		return nil, fmt.Errorf("%d ports of a site with %d targets", len(ports), o.Targets)
+	}
+	return lay(o, ports)
+}
+
+func (o *Options) defaults() {
+	if o.Targets == 0 {
+		o.Targets = 3
+	}
+	if o.Data == 0 {
+		o.Data, o.Parity = 2, 1
+	}
+}
+
+// lay names the nodes of a site.
+func lay(o Options, ports []int) (*Site, error) {
+	s := &Site{Options: o, Ports: ports, hosts: o.Hosts}
+	for _, p := range []string{"redoubt", "redoubtd"} {
+		if _, err := os.Stat(filepath.Join(o.BinDir, p)); err != nil {
+			return nil, fmt.Errorf("program missing (make build): %w", err)
+		}
+	}
+	if len(o.Hosts) != 0 && len(o.Hosts) < o.Targets+1 {
+		return nil, fmt.Errorf("%d hosts for a source and %d targets", len(o.Hosts), o.Targets)
+	}
+	s.Source, s.nbdPort = s.node("s1", ports[0]), ports[o.Targets+1]
+	for i := range o.Targets {
+		s.Targets = append(s.Targets, s.node(fmt.Sprintf("t%d", i+1), ports[i+1]))
+	}
+	s.named = o.Targets
+	return s, nil
+}
+
 const loopback = "127.0.0.1"
+
+// node prepares a node at the next host.
+func (s *Site) node(name string, port int) *Node {
+	h := Host{Addr: loopback}
+	if len(s.hosts) > 0 {
+		h, s.hosts = s.hosts[0], s.hosts[1:]
+	}
+	return &Node{Name: name, Dir: filepath.Join(s.Dir, name), Addr: net.JoinHostPort(h.Addr, strconv.Itoa(port)),
+		bin: filepath.Join(s.BinDir, "redoubtd"), in: h.In}
+}
 
 // Nodes returns the source and the targets.
 func (s *Site) Nodes() []*Node { return append([]*Node{s.Source}, s.Targets...) }
@@ -145,13 +176,25 @@ func (s *Site) NewTarget(ctx context.Context, at *Node) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	name := fmt.Sprintf("t%d", len(s.Targets)+1)
-	n := &Node{Name: name, Dir: filepath.Join(s.Dir, name), Addr: fmt.Sprintf("127.0.0.1:%d", ports[0]), bin: s.Source.bin, join: at.Addr}
+	if len(s.Hosts) > 0 && len(s.hosts) == 0 {
+		return nil, errors.New("no host is left for a further target")
+	}
+	s.named++
+	n := s.node(fmt.Sprintf("t%d", s.named), ports[0])
+	n.join = at.Addr
 	if err := s.certificate(ctx, n); err != nil {
 		return nil, err
 	}
 	s.Targets = append(s.Targets, n)
 	return n, s.config(n)
+}
+
+// Forget takes a target that is gone for good out of the site, and out of the
+// configuration with which the source starts the next time.
+func (s *Site) Forget(gone *Node) error {
+	gone.Kill()
+	s.Targets = slices.DeleteFunc(s.Targets, func(n *Node) bool { return n == gone })
+	return s.config(s.Source)
 }
 
 // Issue makes a certificate of the site's authority for a role and a name.

@@ -37,6 +37,10 @@ func (k *checker) source(c *Config) {
 			k.duration(key+".verify.every", g.Verify.Every, Duration(time.Minute), Duration(365*24*time.Hour))
 		}
 		k.disks(key+".disks", g.Disks, paths)
+		k.hooks(key+".hooks", g.Hooks)
+		if g.BookmarkEvery != 0 {
+			k.duration(key+".bookmark_every", g.BookmarkEvery, Duration(time.Minute), Duration(7*24*time.Hour))
+		}
 	}
 }
 
@@ -63,6 +67,23 @@ func (k *checker) nbd(key string, n NBD) {
 		return
 	}
 	k.hostPort(key+".listen", n.Listen, false)
+}
+
+func (k *checker) hooks(key string, h Hooks) {
+	seen := map[string]string{}
+	for i, m := range h.Mounts {
+		at := fmt.Sprintf("%s.mounts[%d]", key, i)
+		k.path(at, m)
+		k.unique(seen, clean(m), at)
+		if clean(m) == "/" {
+			k.add(at, "the file system that holds / is never frozen", "the daemon could not go on")
+		}
+	}
+	if h.Scripts != "" {
+		k.path(key+".scripts", h.Scripts)
+	}
+	k.duration(key+".time", h.Time, Duration(time.Second), Duration(10*time.Minute))
+	k.duration(key+".hold", h.Hold, h.Time, Duration(time.Hour))
 }
 
 func (k *checker) journal(key string, j Journal) {

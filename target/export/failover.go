@@ -20,7 +20,10 @@ func (m *Manager) Failover(ctx context.Context, id redoubt.GroupID, at target.Po
 		return nil, err
 	}
 	defer unlock()
-	if _, ok := cluster.Allowed(g.State, cluster.OpUnplannedFailover); !ok || g.State == cluster.StateReverseReplicating {
+	if err := g.Permits(cluster.OpUnplannedFailover); err != nil {
+		return nil, err
+	}
+	if g.State == cluster.StateReverseReplicating || g.Prior == cluster.StateReverseReplicating {
 		return nil, refused("unplanned failover", g)
 	}
 	return m.promote(ctx, g, cluster.PromoteUnplanned, at, hydrate)
@@ -34,8 +37,8 @@ func (m *Manager) Change(ctx context.Context, id redoubt.GroupID, at target.Poin
 		return nil, err
 	}
 	defer unlock()
-	if _, ok := cluster.Allowed(g.State, cluster.OpChangeRecoveryPoint); !ok {
-		return nil, refused("change recovery point", g)
+	if err := g.Permits(cluster.OpChangeRecoveryPoint); err != nil {
+		return nil, err
 	}
 	// The points to choose from are those of the history before the failover.
 	at.Before = g.Before
@@ -47,10 +50,10 @@ func (m *Manager) promote(ctx context.Context, g cluster.Group, kind cluster.Pro
 	if err != nil {
 		return nil, err
 	}
-	head, headTime, contact := m.o.Store.Head(g.ID)
+	head, headTime, contact := m.known(g)
 	after, err := m.propose(ctx, g, cluster.Promote{
 		Group: g.ID, Kind: kind, Point: point, NewEpoch: g.Epoch + 1, Writer: cluster.TargetWriter(m.o.ID),
-		KnownHead: head, KnownHeadTime: unixNano(headTime), LastContact: unixNano(contact), Now: m.o.Now().UnixNano(),
+		KnownHead: head, KnownHeadTime: headTime, LastContact: contact, Now: m.o.Now().UnixNano(),
 	})
 	if err != nil {
 		return nil, err
@@ -75,6 +78,18 @@ func (m *Manager) promote(ctx context.Context, g cluster.Group, kind cluster.Pro
 	}
 	m.o.Logger.Warn("failed over", "group", string(g.ID), "point", point.String(), "epoch", after.Epoch, "known_head", head)
 	return in, m.adopt(in, after)
+}
+
+// known returns how far the group's writer is known to have been, the time of
+// that write, and since when nothing is known. What the writer said last may be
+// older than its last committed write: it says so once a second.
+func (m *Manager) known(g cluster.Group) (head redoubt.LSN, headTime, contact int64) {
+	head, said, heard := m.o.Store.Head(g.ID)
+	headTime, contact = unixNano(said), unixNano(heard)
+	if g.Committed.LSN >= head {
+		head, headTime = g.Committed.LSN, g.CommittedTime
+	}
+	return head, headTime, max(contact, headTime)
 }
 
 // propose proposes cmd and returns the group as it is after it.
