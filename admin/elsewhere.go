@@ -122,6 +122,21 @@ func (e Elsewhere) ReadPoint(_ context.Context, r *adminv1.ReadPointRequest, _ *
 	return e.refuse("read point", r.GetGroup())
 }
 
+// Resynchronise refuses.
+func (e Elsewhere) Resynchronise(_ context.Context, r *adminv1.ResynchroniseRequest) (*adminv1.ResynchroniseResponse, error) {
+	return nil, e.refuse("resynchronise", r.GetGroup())
+}
+
+// Verify refuses.
+func (e Elsewhere) Verify(_ context.Context, r *adminv1.VerifyRequest) (*adminv1.VerifyResponse, error) {
+	return nil, e.refuse("verify", r.GetGroup())
+}
+
+// GetVerify refuses.
+func (e Elsewhere) GetVerify(_ context.Context, r *adminv1.GetVerifyRequest) (*adminv1.GetVerifyResponse, error) {
+	return nil, e.refuse("verify", r.GetGroup())
+}
+
 // Failback refuses.
 func (e Elsewhere) Failback(_ context.Context, r *adminv1.FailbackRequest) (*adminv1.FailbackResponse, error) {
 	return nil, e.refuse("failback", r.GetGroup())

@@ -128,6 +128,9 @@ func (c Promote) apply(s *state) (any, error) {
 	n.begin(s, redoubt.Fork{Epoch: c.NewEpoch, Parent: c.Point.Epoch, At: c.Point.LSN}, c.Writer, next)
 	n.Promoted, n.PromotedAt = c.Point, c.Now
 	n.Receipt = nil // it was for another point
+	if back {
+		s.unbind(g.ID)
+	}
 	if c.Kind != PromoteChange {
 		n.KnownHead, n.KnownHeadTime, n.LastContact = max(c.KnownHead, base.LSN), c.KnownHeadTime, c.LastContact
 		n.Before = redoubt.Position{}

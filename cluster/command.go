@@ -52,6 +52,11 @@ const (
 	kindThinSegments kind = 66
 	kindReportShards kind = 67
 
+	kindRecordVerification kind = 80
+	kindBeginResync        kind = 81
+	kindRequireResync      kind = 82
+	kindBindJournal        kind = 83
+
 	kindOperate   kind = 75
 	kindEraseDone kind = 76
 	kindNoteDisks kind = 77
@@ -72,6 +77,7 @@ func (k kind) String() string {
 		kindSetPolicy: "SetPolicy", kindAdvanceClock: "AdvanceClock", kindSetPin: "SetPin", kindRemovePin: "RemovePin",
 		kindBeginPlan: "BeginPlan", kindAdvancePlan: "AdvancePlan", kindThinSegments: "ThinSegments", kindReportShards: "ReportShards",
 		kindOperate: "Operate", kindEraseDone: "EraseDone", kindNoteDisks: "NoteDisks",
+		kindRecordVerification: "RecordVerification", kindBeginResync: "BeginResync", kindRequireResync: "RequireResync", kindBindJournal: "BindJournal",
 		kindOpenGap:  "OpenGap",
 		kindAddMarks: "AddMarks", kindCommitSet: "CommitSet", kindPutCheck: "PutCheck"}
 	if int(k) < len(names) && names[k] != "" {
@@ -202,6 +208,14 @@ func decodeBody(k kind, d *decoder) (Command, bool) {
 		return decodeThinSegments(d), true
 	case kindReportShards:
 		return decodeReportShards(d), true
+	case kindRecordVerification:
+		return RecordVerification{Group: d.groupID(), Verification: d.verification()}, true
+	case kindBeginResync:
+		return BeginResync{Group: d.groupID(), NewEpoch: d.epoch(), Now: d.i64()}, true
+	case kindRequireResync:
+		return RequireResync{Group: d.groupID(), Epoch: d.epoch(), Reason: d.str(maxText, "reason"), Now: d.i64()}, true
+	case kindBindJournal:
+		return BindJournal{Group: d.groupID(), Epoch: d.epoch(), Journal: d.str(maxName, "journal")}, true
 	case kindOperate:
 		return decodeOperate(d), true
 	case kindEraseDone:

@@ -184,6 +184,8 @@ func FuzzDecodeCommand(f *testing.F) {
 		rightPlan(m, m.aged("old")), AdvancePlan{Group: "old", OwnerTerm: 1, ID: 1, Open: []OpenPoint{{redoubt.Position{Epoch: 1, LSN: 6}, 1}}},
 		ThinSegments{Group: "old", OwnerTerm: 1, Epoch: 1, ID: 1, Done: Work{Epoch: 1, To: 1}, Segments: []Replacement{{5, seg(g, 0, 1, 5)}}},
 		ReportShards{Node: "n1", Lost: true, Shards: []ShardOf{{ShardRef{Group: "g", Epoch: 1}, 5}}}, nil,
+		RecordVerification{Group: "g", Verification: Verification{At: redoubt.Position{Epoch: 1, LSN: 6}, Compared: true, Blocks: 9, Differing: 1, Extents: []DiskExtent{{1, redoubt.Extent{Len: 9}}}}},
+		BeginResync{Group: "g", NewEpoch: 2, Now: 5}, RequireResync{Group: "g", Epoch: 1, Reason: "why", Now: 5}, BindJournal{Group: "g", Epoch: 1, Journal: "j"},
 		OpenGap{Group: "g", Epoch: 1, OwnerTerm: g.OwnerTerm, After: g.Committed.LSN, Cause: GapOverflow, Now: 5},
 		InviteNode{ID: "n4"}, AnnounceNode{Node: NodeInfo{ID: "n4", Addr: "a:1", Instance: "i"}, Domain: "d"}, ActivateNode{ID: "n4"},
 		DrainNode{ID: "n1", Successor: "n2", Leave: true}, RemoveNode{ID: "n1", Force: true},

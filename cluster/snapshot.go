@@ -42,6 +42,9 @@ const (
 	recNamed   = 88 // bookmarks, their sets, recovery checks
 	maxRecord  = 64 << 20
 	recordHead = 5
+
+	recVerified = 80 // what comparisons of a group found
+	recBinding  = 81 // the journal of a group's source
 )
 
 // freeze captures the state for a snapshot. What it shares with the live
@@ -51,7 +54,8 @@ func (s *state) freeze() *state {
 	f := &state{index: s.index, nodes: maps.Clone(s.nodes), groups: maps.Clone(s.groups), retain: maps.Clone(s.retain), gaps: maps.Clone(s.gaps),
 		places: places{list: slices.Clip(s.places.list)},
 		epochs: make(map[epochKey]*history, len(s.epochs)), clients: make(map[clientID]*client, len(s.clients)), moves: maps.Clone(s.moves), stands: maps.Clone(s.stands), resized: maps.Clone(s.resized),
-		marks: maps.Clone(s.marks), sets: maps.Clone(s.sets), checks: maps.Clone(s.checks)}
+		marks: maps.Clone(s.marks), sets: maps.Clone(s.sets), checks: maps.Clone(s.checks),
+		verified: maps.Clone(s.verified), bindings: maps.Clone(s.bindings)}
 	for k, h := range s.epochs {
 		frozen := h.freeze()
 		f.epochs[k] = &frozen
@@ -144,6 +148,8 @@ func writeSnapshot(out io.Writer, s *state) error {
 	}
 	w.moves(s)
 	w.named(s)
+	w.verified(s)
+	w.bindings(s)
 	ids := slices.SortedFunc(maps.Keys(s.clients), func(a, b clientID) int { return slices.Compare(a[:], b[:]) })
 	for _, id := range ids {
 		w.client(id, s.clients[id])

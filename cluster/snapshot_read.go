@@ -152,6 +152,10 @@ func (s *state) load(typ uint8, d *decoder) {
 		s.gaps[id] = list
 	case recMember:
 		s.loadMember(d)
+	case recVerified:
+		s.loadVerified(d)
+	case recBinding:
+		s.loadBinding(d)
 	case recNamed:
 		s.loadNamed(d)
 	case recMoves:

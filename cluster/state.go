@@ -29,6 +29,9 @@ type state struct {
 	sets    map[redoubt.SetID]*Set          // nor these
 	checks  map[redoubt.GroupID][]Check     // nor these
 	resized map[redoubt.GroupID][]DiskEvent // never changed in place
+
+	verified map[redoubt.GroupID][]Verification // never changed in place either
+	bindings map[redoubt.GroupID]Binding
 }
 
 type epochKey struct {
@@ -53,6 +56,9 @@ func newState() *state {
 		marks:   map[redoubt.GroupID][]Bookmark{},
 		sets:    map[redoubt.SetID]*Set{},
 		checks:  map[redoubt.GroupID][]Check{},
+
+		verified: map[redoubt.GroupID][]Verification{},
+		bindings: map[redoubt.GroupID]Binding{},
 	}
 }
 

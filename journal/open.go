@@ -130,6 +130,9 @@ func (j *Journal) create() (*facts, error) {
 	return f, createFacts(j.fs, j.dir, f)
 }
 
+// ID returns the journal's name: random, made with it, and never changed.
+func (j *Journal) ID() string { return j.idString() }
+
 func (j *Journal) idString() string { return hex.EncodeToString(j.id[:]) }
 
 // openIndex opens the index and returns its state if it is of this journal. An

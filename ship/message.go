@@ -26,6 +26,8 @@ type Hello struct {
 	Receipt   *LossSummary    `json:"receipt,omitempty"`
 	Whole     bool            `json:"whole,omitempty"` // wants to be told what is fully redundant; set by the Sender
 	Ask       *Ask            `json:"ask,omitempty"`   // with Probe: what the source's operator wants
+	// Journal names the sender's journal. One that was made anew has another name.
+	Journal string `json:"journal,omitempty"`
 	// GivenUp, if not 0, is the last LSN whose payload the journal gave up: what
 	// comes instead of everything up to it leaves a gap without points. Set by the Sender.
 	GivenUp redoubt.LSN `json:"given_up,omitempty"`
@@ -57,13 +59,24 @@ type Welcome struct {
 	DirtyAfter redoubt.LSN      `json:"dirty_after,omitempty"`
 	State      string           `json:"state,omitempty"`
 	Owner      string           `json:"owner,omitempty"`
-	Reason     string           `json:"reason,omitempty"` // in words, why there is no stream
-	Whole      bool             `json:"whole,omitempty"`  // set by the Receiver: it tells what is fully redundant
-	Hold       *Hold            `json:"hold,omitempty"`   // the source keeps its writes to itself
-	Anew       redoubt.Epoch    `json:"anew,omitempty"`   // a source of an earlier epoch forgets its journal and copies its disks whole from where this epoch begins
-	Disks      []redoubt.Disk   `json:"disks,omitempty"`  // as the receiver knows them at Committed; a source whose disks are larger says so in its stream
-	Answer     *Answer          `json:"answer,omitempty"` // to Ask; a receiver that does not know Ask gives none
-	Gap        bool             `json:"gap,omitempty"`    // what is committed ends in a gap: there are no points until a baseline
+	Reason     string           `json:"reason,omitempty"`  // in words, why there is no stream
+	Whole      bool             `json:"whole,omitempty"`   // set by the Receiver: it tells what is fully redundant
+	Hold       *Hold            `json:"hold,omitempty"`    // the source keeps its writes to itself
+	Anew       redoubt.Epoch    `json:"anew,omitempty"`    // a source of an earlier epoch forgets its journal and copies its disks whole from where this epoch begins
+	Disks      []redoubt.Disk   `json:"disks,omitempty"`   // as the receiver knows them at Committed; a source whose disks are larger says so in its stream
+	Answer     *Answer          `json:"answer,omitempty"`  // to Ask; a receiver that does not know Ask gives none
+	UUID       string           `json:"uuid,omitempty"`    // of the group, if the sender has another one
+	Journal    string           `json:"journal,omitempty"` // of a replica: names its journal
+	// Unknown says that a replica does not know what its disks differ in: it holds
+	// a part of a copy.
+	Unknown bool `json:"unknown,omitempty"`
+	// Lost says why what the sender's journal has does not follow what the
+	// receiver has: its disks must be compared first.
+	Lost string `json:"lost,omitempty"`
+	// Compare, if not zero, is the position with which Epoch begins: the sender
+	// ships what its disks have there otherwise, and ends with a baseline.
+	Compare redoubt.Position `json:"compare"`
+	Gap     bool             `json:"gap,omitempty"` // what is committed ends in a gap: there are no points until a baseline
 }
 
 // resume returns the last LSN that the receiver has of epoch's history: a

@@ -104,6 +104,21 @@ func (o *SenderOptions) validate() error {
 // FencedError says that another epoch has the group; the sender must not write.
 type FencedError struct{ Welcome Welcome }
 
+// LostError says that the receiver cannot go on from what the journal has: the
+// disks must be compared.
+type LostError struct{ Welcome Welcome }
+
+// Error says why.
+func (e *LostError) Error() string {
+	if e.Welcome.Lost == "" {
+		return fmt.Sprintf("epoch %d begins with a comparison of the disks", e.Welcome.Epoch)
+	}
+	return e.Welcome.Lost
+}
+
+// Unwrap returns redoubt.ErrGap.
+func (e *LostError) Unwrap() error { return redoubt.ErrGap }
+
 // Error says which epoch has taken over.
 func (e *FencedError) Error() string {
 	return fmt.Sprintf("epoch %d of %s has taken over", e.Welcome.Epoch, e.Welcome.Writer)

@@ -112,11 +112,14 @@ func (s *Sender) ackedLSN() redoubt.LSN {
 // fatal returns the error with which Run ends, or nil to go on.
 func (s *Sender) fatal(ctx context.Context, err error) error {
 	var fenced *FencedError
+	var lost *LostError
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case errors.As(err, &fenced):
 		return fenced
+	case errors.As(err, &lost):
+		return lost
 	case s.o.Journal.Err() != nil:
 		return s.o.Journal.Err()
 	case errors.Is(err, redoubt.ErrClosed) && errors.Is(err, errJournal):
@@ -164,7 +167,8 @@ func (s *Sender) round(ctx context.Context, cur *journal.Cursor, last string, si
 			s.failed(addr, serr)
 		}
 		var fenced *FencedError
-		if accepted || ctx.Err() != nil || errors.As(serr, &fenced) {
+		var lost *LostError
+		if accepted || ctx.Err() != nil || errors.As(serr, &fenced) || errors.As(serr, &lost) {
 			if accepted {
 				good = addr
 			}

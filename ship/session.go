@@ -69,6 +69,8 @@ func (s *Sender) session(ctx context.Context, addr string, cur *journal.Cursor) 
 		s.o.OnWelcome(w)
 	}
 	switch {
+	case w.Lost != "", !w.Compare.IsZero() && w.Epoch > h.Epoch:
+		return "", false, &LostError{Welcome: w}
 	case w.Fenced:
 		return "", false, &FencedError{Welcome: w}
 	case w.Redirect != "":

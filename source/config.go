@@ -29,7 +29,11 @@ type Config struct {
 	// Sockets are the listening sockets that outlive this Host. Nil: none does.
 	Sockets *handover.Sockets
 
-	Dial   func(ctx context.Context, addr string) (net.Conn, error) // to a master target's shipping port
+	Dial func(ctx context.Context, addr string) (net.Conn, error) // to a master target's shipping port
+	// DialCompare reaches a master target to compare hashes with it. Nil: groups
+	// cannot be verified.
+	DialCompare func(ctx context.Context, addr string) (net.Conn, error)
+
 	Logger *slog.Logger
 	Now    func() time.Time
 }
@@ -42,13 +46,15 @@ type GroupConfig struct {
 	Preallocate bool   // reserve JournalMax on disk at the first start
 	SegmentSize int64  // bytes; 0 is the journal's default
 	FullWait    time.Duration
-	Track       bool     // a full journal gives up what was not shipped, in place of holding writes back
-	MemoryLimit int64    // bytes of unapplied data; 0 is the default
-	K, M        int      // wanted redundancy: data and parity shards
-	Listen      string   // HOST:PORT for NBD over TCP beside the unix socket; loopback unless there are Clients; empty: none
-	Clients     []string // names in certificates of pki.RoleClient that may use the disks over TCP; not empty: TLS is forced
-	ReadMemory  int64    // bytes of buffers for slow NBD reads; 0 is the default
-	ShipRate    int64    // bytes a second; 0 is unlimited
+	Track       bool          // a full journal gives up what was not shipped, in place of holding writes back
+	MemoryLimit int64         // bytes of unapplied data; 0 is the default
+	K, M        int           // wanted redundancy: data and parity shards
+	Listen      string        // HOST:PORT for NBD over TCP beside the unix socket; loopback unless there are Clients; empty: none
+	Clients     []string      // names in certificates of pki.RoleClient that may use the disks over TCP; not empty: TLS is forced
+	ReadMemory  int64         // bytes of buffers for slow NBD reads; 0 is the default
+	ShipRate    int64         // bytes a second; 0 is unlimited
+	CompareRate int64         // bytes a second that comparisons read at most; 0 is unlimited
+	VerifyEvery time.Duration // from the end of a comparison to the next; 0: only when asked
 	Disks       []DiskConfig
 	Hooks       Hooks
 	// BookmarkEvery is the time between two bookmarks that nobody asks for; 0: none.

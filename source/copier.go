@@ -7,9 +7,11 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/journal"
 )
 
-// A copier puts the disks' present content into the ordered stream, once,
+// A copier puts the disks' present content, or what of it differs from the
+// secondary, into the ordered stream, once,
 // while clients go on writing: it appends copy records, which carry no
 // payload, and the sender reads the disk when it ships them. It stays a
 // bounded number of bytes ahead of what the secondary has acknowledged.
@@ -30,6 +32,8 @@ type copyState struct {
 	Total    uint64         `json:"total"`  // bytes that held data when the copy began
 	Baseline redoubt.LSN    `json:"baseline,omitempty"`
 	Zeros    bool           `json:"zeros,omitempty"` // holes are copied too: the history beneath may hold data there
+	// Resync, if not nil, says that only what differs from its base is copied.
+	Resync *resyncState `json:"resync,omitempty"`
 }
 
 const (
@@ -44,14 +48,20 @@ const (
 	ackPoll = 20 * time.Millisecond
 )
 
+func loadCopyState(j *journal.Journal) (st copyState, ok bool, err error) {
+	b, ok, err := j.State(copyKey)
+	if err != nil || !ok {
+		return st, false, err
+	}
+	return st, true, json.Unmarshal(b, &st)
+}
+
 func openCopier(g *Group) (*copier, error) {
 	c := &copier{group: g}
-	b, ok, err := g.journal.State(copyKey)
-	if err != nil {
-		return nil, err
-	}
-	if ok {
-		return c, json.Unmarshal(b, &c.state)
+	st, ok, err := loadCopyState(g.journal)
+	if err != nil || ok {
+		c.state = st
+		return c, err
 	}
 	return c, c.restart(false)
 }
@@ -97,6 +107,9 @@ func (c *copier) save() error {
 func (c *copier) Progress() (done, total uint64, complete bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.state.Resync != nil {
+		return c.compared(), c.size(), c.state.Done
+	}
 	return min(c.state.Copied, c.state.Total), c.state.Total, c.state.Done
 }
 
@@ -115,12 +128,69 @@ func (c *copier) complete() bool {
 	return c.announced || c.state.Done
 }
 
-// announced is a copy record that is in the journal and not yet acknowledged.
+// announced is a copy record that is in the journal and not yet acknowledged,
+// or, with n 0, the end of a stretch without one.
 type announced struct {
 	lsn  redoubt.LSN
-	disk redoubt.DiskID
+	disk redoubt.DiskID // 0: the baseline
 	end  uint64
 	n    uint64
+}
+
+// queue is what a copier has announced.
+type queue struct {
+	c       *copier
+	cursor  *journal.Cursor
+	ahead   []announced
+	pending uint64 // bytes of ahead
+	saved   uint64 // bytes that were passed since the progress was saved
+}
+
+// settle waits until at most limit bytes are not acknowledged, and keeps the progress.
+func (q *queue) settle(ctx context.Context, limit uint64) error {
+	c := q.c
+	for {
+		acked := q.cursor.Acked()
+		for len(q.ahead) > 0 && q.ahead[0].lsn <= acked {
+			a := q.ahead[0]
+			q.ahead, q.pending, q.saved = q.ahead[1:], q.pending-a.n, q.saved+a.n
+			if a.disk == 0 { // the baseline
+				continue
+			}
+			c.mu.Lock()
+			c.state.Disk, c.state.Next, c.state.Copied = a.disk, a.end, c.state.Copied+a.n
+			c.mu.Unlock()
+		}
+		if q.saved >= copySave {
+			if err := c.save(); err != nil {
+				return err
+			}
+			q.saved = 0
+		}
+		if q.pending <= limit {
+			return nil
+		}
+		if pause(ctx, ackPoll); ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+// announce puts the extent into the ordered stream, in pieces.
+func (q *queue) announce(ctx context.Context, d redoubt.DiskID, e redoubt.Extent) error {
+	for !e.Empty() {
+		if err := q.settle(ctx, copyAhead); err != nil {
+			return err
+		}
+		x := redoubt.Extent{Off: e.Off, Len: min(e.Len, copyExtent-e.Off%copyExtent)}
+		w := []redoubt.Write{{Disk: d, Kind: redoubt.KindCopy, Extent: x}}
+		if err := q.c.group.disks.AppendControl(w); err != nil {
+			return err
+		}
+		q.ahead, q.pending = append(q.ahead, announced{w[0].LSN, d, x.End(), x.Len}), q.pending+x.Len
+		e = redoubt.Extent{Off: x.End(), Len: e.Len - x.Len}
+	}
+	return nil
 }
 
 // run copies what is left, until it is complete or ctx is done.
@@ -129,41 +199,39 @@ func (c *copier) run(ctx context.Context) error {
 	st := c.state
 	c.mu.Unlock()
 	cursor := c.group.secondary()
-	if st.Done || cursor == nil {
-		return nil
+	if st.Done || cursor == nil || st.Resync != nil && st.Resync.Epoch != c.group.journal.Epoch() {
+		return nil // the journal is of another epoch: the secondary says what to do
 	}
-	var (
-		ahead   []announced
-		pending uint64
-		saved   uint64
-	)
-	settle := func(limit uint64) error {
-		for {
-			acked := cursor.Acked()
-			for len(ahead) > 0 && ahead[0].lsn <= acked {
-				a := ahead[0]
-				ahead, pending, saved = ahead[1:], pending-a.n, saved+a.n
-				if a.disk == 0 { // the baseline
-					continue
-				}
-				c.mu.Lock()
-				c.state.Disk, c.state.Next, c.state.Copied = a.disk, a.end, c.state.Copied+a.n
-				c.mu.Unlock()
-			}
-			if saved >= copySave {
-				if err := c.save(); err != nil {
-					return err
-				}
-				saved = 0
-			}
-			if pending <= limit {
-				return nil
-			}
-			if pause(ctx, ackPoll); ctx.Err() != nil {
-				return ctx.Err()
-			}
-		}
+	q := &queue{c: c, cursor: cursor}
+	each := c.everything
+	if st.Resync != nil {
+		each = c.differing
 	}
+	if err := each(ctx, st, q); err != nil {
+		return err
+	}
+	w := []redoubt.Write{{Kind: redoubt.KindBaseline}}
+	if err := c.group.disks.AppendControl(w); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	c.announced = true
+	c.mu.Unlock()
+	q.ahead, q.pending = append(q.ahead, announced{lsn: w[0].LSN, n: 1}), q.pending+1
+	if err := q.settle(ctx, 0); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	c.state.Done, c.state.Baseline = true, w[0].LSN
+	if st.Resync == nil {
+		c.state.Copied = c.state.Total
+	}
+	c.mu.Unlock()
+	return c.save()
+}
+
+// everything announces all that the disks hold.
+func (c *copier) everything(ctx context.Context, st copyState, q *queue) error {
 	for _, d := range c.group.Disks() {
 		if d.ID < st.Disk {
 			continue
@@ -173,32 +241,12 @@ func (c *copier) run(ctx context.Context) error {
 			from = st.Next
 		}
 		for e, more := c.next(d, from, st.Zeros); more; e, more = c.next(d, from, st.Zeros) {
-			if err := settle(copyAhead); err != nil {
-				return err
-			}
 			e.Len = min(e.Len, copyExtent-e.Off%copyExtent)
-			w := []redoubt.Write{{Disk: d.ID, Kind: redoubt.KindCopy, Extent: e}}
-			if err := c.group.disks.AppendControl(w); err != nil {
+			if err := q.announce(ctx, d.ID, e); err != nil {
 				return err
 			}
-			ahead = append(ahead, announced{w[0].LSN, d.ID, e.End(), e.Len})
-			pending += e.Len
 			from = e.End()
 		}
 	}
-	w := []redoubt.Write{{Kind: redoubt.KindBaseline}}
-	if err := c.group.disks.AppendControl(w); err != nil {
-		return err
-	}
-	c.mu.Lock()
-	c.announced = true
-	c.mu.Unlock()
-	ahead, pending = append(ahead, announced{lsn: w[0].LSN, n: 1}), pending+1
-	if err := settle(0); err != nil {
-		return err
-	}
-	c.mu.Lock()
-	c.state.Done, c.state.Baseline, c.state.Copied = true, w[0].LSN, c.state.Total
-	c.mu.Unlock()
-	return c.save()
+	return nil
 }

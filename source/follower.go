@@ -27,6 +27,11 @@ func (g *Group) runFollower(ctx context.Context) {
 	for ctx.Err() == nil {
 		if w, err := g.ask(ctx); err == nil {
 			g.keepWelcome(w)
+			if g.resyncHere(&w) {
+				if g.beginResync(ctx, w) == nil {
+					return
+				}
+			}
 			g.refence(w)
 			if w.Writer == "source/"+g.host.Name && w.Epoch > g.Role().Epoch {
 				if err := g.becomeWriter(w); err == nil {
@@ -110,6 +115,11 @@ func (g *Group) fence(w ship.Welcome) error {
 		return nil
 	}
 	g.disks.SetReadOnly(redoubt.ErrFenced)
+	if w.UUID != "" && w.UUID != g.uuid() { // the folder of the group was lost
+		if err := g.adoptIdentity(w.UUID); err != nil {
+			return err
+		}
+	}
 	if err := g.keepReceipt(nil); err != nil { // one of an earlier failover must not be told for this one
 		g.log.Error("the receipt of an earlier failover could not be removed", "err", err)
 	}
@@ -169,6 +179,11 @@ func (g *Group) takeOver(w ship.Welcome) error {
 		return err
 	}
 	wasReplica := r.Mode == ModeReplica
+	if wasReplica {
+		if err := g.copy.finish(head); err != nil {
+			return err
+		}
+	}
 	r = Role{Mode: ModeWriter, Epoch: w.Epoch, Lineage: w.Lineage, Branch: r.Branch}
 	if wasReplica {
 		// The secondary has everything up to here: it sent it.

@@ -39,6 +39,8 @@ type Group struct {
 	// listening is the address of NBD over TCP, nil if there is none.
 	listening net.Addr
 	copy      *copier
+	verify    *verifier
+	openedAt  time.Time
 	outlook   outlook
 	catchUp   *catchUp
 	freezer   *freeze.Freezer
@@ -58,6 +60,7 @@ type Group struct {
 	sender    *ship.Sender    // nil unless shipping
 	welcome   *ship.Welcome   // what the secondary said last
 	contactAt time.Time       // and when
+	lost      string          // why the secondary takes nothing from here
 	receipt   *Receipt        // what was lost, once fenced
 	declared  map[redoubt.DiskID]declaration
 	marks     Bookmarks // without FrozenSince
@@ -70,7 +73,7 @@ func openGroup(host *Config, cfg GroupConfig) (g *Group, err error) {
 	if cfg.PollInterval == 0 {
 		cfg.PollInterval = time.Second
 	}
-	g = &Group{cfg: cfg, host: host, log: host.Logger.With("group", string(cfg.Name)), changed: make(chan struct{}), nudge: make(chan struct{}, 1)}
+	g = &Group{cfg: cfg, host: host, log: host.Logger.With("group", string(cfg.Name)), changed: make(chan struct{}), nudge: make(chan struct{}, 1), openedAt: host.Now()}
 	var images []*blockdev.Image
 	defer func() {
 		if err == nil {
@@ -138,6 +141,9 @@ func openGroup(host *Config, cfg GroupConfig) (g *Group, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if g.verify, err = openVerifier(g); err != nil {
+		return nil, err
+	}
 	return g, g.serve()
 }
 
@@ -170,6 +176,9 @@ func (g *Group) openJournal(dir string) (err error) {
 	}
 	// A crash between the two steps of a takeover leaves the role ahead of the
 	// journal; the role decides.
+	if err := g.finishResync(); err != nil {
+		return err
+	}
 	if g.role.Mode == ModeWriter && g.journal.Epoch() < g.role.Epoch {
 		return g.journal.SetEpoch(g.role.Epoch)
 	}
@@ -266,6 +275,9 @@ func (g *Group) close() error {
 	var err error
 	if g.freezer != nil { // first: thawing may need the disks
 		err = g.freezer.Close()
+	}
+	if g.verify != nil {
+		g.verify.close()
 	}
 	if g.server != nil {
 		err = errors.Join(err, g.server.Close())

@@ -67,7 +67,7 @@ func (g *Group) handOver() ([]handover.Conn, error) {
 func (g *Group) behind(export string) string {
 	for _, d := range g.cfg.Disks {
 		if d.Name == export {
-			return g.id.UUID + " " + d.Path
+			return g.uuid() + " " + d.Path
 		}
 	}
 	return ""

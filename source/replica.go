@@ -23,7 +23,7 @@ func (h *Host) Hello(_ context.Context, peer pki.Identity, hello ship.Hello) (sh
 	if err != nil {
 		return ship.Welcome{}, nil, err
 	}
-	if hello.UUID != g.id.UUID {
+	if hello.UUID != g.uuid() {
 		return deny(redoubt.ErrInvalid, "the group here has the same name and another identity; nothing was changed")
 	}
 	if err := hello.Lineage.Validate(); err != nil {
@@ -59,11 +59,15 @@ func (g *Group) openReplica(peer pki.Identity, hello ship.Hello) (ship.Welcome, 
 	w := ship.Welcome{Epoch: hello.Epoch, Lineage: hello.Lineage, Committed: g.journal.Head(), State: string(role.Mode), Writer: "target/" + peer.Name}
 	mine := w.Committed.Epoch // the journal's: the role is ahead of it if an earlier Begin was cut short
 	goesOn := role.Mode == ModeReplica && role.Epoch == hello.Epoch && mine == hello.Epoch
-	if !goesOn {
-		if role.Mode == ModeReplica && mine == role.Epoch && !role.Whole(w.Committed.LSN) {
-			return ship.Welcome{}, nil, &redoubt.Error{Op: "reverse replicate", Object: string(g.cfg.Name), Err: redoubt.ErrState,
-				Hint: fmt.Sprintf("the disks hold an unfinished copy of epoch %d; a full resynchronisation is needed", mine)}
-		}
+	w.Journal = g.journal.ID()
+	w.Unknown = role.Mode == ModeReplica && mine == role.Epoch && !role.Whole(w.Committed.LSN)
+	switch {
+	case goesOn:
+	case w.Unknown: // a copy that was cut short: whatever is there is compared
+		r.resync, r.unknown = true, true
+		w.Resync, w.DirtyAfter = true, w.Committed.LSN
+		r.dirtyAfter = w.DirtyAfter
+	default:
 		fork, ok := hello.Lineage.ForkFrom(mine)
 		if !ok {
 			return ship.Welcome{}, nil, &redoubt.Error{Op: "reverse replicate", Object: string(g.cfg.Name), Err: redoubt.ErrInvalid,
@@ -90,6 +94,7 @@ type replica struct {
 	lineage    redoubt.Lineage
 	disks      []redoubt.Disk // as the stream has them
 	resync     bool
+	unknown    bool        // the disks hold a mixture; there is no tail to be saved
 	fork       redoubt.LSN // last LSN that both sides share
 	dirtyAfter redoubt.LSN
 
@@ -140,7 +145,7 @@ func (r *replica) Begin(start redoubt.LSN) error {
 	}
 	g.ensureReceipt()
 	role := g.Role()
-	if g.journal.Head().LSN > r.fork && g.journal.Epoch() == role.Epoch {
+	if !r.unknown && g.journal.Head().LSN > r.fork && g.journal.Epoch() == role.Epoch {
 		// What the journal has trimmed above the fork, the secondary keeps.
 		dir, err := g.saveBranch(branchName(role.Epoch, r.fork), max(r.fork, g.journal.Tail()-1))
 		if err != nil {

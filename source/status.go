@@ -34,6 +34,9 @@ type Status struct {
 
 	CopyDone, CopyTotal uint64
 	CopyComplete        bool
+	CopyDiffering       uint64      // bytes that differed, if Comparing
+	Comparing           bool        // the copy is a resynchronisation by hashes
+	Lost                string      // why the secondary takes nothing from here; empty: it does
 	CopyAgain           bool        // the copy follows older points: the group was protected again
 	Baseline            redoubt.LSN // last record of the copy; 0 until it is complete
 
@@ -66,7 +69,7 @@ type Remote struct {
 // Status returns a snapshot of the group.
 func (g *Group) Status() Status {
 	s := Status{
-		ID: g.cfg.Name, UUID: g.id.UUID, Disks: g.Disks(), Socket: g.socket, Remote: Remote{g.listening, len(g.cfg.Clients) > 0}, Paths: map[string]string{},
+		ID: g.cfg.Name, UUID: g.uuid(), Disks: g.Disks(), Socket: g.socket, Remote: Remote{g.listening, len(g.cfg.Clients) > 0}, Paths: map[string]string{},
 		Head: g.journal.Head(), HeadAt: time.Unix(0, g.journal.HeadTime()), Durable: g.journal.Durable(),
 		Applied: g.journal.Applied(), Tail: g.journal.Tail(), Journal: g.journal.Stats(), Figures: g.journal.Figures(), Images: g.disks.Stats(), Clients: map[string]int{},
 		Err: g.journal.Err(),
@@ -75,6 +78,7 @@ func (g *Group) Status() Status {
 		s.Paths[d.Name], s.Clients[d.Name] = d.Path, g.server.Clients(d.Name)
 	}
 	s.CopyDone, s.CopyTotal, s.CopyComplete = g.copy.Progress()
+	s.CopyDiffering, s.Comparing = g.copy.Differing()
 	s.Baseline, s.CopyAgain = g.copy.baseline()
 	if c := g.secondary(); c != nil {
 		s.Acked = c.Acked()
@@ -108,6 +112,7 @@ func (g *Group) Status() Status {
 		w := *g.welcome
 		s.Welcome = &w
 	}
+	s.Lost = g.lost
 	s.ReverseOn, s.HasReceipt = g.replica != nil, g.receipt != nil
 	return s
 }

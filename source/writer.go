@@ -23,11 +23,19 @@ func (g *Group) runWriter(ctx context.Context) {
 	defer wg.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	wg.Go(func() {
-		if err := g.copy.run(ctx); err != nil && ctx.Err() == nil {
-			g.log.Error("the initial copy stopped", "err", err)
+	copying, stopCopy := context.WithCancel(ctx)
+	copied := make(chan struct{})
+	go func() {
+		defer close(copied)
+		if err := g.copy.run(copying); err != nil && copying.Err() == nil {
+			g.log.Error("the copy of the disks stopped", "err", err)
 		}
-	})
+	}()
+	defer func() {
+		stopCopy()
+		<-copied
+	}()
+	wg.Go(func() { g.verifyNowAndThen(ctx) })
 	wg.Go(func() { g.catchUp.track(ctx) })
 	wg.Go(func() { g.catchUp.run(ctx) })
 	wg.Go(func() { g.runBookmarks(ctx) })
@@ -41,9 +49,15 @@ func (g *Group) runWriter(ctx context.Context) {
 		err := s.Run(ctx)
 		g.setSender(nil)
 		var fenced *ship.FencedError
+		var lost *ship.LostError
 		switch {
 		case ctx.Err() != nil:
 			return
+		case errors.As(err, &lost):
+			stopCopy()
+			<-copied
+			g.awaitResync(ctx, lost.Welcome)
+			return // a mode begins anew
 		case errors.As(err, &fenced):
 			if g.obey(fenced.Welcome) {
 				return
@@ -90,7 +104,7 @@ func (g *Group) hello() ship.Hello {
 	head := g.journal.Head()
 	h := ship.Hello{
 		Group: g.cfg.Name, UUID: g.id.UUID, Source: g.host.Name, Advertise: g.host.Advertise,
-		Epoch: g.role.Epoch, Lineage: g.role.Lineage,
+		Epoch: g.role.Epoch, Lineage: g.role.Lineage, Journal: g.journal.ID(),
 		Head: head.LSN, HeadTime: g.journal.HeadTime(), Tail: g.journal.Tail(),
 		Disks: g.id.Disks, K: g.cfg.K, M: g.cfg.M,
 	}
@@ -108,7 +122,7 @@ func (g *Group) setSender(s *ship.Sender) {
 
 func (g *Group) keepWelcome(w ship.Welcome) {
 	g.mu.Lock()
-	g.welcome, g.contactAt = &w, g.host.Now()
+	g.welcome, g.contactAt, g.lost = &w, g.host.Now(), w.Lost
 	g.mu.Unlock()
 }
 

@@ -35,6 +35,7 @@ type Options struct {
 	RepairLag    time.Duration // how long a delta may wait for its commit before repair gives way; default 1 s
 	ScrubBytes   int64         // bytes a second that the scrub reads at most; default 16 MiB, below 0: no scrub
 	ScrubEvery   time.Duration // from the beginning of a scrub pass to that of the next; default a week
+	CompareBytes int64         // bytes a second that are read at most to be compared with a source; default 256 MiB
 	OrphanGrace  time.Duration // how long a shard is kept that no manifest will name; default 1 h
 	RetainEvery  time.Duration // interval at which a group's history is thinned; default 1 min; negative: by calls of Retain only
 	// Policy is that of groups for which nobody chose one; nil: cluster.DefaultPolicy.
@@ -75,6 +76,7 @@ func (o *Options) defaults() error {
 	set(&o.PendingBytes, 256<<20)
 	set(&o.LogFileSize, 256<<20)
 	set(&o.RepairBytes, 64<<20)
+	set(&o.CompareBytes, 256<<20)
 	if o.PutTimeout <= 0 {
 		o.PutTimeout = 3 * time.Second
 	}

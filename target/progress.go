@@ -54,6 +54,7 @@ func (r *repairer) measure(ctx context.Context) {
 		// The scrub gives way in the same measure, down to a sixteenth.
 		scrub := float64(r.s.o.ScrubBytes) * max(1.0/16, float64(present)/float64(r.s.o.RepairBytes))
 		r.s.scrub.pace.set(int64(scrub), why)
+		r.s.comparing.set(int64(float64(r.s.o.CompareBytes)*max(1.0/16, float64(present)/float64(r.s.o.RepairBytes))), why)
 		select {
 		case <-t.C:
 		case <-ctx.Done():

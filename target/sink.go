@@ -48,11 +48,14 @@ func (k sink) Hello(ctx context.Context, peer pki.Identity, h ship.Hello) (ship.
 			return ship.Welcome{}, nil, err
 		}
 	}
-	if g.UUID != h.UUID {
+	if g.UUID != h.UUID && !lostIdentity(&g, peer, &h) {
 		return fail(fmt.Errorf("the group there belongs to another source or an earlier journal: %w", redoubt.ErrExists),
 			"choose another group name; a journal that was made anew counts as another source")
 	}
-	if h.Receipt != nil && peer == (pki.Identity{Role: pki.RoleSource, Name: g.Source}) {
+	if known := s.catalog.Binding(g.ID).Journal; known != "" && h.Journal != "" && known != h.Journal {
+		h.Receipt = nil // of a journal that is not the one in which writes were lost
+	}
+	if h.Receipt != nil && g.UUID == h.UUID && peer == (pki.Identity{Role: pki.RoleSource, Name: g.Source}) {
 		// A receipt that cannot be recorded now is told again with the next Hello.
 		if err := s.receipt(ctx, &g, h.Receipt); err != nil {
 			s.o.Logger.Warn("loss receipt not recorded", "group", g.ID, "err", err)
@@ -64,6 +67,18 @@ func (k sink) Hello(ctx context.Context, peer pki.Identity, h ship.Hello) (ship.
 	}
 	w := s.welcome(&g)
 	w.Answer = answer
+	if peer.Role == pki.RoleSource && peer.String() == g.Writer && h.Epoch >= w.Anew {
+		if err := s.checkJournal(ctx, &g, &h, &w); err != nil {
+			return ship.Welcome{}, nil, err
+		}
+	}
+	if g.UUID != h.UUID {
+		w.UUID = g.UUID
+		if w.Lost == "" && w.Compare.IsZero() { // another host writes the group
+			w.Fenced = true
+		}
+		return w, nil, nil
+	}
 	if h.Probe {
 		w.Fenced = h.Epoch != g.Epoch || peer.String() != g.Writer
 		return w, nil, nil
@@ -78,6 +93,8 @@ func (k sink) Hello(ctx context.Context, peer pki.Identity, h ship.Hello) (ship.
 		return w, nil, nil
 	}
 	switch {
+	case w.Lost != "", !w.Compare.IsZero() && h.Epoch < g.Epoch:
+		return w, nil, nil
 	case h.Epoch > g.Epoch:
 		return fail(fmt.Errorf("epoch %d, the cluster knows %d: %w", h.Epoch, g.Epoch, redoubt.ErrState), "the source belongs to another cluster, or the cluster was restored from an old copy")
 	case peer.String() != g.Writer:
@@ -118,6 +135,10 @@ func (k sink) Hello(ctx context.Context, peer pki.Identity, h ship.Hello) (ship.
 	if w.Gap, err = s.openGap(ctx, &g, h.GivenUp); err != nil {
 		st.Close()
 		return ship.Welcome{}, nil, err
+	}
+	// The gap of a resynchronisation ends with its copy: the journal knows nothing of it.
+	if w.Compare = s.resyncFrom(&g); !w.Compare.IsZero() && h.GivenUp == 0 {
+		w.Gap = false
 	}
 	s.contact(g.ID, g.Epoch, h.Head, h.HeadTime)
 	return w, st, nil

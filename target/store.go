@@ -30,6 +30,8 @@ type Store struct {
 	scrub   *scrubber
 	layouts layouts
 
+	comparing *pacer // reads for comparisons
+
 	heads  *headCache
 	blocks *blockCache
 
@@ -100,6 +102,7 @@ func Open(o Options) (*Store, error) {
 	s.repair = newRepairer(s)
 	s.peers.back = s.repair.sweepSoon
 	s.scrub = newScrubber(s)
+	s.comparing = newPacer(s.o.CompareBytes)
 	s.serve()
 	s.run(s.commit)
 	s.run(s.follow)

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/cluster"
 	"github.com/redoubt-dr/redoubt/target/index"
 )
 
@@ -36,7 +37,12 @@ const (
 
 // View opens the group at a committed position. ErrNotFound if there is no such
 // recovery point; the hint says which there are.
-func (s *Store) View(ctx context.Context, id redoubt.GroupID, p redoubt.Position) (v *View, err error) {
+func (s *Store) View(ctx context.Context, id redoubt.GroupID, p redoubt.Position) (*View, error) {
+	return s.view(ctx, id, p, s.checkPosition)
+}
+
+// view opens a position that check accepts.
+func (s *Store) view(ctx context.Context, id redoubt.GroupID, p redoubt.Position, check func(*cluster.Group, redoubt.Position) error) (v *View, err error) {
 	g, err := s.group(id)
 	if err != nil {
 		return nil, err
@@ -48,7 +54,7 @@ func (s *Store) View(ctx context.Context, id redoubt.GroupID, p redoubt.Position
 			release()
 		}
 	}()
-	if err := s.checkPosition(&g, p); err != nil {
+	if err := check(&g, p); err != nil {
 		// The catalog may not have heard of it yet.
 		if berr := s.node.Barrier(ctx); berr != nil {
 			return nil, err
@@ -56,7 +62,7 @@ func (s *Store) View(ctx context.Context, id redoubt.GroupID, p redoubt.Position
 		if g, err = s.group(id); err != nil {
 			return nil, err
 		}
-		if err := s.checkPosition(&g, p); err != nil {
+		if err := check(&g, p); err != nil {
 			return nil, err
 		}
 	}

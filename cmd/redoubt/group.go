@@ -55,6 +55,7 @@ func printGroup(w io.Writer, n *adminv1.NodeInfo, g *adminv1.Group) {
 		"journal", journalUse(g.Journal),
 		"link", link(g.Link),
 		"redundancy", redundancy(g.Redundancy),
+		"verified", verifyNote(g.Verify, n.GetNow().AsTime()),
 		"promoted", promotion(g.Promotion),
 		"loss receipt", receiptNote(g),
 	)

@@ -33,7 +33,7 @@ application-consistent bookmark), latest-crash, an RFC 3339 time such as
 	root.SetErr(a.err)
 	root.AddCommand(
 		statusCommand(a), groupCommand(a), diskCommand(a), exportCommand(a), nodeCommand(a),
-		pointsCommand(a), bookmarkCommand(a), retentionCommand(a), checkCommand(a),
+		pointsCommand(a), bookmarkCommand(a), retentionCommand(a), checkCommand(a), verifyCommand(a), resyncCommand(a),
 		failoverCommand(a), reverseCommand(a), failbackCommand(a), branchCommand(a),
 		journalCommand(a), segmentCommand(a),
 		caCommand(a), configCommand(a), demoCommand(a), crashtestCommand(a), crashtestWorkerCommand(a), versionCommand(a),

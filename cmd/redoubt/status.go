@@ -85,7 +85,12 @@ func concerns(n *adminv1.NodeInfo, g *adminv1.Group) []string {
 		}
 	}
 	out = append(out, overflowNotes(g)...)
-	if c := g.GetCopy(); c != nil && !c.Complete {
+	if g.ResyncReason != "" {
+		add("RESYNCHRONISATION NEEDED: %s; nothing new is safe: redoubt resync %s (at the secondary)", g.ResyncReason, g.Id)
+	}
+	if c := g.GetCopy(); c.GetComparing() && !c.Complete {
+		add("resynchronising, %s of %s compared (%s), %s differed; earlier recovery points stay", iec(c.DoneBytes), iec(c.TotalBytes), percent(c.DoneBytes, c.TotalBytes), iec(c.DifferingBytes))
+	} else if c != nil && !c.Complete {
 		add("copying, %s of %s (%s); no recovery point yet", iec(c.DoneBytes), iec(c.TotalBytes), percent(c.DoneBytes, c.TotalBytes))
 	}
 	if l := g.GetLink(); l != nil && !l.Connected {
@@ -124,6 +129,9 @@ func concerns(n *adminv1.NodeInfo, g *adminv1.Group) []string {
 	}
 	if note := keptNote(g.GetJournal(), g.GetCommitted().GetLsn()); note != "" && g.Role == "source" && g.GetJournal().GetWholeLsn() > 0 {
 		add("%s", note)
+	}
+	if v := g.GetVerify(); v.GetRunning() || v.GetError() != "" || v.GetLast().GetDifferingBlocks() > 0 {
+		add("verification: %s", verifyNote(v, n.GetNow().AsTime()))
 	}
 	return out
 }

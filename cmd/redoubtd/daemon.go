@@ -72,7 +72,7 @@ func (n *node) run(l *life, in *handover.Inherited) (err error) {
 	if cfg.Source == nil {
 		svc.Elsewhere = admin.Elsewhere{Why: "this node is not a source", Hint: "ask the host whose disks are protected"}
 	}
-	sinks := &sinks{}
+	sinks, compared := &sinks{}, &compared{}
 	// The source opens first and closes last: its clients wait for nothing else.
 	var src *sourceRole
 	if cfg.Source != nil {
@@ -80,7 +80,7 @@ func (n *node) run(l *life, in *handover.Inherited) (err error) {
 			return err
 		}
 		undo.add(src.close)
-		svc.source, sinks.reverse = src.host, src.host
+		svc.source, sinks.reverse, compared.disks = src.host, src.host, src.host.Comparisons()
 	}
 	n.takeOver(src, in)
 	if cfg.Target != nil {
@@ -89,12 +89,13 @@ func (n *node) run(l *life, in *handover.Inherited) (err error) {
 			return err
 		}
 		undo.add(t.close)
-		svc.target, sinks.forward = t, t.store.Sink()
+		svc.target, sinks.forward, compared.store = t, t.store.Sink(), t.store.Comparisons()
 	}
 	if src != nil {
 		src.start()
 	}
 	undo.add(serveShipping(n, sinks))
+	undo.add(serveComparisons(n, compared))
 	stopAdmin, err := serveAdmin(n, svc)
 	if err != nil {
 		return err

@@ -57,6 +57,18 @@ func groupShelf() shelf[*adminv1.Group] {
 		})
 	s.gauge("journal_kept_bytes", "Journal kept for what the secondary has without all of its shards.",
 		func(g group) (float64, bool) { return float64(g.GetJournal().GetKeptBytes()), g.Journal != nil })
+	verified := func(fn func(v *adminv1.Verification) float64) func(g group) (float64, bool) {
+		return func(g group) (float64, bool) {
+			if g.GetVerify().GetLast() == nil {
+				return 0, false
+			}
+			return fn(g.Verify.Last), true
+		}
+	}
+	s.gauge("verify_running", "1 while source and secondary are compared.", func(g group) (float64, bool) { return truth(g.GetVerify().GetRunning()) })
+	s.gauge("verify_finished_timestamp_seconds", "When source and secondary were compared last.", verified(func(v *adminv1.Verification) float64 { return float64(v.GetFinished().GetSeconds()) }))
+	s.gauge("verify_differing_blocks", "Blocks of 4 KiB that differed then.", verified(func(v *adminv1.Verification) float64 { return float64(v.DifferingBlocks) }))
+	s.gauge("verify_unsettled_blocks", "Blocks of 4 KiB that were written to each time that they were looked at.", verified(func(v *adminv1.Verification) float64 { return float64(v.UnsettledBlocks) }))
 	s.gauge("overflow_bytes", "Bytes that the source's journal gave up and that are not yet announced to the secondary; absent without an overflow.",
 		func(g group) (float64, bool) { return float64(g.GetOverflow().GetDirtyBytes()), g.Overflow != nil })
 	s.gauge("in_gap", "1 while there is no recovery point for what is newest: the journal overflowed and is being caught up.",

@@ -34,7 +34,7 @@ func (s *service) sourceGroup(st source.Status) *adminv1.Group {
 		Head: admin.FromPosition(st.Head), HeadTime: stamp(st.HeadAt), DurableLsn: uint64(st.Durable), AppliedLsn: uint64(st.Applied),
 		Committed:      admin.FromPosition(redoubt.Position{Epoch: st.Role.Epoch, LSN: st.Acked}),
 		Journal:        &adminv1.Journal{UsedBytes: uint64(st.Journal.UsedBytes), MaxBytes: uint64(st.Journal.MaxBytes), TailLsn: uint64(st.Tail), Figures: journalFigures(st.Journal, st.Figures)},
-		Copy:           &adminv1.CopyProgress{DoneBytes: st.CopyDone, TotalBytes: st.CopyTotal, Complete: st.CopyComplete},
+		Copy:           &adminv1.CopyProgress{DoneBytes: st.CopyDone, TotalBytes: st.CopyTotal, Complete: st.CopyComplete, Comparing: st.Comparing, DifferingBytes: st.CopyDiffering},
 		HasLossReceipt: st.HasReceipt, LagSeconds: lag(st.AckedAt), Link: &adminv1.Link{},
 	}
 	if st.Role.Mode != source.ModeWriter {
@@ -64,6 +64,10 @@ func (s *service) sourceGroup(st source.Status) *adminv1.Group {
 	if st.Err != nil {
 		out.Error, out.Hint = st.Err.Error(), redoubt.Hint(st.Err)
 	}
+	out.ResyncReason = st.Lost
+	if g := s.verifiedHere(st.ID); g != nil {
+		out.Verify = briefly(verifyStatus(g))
+	}
 	out.Disks, out.Figures, out.Bookmarks = s.sourceDisks(st), groupFigures(st.Images), bookmarkFigures(st.Bookmarks)
 	return out
 }
@@ -71,6 +75,8 @@ func (s *service) sourceGroup(st source.Status) *adminv1.Group {
 // sourceState names the state as far as the source knows it.
 func sourceState(st source.Status) string {
 	switch {
+	case st.Lost != "":
+		return "ResyncRequired"
 	case st.Role.Mode == source.ModeFenced:
 		return "Fenced"
 	case st.Role.Mode == source.ModeReplica && st.Whole:
@@ -79,7 +85,7 @@ func sourceState(st source.Status) string {
 		return "Resyncing"
 	case st.Hold.State != "":
 		return st.Hold.State
-	case !st.CopyComplete && st.CopyAgain:
+	case !st.CopyComplete && (st.Comparing || st.CopyAgain):
 		return "Resyncing"
 	case !st.CopyComplete:
 		return "InitialSync"

@@ -33,6 +33,7 @@ func (s *service) targetGroup(g cluster.Group) *adminv1.Group {
 	if cs := s.target.node.Catalog().Checks(g.ID); len(cs) > 0 {
 		out.LastCheck = checkInfo(&cs[len(cs)-1], false)
 	}
+	out.Verify, out.ResyncReason = s.lastVerified(g), s.target.node.Catalog().Binding(g.ID).Lost
 	out.Standing = s.targetStanding(g.ID)
 	at, behind := s.visible(g)
 	out.Gap = behind

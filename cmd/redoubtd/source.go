@@ -26,6 +26,7 @@ func openSource(n *node) (*sourceRole, error) {
 	sc := source.Config{
 		Name: n.cfg.Name, DataDir: n.cfg.DataDir, RunDir: n.cfg.RunDir, Advertise: n.cfg.Advertise, Targets: c.Targets,
 		Credentials: n.cred, Sockets: n.sockets, Dial: n.dial(netmux.ProtoShip, pki.RoleTarget), Logger: n.log,
+		DialCompare: n.dial(netmux.ProtoCompare, pki.RoleTarget),
 	}
 	for _, g := range c.Groups {
 		gc := source.GroupConfig{
@@ -34,6 +35,7 @@ func openSource(n *node) (*sourceRole, error) {
 			Hooks:         source.Hooks{Mounts: g.Hooks.Mounts, Scripts: hook.Dir(g.Hooks.Scripts), Time: time.Duration(g.Hooks.Time), Hold: time.Duration(g.Hooks.Hold)},
 			BookmarkEvery: time.Duration(g.BookmarkEvery),
 		}
+		gc.CompareRate, gc.VerifyEvery = int64(g.Verify.Rate), time.Duration(g.Verify.Every)
 		for _, d := range g.Disks {
 			gc.Disks = append(gc.Disks, source.DiskConfig{Name: d.Name, Path: d.Path})
 		}

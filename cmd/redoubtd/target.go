@@ -25,13 +25,14 @@ type targetRole struct {
 	store   *target.Store
 	exports *export.Manager
 	checker *check.Checker
+	roots   rootJobs
 	undo    cleanup
 }
 
 func (t *targetRole) close() error { return t.undo.run() }
 
 func openTarget(n *node) (t *targetRole, err error) {
-	t = &targetRole{}
+	t = &targetRole{roots: rootJobs{by: map[redoubt.GroupID]*rootJob{}}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, t.close())
@@ -87,18 +88,20 @@ func openTarget(n *node) (t *targetRole, err error) {
 		Node: t.node, ID: id, Dir: filepath.Join(n.cfg.DataDir, "target"), FS: vfs.OS, RPC: calls, Pool: pool,
 		Logger: n.log, Policy: policy,
 		CacheBytes: int64(c.Cache) * 10 / 16, IndexBytes: int64(c.Cache) * 4 / 16, HeadBytes: int64(c.Cache) / 16, ListBytes: int64(c.Cache) / 16,
-		ScrubBytes: scrubRate, ScrubEvery: time.Duration(c.Scrub.Every), RepairBytes: int64(c.Repair.Rate), RepairLag: time.Duration(c.Repair.Lag),
+		CompareBytes: int64(c.CompareRate), ScrubBytes: scrubRate, ScrubEvery: time.Duration(c.Scrub.Every), RepairBytes: int64(c.Repair.Rate), RepairLag: time.Duration(c.Repair.Lag),
 	})
 	if err != nil {
 		return t, err
 	}
 	t.undo.add(t.store.Close)
+	t.undo.add(t.roots.close)
 	t.exports, err = export.Open(export.Options{
 		ID: id, Node: t.node, Store: t.store,
 		Dir: filepath.Join(n.cfg.DataDir, "exports"), RunDir: filepath.Join(n.cfg.RunDir, "export"),
 		Hydrate: hydratePolicy(c.Hydrate), HydrateRate: int64(c.HydrateRate),
 		DialTarget: n.dial(netmux.ProtoShip, pki.RoleTarget), DialSource: n.dial(netmux.ProtoShip, pki.RoleSource),
-		Logger: n.log,
+		DialCompare: n.dial(netmux.ProtoCompare, pki.RoleSource),
+		Logger:      n.log,
 	})
 	if err != nil {
 		return t, err

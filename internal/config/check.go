@@ -147,6 +147,7 @@ func (k *checker) target(c *Config) {
 	k.size("target.repair.rate", t.Repair.Rate, MiB, 16*GiB)
 	k.duration("target.repair.lag", t.Repair.Lag, Duration(10*time.Millisecond), Duration(time.Minute))
 	k.checks(t.Checks)
+	k.size("target.compare_rate", t.CompareRate, MiB, 16*GiB)
 	if t.Domain != "" {
 		k.name("target.domain", "domain", t.Domain)
 	}

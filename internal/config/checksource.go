@@ -32,6 +32,10 @@ func (k *checker) source(c *Config) {
 		k.redundancy(key+".redundancy", g.Redundancy)
 		k.size(key+".memory", g.Memory, 16*MiB, TiB)
 		k.nbd(key+".nbd", g.NBD)
+		k.size(key+".verify.rate", g.Verify.Rate, MiB, 16*GiB)
+		if g.Verify.Every != 0 {
+			k.duration(key+".verify.every", g.Verify.Every, Duration(time.Minute), Duration(365*24*time.Hour))
+		}
 		k.disks(key+".disks", g.Disks, paths)
 		k.hooks(key+".hooks", g.Hooks)
 		if g.BookmarkEvery != 0 {

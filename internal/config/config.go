@@ -45,6 +45,7 @@ type Group struct {
 	Redundancy Redundancy `yaml:"redundancy"`
 	Memory     Size       `yaml:"memory"` // bound on writes held in memory until they are applied
 	NBD        NBD        `yaml:"nbd"`
+	Verify     Verify     `yaml:"verify"`
 	Disks      []Disk     `yaml:"disks"`
 	Hooks      Hooks      `yaml:"hooks"`
 	// BookmarkEvery is the time between two bookmarks that nobody asks for; 0: none.
@@ -86,6 +87,13 @@ type NBD struct {
 	ReadMemory Size `yaml:"read_memory"`
 }
 
+// Verify says how often and how fast a group's disks are compared with the
+// secondary.
+type Verify struct {
+	Every Duration `yaml:"every"` // from the end of a comparison to the next; 0: only when asked
+	Rate  Size     `yaml:"rate"`  // bytes a second that are read at most
+}
+
 // Disk is one protected disk.
 type Disk struct {
 	Name string `yaml:"name"` // also the NBD export's name
@@ -104,6 +112,7 @@ type Target struct {
 	HydrateRate  Size     `yaml:"hydrate_rate"`  // bytes a second of each copy
 	Scrub        Scrub    `yaml:"scrub"`
 	Repair       Repair   `yaml:"repair"`
+	CompareRate  Size     `yaml:"compare_rate"` // bytes a second that are read at most to be compared with sources
 	Checks       Checks   `yaml:"checks"`
 }
 

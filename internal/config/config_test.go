@@ -33,7 +33,7 @@ func TestDefaults(t *testing.T) {
 		Source: &Source{Targets: []string{"t1:7700", "t2:7700"}, Groups: []Group{{
 			Name:       "db",
 			Journal:    Journal{Dir: "/var/lib/redoubt/groups/db/journal", Max: 4 * GiB, Segment: 64 * MiB, OnFull: "track", FullWait: Duration(30 * time.Second)},
-			Redundancy: Redundancy{2, 1}, Memory: 256 * MiB, NBD: NBD{ReadMemory: 256 * MiB},
+			Redundancy: Redundancy{2, 1}, Memory: 256 * MiB, NBD: NBD{ReadMemory: 256 * MiB}, Verify: Verify{Rate: 64 * MiB},
 			Disks: []Disk{{"root", "/srv/root.img"}, {"007", "/dev/sdb"}},
 			Hooks: Hooks{Time: Duration(30 * time.Second), Hold: Duration(time.Minute)},
 		}}},
@@ -86,7 +86,7 @@ target:
 	}
 	want := &Config{Name: "t1", DataDir: "/d", RunDir: "/r", Listen: "[::]:9000", Advertise: "t1.example:9000", Identity: "/i",
 		Log: Log{"debug", "json"}, Metrics: Metrics{"off"},
-		Target: &Target{Bootstrap: []Node{{"t1", "t1.example:9000"}, {"t2", "t2.example:9000"}}, OwnerTimeout: Duration(90 * time.Second), Cache: 1536 * MiB, Hydrate: "none", HydrateRate: 64 * MiB,
+		Target: &Target{Bootstrap: []Node{{"t1", "t1.example:9000"}, {"t2", "t2.example:9000"}}, OwnerTimeout: Duration(90 * time.Second), Cache: 1536 * MiB, Hydrate: "none", HydrateRate: 64 * MiB, CompareRate: 256 * MiB,
 			Scrub: Scrub{Rate: 32 * MiB, Every: Duration(24 * time.Hour)}, Repair: Repair{Rate: 64 * MiB, Lag: Duration(200 * time.Millisecond)},
 			Checks: Checks{"/etc/redoubt/checks", Duration(time.Minute), []Scheduled{{"db", "e2fsck", "latest-app", Duration(24 * time.Hour), true}}}}}
 	if !reflect.DeepEqual(c, want) {

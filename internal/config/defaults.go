@@ -30,6 +30,7 @@ func (g *Group) preset() {
 	g.Redundancy = Redundancy{Data: 2, Parity: 1}
 	g.Memory = 256 * MiB
 	g.NBD.ReadMemory = 256 * MiB
+	g.Verify.Rate = 64 * MiB
 	g.Hooks = Hooks{Time: Duration(30 * time.Second), Hold: Duration(time.Minute)}
 }
 
@@ -41,6 +42,7 @@ func (t *Target) preset() {
 	t.Checks = Checks{Time: Duration(10 * time.Minute)}
 	t.Hydrate = "none"
 	t.HydrateRate = 64 * MiB
+	t.CompareRate = 256 * MiB
 }
 
 func (s *Scheduled) preset() {

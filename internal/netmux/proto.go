@@ -11,6 +11,8 @@ const (
 	ProtoShip = "redoubt-ship/1" // deltas, package ship
 	ProtoRaft = "redoubt-raft/1" // Raft transport, package cluster
 	ProtoPeer = "redoubt-peer/1" // calls between nodes, package rpc
+
+	ProtoCompare = "redoubt-compare/1" // hashes of blocks, package compare
 	// ProtoAdmin stands for h2 and http/1.1 together. Its listener yields
 	// *tls.Conn, because net/http speaks HTTP/2 only on that type.
 	ProtoAdmin = "admin"

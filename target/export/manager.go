@@ -33,6 +33,8 @@ type Options struct {
 
 	// DialTarget connects to a master target's shipping port, DialSource to a source's.
 	DialTarget, DialSource func(ctx context.Context, addr string) (net.Conn, error)
+	// DialCompare connects to a source to compare hashes with it.
+	DialCompare func(ctx context.Context, addr string) (net.Conn, error)
 
 	Logger *slog.Logger
 	Now    func() time.Time

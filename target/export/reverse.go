@@ -22,6 +22,7 @@ type reverse struct {
 	peer   string
 	cursor *journal.Cursor
 	end    context.CancelFunc
+	ctx    context.Context // ends with stop
 	wg     sync.WaitGroup
 	begun  chan struct{} // closed when the stream's start is known
 	once   sync.Once
@@ -30,6 +31,7 @@ type reverse struct {
 	sender *ship.Sender
 	plan   *Resync // nil until there is one: the old primary needs one, or goes on where it was
 	err    error
+	atIt   bool // a comparison runs
 }
 
 // Resync says what a reverse replication has to ship before the old primary is
@@ -42,7 +44,9 @@ type Resync struct {
 	Dirty    map[redoubt.DiskID][]redoubt.Extent
 	Bytes    uint64      // of Dirty
 	Start    redoubt.LSN // first record of the stream
-	Baseline redoubt.LSN // the record after the last copy record
+	Baseline redoubt.LSN // the record after the last copy record; 0 while they are being found
+	Journal  string      // of the old primary
+	Hashed   bool        // what differs is found by comparing hashes; Bytes is what was found
 }
 
 // Reverse begins reverse replication to the group's source and returns once
@@ -92,8 +96,11 @@ func (p *production) startReverse(g cluster.Group) (*reverse, error) {
 		return nil, err
 	}
 	r := &reverse{p: p, addr: g.SourceAddr, cursor: cursor, begun: make(chan struct{}), peer: "source/" + g.Source}
+	if r.plan, err = p.loadPlan(); err != nil {
+		return nil, err
+	}
 	ctx, end := context.WithCancel(p.ctx)
-	r.end = end
+	r.ctx, r.end = ctx, end
 	r.wg.Go(func() { r.run(ctx) })
 	p.reverse = r
 	return r, nil
@@ -131,6 +138,9 @@ func (r *reverse) run(ctx context.Context) {
 func (r *reverse) onWelcome(w ship.Welcome) {
 	if !w.Resync && !w.Fenced && w.Redirect == "" {
 		r.once.Do(func() { close(r.begun) })
+		if w.Unknown {
+			r.compareOn()
+		}
 	}
 }
 
@@ -143,8 +153,22 @@ func (r *reverse) onResync(ctx context.Context, w ship.Welcome, dirty map[redoub
 	r.mu.Lock()
 	old := r.plan
 	r.mu.Unlock()
-	if old != nil && old.OldHead == w.Committed {
+	if old != nil && old.OldHead == w.Committed && old.Journal == w.Journal {
+		r.compareOn()
 		return old.Start, nil // the same old primary again: it is announced already
+	}
+	if r.unknown(&w) {
+		plan, err := r.hashedPlan(&w)
+		if err != nil {
+			return 0, err
+		}
+		r.mu.Lock()
+		r.plan = &plan
+		r.mu.Unlock()
+		r.once.Do(func() { close(r.begun) })
+		p.log.Warn("reverse replication begins with a comparison of the disks", "old_head", plan.OldHead.String(), "journal", w.Journal)
+		r.compareOn()
+		return plan.Start, nil
 	}
 	plan, err := r.makePlan(ctx, w, dirty)
 	if err != nil {
@@ -234,7 +258,7 @@ func (r *reverse) makePlan(ctx context.Context, w ship.Welcome, dirty map[redoub
 	if err := r.cursor.Ack(head); err != nil {
 		return Resync{}, err
 	}
-	plan := Resync{Peer: r.peer, Start: head + 1, Fork: redoubt.Position{Epoch: old.Epoch, LSN: fork}, OldHead: old, Orphans: uint64(old.LSN - fork), Dirty: within(union.merged(), p.Disks)}
+	plan := Resync{Peer: r.peer, Journal: w.Journal, Start: head + 1, Fork: redoubt.Position{Epoch: old.Epoch, LSN: fork}, OldHead: old, Orphans: uint64(old.LSN - fork), Dirty: within(union.merged(), p.Disks)}
 	for _, es := range plan.Dirty {
 		for _, e := range es {
 			plan.Bytes += e.Len

@@ -67,7 +67,7 @@ func (p *production) reverseStatus() *ReverseStatus {
 	whole := true
 	if r.plan != nil {
 		s.Plan, s.Copied = *r.plan, r.plan.Bytes
-		if whole = s.Acked >= r.plan.Baseline; !whole {
+		if whole = r.plan.Baseline != 0 && s.Acked >= r.plan.Baseline; !whole {
 			s.Copied = min(s.BytesRaw, r.plan.Bytes)
 		}
 	}

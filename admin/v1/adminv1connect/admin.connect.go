@@ -110,6 +110,13 @@ const (
 	AdminServiceScrubProcedure = "/redoubt.admin.v1.AdminService/Scrub"
 	// AdminServiceReadPointProcedure is the fully-qualified name of the AdminService's ReadPoint RPC.
 	AdminServiceReadPointProcedure = "/redoubt.admin.v1.AdminService/ReadPoint"
+	// AdminServiceResynchroniseProcedure is the fully-qualified name of the AdminService's
+	// Resynchronise RPC.
+	AdminServiceResynchroniseProcedure = "/redoubt.admin.v1.AdminService/Resynchronise"
+	// AdminServiceVerifyProcedure is the fully-qualified name of the AdminService's Verify RPC.
+	AdminServiceVerifyProcedure = "/redoubt.admin.v1.AdminService/Verify"
+	// AdminServiceGetVerifyProcedure is the fully-qualified name of the AdminService's GetVerify RPC.
+	AdminServiceGetVerifyProcedure = "/redoubt.admin.v1.AdminService/GetVerify"
 	// AdminServiceFailbackProcedure is the fully-qualified name of the AdminService's Failback RPC.
 	AdminServiceFailbackProcedure = "/redoubt.admin.v1.AdminService/Failback"
 	// AdminServiceListBranchesProcedure is the fully-qualified name of the AdminService's ListBranches
@@ -200,6 +207,14 @@ type AdminServiceClient interface {
 	// ReadPoint streams a disk as it was at a point (target). It changes nothing,
 	// but it gives all data away: the role viewer may not call it.
 	ReadPoint(context.Context, *v1.ReadPointRequest) (*connect.ServerStreamForClient[v1.ReadPointResponse], error)
+	// Resynchronise has the source compare its disks with what is stored, and
+	// ship what differs (target).
+	Resynchronise(context.Context, *v1.ResynchroniseRequest) (*v1.ResynchroniseResponse, error)
+	// Verify begins to compare the sites of a group by hashes, or to compute a
+	// point's root hash.
+	Verify(context.Context, *v1.VerifyRequest) (*v1.VerifyResponse, error)
+	// GetVerify tells how far that is, and what was found before.
+	GetVerify(context.Context, *v1.GetVerifyRequest) (*v1.GetVerifyResponse, error)
 	// Failback moves the writer back to the old primary without loss (target).
 	Failback(context.Context, *v1.FailbackRequest) (*v1.FailbackResponse, error)
 	// ListBranches lists the tails that failovers have left (both roles).
@@ -396,6 +411,25 @@ func NewAdminServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(adminServiceMethods.ByName("ReadPoint")),
 			connect.WithClientOptions(opts...),
 		),
+		resynchronise: connect.NewClient[v1.ResynchroniseRequest, v1.ResynchroniseResponse](
+			httpClient,
+			baseURL+AdminServiceResynchroniseProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("Resynchronise")),
+			connect.WithClientOptions(opts...),
+		),
+		verify: connect.NewClient[v1.VerifyRequest, v1.VerifyResponse](
+			httpClient,
+			baseURL+AdminServiceVerifyProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("Verify")),
+			connect.WithClientOptions(opts...),
+		),
+		getVerify: connect.NewClient[v1.GetVerifyRequest, v1.GetVerifyResponse](
+			httpClient,
+			baseURL+AdminServiceGetVerifyProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("GetVerify")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
 		failback: connect.NewClient[v1.FailbackRequest, v1.FailbackResponse](
 			httpClient,
 			baseURL+AdminServiceFailbackProcedure,
@@ -517,6 +551,9 @@ type adminServiceClient struct {
 	reverseReplicate    *connect.Client[v1.ReverseReplicateRequest, v1.ReverseReplicateResponse]
 	scrub               *connect.Client[v1.ScrubRequest, v1.ScrubResponse]
 	readPoint           *connect.Client[v1.ReadPointRequest, v1.ReadPointResponse]
+	resynchronise       *connect.Client[v1.ResynchroniseRequest, v1.ResynchroniseResponse]
+	verify              *connect.Client[v1.VerifyRequest, v1.VerifyResponse]
+	getVerify           *connect.Client[v1.GetVerifyRequest, v1.GetVerifyResponse]
 	failback            *connect.Client[v1.FailbackRequest, v1.FailbackResponse]
 	listBranches        *connect.Client[v1.ListBranchesRequest, v1.ListBranchesResponse]
 	dropBranch          *connect.Client[v1.DropBranchRequest, v1.DropBranchResponse]
@@ -746,6 +783,33 @@ func (c *adminServiceClient) ReadPoint(ctx context.Context, req *v1.ReadPointReq
 	return c.readPoint.CallServerStream(ctx, connect.NewRequest(req))
 }
 
+// Resynchronise calls redoubt.admin.v1.AdminService.Resynchronise.
+func (c *adminServiceClient) Resynchronise(ctx context.Context, req *v1.ResynchroniseRequest) (*v1.ResynchroniseResponse, error) {
+	response, err := c.resynchronise.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// Verify calls redoubt.admin.v1.AdminService.Verify.
+func (c *adminServiceClient) Verify(ctx context.Context, req *v1.VerifyRequest) (*v1.VerifyResponse, error) {
+	response, err := c.verify.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// GetVerify calls redoubt.admin.v1.AdminService.GetVerify.
+func (c *adminServiceClient) GetVerify(ctx context.Context, req *v1.GetVerifyRequest) (*v1.GetVerifyResponse, error) {
+	response, err := c.getVerify.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // Failback calls redoubt.admin.v1.AdminService.Failback.
 func (c *adminServiceClient) Failback(ctx context.Context, req *v1.FailbackRequest) (*v1.FailbackResponse, error) {
 	response, err := c.failback.CallUnary(ctx, connect.NewRequest(req))
@@ -929,6 +993,14 @@ type AdminServiceHandler interface {
 	// ReadPoint streams a disk as it was at a point (target). It changes nothing,
 	// but it gives all data away: the role viewer may not call it.
 	ReadPoint(context.Context, *v1.ReadPointRequest, *connect.ServerStream[v1.ReadPointResponse]) error
+	// Resynchronise has the source compare its disks with what is stored, and
+	// ship what differs (target).
+	Resynchronise(context.Context, *v1.ResynchroniseRequest) (*v1.ResynchroniseResponse, error)
+	// Verify begins to compare the sites of a group by hashes, or to compute a
+	// point's root hash.
+	Verify(context.Context, *v1.VerifyRequest) (*v1.VerifyResponse, error)
+	// GetVerify tells how far that is, and what was found before.
+	GetVerify(context.Context, *v1.GetVerifyRequest) (*v1.GetVerifyResponse, error)
 	// Failback moves the writer back to the old primary without loss (target).
 	Failback(context.Context, *v1.FailbackRequest) (*v1.FailbackResponse, error)
 	// ListBranches lists the tails that failovers have left (both roles).
@@ -1121,6 +1193,25 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 		connect.WithSchema(adminServiceMethods.ByName("ReadPoint")),
 		connect.WithHandlerOptions(opts...),
 	)
+	adminServiceResynchroniseHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceResynchroniseProcedure,
+		svc.Resynchronise,
+		connect.WithSchema(adminServiceMethods.ByName("Resynchronise")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceVerifyHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceVerifyProcedure,
+		svc.Verify,
+		connect.WithSchema(adminServiceMethods.ByName("Verify")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceGetVerifyHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceGetVerifyProcedure,
+		svc.GetVerify,
+		connect.WithSchema(adminServiceMethods.ByName("GetVerify")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
 	adminServiceFailbackHandler := connect.NewUnaryHandlerSimple(
 		AdminServiceFailbackProcedure,
 		svc.Failback,
@@ -1263,6 +1354,12 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 			adminServiceScrubHandler.ServeHTTP(w, r)
 		case AdminServiceReadPointProcedure:
 			adminServiceReadPointHandler.ServeHTTP(w, r)
+		case AdminServiceResynchroniseProcedure:
+			adminServiceResynchroniseHandler.ServeHTTP(w, r)
+		case AdminServiceVerifyProcedure:
+			adminServiceVerifyHandler.ServeHTTP(w, r)
+		case AdminServiceGetVerifyProcedure:
+			adminServiceGetVerifyHandler.ServeHTTP(w, r)
 		case AdminServiceFailbackProcedure:
 			adminServiceFailbackHandler.ServeHTTP(w, r)
 		case AdminServiceListBranchesProcedure:
@@ -1396,6 +1493,18 @@ func (UnimplementedAdminServiceHandler) Scrub(context.Context, *v1.ScrubRequest)
 
 func (UnimplementedAdminServiceHandler) ReadPoint(context.Context, *v1.ReadPointRequest, *connect.ServerStream[v1.ReadPointResponse]) error {
 	return connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.ReadPoint is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) Resynchronise(context.Context, *v1.ResynchroniseRequest) (*v1.ResynchroniseResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.Resynchronise is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) Verify(context.Context, *v1.VerifyRequest) (*v1.VerifyResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.Verify is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) GetVerify(context.Context, *v1.GetVerifyRequest) (*v1.GetVerifyResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.GetVerify is not implemented"))
 }
 
 func (UnimplementedAdminServiceHandler) Failback(context.Context, *v1.FailbackRequest) (*v1.FailbackResponse, error) {
