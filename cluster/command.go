@@ -50,6 +50,12 @@ const (
 	kindAdvancePlan  kind = 65
 	kindThinSegments kind = 66
 	kindReportShards kind = 67
+
+	kindBeginJob kind = 70
+	kindClaimJob kind = 71
+	kindStepJob  kind = 72
+	kindEndJob   kind = 73
+	kindTellJob  kind = 74
 )
 
 func (k kind) String() string {
@@ -61,7 +67,8 @@ func (k kind) String() string {
 		kindActivateNode: "ActivateNode", kindDrainNode: "DrainNode", kindRemoveNode: "RemoveNode",
 		kindPlanMoves: "PlanMoves", kindFinishMoves: "FinishMoves",
 		kindSetPolicy: "SetPolicy", kindAdvanceClock: "AdvanceClock", kindSetPin: "SetPin", kindRemovePin: "RemovePin",
-		kindBeginPlan: "BeginPlan", kindAdvancePlan: "AdvancePlan", kindThinSegments: "ThinSegments", kindReportShards: "ReportShards"}
+		kindBeginPlan: "BeginPlan", kindAdvancePlan: "AdvancePlan", kindThinSegments: "ThinSegments", kindReportShards: "ReportShards",
+		kindBeginJob: "BeginJob", kindClaimJob: "ClaimJob", kindStepJob: "StepJob", kindEndJob: "EndJob", kindTellJob: "TellJob"}
 	if int(k) < len(names) && names[k] != "" {
 		return names[k]
 	}
@@ -204,6 +211,16 @@ func decodeBody(k kind, d *decoder) (Command, bool) {
 		return decodePlanMoves(d), true
 	case kindFinishMoves:
 		return decodeFinishMoves(d), true
+	case kindBeginJob:
+		return decodeBeginJob(d), true
+	case kindClaimJob:
+		return ClaimJob{Job: d.jobRef(), Node: d.nodeID(), Term: d.uvar(), Now: d.i64()}, true
+	case kindStepJob:
+		return decodeStepJob(d), true
+	case kindEndJob:
+		return decodeEndJob(d), true
+	case kindTellJob:
+		return decodeTellJob(d), true
 	}
 	return nil, false
 }

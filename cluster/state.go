@@ -23,6 +23,7 @@ type state struct {
 	retain  map[redoubt.GroupID]*Retention // never changed in place either
 	held    map[redoubt.NodeID]*Held       // what follows from epochs; see count
 	moves   map[shardKey]redoubt.NodeID
+	jobs    map[redoubt.GroupID]*Jobs // never changed in place either
 }
 
 type epochKey struct {
@@ -41,6 +42,7 @@ func newState() *state {
 		retain:  map[redoubt.GroupID]*Retention{},
 		held:    map[redoubt.NodeID]*Held{},
 		moves:   map[shardKey]redoubt.NodeID{},
+		jobs:    map[redoubt.GroupID]*Jobs{},
 	}
 }
 
