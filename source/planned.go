@@ -115,7 +115,7 @@ func (p *planned) act(ctx context.Context, o *ship.JobOrder) time.Duration {
 		return p.refuse(o.ID, "an operator let the source go on by force", "")
 	case held && time.Duration(g.heldFor(s)) > time.Duration(s.Limit) && s.Limit > 0:
 		return p.refuse(o.ID, "the writers at the source were stopped for longer than "+time.Duration(s.Limit).String(),
-			"the source goes on; see where the job stood, and try again with a longer --timeout")
+			"the source goes on; see where the job stood, and try again with a longer --stop-limit")
 	case o.Step == "ship":
 		return p.catchUp(ctx, o)
 	case o.Step == "quiesce":

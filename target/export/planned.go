@@ -79,7 +79,7 @@ func (m *Manager) drained(ctx context.Context, j cluster.Job) (done, error) {
 		case <-changed:
 		case <-ctx.Done():
 			return done{}, &redoubt.Error{Op: "drain", Object: string(j.Group), Err: fmt.Errorf("%s of %s was stored in %s: %w", g.Committed, want, time.Duration(j.Limit), redoubt.ErrUnavailable),
-				Hint: "the link is too slow or broken; --timeout allows more time"}
+				Hint: "the link is too slow or broken; --stop-limit allows more time"}
 		}
 	}
 }
