@@ -98,7 +98,13 @@ func (c BeginJob) apply(s *state) (any, error) {
 		return nil, s.jobError(op, g.ID, c.Job.ID, fmt.Errorf("node %s is not active: %w", c.Node, redoubt.ErrState), "redoubt node list")
 	}
 	if old := js.running(); old != nil {
-		return nil, s.busy(g.ID, old)
+		if !c.supersedes(old) {
+			return nil, s.busy(g.ID, old)
+		}
+		js = js.with(old.over(JobCancelled, c.Now, fmt.Sprintf("job %d took its place", c.Job.ID), ""))
+	}
+	for _, old := range js.cancelling() { // whether its source goes on shows in this job
+		js = js.with(old.over(old.Outcome, old.Ended, old.Error, old.Hint))
 	}
 	j := Job{ID: c.Job.ID, Group: g.ID, Kind: c.Kind, By: c.By, State: JobRunning, Step: c.Kind.Steps()[0], Began: c.Now,
 		Node: c.Node, Fixed: c.Fixed, Term: 1, Epoch: c.Epoch, Limit: c.Limit, Hydrate: c.Hydrate}
@@ -133,6 +139,12 @@ func (s *state) enter(j *Job, g *Group, do Command, now int64) error {
 	}
 	_, err := SetState{Group: g.ID, Epoch: g.Epoch, Op: OpPlannedFailover, Now: now}.apply(s)
 	return err
+}
+
+// supersedes: what only opens disks gives way to an operator who wants another
+// point, or none. Nothing else ends such a job: what is promoted must be exported.
+func (c BeginJob) supersedes(old *Job) bool {
+	return old.Step == StepExport && (c.Kind == JobChange || c.Kind == JobCancel)
 }
 
 func (s *state) busy(id redoubt.GroupID, j *Job) error {
@@ -188,6 +200,9 @@ func (c ClaimJob) encode(e *encoder) {
 }
 
 func (c ClaimJob) check() error {
+	if c.Term < 2 { // whoever begins a job has the first
+		return invalid("claim job of group", string(c.Job.Group), "bad term")
+	}
 	if err := redoubt.ValidName("node", string(c.Node)); err != nil {
 		return err
 	}

@@ -112,7 +112,7 @@ func (j *Job) mayDo(do Command, finish bool) error {
 }
 
 // EndJob ends a job before its last step. Term 0 is an operator's word: it is
-// allowed at every moment, and what the job has done so far stands. A group that
+// allowed at every step but StepExport, and what the job has done so far stands. A group that
 // is StateFailingOver because of the job goes back to where it was. Result: the Group.
 type EndJob struct {
 	Job         JobRef
@@ -148,6 +148,10 @@ func (c EndJob) apply(s *state) (any, error) {
 	js, j, err := s.job("end job", c.Job, c.Term)
 	if err != nil {
 		return nil, err
+	}
+	if j.Step == StepExport {
+		return nil, s.jobError("end job", j.Group, j.ID, fmt.Errorf("it has promoted the secondary: %w", redoubt.ErrState),
+			"another point, or the way back: redoubt failover change|cancel "+string(j.Group))
 	}
 	s.endJob(js, *j, c)
 	return *s.groups[c.Job.Group], nil

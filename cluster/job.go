@@ -107,6 +107,14 @@ func (js *Jobs) running() *Job {
 	return nil
 }
 
+// cancelling returns the jobs whose source was not heard of.
+func (js *Jobs) cancelling() []Job {
+	if js == nil {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(js.List), func(j Job) bool { return j.State != JobCancelling })
+}
+
 func (js *Jobs) find(id uint64) *Job {
 	if js == nil {
 		return nil

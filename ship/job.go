@@ -12,7 +12,7 @@ import (
 // way. It stands in a Welcome; a frameNotice says that there is a new one.
 type JobOrder struct {
 	ID    uint64 `json:"id"`
-	Step  string `json:"step"`  // "ship": get close behind; "quiesce": stop the writers; any other: stay stopped
+	Step  string `json:"step"`  // "ship": get close behind; "quiesce": stop the writers; "resume": the job is over, let them go on and say so; any other: stay stopped
 	Limit int64  `json:"limit"` // nanoseconds after which a stopped source asks to cancel
 }
 

@@ -111,6 +111,8 @@ func (p *planned) act(ctx context.Context, o *ship.JobOrder) time.Duration {
 		return p.resume(ctx, s)
 	case o == nil:
 		return 0
+	case o.Step == "resume":
+		return p.resumed(o.ID, "the source takes writes")
 	case g.leftover().Forced == o.ID:
 		return p.refuse(o.ID, "an operator let the source go on by force", "")
 	case held && time.Duration(g.heldFor(s)) > time.Duration(s.Limit) && s.Limit > 0:
@@ -136,12 +138,17 @@ func (p *planned) refuse(job uint64, why, hint string) time.Duration {
 
 // resume goes on as if nothing had happened: the catalog says that the job is over.
 func (p *planned) resume(ctx context.Context, s stopped) time.Duration {
-	lasted := time.Duration(p.g.heldFor(s))
+	lasted := time.Duration(p.g.heldFor(s)).Round(time.Millisecond)
 	if err := p.g.resumeWriters(ctx, s.Job, false); err != nil {
 		p.g.log.Error("writes cannot go on", "err", err)
 		return stopPoll
 	}
-	p.report = &ship.JobReport{ID: s.Job, What: ship.JobResumed, Why: "the source writes again after " + lasted.Round(time.Millisecond).String()}
+	return p.resumed(s.Job, "the source takes writes again after "+lasted.String())
+}
+
+// resumed has the secondary told how the job ended here. It asks until it hears it.
+func (p *planned) resumed(job uint64, note string) time.Duration {
+	p.report = &ship.JobReport{ID: job, What: ship.JobResumed, Why: note}
 	return 0
 }
 

@@ -177,7 +177,7 @@ func (g *Group) release(job uint64, forced bool) error {
 	if !ok || s.Job != job {
 		return &redoubt.Error{Op: "resume writes to group", Object: string(g.cfg.Name), Err: redoubt.ErrState, Hint: "they are not stopped for this job"}
 	}
-	n := stopped{Frozen: s.Frozen, Forced: s.Forced}
+	n := stopped{Job: s.Job, Frozen: s.Frozen, Forced: s.Forced}
 	if forced {
 		n.Forced = job
 	}

@@ -9,14 +9,20 @@ import (
 	"github.com/redoubt-dr/redoubt/ship"
 )
 
-// order is what the planned failover that is under way asks of the group's
-// source; nil if it asks for nothing.
+// order is what the group's newest planned failover asks of the source; nil if
+// it asks for nothing.
 func (s *Store) order(g *cluster.Group) *ship.JobOrder {
-	j, ok := s.catalog.RunningJob(g.ID)
-	if !ok || j.Kind != cluster.JobPlanned || j.Epoch != g.Epoch || g.State != cluster.StateFailingOver {
+	j, ok := s.catalog.Job(g.ID, 0)
+	if !ok || j.Kind != cluster.JobPlanned || j.Epoch != g.Epoch {
 		return nil
 	}
-	return &ship.JobOrder{ID: j.ID, Step: j.Step.String(), Limit: j.Limit}
+	switch {
+	case j.Running() && g.State == cluster.StateFailingOver:
+		return &ship.JobOrder{ID: j.ID, Step: j.Step.String(), Limit: j.Limit}
+	case j.State == cluster.JobCancelling:
+		return &ship.JobOrder{ID: j.ID, Step: cluster.StepResume.String()}
+	}
+	return nil
 }
 
 // tell records what a source says of its job, and returns the group as it is then.

@@ -126,9 +126,18 @@ func (a *app) sayJob(j *adminv1.Job, said int, line string) (int, string) {
 }
 
 func failedJob(j *adminv1.Job) error {
-	cause := redoubt.ErrUnavailable
+	out := jobFailure{text: fmt.Sprintf("job %d %s: %s", j.Id, j.State, j.Error), is: redoubt.ErrUnavailable}
 	if j.State == "cancelled" {
-		cause = redoubt.ErrState
+		out.is = redoubt.ErrState
 	}
-	return &redoubt.Error{Op: j.Kind + " of", Object: j.Group, Err: fmt.Errorf("job %d %s: %s: %w", j.Id, j.State, j.Error, cause), Hint: j.Hint}
+	return &redoubt.Error{Op: j.Kind + " of", Object: j.Group, Err: out, Hint: j.Hint}
 }
+
+// jobFailure is what a job's record says; it names its cause already.
+type jobFailure struct {
+	text string
+	is   error
+}
+
+func (e jobFailure) Error() string { return e.text }
+func (e jobFailure) Unwrap() error { return e.is }

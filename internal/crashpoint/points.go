@@ -1,7 +1,7 @@
 package crashpoint
 
-// Points are those with a name of their own. Besides, each step of each job has
-// three, made by Step.
+// Points are those with a name of their own. Besides, the beginning of each job
+// has two, and each step that a node does has three, made by Step.
 func Points() []string {
 	return []string{
 		"source.stop.frozen",    // the hook has run; writers still write
@@ -14,7 +14,6 @@ func Points() []string {
 		"source.reverse.role",   // the role follows the new epoch, the journal not yet
 		"source.writer.role",    // the role is the writer's again, the journal's epoch not yet
 		"target.export.spec",    // what to export is on disk, and not open
-		"target.told.stop",      // the secondary has recorded that the source stopped
 	}
 }
 

@@ -86,6 +86,22 @@ func (m *Manager) awaitProduction(ctx context.Context, g cluster.Group) (*produc
 	}
 }
 
+// outlive is asked before disks are opened again after a restart: they will be
+// writable, and the process before may have sent the word that gives them up. The
+// claim makes that word void, or the epoch shows that it was heard: then over is true.
+func (m *Manager) outlive(s Spec) (over bool, err error) {
+	j, ok := m.o.Node.Catalog().RunningJob(s.Group)
+	if !ok || s.Kind != KindFailover || j.Kind != cluster.JobFailback {
+		return false, nil
+	}
+	_, err = m.o.Node.Propose(m.ctx, cluster.ClaimJob{Job: ref(j), Node: m.o.ID, Term: j.Term + 1, Now: m.o.Now().UnixNano()})
+	if err != nil && !errors.Is(err, redoubt.ErrState) && !errors.Is(err, redoubt.ErrFenced) {
+		return false, err
+	}
+	g, err := m.group(m.ctx, s.Group)
+	return err == nil && g.Epoch != s.Epoch, err
+}
+
 // switched is the job's step switch: the disks here are frozen, the rest is
 // shipped, and the epoch goes to the source. It is one step, because a crash
 // opens the disks writable again: then all of it is done anew.

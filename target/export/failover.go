@@ -31,9 +31,7 @@ func (m *Manager) Failover(ctx context.Context, id redoubt.GroupID, at target.Po
 // Change opens another point instead of the one that was failed over to. What
 // was written since the failover stays in the history, as a branch.
 func (m *Manager) Change(ctx context.Context, id redoubt.GroupID, at target.PointSpec, hydrate bool) (*Instance, error) {
-	if err := m.supersede(ctx, id); err != nil {
-		return nil, err
-	}
+	defer m.hold(id)()
 	g, unlock, err := m.begin(ctx, id)
 	if err != nil {
 		return nil, err
@@ -126,12 +124,13 @@ func (m *Manager) Cancel(ctx context.Context, id redoubt.GroupID) (cluster.Group
 	if g, over, err := m.callOff(ctx, id); over || err != nil {
 		return g, err
 	}
+	release := m.hold(id)
 	g, unlock, err := m.begin(ctx, id)
 	if err != nil {
+		release()
 		return cluster.Group{}, err
 	}
 	defer unlock()
-	release := m.hold(id)
 	r, after, err := m.start(ctx, g, cluster.BeginJob{Kind: cluster.JobCancel, Note: fmt.Sprintf("epoch %d, back to %s", g.Epoch+1, cluster.SourceWriter(g.Source)),
 		Do: cluster.CancelFailover{Group: id, NewEpoch: g.Epoch + 1, Now: m.o.Now().UnixNano()}})
 	if err != nil {
@@ -157,8 +156,7 @@ func (m *Manager) callOff(ctx context.Context, id redoubt.GroupID) (g cluster.Gr
 	if !ok {
 		return g, false, nil
 	}
-	over = !j.Promoted() && (j.Kind == cluster.JobPlanned || j.Kind == cluster.JobFailback)
-	if !over && j.Step != cluster.StepExport {
+	if over = !j.Promoted() && (j.Kind == cluster.JobPlanned || j.Kind == cluster.JobFailback); !over {
 		return g, false, nil
 	}
 	if _, err := m.CancelJob(ctx, id, j.ID); err != nil && !errors.Is(err, redoubt.ErrState) {
@@ -166,20 +164,6 @@ func (m *Manager) callOff(ctx context.Context, id redoubt.GroupID) (g cluster.Gr
 	}
 	now, err := m.group(ctx, id)
 	return now, over && now.Epoch == g.Epoch, err
-}
-
-// supersede ends a job that only opens the disks of a point that is not wanted
-// any more.
-func (m *Manager) supersede(ctx context.Context, id redoubt.GroupID) error {
-	j, ok := m.o.Node.Catalog().RunningJob(id)
-	if !ok || j.Step != cluster.StepExport {
-		return nil
-	}
-	_, err := m.CancelJob(ctx, id, j.ID)
-	if errors.Is(err, redoubt.ErrState) {
-		return nil // it has just ended
-	}
-	return err
 }
 
 // dropProduction closes and deletes the group's production of this node, if any.

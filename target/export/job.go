@@ -96,22 +96,25 @@ func inherits(j cluster.Job) bool {
 func (m *Manager) take(j cluster.Job) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.driving[j.Group] {
+	if m.driving[j.Group] != nil || m.held[j.Group] > 0 {
 		return
 	}
-	m.driving[j.Group] = true
+	ctx, end := context.WithCancel(m.ctx)
+	m.driving[j.Group] = end
 	m.wg.Go(func() {
 		defer func() {
+			end()
 			m.mu.Lock()
 			delete(m.driving, j.Group)
 			m.mu.Unlock()
 		}()
-		m.run(j)
+		m.run(ctx, end, j)
 	})
 }
 
-func (m *Manager) run(j cluster.Job) {
-	unlock, err := m.lock(m.ctx, j.Group)
+// run drives the job until ctx is done, which end brings about.
+func (m *Manager) run(ctx context.Context, end func(), j cluster.Job) {
+	unlock, err := m.lock(ctx, j.Group)
 	if err != nil {
 		return
 	}
@@ -123,13 +126,11 @@ func (m *Manager) run(j cluster.Job) {
 	}
 	inherited := now.Node != m.o.ID
 	now.Term++
-	if _, err := m.o.Node.Propose(m.ctx, cluster.ClaimJob{Job: ref(now), Node: m.o.ID, Term: now.Term, Now: m.o.Now().UnixNano()}); err != nil {
+	if _, err := m.o.Node.Propose(ctx, cluster.ClaimJob{Job: ref(now), Node: m.o.ID, Term: now.Term, Now: m.o.Now().UnixNano()}); err != nil {
 		log.Debug("job not claimed", "err", err)
 		return
 	}
 	log.Info("driving a job", "step", now.Step.String(), "inherited", inherited)
-	ctx, end := context.WithCancel(m.ctx)
-	defer end()
 	m.wg.Go(func() { m.watch(ctx, end, ref(now), now.Term) })
 	d := &driver{jobs: m.o.Node, me: m.o.ID, now: m.o.Now, here: crashpoint.Here, warn: log.Warn, pause: sleep,
 		perform: func(ctx context.Context, g cluster.Group, j cluster.Job) (done, error) {
@@ -190,7 +191,11 @@ func (m *Manager) start(ctx context.Context, g cluster.Group, c cluster.BeginJob
 	c.Job = cluster.JobRef{Group: g.ID, ID: m.o.Node.Catalog().NextJob(g.ID)}
 	c.By, c.Node, c.Epoch, c.Now = by(ctx), m.o.ID, g.Epoch, m.o.Now().UnixNano()
 	c.Note = clip(c.Note)
+	crashpoint.Here(crashpoint.Step(c.Kind.String(), "begin", "before"))
 	after, err := m.propose(ctx, g, c)
+	if err == nil {
+		crashpoint.Here(crashpoint.Step(c.Kind.String(), "begin", "after"))
+	}
 	return c.Job, after, err
 }
 
@@ -202,23 +207,29 @@ func (m *Manager) finish(r cluster.JobRef, st cluster.JobStep, note string, rele
 		_, err := m.o.Node.Propose(m.ctx, cluster.StepJob{Job: r, Term: 1, Step: st, Finish: true, Note: clip(note), Now: m.o.Now().UnixNano()})
 		if err != nil {
 			m.o.Logger.Debug("a step was not recorded here", "group", string(r.Group), "job", r.ID, "step", st.String(), "err", err)
+		} else if j, ok := m.o.Node.Catalog().Job(r.Group, r.ID); ok {
+			crashpoint.Here(crashpoint.Step(j.Kind.String(), st.String(), "after"))
 		}
 	})
 }
 
 // hold keeps the job that the caller is about to begin from being driven here
-// until release: the caller does its steps.
+// until release: the caller does its steps. What only opens disks, again and
+// again if need be, is interrupted: the caller may want other ones.
 func (m *Manager) hold(id redoubt.GroupID) (release func()) {
+	j, running := m.o.Node.Catalog().RunningJob(id)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.driving[id] {
-		return func() {}
+	m.held[id]++
+	if end := m.driving[id]; end != nil && running && j.Step == cluster.StepExport {
+		end()
 	}
-	m.driving[id] = true
 	return func() {
 		m.mu.Lock()
-		delete(m.driving, id)
-		m.mu.Unlock()
+		defer m.mu.Unlock()
+		if m.held[id]--; m.held[id] == 0 {
+			delete(m.held, id)
+		}
 	}
 }
 
@@ -228,7 +239,8 @@ func (m *Manager) idle(ctx context.Context, id redoubt.GroupID) {
 	defer cancel()
 	for {
 		changed := m.o.Node.Catalog().Changed()
-		if j, ok := m.o.Node.Catalog().RunningJob(id); !ok || !retries(j.Step) {
+		j, ok := m.o.Node.Catalog().RunningJob(id)
+		if !ok || !retries(j.Step) {
 			return
 		}
 		select {
@@ -267,12 +279,21 @@ func jobError(j cluster.Job) error {
 	}
 	switch state {
 	case cluster.JobFailed:
-		return &redoubt.Error{Op: j.Kind.String() + " of", Object: string(j.Group), Err: fmt.Errorf("%s: %w", j.Error, redoubt.ErrUnavailable), Hint: j.Hint}
+		return &redoubt.Error{Op: j.Kind.String() + " of", Object: string(j.Group), Err: recorded{j.Error, redoubt.ErrUnavailable}, Hint: j.Hint}
 	case cluster.JobCancelled:
-		return &redoubt.Error{Op: j.Kind.String() + " of", Object: string(j.Group), Err: fmt.Errorf("it was cancelled: %s: %w", j.Error, redoubt.ErrState), Hint: j.Hint}
+		return &redoubt.Error{Op: j.Kind.String() + " of", Object: string(j.Group), Err: recorded{j.Error, redoubt.ErrState}, Hint: j.Hint}
 	}
 	return nil
 }
+
+// recorded is a job's error, which names its cause already.
+type recorded struct {
+	text string
+	is   error
+}
+
+func (e recorded) Error() string { return e.text }
+func (e recorded) Unwrap() error { return e.is }
 
 // Await returns the job when it is over; its error is the job's.
 func (m *Manager) Await(ctx context.Context, r cluster.JobRef) (cluster.Job, error) {

@@ -52,8 +52,9 @@ type Manager struct {
 	prod  map[redoubt.GroupID]*production
 	busy  map[redoubt.GroupID]chan struct{} // held while an operation on the group runs
 
-	asking  map[redoubt.GroupID]bool // whether the old primary is there
-	driving map[redoubt.GroupID]bool // a job of the group is driven, or recorded, by a goroutine here
+	asking  map[redoubt.GroupID]bool   // whether the old primary is there
+	driving map[redoubt.GroupID]func() // ends the run of a job of the group that is driven here
+	held    map[redoubt.GroupID]int    // operations that do the steps of their job themselves
 }
 
 // Open returns a Manager that opens again, in the background, what was open
@@ -71,7 +72,7 @@ func Open(o Options) (*Manager, error) {
 	if err := errors.Join(os.MkdirAll(o.Dir, 0o700), os.MkdirAll(o.RunDir, 0o700)); err != nil {
 		return nil, err
 	}
-	m := &Manager{o: o, tests: map[string]*Instance{}, prod: map[redoubt.GroupID]*production{}, busy: map[redoubt.GroupID]chan struct{}{}, driving: map[redoubt.GroupID]bool{}, asking: map[redoubt.GroupID]bool{}}
+	m := &Manager{o: o, tests: map[string]*Instance{}, prod: map[redoubt.GroupID]*production{}, busy: map[redoubt.GroupID]chan struct{}{}, driving: map[redoubt.GroupID]func(){}, held: map[redoubt.GroupID]int{}, asking: map[redoubt.GroupID]bool{}}
 	m.ctx, m.end = context.WithCancel(context.Background())
 	dirs, err := filepath.Glob(filepath.Join(o.Dir, "*", "*", specFile))
 	if err != nil {
@@ -187,6 +188,9 @@ func (m *Manager) tryReopen(spec Spec, dir string) (over bool, err error) {
 	}
 	if spec.Kind == KindFailover && (g.Writer != cluster.TargetWriter(m.o.ID) || g.Epoch != spec.Epoch) {
 		return true, nil
+	}
+	if over, err := m.outlive(spec); over || err != nil {
+		return over, err
 	}
 	in, err := m.open(m.ctx, spec, dir)
 	if err != nil {
