@@ -1,6 +1,7 @@
 package systest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -126,8 +127,11 @@ func (c *crashBed) up() {
 				return fmt.Errorf("%s is not seen alive", n.Id)
 			}
 		}
-		if !g.GetLink().GetConnected() {
-			return errors.New("the source does not ship")
+		return nil
+	})
+	c.wait(c.site.Source, "the source to serve and ship", func(_ *adminv1.GetStatusResponse, g *adminv1.Group) error {
+		if len(g.GetDisks()) == 0 || g.Disks[0].Socket == "" || !g.GetLink().GetConnected() {
+			return errors.New("not yet")
 		}
 		return nil
 	})
@@ -148,9 +152,12 @@ func (c *crashBed) reach(what string, ok func(*adminv1.Group) bool, args ...stri
 			c.Fatalf("waited for %s: state %s epoch %d writer %s job %v: %v", what, g.GetState(), g.GetEpoch(), g.GetWriter(), g.GetJob(), err)
 		}
 		if len(args) > 0 && err == nil && g.GetJob() == nil {
-			if err := c.site.Call(c.ctx, c.prod, nil, args...); err != nil {
+			// Whoever asks gives up soon: what has died is started in between, and the job goes on.
+			ctx, cancel := context.WithTimeout(c.ctx, 4*time.Second)
+			if err := c.site.Call(ctx, c.prod, nil, append(args, "--timeout", "3s")...); err != nil {
 				c.Logf("%v: %v", args, err)
 			}
+			cancel()
 			continue
 		}
 		time.Sleep(50 * time.Millisecond) // the operator's view can only be polled
