@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -40,12 +41,16 @@ func crashPoints() []string {
 }
 
 // crashes chooses the points of this run: REDOUBT_CRASHES=n takes n of them,
-// several times each if n is large.
+// several times each if n is large; a prefix takes those that begin with it.
 func crashes(b *bed) []string {
-	all := crashPoints()
-	n, err := strconv.Atoi(os.Getenv("REDOUBT_CRASHES"))
-	if err != nil {
+	all, want := crashPoints(), os.Getenv("REDOUBT_CRASHES")
+	n, err := strconv.Atoi(want)
+	switch {
+	case want == "":
 		n = sized(6, 3)
+	case err != nil:
+		all = slices.DeleteFunc(all, func(p string) bool { return !strings.HasPrefix(p, want) })
+		n = len(all)
 	}
 	var out []string
 	for len(out) < n {
