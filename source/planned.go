@@ -13,7 +13,11 @@ import (
 const (
 	// closeLag is how old the oldest write may be that the secondary does not
 	// have, for the rest to be shipped while clients wait.
-	closeLag = 500 * time.Millisecond
+	closeLag = 150 * time.Millisecond
+	// A link that does not get there within catchUpPatience is taken as it is,
+	// up to closeLagMost.
+	catchUpPatience = 2 * time.Second
+	closeLagMost    = 500 * time.Millisecond
 	// lookAgain is how often it is looked whether the lag has become so small,
 	// tellEvery how often the secondary is told meanwhile.
 	lookAgain = 20 * time.Millisecond
@@ -31,6 +35,8 @@ const (
 type planned struct {
 	g      *Group
 	report *ship.JobReport // what the next probe says
+	job    uint64          // that is being shipped for, and since when
+	since  time.Time
 	warned time.Time
 }
 
@@ -155,9 +161,16 @@ func (p *planned) resumed(job uint64, note string) time.Duration {
 // catchUp waits until little is left to ship, and tells how far it is.
 func (p *planned) catchUp(ctx context.Context, o *ship.JobOrder) time.Duration {
 	g := p.g
+	if p.job != o.ID {
+		p.job, p.since = o.ID, time.Now()
+	}
 	r := &ship.JobReport{ID: o.ID, What: ship.JobProgress}
 	for until := time.Now().Add(tellEvery); time.Now().Before(until) && ctx.Err() == nil; {
-		if g.closeBehind() {
+		lag := closeLag
+		if time.Since(p.since) > catchUpPatience {
+			lag = closeLagMost
+		}
+		if g.closeBehind(lag) {
 			r.What = ship.JobReady
 			break
 		}
@@ -168,7 +181,7 @@ func (p *planned) catchUp(ctx context.Context, o *ship.JobOrder) time.Duration {
 	return 0
 }
 
-func (g *Group) closeBehind() bool {
+func (g *Group) closeBehind(lag time.Duration) bool {
 	g.mu.Lock()
 	s := g.sender
 	g.mu.Unlock()
@@ -176,7 +189,7 @@ func (g *Group) closeBehind() bool {
 		return false
 	}
 	st := s.Status()
-	return st.Connected && (st.LagWrites == 0 || st.LagTime <= closeLag)
+	return st.Connected && (st.LagWrites == 0 || st.LagTime <= lag)
 }
 
 func (p *planned) stop(ctx context.Context, o *ship.JobOrder, held bool) time.Duration {

@@ -33,7 +33,7 @@ func TestDefaults(t *testing.T) {
 		Source: &Source{Targets: []string{"t1:7700", "t2:7700"}, Groups: []Group{{
 			Name:       "db",
 			Journal:    Journal{Dir: "/var/lib/redoubt/groups/db/journal", Max: 4 * GiB, Segment: 64 * MiB, OnFull: "block", FullWait: Duration(30 * time.Second)},
-			Redundancy: Redundancy{2, 1}, Memory: 256 * MiB, NBD: NBD{ReadMemory: 256 * MiB},
+			Redundancy: Redundancy{2, 1}, Memory: 256 * MiB, NBD: NBD{ReadMemory: 256 * MiB}, Failover: Failover{FreezeTimeout: Duration(30 * time.Second)},
 			Disks: []Disk{{"root", "/srv/root.img"}, {"007", "/dev/sdb"}},
 		}}},
 	}
@@ -107,6 +107,8 @@ func TestFaults(t *testing.T) {
 		{"bad size", edit("name: db", "name: db\n      memory: 64MB"), `7:15: source.groups[0].memory: "64MB" is not valid (a size is`},
 		{"small size", edit("name: db", "name: db\n      memory: 0"), `7:15: source.groups[0].memory: 0B is out of range (16MiB to 1TiB)`},
 		{"bare duration", edit("name: db", "name: db\n      journal: {full_wait: 30}"), `source.groups[0].journal.full_wait: "30" is not valid (a duration is`},
+		{"relative hook", edit("name: db", "name: db\n      failover: {freeze: hook.sh}"), `source.groups[0].failover.freeze`},
+		{"no time for the hook", edit("name: db", "name: db\n      failover: {freeze: /h, freeze_timeout: 0s}"), `source.groups[0].failover.freeze_timeout: 0s is out of range`},
 		{"not a number", edit("name: db", "name: db\n      redundancy: {data: two}"), `source.groups[0].redundancy.data: "two" is not valid (a whole decimal number)`},
 		{"no parity", edit("name: db", "name: db\n      redundancy: {parity: 0}"), `source.groups[0].redundancy.parity: 0 is out of range`},
 		{"list for a value", edit("name: host1", "name: [host1]"), `1:7: name: needs a single value, has a list`},
