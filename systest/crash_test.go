@@ -80,26 +80,41 @@ func TestJobsSurviveKills(t *testing.T) {
 	c.ran = c.hook("sleep 0.3")
 	for _, p := range crashes(c.bed) {
 		began := time.Now()
-		victim := c.prod
-		if strings.HasPrefix(p, "source.") {
-			victim = c.site.Source
-		}
-		c.died = 0
-		c.arm(victim, crashpoint.Env+"="+p)
-		c.change(20)
-		switch {
-		case strings.HasPrefix(p, "source.resume"):
-			c.calledOff()
-		case strings.HasPrefix(p, "job.unplanned"), strings.HasPrefix(p, "job.change"), strings.HasPrefix(p, "job.cancel"):
-			c.thereAndBack()
-		default:
-			c.roundTrip()
-		}
-		if c.died != 1 {
-			t.Fatalf("%s: %d processes died, want the one that was armed", p, c.died)
+		// A source that is fast ends a step before the driver has come to it: then
+		// the driver does not pass its points, and it is tried again.
+		for try := 0; !c.survives(p); try++ {
+			if try == 5 {
+				t.Fatalf("%s: no process passes it", p)
+			}
 		}
 		t.Logf("%s: %.1f s", p, time.Since(began).Seconds())
 	}
+}
+
+// survives arms the process that passes the point, goes round, and reports
+// whether it died.
+func (c *crashBed) survives(point string) bool {
+	c.Helper()
+	victim := c.prod
+	if strings.HasPrefix(point, "source.") {
+		victim = c.site.Source
+	}
+	c.died = 0
+	c.arm(victim, crashpoint.Env+"="+point)
+	c.change(20)
+	switch {
+	case strings.HasPrefix(point, "source.resume"):
+		c.calledOff()
+	case strings.HasPrefix(point, "job.unplanned"), strings.HasPrefix(point, "job.change"), strings.HasPrefix(point, "job.cancel"):
+		c.thereAndBack()
+	default:
+		c.roundTrip()
+	}
+	c.revive()
+	if c.died > 1 {
+		c.Fatalf("%s: %d processes died, want the one that was armed", point, c.died)
+	}
+	return c.died == 1
 }
 
 // arm starts a node anew with the variables.
