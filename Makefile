@@ -40,6 +40,33 @@ test: deps ## all tests (about 10 minutes on two cores)
 fsstress: deps ## kill -9 under ext4, xfs and btrfs on a protected disk: ROUNDS=30 in all; as root
 	REDOUBT_FS_ROUNDS=$(or $(ROUNDS),30) $(GO) test -count=1 -v -timeout 60m -run 'TestFileSystems' ./systest
 
+# The judges of failover and of the cluster; see docs/TESTING.md.
+JUDGE = $(GO) test -count=1 -v ./systest $(1) -args -judge.seed=$(or $(SEED),0) $(if $(filter-out 0,$(BROKEN)),-judge.broken=$(BROKEN)) $(2)
+
+.PHONY: failovertest
+failovertest: deps ## unplanned failovers in disasters of all kinds, about 6 s each: ROUNDS=50 SEED=n; BROKEN=receipt|orphans (root)
+	$(call JUDGE,-timeout 120m -run '^TestUnplannedFailovers$$',-judge.rounds=$(or $(ROUNDS),50))
+
+.PHONY: splitbrain
+splitbrain: deps ## both sites write, then meet again: ROUNDS=20 SEED=n; BROKEN=fence (root)
+	$(call JUDGE,-timeout 60m -run '^TestSplitBrain$$',-judge.rounds=$(or $(ROUNDS),20))
+
+.PHONY: wirebytes
+wirebytes: deps ## what a failback puts on the wire, counted by the kernel: MIB=16 changed on each side; BROKEN=whole (root)
+	$(call JUDGE,-timeout 30m -run '^TestBytesOnTheWire$$',-judge.rounds=$(or $(MIB),16))
+
+.PHONY: databases
+databases: deps ## PostgreSQL and SQLite on a protected disk, checked at ROUNDS=40 points and both ways: SEED=n; BROKEN=stale (root)
+	$(call JUDGE,-timeout 60m -run '^TestDatabases$$',-judge.rounds=$(or $(ROUNDS),40))
+
+.PHONY: chaos
+chaos: deps ## nodes are killed, paused, wiped and cut off for SECONDS=600 under load: SEED=n; BROKEN=stale (root)
+	$(call JUDGE,-timeout 120m -run '^TestChaos$$',-judge.time=$(or $(SECONDS),600)s)
+
+.PHONY: groups
+groups: deps ## a thousand small groups on three targets: lag, memory and descriptors; GROUPS=1000 SEED=n (3 minutes)
+	$(call JUDGE,-timeout 60m -run '^TestManyGroups$$',-judge.rounds=$(or $(GROUPS),1000))
+
 .PHONY: guest
 guest: deps ## a QEMU guest attaches disks with its kernel's NBD client, and loses its power
 	$(GO) test -count=1 -v -timeout 20m -run 'TestKernelClient' ./systest
@@ -69,6 +96,10 @@ bench-compare: deps ## redoubt of the revision BASE against the working tree, li
 .PHONY: rto
 rto: build ## time to the first request on a point: 10^3 to 10^6 segments, disks to 16 TiB; RTO="-history 1000" (10 minutes, 5 GiB)
 	$(GO) run ./bench/rto $(RTO)
+
+.PHONY: rto-failover
+rto-failover: build ## RTO of test and unplanned failover and the pause of a failback, over disk sizes and backlogs; RTO="-disk-gib 1" (5 minutes)
+	$(GO) run ./bench/failover $(RTO)
 
 .PHONY: bench-target
 bench-target: deps build ## ingest of one and eight groups beside nbdcopy, and a point into a file; BENCH="-mib 256 -rounds 1" (5 minutes)

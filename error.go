@@ -36,6 +36,8 @@ var (
 	ErrUnavailable = errors.New("unavailable")
 	// ErrDenied: the peer's certificate does not allow it.
 	ErrDenied = errors.New("denied")
+	// ErrScript: a script of the administrator failed or took too long.
+	ErrScript = errors.New("script failed")
 	// ErrClosed: used after Close.
 	ErrClosed = errors.New("closed")
 )

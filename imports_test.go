@@ -18,7 +18,7 @@ type room struct {
 	may  []string
 }
 
-var plumbing = []string{".", "internal/vfs", "internal/wire", "internal/rpc", "internal/netmux", "internal/pki", "internal/version", "internal/histogram", "internal/handover", "internal/crashpoint"}
+var plumbing = []string{".", "internal/vfs", "internal/wire", "internal/rpc", "internal/netmux", "internal/pki", "internal/version", "internal/histogram", "internal/handover", "internal/hook", "internal/crashpoint"}
 
 // importTable holds the direction in which data flows. The longest path that
 // fits decides. See docs/ARCHITECTURE.md.
@@ -31,6 +31,7 @@ var importTable = []room{
 	{"internal/histogram", nil},
 	{"internal/crashpoint", nil},
 	{"internal/handover", []string{"."}},
+	{"internal/hook", []string{"."}},
 	{"internal/rpc", plumbing},
 	{"internal/netmux", plumbing},
 	{"internal/oracle", []string{"."}},
@@ -39,6 +40,7 @@ var importTable = []room{
 	{"ship", with(plumbing, "journal")},
 	{"cluster", plumbing},
 	{"target", with(plumbing, "journal", "blockdev", "ship", "cluster")},
+	{"target/barrier", []string{"."}},
 	{"source", with(plumbing, "journal", "blockdev", "ship")},
 	{"admin", plumbing},
 	{"crashtest", []string{".", "internal/vfs", "journal", "blockdev"}},
@@ -46,6 +48,7 @@ var importTable = []room{
 	{"cmd", []string{"*"}},
 	{"demo", []string{".", "internal/oracle", "admin/v1"}},
 	{"bench", []string{".", "internal/oracle", "admin/v1", "demo/site"}},
+	{"bench/failover", []string{"internal/oracle", "admin/v1", "demo/site"}},
 	{"bench/target", []string{"admin", "admin/v1", "demo/site"}},
 	{"bench/rto", with(plumbing, "internal/oracle", "admin", "demo/site", "cluster", "ship", "target")},
 	{"systest", []string{".", "internal/oracle", "admin/v1", "demo"}},

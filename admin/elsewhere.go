@@ -57,6 +57,21 @@ func (e Elsewhere) AddBookmark(_ context.Context, r *adminv1.AddBookmarkRequest)
 	return nil, e.refuse("add bookmark", r.GetGroup())
 }
 
+// AddBookmarkSet refuses.
+func (e Elsewhere) AddBookmarkSet(_ context.Context, r *adminv1.AddBookmarkSetRequest) (*adminv1.AddBookmarkSetResponse, error) {
+	return nil, e.refuse("add bookmarks", r.GetName())
+}
+
+// Barrier refuses.
+func (e Elsewhere) Barrier(_ context.Context, r *adminv1.BarrierRequest) (*adminv1.BarrierResponse, error) {
+	return nil, e.refuse("take part in bookmark", r.GetGroup())
+}
+
+// ListBookmarks refuses.
+func (e Elsewhere) ListBookmarks(_ context.Context, r *adminv1.ListBookmarksRequest) (*adminv1.ListBookmarksResponse, error) {
+	return nil, e.refuse("list bookmarks", r.GetGroup())
+}
+
 // TestFailover refuses.
 func (e Elsewhere) TestFailover(_ context.Context, r *adminv1.TestFailoverRequest) (*adminv1.TestFailoverResponse, error) {
 	return nil, e.refuse("test failover", r.GetGroup())
@@ -120,6 +135,21 @@ func (e Elsewhere) GetJob(_ context.Context, r *adminv1.GetJobRequest) (*adminv1
 // CancelJob refuses.
 func (e Elsewhere) CancelJob(_ context.Context, r *adminv1.CancelJobRequest) (*adminv1.CancelJobResponse, error) {
 	return nil, e.refuse("cancel job", r.GetGroup())
+}
+
+// ListBranches refuses.
+func (e Elsewhere) ListBranches(_ context.Context, r *adminv1.ListBranchesRequest) (*adminv1.ListBranchesResponse, error) {
+	return nil, e.refuse("list branches", r.GetGroup())
+}
+
+// DropBranch refuses.
+func (e Elsewhere) DropBranch(_ context.Context, r *adminv1.DropBranchRequest) (*adminv1.DropBranchResponse, error) {
+	return nil, e.refuse("drop branch", r.GetGroup())
+}
+
+// StreamBranch refuses.
+func (e Elsewhere) StreamBranch(_ context.Context, r *adminv1.StreamBranchRequest, _ *connect.ServerStream[adminv1.StreamBranchResponse]) error {
+	return e.refuse("read branch", r.GetGroup())
 }
 
 // AddNode refuses.

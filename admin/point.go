@@ -12,10 +12,10 @@ import (
 	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
 )
 
-const pointHint = "latest | an RFC 3339 time such as 2026-11-22T22:15:03.25Z | unix:NANOSECONDS | lsn:N | EPOCH:LSN | bookmark:NAME"
+const pointHint = "latest | latest-app | latest-crash | an RFC 3339 time such as 2026-11-22T22:15:03.25Z | unix:NANOSECONDS | lsn:N | EPOCH:LSN | bookmark:NAME"
 
 // ParsePoint reads a recovery point as an operator writes it: "latest" (or
-// nothing), an RFC 3339 time with up to nine digits of a second, "unix:NANOS",
+// nothing), "latest-app", "latest-crash", an RFC 3339 time with up to nine digits of a second, "unix:NANOS",
 // "lsn:N" or just N, "EPOCH:LSN" or "bookmark:NAME".
 func ParsePoint(s string) (*adminv1.PointSpec, error) {
 	fail := func(why string) (*adminv1.PointSpec, error) {
@@ -25,6 +25,10 @@ func ParsePoint(s string) (*adminv1.PointSpec, error) {
 	switch {
 	case s == "" || s == "latest":
 		return &adminv1.PointSpec{At: &adminv1.PointSpec_Latest{Latest: true}}, nil
+	case s == "latest-app":
+		return &adminv1.PointSpec{At: &adminv1.PointSpec_LatestApp{LatestApp: true}}, nil
+	case s == "latest-crash":
+		return &adminv1.PointSpec{At: &adminv1.PointSpec_LatestCrash{LatestCrash: true}}, nil
 	case head == "lsn":
 		l, err := redoubt.ParseLSN(rest)
 		if err != nil {
@@ -70,6 +74,10 @@ func FormatPoint(p *adminv1.PointSpec) string {
 		return ToPosition(at.Position).String()
 	case *adminv1.PointSpec_Bookmark:
 		return "bookmark:" + at.Bookmark
+	case *adminv1.PointSpec_LatestApp:
+		return "latest-app"
+	case *adminv1.PointSpec_LatestCrash:
+		return "latest-crash"
 	}
 	return "latest"
 }

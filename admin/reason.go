@@ -47,6 +47,7 @@ func conditions() []condition {
 		{"gap", redoubt.ErrGap, connect.CodeDataLoss},
 		{"failed", redoubt.ErrFailed, connect.CodeInternal},
 		{"invalid", redoubt.ErrInvalid, connect.CodeInvalidArgument},
+		{"script", redoubt.ErrScript, connect.CodeAborted},
 		{"unavailable", redoubt.ErrUnavailable, connect.CodeUnavailable},
 		{"closed", redoubt.ErrClosed, connect.CodeUnavailable},
 		{ReasonTimeout, context.DeadlineExceeded, connect.CodeDeadlineExceeded},

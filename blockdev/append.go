@@ -70,6 +70,9 @@ func (g *Group) submit(s submission) error {
 		if !errors.Is(err, redoubt.ErrJournalFull) {
 			return err
 		}
+		if g.o.OnFull != nil {
+			g.o.OnFull()
+		}
 		if giveUp == nil {
 			lag = g.head // what of the journal only waits for our own disks
 			t := time.NewTimer(g.o.FullWait)
@@ -109,10 +112,13 @@ func (g *Group) admit(s *submission, need int64) error {
 			return g.failed
 		case g.readOnly != nil && !s.replica && !s.control:
 			return g.readOnly
+		case g.stopped > 0:
+		case g.holds > 0 && !s.replica && !s.control:
 		case g.used == 0 || g.used+need <= g.o.MemoryLimit:
 			return nil
+		default:
+			g.kickApplier()
 		}
-		g.kickApplier()
 		g.waiting++
 		changed := g.changed
 		g.mu.Unlock()
@@ -248,6 +254,21 @@ func (g *Group) AppendControl(ws []redoubt.Write) error {
 		}
 	}
 	return g.submit(submission{ws: ws, control: true})
+}
+
+// AppendMark puts a bookmark into the order, also while clients may not write or are held
+// back; it fills in LSN and Time. ready, if not nil, is asked inside the order: if it
+// returns an error nothing was journaled, and otherwise no write of a client comes between its answer and
+// the bookmark. It must not use the group. ctx ends waiting for room.
+func (g *Group) AppendMark(ctx context.Context, b redoubt.Bookmark, ready func() error) (redoubt.Write, error) {
+	data := b.Encode()
+	ws := []redoubt.Write{{Kind: redoubt.KindBookmark, Data: data, CRC: redoubt.Checksum(data)}}
+	s := submission{ws: ws, control: true, ctx: ctx}
+	if ready != nil {
+		s.prepare = func([]redoubt.Write) error { return ready() }
+	}
+	err := g.submit(s)
+	return ws[0], err
 }
 
 // flush makes every write of every connection that was acknowledged before the

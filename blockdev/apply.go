@@ -141,16 +141,18 @@ func (g *Group) Drain(ctx context.Context) error {
 }
 
 // Reset drains the group and makes its journal forget all records: the next
-// one has LSN p.LSN+1 in epoch p.Epoch. The caller has made clients read-only
-// and nobody replicates meanwhile; redoubt.ErrState if a write came in between.
+// one has LSN p.LSN+1 in epoch p.Epoch. Whoever writes waits meanwhile.
 func (g *Group) Reset(ctx context.Context, p redoubt.Position) error {
-	if err := g.Drain(ctx); err != nil {
-		return err
-	}
+	g.mu.Lock()
+	g.stopped++
+	g.mu.Unlock()
+	err := g.Drain(ctx)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.head != g.applied {
-		return &redoubt.Error{Op: "reset journal", Err: redoubt.ErrState, Hint: "stop the writers first"}
+	defer g.wake()
+	g.stopped--
+	if err != nil {
+		return err
 	}
 	if err := g.j.Reset(p); err != nil {
 		return err

@@ -38,6 +38,9 @@ type GroupOptions struct {
 	// fails with redoubt.ErrJournalFull, once nothing waits for the backings
 	// any more. Default 0: it fails at once then.
 	FullWait time.Duration
+	// OnFull, if not nil, is called when a write finds the journal full, with the
+	// order held: it must not block. The write waits all the same.
+	OnFull func()
 	// ReadOnly, if not nil, is what clients' writes fail with from the start.
 	ReadOnly error
 }
@@ -92,6 +95,8 @@ type Group struct {
 	since    stages      // when the oldest write of each stage came
 	rounds   uint64
 	waiting  int
+	stopped  int // nothing enters the order while it is not 0
+	holds    int // how many hold clients' writes back
 	readOnly error
 	failed   error // latched
 	closed   bool

@@ -33,6 +33,7 @@ func (c CommitFailover) apply(s *state) (any, error) {
 	}
 	n := *g
 	n.State, n.Before = next, redoubt.Position{}
+	n.settle()
 	return s.put(&n), nil
 }
 

@@ -10,7 +10,8 @@ import (
 // CreateGroup makes a protection group and gives it an owner: the registered
 // node with the fewest groups. Result: the Group. It is idempotent by ID and
 // UUID: a group that is there already is returned as it is. ErrExists if the
-// ID or the UUID belongs to another group; ErrUnavailable while fewer than K+M
+// ID or the UUID belongs to another group (an unprotected one whose points are
+// deleted gives way); ErrUnavailable while fewer than K+M
 // nodes are registered.
 type CreateGroup struct {
 	ID         redoubt.GroupID
@@ -78,8 +79,10 @@ func (c CreateGroup) apply(s *state) (any, error) {
 		if g.UUID == c.UUID {
 			return *g, nil
 		}
-		return nil, fail("create group", string(c.ID), fmt.Errorf("it belongs to another source: %w", redoubt.ErrExists),
-			"choose another group name; a journal that was made anew counts as another source")
+		if !s.vacant(g) {
+			return nil, fail("create group", string(c.ID), fmt.Errorf("it belongs to another source: %w", redoubt.ErrExists),
+				"choose another group name, or give this one up first: redoubt group unprotect --delete-points; a journal that was made anew counts as another source")
+		}
 	}
 	if other, ok := s.byUUID[c.UUID]; ok {
 		return nil, fail("create group", string(c.ID), fmt.Errorf("its UUID is that of group %s: %w", other, redoubt.ErrExists), "")
@@ -92,6 +95,11 @@ func (c CreateGroup) apply(s *state) (any, error) {
 	g := &Group{ID: c.ID, UUID: c.UUID, Source: c.Source, SourceAddr: c.SourceAddr, Disks: c.Disks, K: c.K, M: c.M,
 		CreatedAt: c.Now, State: StateInitialSync, Epoch: 1, Lineage: redoubt.Lineage{{Epoch: 1}},
 		Writer: SourceWriter(c.Source), Owner: s.firstOwner(), OwnerTerm: 1, Committed: redoubt.Position{Epoch: 1}}
+	if old, ok := s.groups[c.ID]; ok {
+		delete(s.byUUID, old.UUID)
+		delete(s.retain, c.ID)
+		delete(s.stands, c.ID)
+	}
 	s.byUUID[c.UUID] = c.ID
 	return s.put(g), nil
 }

@@ -128,5 +128,8 @@ func (s *state) checkPoint(op string, g *Group, p redoubt.Position) error {
 	if n := h.len(); g.Baseline == 0 || p.LSN < g.Baseline || n == 0 || p.LSN > h.at(n-1).last || p.LSN < h.at(0).first {
 		return fail(op, string(g.ID), fmt.Errorf("point %s: %w", p, redoubt.ErrNotFound), "redoubt points lists those that are there")
 	}
+	if err := s.visible(op, g, p); err != nil {
+		return err
+	}
 	return s.retained(op, g, p)
 }

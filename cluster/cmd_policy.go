@@ -66,7 +66,7 @@ func (c AdvanceClock) apply(s *state) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.To > g.CommittedTime {
+	if c.To > g.CommittedTime && !(c.Confirm && g.State == StateUnprotected) { // nothing is written there any more
 		return nil, invalid(op, string(g.ID), "the newest committed write is older")
 	}
 	r := *s.retention(g.ID)

@@ -100,7 +100,8 @@ func (c Promote) apply(s *state) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	next, back, err := c.step(g)
+	next, from, err := c.step(g)
+	back := from == StateReverseReplicating
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +118,13 @@ func (c Promote) apply(s *state) (any, error) {
 	if err := s.retained("promote group", g, g.Written(c.Point)); err != nil {
 		return nil, err
 	}
+	if err := s.visible("promote group", g, c.Point); err != nil {
+		return nil, err
+	}
 	n := *g
+	if c.Kind != PromoteChange {
+		n.Prior = from
+	}
 	n.begin(s, redoubt.Fork{Epoch: c.NewEpoch, Parent: c.Point.Epoch, At: c.Point.LSN}, c.Writer, next)
 	n.Promoted, n.PromotedAt = c.Point, c.Now
 	n.Receipt = nil // it was for another point
@@ -131,23 +138,24 @@ func (c Promote) apply(s *state) (any, error) {
 	return s.put(&n), nil
 }
 
-// step finds where the promotion leads, and whether it goes back to the source.
-func (c Promote) step(g *Group) (next State, back bool, err error) {
+// step finds where the promotion leads, and where it comes from: the state under
+// a pause or a job.
+func (c Promote) step(g *Group) (next, from State, err error) {
 	op := c.Kind.operation()
-	from := g.State
+	from = g.State
 	if from == StatePaused || from == StateFailingOver {
 		from = g.Prior
 	}
-	back = from == StateReverseReplicating
+	back := from == StateReverseReplicating
 	if g.State == StateFailingOver && op == OpPlannedFailover {
 		next, _ = Allowed(from, op) // the job that made it FailingOver ends
 	} else if next, err = g.step(op); err != nil {
-		return 0, false, err
+		return 0, 0, err
 	}
 	if c.Kind == PromoteFailback && !back || c.Kind == PromotePlanned && back {
-		return 0, false, g.refuse(op)
+		return 0, 0, g.refuse(op)
 	}
-	return next, back, nil
+	return next, from, nil
 }
 
 func (c Promote) checkWriter(s *state, g *Group, back bool) error {
@@ -189,8 +197,10 @@ func (c Promote) checkPoint(g *Group, base redoubt.Position) error {
 // begin starts an epoch.
 func (g *Group) begin(s *state, f redoubt.Fork, writer string, next State) {
 	at := s.timeAt(g, redoubt.Position{Epoch: f.Parent, LSN: f.At})
+	next = s.inherit(g, f, next)
 	g.Lineage = append(slices.Clone(g.Lineage), f)
 	g.Epoch, g.Writer, g.State = f.Epoch, writer, next
 	g.Committed, g.CommittedTime = redoubt.Position{Epoch: f.Epoch, LSN: f.At}, at
 	g.settle()
+	s.passOnGap(g)
 }

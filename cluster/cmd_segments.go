@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"fmt"
 	"math/bits"
 
@@ -140,7 +141,7 @@ func (b *SegmentBatch) apply(s *state) error {
 	if ordinal > 0 {
 		at = h.at(ordinal - 1).lastTime
 	}
-	base := g.Baseline
+	base, again := g.Baseline, redoubt.LSN(0)
 	segs := b.Segments
 	for len(segs) > 0 && segs[0].Last <= lsn {
 		segs = segs[1:] // committed already
@@ -164,17 +165,26 @@ func (b *SegmentBatch) apply(s *state) error {
 		if base == 0 {
 			base = sg.Baseline // a later copy does not take points away
 		}
+		again = cmp.Or(again, sg.Baseline)
 		ordinal, lsn, at = ordinal+1, sg.Last, sg.LastTime
 	}
 	if len(segs) == 0 {
 		return nil
 	}
+	_, behind := s.hidden(g, g.Committed)
 	for i := range segs {
 		s.addSegment(g.ID, &segs[i])
+		if segs[i].Baseline != 0 {
+			s.closeGap(g, &segs[i])
+		}
 	}
 	n := *g
 	n.Committed.LSN, n.CommittedTime, n.Baseline = lsn, at, base
 	n.settle()
+	s.regain(&n, again)
+	if _, in := s.hidden(&n, n.Committed); behind && !in {
+		n.catchUp(StateResyncing, StateProtected)
+	}
 	s.put(&n)
 	return nil
 }

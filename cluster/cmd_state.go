@@ -4,9 +4,9 @@ import (
 	"github.com/redoubt-dr/redoubt"
 )
 
-// SetState carries out an operation that changes nothing but the state: Protect,
-// Unprotect, Pause, Resume, Resynchronise, and PlannedFailover, which here
-// begins the job (StateFailingOver) that a Promote ends. Result: the Group.
+// SetState carries out an operation that changes nothing but the state:
+// Resynchronise, and PlannedFailover, which here begins the job
+// (StateFailingOver) that a Promote ends. Result: the Group.
 type SetState struct {
 	Group redoubt.GroupID
 	Epoch redoubt.Epoch // the current one
@@ -25,7 +25,7 @@ func (c SetState) encode(e *encoder) {
 
 func (c SetState) check() error {
 	switch c.Op {
-	case OpProtect, OpUnprotect, OpPause, OpResume, OpResynchronise, OpPlannedFailover:
+	case OpResynchronise, OpPlannedFailover:
 		return redoubt.ValidName("group", string(c.Group))
 	}
 	return invalid("set state of group", string(c.Group), c.Op.String()+" has a command of its own")
@@ -41,13 +41,9 @@ func (c SetState) apply(s *state) (any, error) {
 		return nil, err
 	}
 	n := *g
-	switch c.Op {
-	case OpPlannedFailover:
+	n.State = next
+	if c.Op == OpPlannedFailover {
 		n.State, n.Prior = StateFailingOver, g.State
-	case OpPause:
-		n.State, n.Prior = StatePaused, g.State
-	default:
-		n.State = next
 	}
 	n.settle()
 	return s.put(&n), nil

@@ -73,7 +73,7 @@ func (v *verdict) verify(after []Track) error {
 		}
 		return nil
 	}
-	if err := stay(v.g.Written(v.g.Committed), "the newest point"); err != nil {
+	if err := stay(Visible(v.s.gaps[v.g.ID], v.g.Lineage.Path(v.g.Committed)), "the newest point"); err != nil {
 		return err
 	}
 	if v.g.State == StateFailedOver || v.g.State == StateReverseReplicating {
@@ -114,7 +114,7 @@ func (v *verdict) change(ch *TrackChange, after []Track) error {
 	from, _ := h.find(max(old.Horizon, h.at(0).first, v.g.Baseline))
 	for i := from; i < h.len() && h.at(i).last < ch.Horizon; i++ {
 		p := redoubt.Position{Epoch: ch.Epoch, LSN: h.at(i).last}
-		if !hasPoint(after, p) {
+		if _, in := v.s.hidden(v.g, p); !in && !hasPoint(after, p) {
 			if err := v.gone(p, h.at(i).lastTime, after); err != nil {
 				return err
 			}
@@ -188,6 +188,12 @@ func (v *verdict) follow(p redoubt.Position, after []Track) (int64, bool) {
 func (v *verdict) first(e redoubt.Epoch, from, to redoubt.LSN, after []Track) (int64, bool) {
 	t, _ := trackOf(after, e)
 	l := t.Next(from)
+	for gap, in := GapAt(v.s.gaps[v.g.ID], redoubt.Position{Epoch: e, LSN: l}); in; gap, in = GapAt(v.s.gaps[v.g.ID], redoubt.Position{Epoch: e, LSN: l}) {
+		if gap.Open() {
+			return 0, false
+		}
+		l = t.Next(gap.Whole)
+	}
 	if l > to {
 		return 0, false
 	}

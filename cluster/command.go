@@ -52,11 +52,16 @@ const (
 	kindThinSegments kind = 66
 	kindReportShards kind = 67
 
-	kindBeginJob kind = 70
-	kindClaimJob kind = 71
-	kindStepJob  kind = 72
-	kindEndJob   kind = 73
-	kindTellJob  kind = 74
+	kindBeginJob  kind = 70
+	kindClaimJob  kind = 71
+	kindStepJob   kind = 72
+	kindEndJob    kind = 73
+	kindTellJob   kind = 74
+	kindOperate   kind = 75
+	kindEraseDone kind = 76
+	kindOpenGap   kind = 84
+	kindAddMarks  kind = 88
+	kindCommitSet kind = 89
 )
 
 func (k kind) String() string {
@@ -69,7 +74,10 @@ func (k kind) String() string {
 		kindPlanMoves: "PlanMoves", kindFinishMoves: "FinishMoves", kindLevelShards: "LevelShards",
 		kindSetPolicy: "SetPolicy", kindAdvanceClock: "AdvanceClock", kindSetPin: "SetPin", kindRemovePin: "RemovePin",
 		kindBeginPlan: "BeginPlan", kindAdvancePlan: "AdvancePlan", kindThinSegments: "ThinSegments", kindReportShards: "ReportShards",
-		kindBeginJob: "BeginJob", kindClaimJob: "ClaimJob", kindStepJob: "StepJob", kindEndJob: "EndJob", kindTellJob: "TellJob"}
+		kindBeginJob: "BeginJob", kindClaimJob: "ClaimJob", kindStepJob: "StepJob", kindEndJob: "EndJob", kindTellJob: "TellJob",
+		kindOperate: "Operate", kindEraseDone: "EraseDone",
+		kindOpenGap:  "OpenGap",
+		kindAddMarks: "AddMarks", kindCommitSet: "CommitSet"}
 	if int(k) < len(names) && names[k] != "" {
 		return names[k]
 	}
@@ -198,6 +206,12 @@ func decodeBody(k kind, d *decoder) (Command, bool) {
 		return decodeThinSegments(d), true
 	case kindReportShards:
 		return decodeReportShards(d), true
+	case kindOperate:
+		return decodeOperate(d), true
+	case kindEraseDone:
+		return decodeEraseDone(d), true
+	case kindOpenGap:
+		return decodeOpenGap(d), true
 	case kindInviteNode:
 		return InviteNode{ID: d.nodeID()}, true
 	case kindAnnounceNode:
@@ -224,6 +238,10 @@ func decodeBody(k kind, d *decoder) (Command, bool) {
 		return decodeTellJob(d), true
 	case kindLevelShards:
 		return LevelShards(decodePlanMoves(d)), true
+	case kindAddMarks:
+		return decodeAddMarks(d), true
+	case kindCommitSet:
+		return CommitSet{Set: d.set()}, true
 	}
 	return nil, false
 }

@@ -89,11 +89,23 @@ func dumpState(out *json.Encoder, path string, s *state) error {
 		if js, ok := s.jobs[g.ID]; ok {
 			err = errors.Join(err, out.Encode(map[string]any{"group_id": g.ID, "jobs": js}))
 		}
+		if st, ok := s.stands[g.ID]; ok {
+			err = errors.Join(err, out.Encode(map[string]any{"group_id": g.ID, "standing": st}))
+		}
+		if gaps := s.gaps[g.ID]; len(gaps) > 0 {
+			err = errors.Join(err, out.Encode(map[string]any{"group_id": g.ID, "gaps": gaps}))
+		}
+		for _, b := range s.marks[g.ID] {
+			err = errors.Join(err, out.Encode(map[string]any{"group_id": g.ID, "bookmark": b}))
+		}
 		for _, f := range g.Lineage {
 			for i := uint64(0); i < c.SegmentCount(g.ID, f.Epoch) && err == nil; i++ {
 				err = out.Encode(map[string]any{"group_id": g.ID, "segment": c.Segments(g.ID, f.Epoch, i, 1)[0]})
 			}
 		}
+	}
+	for id, set := range s.sets {
+		err = errors.Join(err, out.Encode(map[string]any{"set_id": id.String(), "set": set}))
 	}
 	return err
 }

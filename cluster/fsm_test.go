@@ -47,7 +47,7 @@ func TestRetryGetsTheFirstAnswer(t *testing.T) {
 		t.Errorf("after a restart: %v, want %v", err, bad)
 	}
 	// Below the floor nothing is remembered, and nothing done.
-	if _, err := apply(t, s, id, 3, 3, SetState{Group: "g", Epoch: 2, Op: OpPause}); !errors.Is(err, redoubt.ErrState) {
+	if _, err := apply(t, s, id, 3, 3, Operate{Group: "g", Epoch: 2, Op: OpPause}); !errors.Is(err, redoubt.ErrState) {
 		t.Error(err)
 	}
 	if _, err := apply(t, s, id, 2, 2, CommitFailover{Group: "g", Epoch: 2}); !errors.Is(err, redoubt.ErrInvalid) {
@@ -144,6 +144,9 @@ func TestSnapshotDamageIsFound(t *testing.T) {
 	m.must(PlanMoves{Moves: m.s.movePlan(alive, 9)})
 	m.must(InviteNode{ID: "n9"})
 	m.must(BeginJob{Job: JobRef{"h", 1}, Kind: JobPlanned, Node: "n1", Epoch: 1, By: "b"})
+	m.protected("again")
+	m.operate("again", OpUnprotect)
+	m.operate("again", OpProtect)
 	var b bytes.Buffer
 	if err := writeSnapshot(&b, m.s.freeze()); err != nil {
 		t.Fatal(err)
@@ -173,11 +176,14 @@ func FuzzDecodeCommand(f *testing.F) {
 	for _, c := range []Command{PutNode{Node: NodeInfo{ID: "n", Addr: "a:1", Instance: "i"}}, createG("g"), UpdateGroup{Group: "g"},
 		batch(g, seg(g, 2, 11, 12)), ShardsStored{Node: "n1", Shards: []ShardRef{{Group: "g"}}}, SetOwner{Group: "g", Node: "n1"},
 		carryOut(g, OpUnplannedFailover), carryOut(g, OpCommit), carryOut(g, OpCancel), carryOut(g, OpReverseReplicate),
-		carryOut(g, OpPause), RecordReceipt{Group: "g"}, SetPolicy{Group: "g", Policy: DefaultPolicy()}, AdvanceClock{Group: "g", To: 9000},
+		carryOut(g, OpPause), EraseDone{Group: "g", UUID: "uuid-g", Erased: 2, Node: "n1"}, carryOut(g, OpUnprotect), RecordReceipt{Group: "g"}, SetPolicy{Group: "g", Policy: DefaultPolicy()}, AdvanceClock{Group: "g", To: 9000},
 		SetPin{Group: "g", Pin: Pin{Name: "p", Kind: PinHold, Position: redoubt.Position{Epoch: 1, LSN: 6}, Until: 1}}, RemovePin{Group: "g", Name: "p"},
+		AddMarks{Group: "g", Marks: []Bookmark{{Position: redoubt.Position{Epoch: 1, LSN: 6}, Time: 5, Bookmark: redoubt.Bookmark{Name: "b", App: true, Set: redoubt.SetID{1}}}}},
+		CommitSet{Set{ID: redoubt.SetID{1}, Name: "b", Time: 5, Barrier: 7, Members: []SetMember{{"g", redoubt.Position{Epoch: 1, LSN: 6}}}}},
 		rightPlan(m, m.aged("old")), AdvancePlan{Group: "old", OwnerTerm: 1, ID: 1, Open: []OpenPoint{{redoubt.Position{Epoch: 1, LSN: 6}, 1}}},
 		ThinSegments{Group: "old", OwnerTerm: 1, Epoch: 1, ID: 1, Done: Work{Epoch: 1, To: 1}, Segments: []Replacement{{5, seg(g, 0, 1, 5)}}},
 		ReportShards{Node: "n1", Lost: true, Shards: []ShardOf{{ShardRef{Group: "g", Epoch: 1}, 5}}}, nil,
+		OpenGap{Group: "g", Epoch: 1, OwnerTerm: g.OwnerTerm, After: g.Committed.LSN, Cause: GapOverflow, Now: 5},
 		InviteNode{ID: "n4"}, AnnounceNode{Node: NodeInfo{ID: "n4", Addr: "a:1", Instance: "i"}, Domain: "d"}, ActivateNode{ID: "n4"},
 		DrainNode{ID: "n1", Successor: "n2", Leave: true}, RemoveNode{ID: "n1", Force: true},
 		LevelShards{Moves: []ShardMove{{ShardRef{Group: "g", Epoch: 1}, "n4"}}}, PlanMoves{Moves: []ShardMove{{ShardRef{Group: "g", Epoch: 1}, "n4"}}}, FinishMoves{Node: "n4", Shards: []ShardOf{{ShardRef{Group: "g", Epoch: 1}, 5}}}} {
@@ -211,6 +217,7 @@ func FuzzDecodeCommand(f *testing.F) {
 func FuzzReadSnapshot(f *testing.F) {
 	m := newMachine(f, 4)
 	inState(m, StateReverseReplicating)
+	m.inGap("gap")
 	m.must(rightPlan(m, m.aged("old")))
 	m.must(DrainNode{ID: "n2"})
 	m.must(PlanMoves{Moves: m.s.movePlan(alive, 9)})

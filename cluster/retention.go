@@ -14,7 +14,7 @@ const (
 	MaxPins = 1024
 	// MaxMarks is the largest number of bookmarks that are remembered below the
 	// horizon of one group.
-	MaxMarks = 4096
+	MaxMarks = MaxBookmarks
 	// MaxKept is the largest number of points below the horizon of one epoch.
 	MaxKept = 1 << 20
 	// MaxWork is the largest number of stretches of one plan.

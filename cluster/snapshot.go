@@ -37,6 +37,9 @@ const (
 	recMoves   = 41
 	recRetain  = 60 // what is kept of a group
 	recJobs    = 70 // what was and is done to a group
+	recStands  = 75 // what operators decided about it
+	recGaps    = 84 // where a group has no points
+	recNamed   = 88 // bookmarks and their sets
 	maxRecord  = 64 << 20
 	recordHead = 5
 )
@@ -45,9 +48,10 @@ const (
 // state is never changed in place: groups and answers by habit, histories by
 // the new generation.
 func (s *state) freeze() *state {
-	f := &state{index: s.index, nodes: maps.Clone(s.nodes), groups: maps.Clone(s.groups), retain: maps.Clone(s.retain), jobs: maps.Clone(s.jobs),
+	f := &state{index: s.index, nodes: maps.Clone(s.nodes), groups: maps.Clone(s.groups), retain: maps.Clone(s.retain), jobs: maps.Clone(s.jobs), gaps: maps.Clone(s.gaps),
 		places: places{list: slices.Clip(s.places.list)},
-		epochs: make(map[epochKey]*history, len(s.epochs)), clients: make(map[clientID]*client, len(s.clients)), moves: maps.Clone(s.moves)}
+		epochs: make(map[epochKey]*history, len(s.epochs)), clients: make(map[clientID]*client, len(s.clients)), moves: maps.Clone(s.moves), stands: maps.Clone(s.stands),
+		marks: maps.Clone(s.marks), sets: maps.Clone(s.sets)}
 	for k, h := range s.epochs {
 		frozen := h.freeze()
 		f.epochs[k] = &frozen
@@ -128,11 +132,18 @@ func writeSnapshot(out io.Writer, s *state) error {
 		if js, ok := s.jobs[id]; ok {
 			w.record(recJobs, func(e *encoder) { e.str(string(id)); e.jobs(js) })
 		}
+		if st, ok := s.stands[id]; ok {
+			w.record(recStands, func(e *encoder) { e.str(string(id)); e.standing(st) })
+		}
+		if gaps := s.gaps[id]; len(gaps) > 0 {
+			w.record(recGaps, func(e *encoder) { e.str(string(id)); e.gaps(gaps) })
+		}
 		for _, f := range g.Lineage {
 			w.segments(epochKey{id, f.Epoch}, s.history(id, f.Epoch))
 		}
 	}
 	w.moves(s)
+	w.named(s)
 	ids := slices.SortedFunc(maps.Keys(s.clients), func(a, b clientID) int { return slices.Compare(a[:], b[:]) })
 	for _, id := range ids {
 		w.client(id, s.clients[id])

@@ -124,8 +124,22 @@ func (s *state) load(typ uint8, d *decoder) {
 		s.retain[id] = r
 	case recJobs:
 		s.loadJobs(d)
+	case recStands:
+		id, st := d.groupID(), d.standing()
+		if _, twice := s.stands[id]; twice || s.groups[id] == nil {
+			d.bad("standing of an unknown group")
+		}
+		s.stands[id] = st
+	case recGaps:
+		id, list := d.groupID(), d.gaps()
+		if _, twice := s.gaps[id]; twice || s.groups[id] == nil || len(list) == 0 {
+			d.bad("gaps of an unknown group")
+		}
+		s.gaps[id] = list
 	case recMember:
 		s.loadMember(d)
+	case recNamed:
+		s.loadNamed(d)
 	case recMoves:
 		s.loadMoves(d)
 	default:

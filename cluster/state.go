@@ -21,9 +21,13 @@ type state struct {
 	places  places
 	clients map[clientID]*client
 	retain  map[redoubt.GroupID]*Retention // never changed in place either
+	gaps    map[redoubt.GroupID][]Gap      // nor these
 	held    map[redoubt.NodeID]*Held       // what follows from epochs; see count
 	moves   map[shardKey]redoubt.NodeID
-	jobs    map[redoubt.GroupID]*Jobs // never changed in place either
+	jobs    map[redoubt.GroupID]*Jobs      // never changed in place either
+	stands  map[redoubt.GroupID]*Standing  // never changed in place
+	marks   map[redoubt.GroupID][]Bookmark // rising; never changed in place either
+	sets    map[redoubt.SetID]*Set         // nor these
 }
 
 type epochKey struct {
@@ -40,9 +44,13 @@ func newState() *state {
 		places:  places{byID: map[string]uint32{}},
 		clients: map[clientID]*client{},
 		retain:  map[redoubt.GroupID]*Retention{},
+		gaps:    map[redoubt.GroupID][]Gap{},
 		held:    map[redoubt.NodeID]*Held{},
 		moves:   map[shardKey]redoubt.NodeID{},
 		jobs:    map[redoubt.GroupID]*Jobs{},
+		stands:  map[redoubt.GroupID]*Standing{},
+		marks:   map[redoubt.GroupID][]Bookmark{},
+		sets:    map[redoubt.SetID]*Set{},
 	}
 }
 

@@ -192,6 +192,7 @@ func TestBadInputIsRefusedAndChangesNothing(t *testing.T) {
 		"kind of promotion": Promote{Group: "g", Kind: 9, Point: g.Committed, NewEpoch: 2},
 		"receipt":           RecordReceipt{Group: "g", Receipt: Receipt{Epoch: 1, First: 5, Last: 4}},
 		"operation":         SetState{Group: "g", Epoch: 1, Op: OpCommit},
+		"another one":       Operate{Group: "g", Epoch: 1, Op: OpCommit},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if err := c.check(); c.kind() != kindUpdateGroup && !errors.Is(err, redoubt.ErrInvalid) {
@@ -208,7 +209,7 @@ func TestBadInputIsRefusedAndChangesNothing(t *testing.T) {
 	m.refused(many, redoubt.ErrUnavailable)
 	for _, c := range []Command{UpdateGroup{Group: "no"}, SetOwner{Group: "no", Node: "n1", Term: 1}, SetOwner{Group: "g", Node: "no", Term: 1},
 		Promote{Group: "no", Kind: PromoteUnplanned, Point: g.Committed, NewEpoch: 2}, CommitFailover{Group: "no"},
-		CancelFailover{Group: "no", NewEpoch: 2}, ReverseReplicate{Group: "no"}, SetState{Group: "no", Op: OpPause},
+		CancelFailover{Group: "no", NewEpoch: 2}, ReverseReplicate{Group: "no"}, SetState{Group: "no", Op: OpResynchronise}, Operate{Group: "no", Op: OpPause}, EraseDone{Group: "no"},
 		RecordReceipt{Group: "no", Receipt: Receipt{Epoch: 1}}, ShardsStored{Node: "n1", Shards: []ShardRef{{Group: "g", Epoch: 1, Ordinal: 2}}}} {
 		m.refused(c, redoubt.ErrNotFound)
 	}
@@ -273,9 +274,9 @@ func TestInitialSyncEndsByItself(t *testing.T) {
 	if g = m.group("g"); g.State != StateInitialSync || g.Baseline != 12 {
 		t.Fatalf("%s, baseline %d", g.State, g.Baseline)
 	}
-	m.must(SetState{Group: "g", Epoch: 1, Op: OpPause})
+	m.operate("g", OpPause)
 	m.commit("g", 2)
-	m.must(SetState{Group: "g", Epoch: 1, Op: OpResume})
+	m.operate("g", OpResume)
 	if g = m.group("g"); g.State != StateProtected {
 		t.Fatalf("whole at %v, but %s", g.Committed, g.State)
 	}

@@ -93,12 +93,13 @@ const (
 	OpCancel              Operation = 11
 	OpReverseReplicate    Operation = 12
 	OpResynchronise       Operation = 13
+	OpDeletePoints        Operation = 14
 )
 
 // Operations returns every operation, in their order.
 func Operations() []Operation {
 	return []Operation{OpProtect, OpUnprotect, OpPause, OpResume, OpBookmark, OpTestFailover, OpPlannedFailover,
-		OpUnplannedFailover, OpChangeRecoveryPoint, OpCommit, OpCancel, OpReverseReplicate, OpResynchronise}
+		OpUnplannedFailover, OpChangeRecoveryPoint, OpCommit, OpCancel, OpReverseReplicate, OpResynchronise, OpDeletePoints}
 }
 
 // String returns the operation's name as operators see it.
@@ -130,6 +131,8 @@ func (o Operation) String() string {
 		return "ReverseReplicate"
 	case OpResynchronise:
 		return "Resynchronise"
+	case OpDeletePoints:
+		return "DeletePoints"
 	}
 	return "Operation-" + strconv.Itoa(int(o))
 }

@@ -52,7 +52,7 @@ type Group struct {
 
 	State State `json:"state"`
 	// Prior is the state to which Resume and Cancel return; StateNone unless
-	// State is StatePaused or StateFailingOver.
+	// State is StatePaused, StateFailingOver or StateFailoverCommitPending.
 	Prior State `json:"prior,omitempty"`
 
 	Epoch   redoubt.Epoch   `json:"epoch"` // the current epoch, the only one that may write

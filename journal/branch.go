@@ -169,3 +169,33 @@ func OpenBranch(dir string, o Options) (*Journal, error) {
 	o.readOnly, o.Create = true, false
 	return Open(dir, o)
 }
+
+// DescribeBranch reads a saved branch and says what it holds. A branch whose
+// records are of several epochs is described as one of the last.
+func DescribeBranch(dir string, o Options) (info BranchInfo, err error) {
+	b, err := OpenBranch(dir, o)
+	if err != nil {
+		return info, err
+	}
+	defer func() { err = errors.Join(err, b.Close()) }()
+	after := b.Tail() - 1
+	info = BranchInfo{Dir: dir, Head: b.Head(), After: redoubt.Position{Epoch: b.Epoch(), LSN: after}, First: after + 1, Last: after, Disks: map[string]uint64{}}
+	err = b.Replay(info.First, func(w *redoubt.Write) error {
+		if info.Records == 0 {
+			info.FirstTime = w.Time
+		}
+		info.Last, info.LastTime = w.LSN, w.Time
+		info.Records, info.Bytes = info.Records+1, info.Bytes+int64(len(w.Data))
+		return nil
+	})
+	if err != nil {
+		return info, err
+	}
+	changed, err := b.Dirty(after)
+	for disk, es := range changed {
+		for _, e := range es {
+			info.Disks[disk.String()] += e.Len
+		}
+	}
+	return info, err
+}

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"reflect"
 	"testing"
 
 	"github.com/redoubt-dr/redoubt"
@@ -46,6 +47,11 @@ func TestSaveBranch(t *testing.T) {
 	_ = w.j.Close()
 	if r, err := VerifyFS(mem, "/branch"); err != nil || r.Last != w.last || r.Records != info.Records {
 		t.Fatal(r, err)
+	}
+	found, err := DescribeBranch("/branch", Options{FS: mem})
+	found.After.Epoch = info.After.Epoch // the branch does not say
+	if err != nil || !reflect.DeepEqual(found, info) {
+		t.Fatalf("%v: %+v, want %+v", err, found, info)
 	}
 	b, err := OpenBranch("/branch", Options{FS: mem})
 	if err != nil {

@@ -33,7 +33,7 @@ func (j *Journal) SetEpoch(e redoubt.Epoch) error {
 }
 
 // Reset forgets all records: the next one has LSN p.LSN+1 and epoch p.Epoch;
-// applied and all cursors are at p.LSN; state keys stay. After a crash either
+// applied and all cursors are at p.LSN, nothing is given up; state keys stay. After a crash either
 // everything is as before or everything is reset.
 func (j *Journal) Reset(p redoubt.Position) error {
 	const op = "reset journal"
@@ -42,12 +42,15 @@ func (j *Journal) Reset(p redoubt.Position) error {
 	if err := j.usable(op); err != nil {
 		return err
 	}
+	j.gap.work.Lock()
+	defer j.gap.work.Unlock()
 	j.mu.Lock()
 	minSeq := j.nextSeq // segments of all lower seqs are forgotten, spares too
 	j.mu.Unlock()
 	err := j.updateFacts(op, func(f *facts) error {
 		f.Base, f.Epoch, f.MinSeq = p, p.Epoch, minSeq
 		f.Resets++
+		f.Gap = nil
 		f.Watermark, f.Tail, f.Applied = p.LSN, p.LSN+1, p.LSN
 		for name, c := range f.Cursors {
 			f.Cursors[name] = cursorFact{c.Serial, p.LSN}
@@ -60,6 +63,7 @@ func (j *Journal) Reset(p redoubt.Position) error {
 	if err != nil {
 		return j.fail(op, j.dir, err)
 	}
+	j.forgetGap()
 	j.mu.Lock()
 	for _, list := range [][]*segment{j.chain, j.spare} {
 		for _, s := range list {

@@ -32,6 +32,7 @@ type dumpLine struct {
 	Durable redoubt.LSN            `json:"durable,omitempty"`
 	Cursors map[string]redoubt.LSN `json:"cursors,omitempty"`
 	State   []string               `json:"state,omitempty"` // keys
+	GivenUp *dumpGap               `json:"given_up,omitempty"`
 
 	File string `json:"file,omitempty"` // segment
 	Seq  uint64 `json:"seq,omitempty"`
@@ -47,6 +48,15 @@ type dumpLine struct {
 	CRC   string         `json:"crc,omitempty"`
 	At    int64          `json:"at,omitempty"` // offset of the batch
 	Error string         `json:"error,omitempty"`
+}
+
+// dumpGap is what the journal gave up.
+type dumpGap struct {
+	From  redoubt.LSN `json:"from"`
+	UpTo  redoubt.LSN `json:"up_to"`
+	Since time.Time   `json:"since"`
+	File  string      `json:"file"`
+	Len   int64       `json:"len"`
 }
 
 // Dump prints the journal in dir, one line for each segment and record. It
@@ -101,6 +111,14 @@ func (d *dumper) journal(in *inspector) error {
 	}
 	for k := range f.State {
 		l.State = append(l.State, k)
+	}
+	if g := f.Gap; g != nil {
+		l.GivenUp = &dumpGap{g.From, g.UpTo, time.Unix(0, g.Since).UTC(), dirtyName(in.dir, g.Number), g.Len}
+	}
+	if g := l.GivenUp; g != nil && !d.o.JSON {
+		if err := d.line(l, "given up: records %d to %d, since %s; dirty map %s, %d bytes", g.From+1, g.UpTo, g.Since.Format(time.RFC3339Nano), g.File, g.Len); err != nil {
+			return err
+		}
 	}
 	return d.line(l, "journal %s epoch %d base %s; as last saved: tail %d applied %d durable %d cursors %v", f.ID, f.Epoch, f.Base, f.Tail, f.Applied, f.Watermark, l.Cursors)
 }

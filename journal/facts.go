@@ -59,6 +59,7 @@ type facts struct {
 	Tail        redoubt.LSN      `json:"tail"`        // records below may be gone
 	Applied     redoubt.LSN      `json:"applied"`
 	NextCursor  uint64           `json:"next_cursor"`
+	Gap         *gapFact         `json:"gap,omitempty"` // what was given up; never changed in place
 
 	Cursors map[string]cursorFact `json:"cursors,omitempty"`
 	State   map[string][]byte     `json:"state,omitempty"`

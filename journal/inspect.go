@@ -146,3 +146,20 @@ func (in *inspector) walk(s *seen, visit func(h *batchHead, payload []byte, bad 
 	}
 	return failed
 }
+
+// gap checks the dirty map, if the facts tell of one.
+func (in *inspector) gap() error {
+	g := in.facts.Gap
+	if g == nil {
+		return nil
+	}
+	x, _, err := openDirtyFile(in.fs, in.dir, in.id, g.Number, g.Len, os.O_RDONLY)
+	if err == nil {
+		return x.file.Close()
+	}
+	// Whoever uses the journal may have replaced it since the facts were read.
+	if now, _, ferr := loadFacts(in.fs, in.dir); ferr == nil && (now.Gap == nil || now.Gap.Number != g.Number) {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", dirtyName(in.dir, g.Number), err)
+}

@@ -16,7 +16,7 @@ import (
 // Journal is the ordered, durable log of one protection group's writes. All
 // methods may be called concurrently.
 //
-// Locks are taken in this order: appendMu, factsMu, mu.
+// Locks are taken in this order: appendMu, gap.work, factsMu, mu; gap.mu is taken last of all.
 type Journal struct {
 	o    Options
 	dir  string
@@ -32,6 +32,8 @@ type Journal struct {
 	factsMu sync.Mutex
 	facts   *facts
 	ff      *factsFile
+
+	gap gapKeeper
 
 	goodFacts int // the copy of the facts that was read at open
 
@@ -54,6 +56,7 @@ type Journal struct {
 	preparing int   // files that the keeper works on
 	noSpace   error // the last attempt to make a file found the disk full
 	applied   redoubt.LSN
+	released  redoubt.LSN // given up: no cursor holds it back; 0 if there is no gap
 	cursors   map[string]*cursorState
 	news      chan struct{} // closed at the next append; nil if nobody waits
 	closed    bool
@@ -221,6 +224,9 @@ func (j *Journal) release() error {
 	}
 	if j.ff != nil {
 		err = errors.Join(err, j.ff.close())
+	}
+	if j.gap.file != nil {
+		err = errors.Join(err, j.gap.file.file.Close())
 	}
 	if j.lock != nil {
 		err = errors.Join(err, j.lock.Close())

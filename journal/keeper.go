@@ -231,7 +231,7 @@ func writeFooter(s *segment, p *extent, id journalID) error {
 func (j *Journal) trimPoint() redoubt.LSN {
 	l := j.applied
 	for _, c := range j.cursors {
-		l = min(l, c.acked)
+		l = min(l, max(c.acked, j.released))
 	}
 	return l
 }

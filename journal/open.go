@@ -81,6 +81,9 @@ func open(dir string, o Options) (_ *Journal, err error) {
 	if err := j.begin(r); err != nil {
 		return nil, err
 	}
+	if err := j.openGap(); err != nil {
+		return nil, err
+	}
 	if o.Preallocate {
 		if err := j.preallocate(); err != nil {
 			return nil, err
@@ -192,13 +195,19 @@ func (j *Journal) adopt(r *recovery) {
 		j.applied = max(j.applied, r.index.Applied)
 	}
 	j.applied = clamp(j.applied)
+	if f.Gap != nil { // cursors may be behind the tail
+		j.released = min(f.Gap.UpTo, j.head)
+	}
 	j.cursors = map[string]*cursorState{}
 	for name, c := range f.Cursors {
 		acked := c.Acked
 		if r.index != nil {
 			acked = max(acked, r.index.Cursors[c.Serial])
 		}
-		j.cursors[name] = &cursorState{serial: c.Serial, acked: clamp(acked)}
+		if f.Gap == nil {
+			acked = clamp(acked)
+		}
+		j.cursors[name] = &cursorState{serial: c.Serial, acked: min(acked, j.head)}
 	}
 }
 

@@ -48,6 +48,7 @@ type Options struct {
 	index    func() (index, error) // tests put their own here
 	readOnly bool                  // a branch: takes no records
 	noSpare  bool                  // no segment is prepared ahead
+	slack    int64                 // of a dirty map's file; tests let it be rewritten often
 }
 
 func (o Options) withDefaults(dir string) (Options, error) {
@@ -62,6 +63,9 @@ func (o Options) withDefaults(dir string) (Options, error) {
 	}
 	if o.MaxBytes == 0 {
 		o.MaxBytes = DefaultMaxBytes
+	}
+	if o.slack == 0 {
+		o.slack = dirtySlack
 	}
 	if o.SegmentSize == 0 {
 		o.SegmentSize = min(DefaultSegmentSize, max(MinSegmentSize, padded(o.MaxBytes/4)))

@@ -244,28 +244,37 @@ func (j *Journal) Replay(from redoubt.LSN, fn func(*redoubt.Write) error) error 
 // and merged. It reads heads only, no data.
 func (j *Journal) Dirty(after redoubt.LSN) (map[redoubt.DiskID][]redoubt.Extent, error) {
 	d := dirtyMap{}
-	r, err := j.seek(after+1, nil)
+	err := j.heads(after, func(w *redoubt.Write) bool {
+		if w.Kind == redoubt.KindWrite || w.Kind.Zeroes() {
+			d.add(w.Disk, w.Extent)
+		}
+		return true
+	})
 	if err != nil {
 		return nil, err
 	}
-	if r == nil {
-		return d.result(), nil
+	return d.result(), nil
+}
+
+// heads calls fn with the records after LSN after, without their data, until it
+// returns false.
+func (j *Journal) heads(after redoubt.LSN, fn func(*redoubt.Write) bool) error {
+	r, err := j.seek(after+1, nil)
+	if r == nil || err != nil {
+		return err
 	}
 	defer r.close()
 	r.chunk = pageSize
 	for {
 		h, _, ok, err := r.next(false)
-		if err != nil {
-			return nil, err
-		}
-		if !ok {
-			return d.result(), nil
+		if err != nil || !ok {
+			return err
 		}
 		for i := range h.count {
 			var w redoubt.Write
 			h.write(i, &w)
-			if w.LSN > after && (w.Kind == redoubt.KindWrite || w.Kind.Zeroes()) {
-				d.add(w.Disk, w.Extent)
+			if w.LSN > after && !fn(&w) {
+				return nil
 			}
 		}
 	}

@@ -96,6 +96,9 @@ func VerifyFS(fsys vfs.FS, dir string) (Report, error) {
 			r.note("%s at %d: %v; it was not durable and will be cut off", b.s.file.Name(), b.off, b.err)
 		}
 	}
+	if err := in.gap(); err != nil {
+		r.problem("%v", err)
+	}
 	if r.Last < r.Durable {
 		r.problem("records %d to %d were durable and are missing", r.Last+1, r.Durable)
 		if prev != nil && prev.ends != nil {

@@ -8,7 +8,7 @@ declare -A package=(
 	[nbdkit]=nbdkit [qemu-nbd]=qemu-utils [qemu-img]=qemu-utils [qemu-storage-daemon]=qemu-system-common
 	[mke2fs]=e2fsprogs [e2fsck]=e2fsprogs [debugfs]=e2fsprogs [losetup]=mount [mount]=mount
 	[mkfs.xfs]=xfsprogs [xfs_repair]=xfsprogs [mkfs.btrfs]=btrfs-progs [btrfs]=btrfs-progs
-	[qemu-system-x86_64]=qemu-system-x86
+	[qemu-system-x86_64]=qemu-system-x86 [pg_ctlcluster]=postgresql [sqlite3]=sqlite3 [ip]=iproute2
 )
 for extra; do package[${extra%%=*}]=${extra#*=}; done
 PATH=$PATH:/usr/sbin:/sbin

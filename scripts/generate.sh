@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Generates admin/v1 from admin/v1/*.proto. Compiler and plugins are Go
+# Generates admin/v1 from its *.proto files. Compiler and plugins are Go
 # modules, pinned in scripts/protogen/go.mod: nothing but Go is needed.
 #   scripts/generate.sh          write the code
 #   scripts/generate.sh --check  fail if the committed code is not what the schema gives

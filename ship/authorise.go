@@ -39,6 +39,9 @@ func checkHello(h *Hello) error {
 	if h.Epoch == 0 && !h.Probe {
 		return fail(fmt.Errorf("epoch 0: %w", redoubt.ErrInvalid))
 	}
+	if err := checkAsk(h); err != nil {
+		return err
+	}
 	if err := h.Lineage.Validate(); err != nil {
 		return fail(err)
 	}

@@ -55,6 +55,16 @@ func (b *Builder) Advance(lsn redoubt.LSN, time int64) error {
 	return nil
 }
 
+// Skip moves over the records first..last, which have no entries here; since and
+// until are the times of the first and the last of them.
+func (b *Builder) Skip(first, last redoubt.LSN, since, until int64) error {
+	if err := b.Advance(first, since); err != nil {
+		return err
+	}
+	b.d.Last, b.d.LastTime = last, max(b.d.LastTime, until)
+	return nil
+}
+
 // Add is Advance and one entry for w. It checks w's checksum, and turns a write
 // of zeros into KindZero. It copies the data.
 func (b *Builder) Add(w *redoubt.Write) error {

@@ -27,6 +27,10 @@ type Hello struct {
 	Whole     bool            `json:"whole,omitempty"`   // wants to be told what is fully redundant; set by the Sender
 	Notices   bool            `json:"notices,omitempty"` // takes frameNotice; set by the Sender
 	Job       *JobReport      `json:"job,omitempty"`     // a source's word on the job of the Welcome before
+	Ask       *Ask            `json:"ask,omitempty"`     // with Probe: what the source's operator wants
+	// GivenUp, if not 0, is the last LSN whose payload the journal gave up: what
+	// comes instead of everything up to it leaves a gap without points. Set by the Sender.
+	GivenUp redoubt.LSN `json:"given_up,omitempty"`
 }
 
 // LossSummary is what a returned source found in its journal that the other
@@ -59,6 +63,10 @@ type Welcome struct {
 	Whole      bool             `json:"whole,omitempty"`  // set by the Receiver: it tells what is fully redundant
 	Jobs       bool             `json:"jobs,omitempty"`   // Job is said: without one, none is under way
 	Job        *JobOrder        `json:"job,omitempty"`    // what is asked of the source
+	Hold       *Hold            `json:"hold,omitempty"`   // the source keeps its writes to itself
+	Anew       redoubt.Epoch    `json:"anew,omitempty"`   // a source of an earlier epoch forgets its journal and copies its disks whole from where this epoch begins
+	Answer     *Answer          `json:"answer,omitempty"` // to Ask; a receiver that does not know Ask gives none
+	Gap        bool             `json:"gap,omitempty"`    // what is committed ends in a gap: there are no points until a baseline
 }
 
 // resume returns the last LSN that the receiver has of epoch's history: a

@@ -61,7 +61,12 @@ func (p *producer) delta() (parcel, error) {
 	var syncTo redoubt.LSN
 	due := p.last.Add(s.o.MaxDelay)
 	for {
-		if err := p.fill(b); err != nil {
+		if err := p.leap(b); err != nil {
+			return parcel{}, err
+		}
+		if err := p.fill(b); p.overtaken(err) {
+			continue
+		} else if err != nil {
 			return parcel{}, err
 		}
 		for len(p.pending) > 0 && !full(b, &p.pending[0], s.o.MaxDelta) {
@@ -69,7 +74,7 @@ func (p *producer) delta() (parcel, error) {
 			if w.LSN != p.next {
 				return parcel{}, &redoubt.Error{Op: "read journal", Object: w.LSN.String(), Err: fmt.Errorf("want LSN %d: %w", p.next, redoubt.ErrGap)}
 			}
-			to, err := s.add(b, w, p.x.hello.Reverse)
+			to, err := p.add(b, w)
 			if err != nil {
 				return parcel{}, err
 			}
@@ -78,6 +83,7 @@ func (p *producer) delta() (parcel, error) {
 			p.pending[0] = redoubt.Write{} // lets its data go
 			p.pending = p.pending[1:]
 		}
+		syncTo = max(syncTo, p.next-1) // what was left out counts, too
 		if len(p.pending) > 0 || b.RawLen() >= s.o.MaxDelta || !time.Now().Before(due) {
 			break
 		}

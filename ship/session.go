@@ -30,6 +30,7 @@ type session struct {
 	free chan struct{} // window: a delta may be made for each token
 
 	acked redoubt.LSN // owned by listen
+	gap   gapState
 
 	dirty      map[redoubt.DiskID][]redoubt.Extent // written by listen, read after dirtyDone
 	dirtyCount int
@@ -55,6 +56,8 @@ func (s *Sender) session(ctx context.Context, addr string, cur *journal.Cursor) 
 	head := j.Head()
 	h.Epoch, h.Head, h.HeadTime, h.Tail = head.Epoch, head.LSN, j.HeadTime(), j.Tail()
 	h.Whole, h.Notices = s.o.Keep != "", s.o.OnNotice != nil
+	gap, gave := j.Gap() // before the answer: what is given up later, the next Hello tells
+	h.GivenUp = gap.UpTo
 	w, err := exchange(conn, h)
 	if err != nil {
 		return "", false, err
@@ -81,11 +84,13 @@ func (s *Sender) session(ctx context.Context, addr string, cur *journal.Cursor) 
 	x.out = &limitedWriter{ctx: x.ctx, conn: conn, rate: s.o.RateLimit}
 	stop2 := context.AfterFunc(x.ctx, func() { conn.Close() })
 	defer stop2()
-	x.run(w, addr)
-	err = context.Cause(x.ctx)
+	if err = x.meet(gap, gave, w); err == nil {
+		x.run(w, addr)
+		err = context.Cause(x.ctx)
+	}
 	s.mu.Lock()
 	s.inflight = nil
-	s.st.Connected = false
+	s.st.Connected, s.st.Gap = false, false
 	s.mu.Unlock()
 	return "", true, err
 }
@@ -142,6 +147,9 @@ func (x *session) start(w Welcome) (redoubt.LSN, error) {
 	fail := func(err error, hint string) (redoubt.LSN, error) {
 		return 0, &redoubt.Error{Op: "resume shipping of", Object: string(x.hello.Group), Hint: hint, Err: err}
 	}
+	if err := x.fold(); err != nil {
+		return fail(err, "")
+	}
 	var start redoubt.LSN
 	if w.Resync {
 		if x.s.o.OnResync == nil {
@@ -169,7 +177,7 @@ func (x *session) start(w Welcome) (redoubt.LSN, error) {
 	case start > head.LSN+1:
 		return fail(fmt.Errorf("the receiver has %d:%d, our journal ends at %s: histories differ: %w", x.hello.Epoch, start-1, head, redoubt.ErrGap),
 			"the journal was lost or belongs to another history; nothing is overwritten")
-	case start < tail:
+	case start < tail && !x.gapOpen():
 		return fail(fmt.Errorf("the receiver has up to LSN %d, our journal begins at %d: %w", start-1, tail, redoubt.ErrGap),
 			"a resynchronisation is needed: the writes between are not in the journal any more")
 	}
@@ -316,6 +324,9 @@ func (x *session) ack(p redoubt.Position) error {
 	s.mu.Unlock()
 	if err := x.cur.Ack(p.LSN); err != nil {
 		return &redoubt.Error{Op: "move cursor", Object: s.o.Cursor, Err: fmt.Errorf("%w: %w", errJournal, err)}
+	}
+	if err := x.settleGap(p.LSN); err != nil {
+		return err
 	}
 	for range n {
 		x.free <- struct{}{}

@@ -18,6 +18,7 @@ type SenderStatus struct {
 	LagWrites uint64           // writes after Acked
 	LagTime   time.Duration    // age of the oldest write that is not acked, as far as known
 	InFlight  int              // deltas shipped and not acked
+	Gap       bool             // the receiver knows of a gap, and waits for its end
 	BytesWire uint64           // encoded bytes of the deltas shipped, repetitions included
 	BytesRaw  uint64           // the same before compression
 	Deltas    uint64

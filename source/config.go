@@ -9,6 +9,7 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/internal/handover"
+	"github.com/redoubt-dr/redoubt/internal/hook"
 	"github.com/redoubt-dr/redoubt/internal/pki"
 )
 
@@ -35,26 +36,39 @@ type Config struct {
 
 // GroupConfig describes a protection group.
 type GroupConfig struct {
-	Name         redoubt.GroupID
-	JournalDir   string // default: DataDir/groups/NAME/journal
-	JournalMax   int64  // bytes; 0 is the journal's default
-	Preallocate  bool   // reserve JournalMax on disk at the first start
-	SegmentSize  int64  // bytes; 0 is the journal's default
-	FullWait     time.Duration
-	MemoryLimit  int64    // bytes of unapplied data; 0 is the default
-	K, M         int      // wanted redundancy: data and parity shards
-	Listen       string   // HOST:PORT for NBD over TCP beside the unix socket; loopback unless there are Clients; empty: none
-	Clients      []string // names in certificates of pki.RoleClient that may use the disks over TCP; not empty: TLS is forced
-	ReadMemory   int64    // bytes of buffers for slow NBD reads; 0 is the default
-	ShipRate     int64    // bytes a second; 0 is unlimited
-	Disks        []DiskConfig
-	PollInterval time.Duration // how often a fenced source asks; default 1 s
+	Name        redoubt.GroupID
+	JournalDir  string // default: DataDir/groups/NAME/journal
+	JournalMax  int64  // bytes; 0 is the journal's default
+	Preallocate bool   // reserve JournalMax on disk at the first start
+	SegmentSize int64  // bytes; 0 is the journal's default
+	FullWait    time.Duration
+	Track       bool     // a full journal gives up what was not shipped, in place of holding writes back
+	MemoryLimit int64    // bytes of unapplied data; 0 is the default
+	K, M        int      // wanted redundancy: data and parity shards
+	Listen      string   // HOST:PORT for NBD over TCP beside the unix socket; loopback unless there are Clients; empty: none
+	Clients     []string // names in certificates of pki.RoleClient that may use the disks over TCP; not empty: TLS is forced
+	ReadMemory  int64    // bytes of buffers for slow NBD reads; 0 is the default
+	ShipRate    int64    // bytes a second; 0 is unlimited
+	Disks       []DiskConfig
+	Hooks       Hooks
+	// BookmarkEvery is the time between two bookmarks that nobody asks for; 0: none.
+	BookmarkEvery time.Duration
+	PollInterval  time.Duration // how often a fenced source asks; default 1 s
 
 	// Freeze is a script that is run with "freeze" before a planned failover stops
 	// the clients, and with "thaw" when they go on or are fenced; empty: none.
 	// FreezeTimeout bounds each run; default 30 s.
 	Freeze        string
 	FreezeTimeout time.Duration
+}
+
+// Hooks says what brings a group's applications to rest for a bookmark. The
+// zero value: nothing does.
+type Hooks struct {
+	Mounts  []string      // mount points of file systems on the group's disks
+	Scripts hook.Dir      // folder
+	Time    time.Duration // limit of each of them
+	Hold    time.Duration // everything is thawed so long after the first began
 }
 
 // DiskConfig names a protected disk and the image file or block device behind it.

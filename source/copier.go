@@ -16,8 +16,9 @@ import (
 type copier struct {
 	group *Group
 
-	mu    sync.Mutex
-	state copyState
+	mu        sync.Mutex
+	state     copyState
+	announced bool // everything, with the baseline
 }
 
 // copyState is the durable progress, kept in the journal's state.
@@ -28,6 +29,7 @@ type copyState struct {
 	Copied   uint64         `json:"copied"` // bytes announced and acknowledged, holes not counted
 	Total    uint64         `json:"total"`  // bytes that held data when the copy began
 	Baseline redoubt.LSN    `json:"baseline,omitempty"`
+	Zeros    bool           `json:"zeros,omitempty"` // holes are copied too: the history beneath may hold data there
 }
 
 const (
@@ -51,19 +53,40 @@ func openCopier(g *Group) (*copier, error) {
 	if ok {
 		return c, json.Unmarshal(b, &c.state)
 	}
+	return c, c.restart(false)
+}
+
+// restart begins the copy of all disks from their first byte on. Nobody else
+// uses the copier.
+func (c *copier) restart(zeros bool) error {
+	g := c.group
+	st := copyState{Zeros: zeros}
 	for _, d := range g.id.Disks {
-		for e, more := g.disks.NextData(d.ID, 0); more; e, more = g.disks.NextData(d.ID, e.End()) {
-			c.state.Total += e.Len
+		for e, more := c.next(d, 0, zeros); more; e, more = c.next(d, e.End(), zeros) {
+			st.Total += e.Len
 		}
 	}
 	if len(g.id.Disks) > 0 {
-		c.state.Disk = g.id.Disks[0].ID
+		st.Disk = g.id.Disks[0].ID
 	}
-	return c, c.save()
+	c.mu.Lock()
+	c.state = st
+	c.mu.Unlock()
+	return c.save()
+}
+
+// next returns what is to be copied next of a disk, from an offset on.
+func (c *copier) next(d redoubt.Disk, from uint64, zeros bool) (redoubt.Extent, bool) {
+	if zeros {
+		return redoubt.Extent{Off: from, Len: d.Size - from}, from < d.Size
+	}
+	return c.group.disks.NextData(d.ID, from)
 }
 
 func (c *copier) save() error {
+	c.mu.Lock()
 	b, err := json.Marshal(c.state)
+	c.mu.Unlock()
 	if err != nil {
 		return err
 	}
@@ -77,10 +100,19 @@ func (c *copier) Progress() (done, total uint64, complete bool) {
 	return min(c.state.Copied, c.state.Total), c.state.Total, c.state.Done
 }
 
-func (c *copier) baseline() redoubt.LSN {
+// baseline returns the last record of the copy, 0 until it is complete, and
+// whether the copy follows an older history.
+func (c *copier) baseline() (at redoubt.LSN, again bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.state.Baseline
+	return c.state.Baseline, c.state.Zeros
+}
+
+// complete reports whether nothing is left to be announced.
+func (c *copier) complete() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.announced || c.state.Done
 }
 
 // announced is a copy record that is in the journal and not yet acknowledged.
@@ -96,7 +128,8 @@ func (c *copier) run(ctx context.Context) error {
 	c.mu.Lock()
 	st := c.state
 	c.mu.Unlock()
-	if st.Done {
+	cursor := c.group.secondary()
+	if st.Done || cursor == nil {
 		return nil
 	}
 	var (
@@ -106,7 +139,7 @@ func (c *copier) run(ctx context.Context) error {
 	)
 	settle := func(limit uint64) error {
 		for {
-			acked := c.group.cursor.Acked()
+			acked := cursor.Acked()
 			for len(ahead) > 0 && ahead[0].lsn <= acked {
 				a := ahead[0]
 				ahead, pending, saved = ahead[1:], pending-a.n, saved+a.n
@@ -139,7 +172,7 @@ func (c *copier) run(ctx context.Context) error {
 		if d.ID == st.Disk {
 			from = st.Next
 		}
-		for e, more := c.group.disks.NextData(d.ID, from); more; e, more = c.group.disks.NextData(d.ID, from) {
+		for e, more := c.next(d, from, st.Zeros); more; e, more = c.next(d, from, st.Zeros) {
 			if err := settle(copyAhead); err != nil {
 				return err
 			}
@@ -157,6 +190,9 @@ func (c *copier) run(ctx context.Context) error {
 	if err := c.group.disks.AppendControl(w); err != nil {
 		return err
 	}
+	c.mu.Lock()
+	c.announced = true
+	c.mu.Unlock()
 	ahead, pending = append(ahead, announced{lsn: w[0].LSN, n: 1}), pending+1
 	if err := settle(0); err != nil {
 		return err

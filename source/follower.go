@@ -27,28 +27,53 @@ func (g *Group) runFollower(ctx context.Context) {
 		g.log.Warn("records stay in the journal that are not needed", "err", err)
 	}
 	for ctx.Err() == nil {
-		if w, err := g.ask(ctx, nil); err == nil {
+		if w, err := g.ask(ctx); err == nil {
 			g.keepWelcome(w)
 			g.refence(w)
 			if w.Writer == "source/"+g.host.Name && w.Epoch > g.Role().Epoch {
-				if err := g.takeOver(w); err == nil {
+				if err := g.becomeWriter(w); err == nil {
 					return
 				} else {
 					g.log.Warn("the catalog names this host as the writer, but it cannot take over", "err", err, "hint", redoubt.Hint(err))
 				}
 			}
 		}
-		pause(ctx, g.cfg.PollInterval)
+		g.waitToAsk(ctx)
 	}
 }
 
-// ask returns what a node says of the group, after it was told r, which may be nil.
-func (g *Group) ask(ctx context.Context, r *ship.JobReport) (ship.Welcome, error) {
+// waitToAsk waits for the poll interval, or until a master target has been here.
+func (g *Group) waitToAsk(ctx context.Context) {
+	t := time.NewTimer(g.cfg.PollInterval)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-g.nudge:
+	case <-ctx.Done():
+	}
+}
+
+// askSoon has a follower ask the secondary now instead of within a second.
+func (g *Group) askSoon() {
+	select {
+	case g.nudge <- struct{}{}:
+	default: // it is told already
+	}
+}
+
+// ask returns what the group's owner says of the group. It hears what is to be
+// told to it.
+func (g *Group) ask(ctx context.Context) (ship.Welcome, error) {
+	return g.askOf(ctx, g.heldBack().Ask, nil)
+}
+
+// askOf is ask, with something that the operator wants, or what a job has come to.
+func (g *Group) askOf(ctx context.Context, ask *ship.Ask, r *ship.JobReport) (ship.Welcome, error) {
 	var last error
 	for _, addr := range g.host.Targets {
-		w, err := g.probe(ctx, addr, r)
+		w, err := g.probe(ctx, addr, ask, r)
 		if err == nil && w.Redirect != "" {
-			w, err = g.probe(ctx, w.Redirect, r)
+			w, err = g.probe(ctx, w.Redirect, ask, r)
 		}
 		if err == nil && w.Redirect == "" {
 			return w, nil
@@ -65,7 +90,7 @@ func hintOf(err error) string {
 	return err.Error()
 }
 
-func (g *Group) probe(ctx context.Context, addr string, r *ship.JobReport) (ship.Welcome, error) {
+func (g *Group) probe(ctx context.Context, addr string, ask *ship.Ask, r *ship.JobReport) (ship.Welcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	conn, err := g.host.Dial(ctx, addr)
@@ -74,7 +99,7 @@ func (g *Group) probe(ctx context.Context, addr string, r *ship.JobReport) (ship
 	}
 	defer func(c net.Conn) { _ = c.Close() }(conn)
 	h := g.hello()
-	h.Probe, h.Job = true, r
+	h.Probe, h.Ask, h.Job = true, ask, r
 	return ship.Probe(ctx, conn, h)
 }
 
@@ -89,7 +114,13 @@ func (g *Group) fence(w ship.Welcome) error {
 		return nil
 	}
 	g.disks.SetReadOnly(redoubt.ErrFenced)
+	if err := g.keepReceipt(nil); err != nil { // one of an earlier failover must not be told for this one
+		g.log.Error("the receipt of an earlier failover could not be removed", "err", err)
+	}
 	r.Mode, r.FencedBy, r.Reason = ModeFenced, w.Lineage, w.Reason
+	if err := g.endHold(); err != nil {
+		return err
+	}
 	// The fence comes first; it does not depend on the receipt.
 	if err := g.setRole(r); err != nil {
 		return err
@@ -130,7 +161,11 @@ func (g *Group) takeOver(w ship.Welcome) error {
 	g.step.Lock()
 	defer g.step.Unlock()
 	r := g.Role()
-	if err := r.takeover(w.Lineage, g.journal.Tail(), g.journal.Head().LSN); err != nil {
+	tail := g.journal.Tail()
+	if gap, ok := g.journal.Gap(); ok {
+		tail = min(tail, gap.From+1) // what was given up is on the disks, and known
+	}
+	if err := r.takeover(w.Lineage, tail, g.journal.Head().LSN); err != nil {
 		return err
 	}
 	g.swapReplica(nil)
@@ -142,7 +177,7 @@ func (g *Group) takeOver(w ship.Welcome) error {
 	r = Role{Mode: ModeWriter, Epoch: w.Epoch, Lineage: w.Lineage, Branch: r.Branch}
 	if wasReplica {
 		// The secondary has everything up to here: it sent it.
-		if err := g.cursor.Ack(head); err != nil {
+		if err := g.secondary().Ack(head); err != nil {
 			return err
 		}
 	}

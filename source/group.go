@@ -14,6 +14,7 @@ import (
 	"github.com/redoubt-dr/redoubt/blockdev"
 	"github.com/redoubt-dr/redoubt/journal"
 	"github.com/redoubt-dr/redoubt/ship"
+	"github.com/redoubt-dr/redoubt/source/freeze"
 )
 
 // cursorName is the journal's cursor of the stream to the secondary site.
@@ -33,25 +34,34 @@ type Group struct {
 
 	journal *journal.Journal
 	disks   *blockdev.Group
-	cursor  *journal.Cursor
 	server  *blockdev.Server
 	socket  string
 	// listening is the address of NBD over TCP, nil if there is none.
 	listening net.Addr
 	copy      *copier
+	outlook   outlook
+	catchUp   *catchUp
+	freezer   *freeze.Freezer
 
-	step sync.Mutex // held over a change of mode; taken before mu
+	barrier sync.Mutex // held over a step of a bookmark of several groups; before step and mu
+	part    *partOf    // this group's part in one; guarded by barrier
+
+	step  sync.Mutex    // held over a change of mode; taken before mu
+	nudge chan struct{} // holds one while a follower shall ask at once
 
 	mu        sync.Mutex // guards what follows; held for moments only
 	role      Role
-	changed   chan struct{} // closed and replaced when role changes
-	replica   *replica      // the reverse stream that is open, if any
-	sender    *ship.Sender  // nil unless shipping
-	welcome   *ship.Welcome // what the secondary said last
-	contactAt time.Time     // and when
-	receipt   *Receipt      // what was lost, once fenced
-	stop      stopped       // of a planned failover
-	askErr    error         // why the last question about it got no answer
+	hold      hold
+	cursor    *journal.Cursor // of the secondary; nil while the group is unprotected
+	changed   chan struct{}   // closed and replaced when role changes
+	replica   *replica        // the reverse stream that is open, if any
+	sender    *ship.Sender    // nil unless shipping
+	welcome   *ship.Welcome   // what the secondary said last
+	contactAt time.Time       // and when
+	receipt   *Receipt        // what was lost, once fenced
+	marks     Bookmarks       // without FrozenSince
+	stop      stopped         // of a planned failover
+	askErr    error           // why the last question about it got no answer
 
 	news chan struct{} // one token: the secondary may ask for something
 }
@@ -66,7 +76,7 @@ func openGroup(host *Config, cfg GroupConfig) (g *Group, err error) {
 	if cfg.FreezeTimeout == 0 {
 		cfg.FreezeTimeout = defaultFreezeTimeout
 	}
-	g = &Group{cfg: cfg, host: host, log: host.Logger.With("group", string(cfg.Name)), changed: make(chan struct{}), news: make(chan struct{}, 1)}
+	g = &Group{cfg: cfg, host: host, log: host.Logger.With("group", string(cfg.Name)), changed: make(chan struct{}), nudge: make(chan struct{}, 1), news: make(chan struct{}, 1)}
 	var images []*blockdev.Image
 	defer func() {
 		if err == nil {
@@ -80,6 +90,9 @@ func openGroup(host *Config, cfg GroupConfig) (g *Group, err error) {
 
 	dir := host.groupDir(cfg.Name)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	if err := g.openFreezer(dir); err != nil {
 		return nil, err
 	}
 	var disks []redoubt.Disk
@@ -102,11 +115,19 @@ func openGroup(host *Config, cfg GroupConfig) (g *Group, err error) {
 		members[i] = blockdev.Member{Disk: disks[i], Backing: images[i]}
 	}
 	images = nil // OpenGroup owns them, also when it fails
-	g.disks, err = blockdev.OpenGroup(g.journal, members, blockdev.GroupOptions{
-		Logger: g.log, Now: host.Now, MemoryLimit: cfg.MemoryLimit, FullWait: cfg.FullWait, ReadOnly: g.readOnlyError(),
-	})
+	o := blockdev.GroupOptions{Logger: g.log, Now: host.Now, MemoryLimit: cfg.MemoryLimit, FullWait: cfg.FullWait, ReadOnly: g.readOnlyError()}
+	g.catchUp = newCatchUp(g)
+	if cfg.Track {
+		o.FullWait, o.OnFull = max(o.FullWait, trackWait), g.catchUp.full
+	}
+	g.disks, err = blockdev.OpenGroup(g.journal, members, o)
 	if err != nil {
 		return nil, err
+	}
+	if gap, ok := g.journal.Gap(); ok && gap.Lost != nil {
+		if err := g.journal.DirtyAll(disks); err != nil {
+			return nil, err
+		}
 	}
 	g.copy, err = openCopier(g)
 	if err != nil {
@@ -116,11 +137,7 @@ func openGroup(host *Config, cfg GroupConfig) (g *Group, err error) {
 }
 
 func (g *Group) openJournal(dir string) (err error) {
-	jdir := g.cfg.JournalDir
-	if jdir == "" {
-		jdir = filepath.Join(dir, "journal")
-	}
-	g.journal, err = journal.Open(jdir, journal.Options{
+	g.journal, err = journal.Open(g.journalDir(dir), journal.Options{
 		Now: g.host.Now, Logger: g.log, MaxBytes: g.cfg.JournalMax, SegmentSize: g.cfg.SegmentSize, Preallocate: g.cfg.Preallocate,
 		Create: true, Start: redoubt.Position{Epoch: 1},
 	})
@@ -136,7 +153,17 @@ func (g *Group) openJournal(dir string) (err error) {
 	if g.receipt, err = loadReceipt(dir); err != nil {
 		return err
 	}
-	if g.cursor, err = g.journal.Cursor(cursorName, 0); err != nil {
+	if err := g.sweepBranches(); err != nil {
+		return err
+	}
+	if g.hold, _, err = loadState[hold](g, holdKey); err != nil {
+		return err
+	}
+	if g.hold.State == stateUnprotected {
+		if err := g.untie(); err != nil { // a crash may have come before it
+			return err
+		}
+	} else if g.cursor, err = g.journal.Cursor(cursorName, 0); err != nil {
 		return err
 	}
 	// A crash between the two steps of a takeover leaves the role ahead of the
@@ -147,10 +174,27 @@ func (g *Group) openJournal(dir string) (err error) {
 	return nil
 }
 
+func (g *Group) journalDir(dir string) string {
+	if g.cfg.JournalDir != "" {
+		return g.cfg.JournalDir
+	}
+	return filepath.Join(dir, "journal")
+}
+
+func noteFile(dir string) string { return filepath.Join(dir, "frozen.json") }
+
 // run moves the group between its modes until ctx is done: each mode runs
 // until the role changes, and the next one begins.
 func (g *Group) run(ctx context.Context) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { g.watchJournal(ctx) })
 	for ctx.Err() == nil {
+		if err := g.resumeAnew(); err != nil {
+			g.log.Error("the group could not begin anew", "err", err, "hint", redoubt.Hint(err))
+			pause(ctx, retryAfter)
+			continue
+		}
 		role, changed := g.currentRole()
 		mctx, cancel := context.WithCancel(ctx)
 		go func() {
@@ -173,6 +217,14 @@ func (g *Group) currentRole() (Role, <-chan struct{}) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.role, g.changed
+}
+
+// secondary returns the cursor of what the secondary has, nil while the group
+// is unprotected.
+func (g *Group) secondary() *journal.Cursor {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.cursor
 }
 
 // Role returns the group's present role.
@@ -203,6 +255,9 @@ func (g *Group) publish(r Role) {
 
 func (g *Group) close() error {
 	var err error
+	if g.freezer != nil { // first: thawing may need the disks
+		err = g.freezer.Close()
+	}
 	if g.server != nil {
 		err = errors.Join(err, g.server.Close())
 	}

@@ -40,6 +40,9 @@ func (h *Host) HandOver() ([]handover.Conn, error) {
 }
 
 func (g *Group) handOver() ([]handover.Conn, error) {
+	if err := g.freezer.Close(); err != nil { // said again by the next life, which tries again
+		g.log.Error("not everything is thawed", "err", err, "hint", redoubt.Hint(err))
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), applyAhead)
 	_ = g.disks.Drain(ctx) // close does it again, and says what is wrong
 	cancel()

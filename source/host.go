@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/redoubt-dr/redoubt"
 )
 
@@ -31,15 +33,33 @@ func Open(cfg Config) (*Host, error) {
 		return nil, err
 	}
 	h := &Host{cfg: cfg}
-	for _, gc := range cfg.Groups {
-		g, err := openGroup(&h.cfg, gc)
-		if err != nil {
-			return nil, errors.Join(err, h.Close())
+	opened := make([]*Group, len(cfg.Groups))
+	var open errgroup.Group
+	open.SetLimit(openAtOnce)
+	for i, gc := range cfg.Groups {
+		open.Go(func() error {
+			g, err := openGroup(&h.cfg, gc)
+			if err == nil {
+				opened[i] = g
+			}
+			return err
+		})
+	}
+	err := open.Wait()
+	for _, g := range opened {
+		if g != nil {
+			h.groups = append(h.groups, g)
 		}
-		h.groups = append(h.groups, g)
+	}
+	if err != nil {
+		return nil, errors.Join(err, h.Close())
 	}
 	return h, nil
 }
+
+// openAtOnce is how many groups are opened at the same time: most of it is
+// waiting for syncs.
+const openAtOnce = 16
 
 // Run ships, copies and follows the catalog for all groups until ctx is done.
 func (h *Host) Run(ctx context.Context) {

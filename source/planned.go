@@ -70,7 +70,7 @@ func (g *Group) noteNews() {
 // the next question.
 func (p *planned) round(ctx context.Context) time.Duration {
 	g := p.g
-	w, err := g.ask(ctx, p.report)
+	w, err := g.askOf(ctx, nil, p.report)
 	if err != nil {
 		p.unreachable(err)
 		g.noteNews()

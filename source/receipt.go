@@ -26,9 +26,12 @@ type Receipt struct {
 	Last    time.Time        `json:"last"`
 	// KeptElsewhere counts writes above the fork that this journal has trimmed,
 	// because the secondary holds them: as the branch of the old epoch.
-	KeptElsewhere uint64      `json:"kept_elsewhere"`
-	Writes        []LostWrite `json:"writes"`
-	Truncated     bool        `json:"truncated"` // Writes stops at MaxLostWrites
+	KeptElsewhere uint64 `json:"kept_elsewhere"`
+	// GivenUp counts records above the fork that the journal gave up when it was
+	// full: what they changed is in Extents, each of them is not known any more.
+	GivenUp   uint64      `json:"given_up,omitempty"`
+	Writes    []LostWrite `json:"writes"`
+	Truncated bool        `json:"truncated"` // Writes stops at MaxLostWrites
 	// Extents are the bytes of each disk that the lost writes touched, merged.
 	Extents map[redoubt.DiskID][]redoubt.Extent `json:"extents"`
 }
@@ -43,7 +46,7 @@ type LostWrite struct {
 }
 
 // MaxLostWrites bounds the list of a receipt; counts and extents are always complete.
-const MaxLostWrites = 10_000
+const MaxLostWrites = 100_000
 
 const receiptFile = "receipt.json"
 
@@ -56,13 +59,20 @@ func (g *Group) lossReceipt(l redoubt.Lineage) (Receipt, error) {
 	r := Receipt{Fork: redoubt.Position{Epoch: role.Epoch, LSN: fork}, Head: head}
 	from := fork + 1
 	if tail := g.journal.Tail(); tail > from {
-		r.KeptElsewhere, from = uint64(tail-from), tail
+		r.KeptElsewhere = uint64(tail - from)
+		if gap, ok := g.journal.Gap(); ok {
+			if first, end := max(from, gap.From+1), min(gap.UpTo+1, tail); end > first {
+				r.GivenUp, r.KeptElsewhere = uint64(end-first), r.KeptElsewhere-uint64(end-first)
+				r.First = time.Unix(0, gap.Since)
+			}
+		}
+		from = tail
 	}
 	err := g.journal.Replay(from, func(w *redoubt.Write) error {
 		if w.Kind != redoubt.KindWrite && !w.Kind.Zeroes() {
 			return nil
 		}
-		if r.Records == 0 {
+		if r.Records == 0 && r.GivenUp == 0 {
 			r.First = w.When()
 		}
 		r.Last = w.When()
@@ -78,15 +88,21 @@ func (g *Group) lossReceipt(l redoubt.Lineage) (Receipt, error) {
 	if err != nil {
 		return r, err
 	}
-	r.Extents, err = g.journal.Dirty(from - 1)
+	r.Extents, err = g.journal.Owed(from - 1)
 	return r, err
 }
 
-// ensureReceipt makes the receipt of a fenced group if it is not there. Without
-// it the fence stands all the same. The caller holds g.step.
+// ensureReceipt makes the receipt of a fenced group if it is not there, or if
+// the one that is there is of another fence: a receipt stays until the next one.
+// Without it the fence stands all the same. The caller holds g.step.
 func (g *Group) ensureReceipt() {
 	role := g.Role()
-	if _, ok := g.Receipt(); ok || role.Mode != ModeFenced {
+	if role.Mode != ModeFenced {
+		return
+	}
+	fork, _ := role.FencedBy.ForkFrom(role.Epoch)
+	head := g.journal.Head()
+	if old, ok := g.Receipt(); ok && old.Head == head && old.Fork == (redoubt.Position{Epoch: role.Epoch, LSN: min(fork, head.LSN)}) {
 		return
 	}
 	r, err := g.lossReceipt(role.FencedBy)

@@ -3,7 +3,6 @@ package source
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"sync"
 
 	"github.com/redoubt-dr/redoubt"
@@ -38,6 +37,7 @@ func (h *Host) Hello(_ context.Context, peer pki.Identity, hello ship.Hello) (sh
 		return ship.Welcome{Fenced: true, Epoch: role.Epoch, Lineage: role.Lineage, Reason: "this side has a later epoch"}, nil, nil
 	}
 	if hello.Probe {
+		g.askSoon() // a failback waits for this side to take over
 		return ship.Welcome{Epoch: role.Epoch, Lineage: role.Lineage, Committed: g.journal.Head(), State: string(role.Mode)}, nil, nil
 	}
 	if role.Mode == ModeWriter {
@@ -79,7 +79,8 @@ func (g *Group) openReplica(peer pki.Identity, hello ship.Hello) (ship.Welcome, 
 	}
 	if !goesOn {
 		r.resync = true
-		w.Resync, w.DirtyAfter = true, max(min(r.fork, w.Committed.LSN), g.journal.Tail()-1)
+		// What the journal has trimmed the secondary knows, as far as it got it.
+		w.Resync, w.DirtyAfter = true, max(min(r.fork, w.Committed.LSN), min(g.journal.Tail()-1, g.cursor.Acked()))
 		r.dirtyAfter = w.DirtyAfter
 	}
 	g.swapReplica(r)
@@ -109,7 +110,7 @@ type replicaAck struct {
 // Dirty lists what this side wrote above the fork and the secondary may not
 // know: it must be overwritten too.
 func (r *replica) Dirty(yield func(redoubt.DiskID, redoubt.Extent) bool) error {
-	dirty, err := r.group.journal.Dirty(r.dirtyAfter)
+	dirty, err := r.group.journal.Owed(r.dirtyAfter)
 	if err != nil {
 		return err
 	}
@@ -144,9 +145,9 @@ func (r *replica) Begin(start redoubt.LSN) error {
 	g.ensureReceipt()
 	role := g.Role()
 	if g.journal.Head().LSN > r.fork && g.journal.Epoch() == role.Epoch {
-		dir := filepath.Join(g.host.groupDir(g.cfg.Name), "branches", fmt.Sprintf("%d-after-%d", role.Epoch, r.fork))
 		// What the journal has trimmed above the fork, the secondary keeps.
-		if _, err := g.journal.SaveBranch(dir, max(r.fork, g.journal.Tail()-1)); err != nil {
+		dir, err := g.saveBranch(branchName(role.Epoch, r.fork), max(r.fork, g.journal.Tail()-1))
+		if err != nil {
 			return err
 		}
 		role.Branch = dir
@@ -158,7 +159,7 @@ func (r *replica) Begin(start redoubt.LSN) error {
 	if err := g.disks.Reset(context.Background(), redoubt.Position{Epoch: r.epoch, LSN: start - 1}); err != nil {
 		return err
 	}
-	if err := g.cursor.Ack(start - 1); err != nil {
+	if err := g.secondary().Ack(start - 1); err != nil {
 		return err
 	}
 	r.resync = false
@@ -222,7 +223,7 @@ func (r *replica) acknowledge() {
 		err := r.group.flush(last)
 		if err == nil {
 			// The secondary sent it, so it is safe there: nothing holds the journal back.
-			err = r.group.cursor.Ack(last)
+			err = r.group.secondary().Ack(last)
 		}
 		for _, b := range waiting {
 			b.done(redoubt.Position{Epoch: r.epoch, LSN: b.last}, err)

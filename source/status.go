@@ -34,7 +34,14 @@ type Status struct {
 
 	CopyDone, CopyTotal uint64
 	CopyComplete        bool
+	CopyAgain           bool        // the copy follows older points: the group was protected again
 	Baseline            redoubt.LSN // last record of the copy; 0 until it is complete
+
+	Hold ship.Hold // why the writes are kept here; its State is "" if they are shipped
+	Ask  *ship.Ask // what was asked for here and the secondary has not heard yet
+	// Lasts is how long the journal has room while nothing of it goes, at the
+	// rate of writes of the last minutes; 0: nothing is written.
+	Lasts time.Duration
 
 	Sender     *ship.SenderStatus // nil unless shipping
 	Welcome    *ship.Welcome      // what the secondary said last; nil before the first contact
@@ -42,7 +49,13 @@ type Status struct {
 	ContactAt  time.Time          // when the secondary answered last, other than on a stream
 	HasReceipt bool
 	Stopped    *Stopped // nil unless a planned failover has stopped the clients
-	Err        error    // latched failure
+	Bookmarks  Bookmarks
+	Err        error // latched failure
+
+	Track    bool          // a full journal gives up records
+	FullWait time.Duration // how long a write waits for room, if not
+	Gap      journal.Gap   // what was given up and is not caught up; see GapOn
+	GapOn    bool
 }
 
 // Remote is where NBD clients reach a group over TCP.
@@ -57,17 +70,23 @@ func (g *Group) Status() Status {
 		ID: g.cfg.Name, UUID: g.id.UUID, Disks: g.id.Disks, Socket: g.socket, Remote: Remote{g.listening, len(g.cfg.Clients) > 0}, Paths: map[string]string{},
 		Head: g.journal.Head(), HeadAt: time.Unix(0, g.journal.HeadTime()), Durable: g.journal.Durable(),
 		Applied: g.journal.Applied(), Tail: g.journal.Tail(), Journal: g.journal.Stats(), Figures: g.journal.Figures(), Images: g.disks.Stats(), Clients: map[string]int{},
-		Acked: g.cursor.Acked(), Err: g.journal.Err(),
+		Err: g.journal.Err(),
 	}
 	for _, d := range g.cfg.Disks {
 		s.Paths[d.Name], s.Clients[d.Name] = d.Path, g.server.Clients(d.Name)
 	}
 	s.CopyDone, s.CopyTotal, s.CopyComplete = g.copy.Progress()
-	s.Baseline = g.copy.baseline()
-	if s.Acked < s.Head.LSN {
-		if ws, err := g.cursor.Read(s.Acked+1, 1); err == nil && len(ws) > 0 {
+	s.Baseline, s.CopyAgain = g.copy.baseline()
+	if c := g.secondary(); c != nil {
+		s.Acked = c.Acked()
+		if ws, err := c.Read(s.Acked+1, 1); s.Acked < s.Head.LSN && err == nil && len(ws) > 0 {
 			s.AckedAt = ws[0].When()
 		}
+	}
+	s.Lasts, _ = g.outlook.lasts(s.Journal.MaxBytes - s.Journal.UsedBytes)
+	s.Track, s.FullWait = g.cfg.Track, g.cfg.FullWait
+	if s.Gap, s.GapOn = g.journal.Gap(); s.GapOn {
+		s.AckedAt = time.Unix(0, s.Gap.Since)
 	}
 	switch {
 	case s.Err != nil:
@@ -78,9 +97,10 @@ func (g *Group) Status() Status {
 			Hint: "writes wait and then fail; free space on the journal's file system: nothing is lost, and writes go on by themselves"}
 	}
 	s.Stopped = g.stoppedStatus()
+	s.Bookmarks = g.Bookmarks()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	s.ContactAt = g.contactAt
+	s.ContactAt, s.Hold, s.Ask = g.contactAt, g.hold.Hold, g.hold.Ask
 	s.Role, s.Whole = g.role, g.role.Whole(s.Head.LSN)
 	if g.sender != nil {
 		st := g.sender.Status()
@@ -92,28 +112,4 @@ func (g *Group) Status() Status {
 	}
 	s.ReverseOn, s.HasReceipt = g.replica != nil, g.receipt != nil
 	return s
-}
-
-// Bookmark names the present position and returns it, once it is durable here.
-func (g *Group) Bookmark(name string) (redoubt.Position, time.Time, error) {
-	if err := redoubt.ValidName("bookmark", name); err != nil {
-		return redoubt.Position{}, time.Time{}, err
-	}
-	g.step.Lock() // the last write of a stopped source is its last record
-	defer g.step.Unlock()
-	if s, stopped := g.held(); stopped {
-		return redoubt.Position{}, time.Time{}, g.stopError(s.Job)
-	}
-	if r := g.Role(); r.Mode != ModeWriter {
-		return redoubt.Position{}, time.Time{}, &redoubt.Error{Op: "add bookmark", Object: name, Err: redoubt.ErrState,
-			Hint: "this host is not the group's writer at present"}
-	}
-	ws := []redoubt.Write{{Kind: redoubt.KindBookmark, Data: []byte(name), CRC: redoubt.Checksum([]byte(name))}}
-	if err := g.disks.AppendControl(ws); err != nil {
-		return redoubt.Position{}, time.Time{}, err
-	}
-	if err := g.flush(ws[0].LSN); err != nil {
-		return redoubt.Position{}, time.Time{}, err
-	}
-	return redoubt.Position{Epoch: g.journal.Epoch(), LSN: ws[0].LSN}, ws[0].When(), nil
 }

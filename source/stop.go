@@ -96,15 +96,15 @@ func (g *Group) stopWriters(ctx context.Context, o *ship.JobOrder) (*ship.JobRep
 		}
 	}
 	crashpoint.Here("source.stop.frozen")
-	if err := g.hold(s); err != nil {
+	if err := g.stopClients(s); err != nil {
 		g.thaw(ctx)
 		return nil, err
 	}
 	return g.stopReport()
 }
 
-// hold stops the clients for good: the head is final, durable, and said to be so on disk.
-func (g *Group) hold(s stopped) error {
+// stopClients stops the clients for good: the head is final, durable, and said to be so on disk.
+func (g *Group) stopClients(s stopped) error {
 	g.step.Lock()
 	defer g.step.Unlock()
 	if r := g.Role(); r.Mode != ModeWriter || r.Epoch != s.Epoch {

@@ -68,7 +68,7 @@ func TestStopIsDurable(t *testing.T) {
 		if err := g.disks.Volumes()[0].Write(data, 4096, false); !errors.Is(err, redoubt.ErrReadOnly) {
 			t.Errorf("a write: %v", err)
 		}
-		if _, _, err := g.Bookmark("b"); !errors.Is(err, redoubt.ErrReadOnly) {
+		if _, err := g.Bookmark(t.Context(), "b", BookmarkCrash); !errors.Is(err, redoubt.ErrReadOnly) {
 			t.Errorf("a bookmark: %v", err)
 		}
 		if s := g.Status().Stopped; s == nil || s.Job != 7 || s.Head != 1 || s.Limit != time.Minute {

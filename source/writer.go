@@ -15,6 +15,10 @@ const retryAfter = 2 * time.Second
 
 // runWriter ships and copies until ctx is done or the group is fenced.
 func (g *Group) runWriter(ctx context.Context) {
+	if h := g.heldBack(); !h.none() {
+		g.runHeld(ctx)
+		return
+	}
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	ctx, cancel := context.WithCancel(ctx)
@@ -25,6 +29,9 @@ func (g *Group) runWriter(ctx context.Context) {
 		}
 	})
 	wg.Go(func() { g.runPlanned(ctx) })
+	wg.Go(func() { g.catchUp.track(ctx) })
+	wg.Go(func() { g.catchUp.run(ctx) })
+	wg.Go(func() { g.runBookmarks(ctx) })
 	for ctx.Err() == nil {
 		s := ship.NewSender(ship.SenderOptions{
 			Journal: g.journal, Cursor: cursorName, Keep: keepName, Current: g.disks, Hello: g.hello,
@@ -55,7 +62,7 @@ func (g *Group) runWriter(ctx context.Context) {
 func (g *Group) obey(w ship.Welcome) bool {
 	g.keepWelcome(w)
 	if w.Writer == "source/"+g.host.Name {
-		err := g.takeOver(w)
+		err := g.becomeWriter(w)
 		if err == nil {
 			return true
 		}
@@ -65,6 +72,17 @@ func (g *Group) obey(w ship.Welcome) bool {
 		g.log.Error("could not record the fence; the disks are read-only until restart", "err", err)
 	}
 	return true
+}
+
+// onWelcome takes what the secondary says before a stream begins.
+func (g *Group) onWelcome(w ship.Welcome) {
+	g.keepWelcome(w)
+	if w.Hold != nil && w.Epoch == g.Role().Epoch {
+		g.adoptHold(w.Hold)
+	}
+	if w.Job != nil {
+		g.noteNews()
+	}
 }
 
 func (g *Group) hello() ship.Hello {
@@ -87,14 +105,6 @@ func (g *Group) setSender(s *ship.Sender) {
 	g.mu.Lock()
 	g.sender = s
 	g.mu.Unlock()
-}
-
-// onWelcome sees the Welcome of a stream.
-func (g *Group) onWelcome(w ship.Welcome) {
-	g.keepWelcome(w)
-	if w.Job != nil {
-		g.noteNews()
-	}
 }
 
 func (g *Group) keepAskError(err error) {

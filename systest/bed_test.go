@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -28,15 +29,36 @@ func TestMain(m *testing.M) {
 			return 1
 		}
 		defer os.RemoveAll(dir)
-		out, err := exec.Command("go", "build", "-o", dir, "../cmd/redoubt", "../cmd/redoubtd").CombinedOutput()
-		if err != nil {
-			fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
+		flag.Parse()
+		if err := build(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
 		binDir = dir
 		noteSources()
-		return m.Run()
+		return end(m.Run())
 	}())
+}
+
+// build makes the programs, or the broken ones that the flag names.
+func build(dir string) error {
+	args := []string{"build", "-o", dir}
+	if *broken != "" {
+		b, ok := breakages[*broken]
+		if !ok {
+			return fmt.Errorf("no breakage %q", *broken)
+		}
+		overlay, err := b.overlay(dir)
+		if err != nil {
+			return err
+		}
+		args = append(args, "-overlay", overlay)
+	}
+	out, err := exec.Command("go", append(args, "../cmd/redoubt", "../cmd/redoubtd")...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("build: %w\n%s", err, out)
+	}
+	return nil
 }
 
 // noteSources looks at every source file, so that go test's cache knows that
@@ -81,11 +103,16 @@ func newBed(t *testing.T) *bed {
 // clients over TCP.
 func newBedOf(t *testing.T, o site.Options) *bed {
 	t.Helper()
-	b := &bed{T: t, ctx: t.Context(), seed: uint64(time.Now().UnixNano())}
-	t.Logf("seed %d", b.seed)
+	return newBedWith(t, o, oracle.DefaultMix(), redoubt.Disk{ID: 1, Name: "a", Size: 24 << 20}, redoubt.Disk{ID: 2, Name: "b", Size: 8<<20 + 512})
+}
+
+// newBedWith is newBedOf with another load and other disks.
+func newBedWith(t *testing.T, o site.Options, mix oracle.Mix, disks ...redoubt.Disk) *bed {
+	t.Helper()
+	b := &bed{T: t, ctx: t.Context(), seed: newSeed(), disks: disks}
+	t.Logf("seed %d (-judge.seed)", b.seed)
 	b.rng = rand.New(rand.NewPCG(b.seed, 0))
-	b.disks = []redoubt.Disk{{ID: 1, Name: "a", Size: 24 << 20}, {ID: 2, Name: "b", Size: 8<<20 + 512}}
-	b.work = oracle.NewWorkload(b.seed, b.disks, oracle.DefaultMix())
+	b.work = oracle.NewWorkload(b.seed, b.disks, mix)
 	var err error
 	if b.dir, err = os.MkdirTemp("", "st"); err != nil { // t.TempDir is too long for socket paths
 		t.Fatal(err)
@@ -99,7 +126,10 @@ func newBedOf(t *testing.T, o site.Options) *bed {
 		b.must(site.CopyFile(b.ctx, img, base))
 		md, sd = append(md, oracle.Disk{Disk: d, Base: base}), append(sd, site.Disk{Name: d.Name, Path: img})
 	}
-	o.BinDir, o.Dir, o.Group, o.Disks, o.JournalMax, o.Segment = binDir, b.dir, groupName, sd, "512MiB", "4MiB"
+	o.BinDir, o.Dir, o.Group, o.Disks = binDir, b.dir, groupName, sd
+	if o.JournalMax == "" {
+		o.JournalMax, o.Segment = "512MiB", "4MiB"
+	}
 	b.site, err = site.New(b.ctx, o)
 	b.must(err)
 	t.Cleanup(b.end)

@@ -5,50 +5,112 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/ship"
 )
 
+// maxMarks is how many bookmarks of one group are looked through or listed.
+const maxMarks = cluster.MaxBookmarks
+
 // positionOfBookmark finds the newest bookmark of that name on the history that
-// leads to base: above the horizons from the heads, from the newest on, below
-// them from the catalog.
-func (s *Store) positionOfBookmark(ctx context.Context, g *cluster.Group, base redoubt.Position, name string) (redoubt.Position, error) {
-	r := s.catalog.Retention(g.ID)
-	for _, st := range g.Lineage.Path(base) {
-		p, ok, err := s.bookmarkIn(ctx, g, &r, st, name)
-		if ok || err != nil {
-			return p, err
-		}
+// leads to base.
+func (s *Store) positionOfBookmark(g *cluster.Group, base redoubt.Position, name string) (redoubt.Position, error) {
+	b, ok := s.newestMark(g, base, func(b *cluster.Bookmark) bool { return b.Name == name })
+	if !ok {
+		return redoubt.Position{}, noPoint(g, "bookmark "+name, redoubt.ErrNotFound, "redoubt points --bookmarks lists those that there are")
 	}
-	return redoubt.Position{}, noPoint(g, "bookmark "+name, redoubt.ErrNotFound, "")
+	return b.Position, nil
 }
 
-// bookmarkIn finds the newest bookmark of that name in the stretch.
-func (s *Store) bookmarkIn(ctx context.Context, g *cluster.Group, r *cluster.Retention, st redoubt.Stretch, name string) (none redoubt.Position, ok bool, err error) {
-	horizon := r.Track(st.Epoch).Horizon
-	sg, ok := s.catalog.FindSegment(g.ID, st.Epoch, st.To)
-	for ok && sg.Last > st.From && sg.Last >= horizon {
-		if err := ctx.Err(); err != nil {
-			return none, false, err
-		}
-		marks, err := s.marksOf(ctx, seriesOf(g, st.Epoch), &sg)
-		if err != nil {
-			return none, false, err
-		}
-		for i := len(marks) - 1; i >= 0; i-- {
-			if p := marks[i].Position; marks[i].Name == name && p.LSN <= st.To && p.LSN >= horizon {
-				return p, true, nil
-			}
-		}
-		if ok = sg.Ordinal > 0; ok {
-			prev := s.catalog.Segments(g.ID, st.Epoch, sg.Ordinal-1, 1)
-			if ok = len(prev) == 1; ok {
-				sg = prev[0]
-			}
+// positionOfApp finds the newest application-consistent bookmark on the history
+// that leads to base.
+func (s *Store) positionOfApp(g *cluster.Group, base redoubt.Position) (redoubt.Position, error) {
+	b, ok := s.newestMark(g, base, func(b *cluster.Bookmark) bool { return b.App })
+	if !ok {
+		return redoubt.Position{}, noPoint(g, "latest-app", redoubt.ErrNotFound,
+			"no application-consistent bookmark is kept; redoubt bookmark GROUP NAME --app makes one, latest-crash is the newest point of all")
+	}
+	return b.Position, nil
+}
+
+// newestMark finds the newest bookmark that matches and whose point is there.
+// It reads nothing but the catalog.
+func (s *Store) newestMark(g *cluster.Group, base redoubt.Position, match func(*cluster.Bookmark) bool) (cluster.Bookmark, bool) {
+	r, gaps := s.catalog.Retention(g.ID), s.catalog.Gaps(g.ID)
+	there := func(b *cluster.Bookmark) bool {
+		_, in := cluster.GapAt(gaps, b.Position)
+		return match(b) && !in && b.Position.LSN >= g.Baseline && r.Has(b.Position)
+	}
+	for _, st := range g.Lineage.Path(base) {
+		if bs := s.catalog.Bookmarks(g.ID, st, 1, there); len(bs) > 0 {
+			return bs[0], true
 		}
 	}
-	for i := len(r.Marks) - 1; i >= 0; i-- {
-		if m := r.Marks[i]; m.Name == name && m.Position.Epoch == st.Epoch && m.Position.LSN > st.From && m.Position.LSN <= st.To {
-			return m.Position, true, nil
-		}
+	return cluster.Bookmark{}, false
+}
+
+// Bookmarks lists the bookmarks on the history that leads to the current state
+// whose points are there, newest first, at most limit of them.
+func (s *Store) Bookmarks(ctx context.Context, id redoubt.GroupID, limit int) (out []cluster.Bookmark, err error) {
+	if err := s.node.Barrier(ctx); err != nil {
+		return nil, err
 	}
-	return none, false, nil
+	g, err := s.group(id)
+	if err != nil {
+		return nil, err
+	}
+	r, gaps := s.catalog.Retention(id), s.catalog.Gaps(id)
+	for _, st := range g.Lineage.Path(g.Committed) {
+		out = append(out, s.catalog.Bookmarks(id, st, limit-len(out), func(b *cluster.Bookmark) bool {
+			_, in := cluster.GapAt(gaps, b.Position)
+			return !in && g.Baseline > 0 && b.Position.LSN >= g.Baseline && r.Has(b.Position)
+		})...)
+	}
+	return out, nil
+}
+
+// nameMarks tells the catalog the bookmarks of a delta, before the delta is
+// committed: so no committed bookmark is without its name.
+func (s *Store) nameMarks(ctx context.Context, it *item) error {
+	marks := s.marksIn(it)
+	if len(marks) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	_, err := s.node.Propose(ctx, cluster.AddMarks{Group: it.st.group, Marks: marks})
+	return err
+}
+
+// marksPerDelta bounds the bookmarks of one delta; a source that makes more than
+// a few a second has lost its mind.
+const marksPerDelta = 1024
+
+func (s *Store) marksIn(it *item) (out []cluster.Bookmark) {
+	for i := range it.d.Entries {
+		e := &it.d.Entries[i]
+		if e.Kind != redoubt.KindBookmark || !e.HasData() {
+			continue
+		}
+		b, err := bookmarkOf(it.d, e)
+		if err == nil && len(out) == marksPerDelta {
+			err = redoubt.ErrOutOfRange
+		}
+		if err != nil { // the point is as good as others, it has no name
+			s.o.Logger.Warn("a bookmark cannot be read", "group", it.st.group, "lsn", e.LSN, "err", err)
+			continue
+		}
+		out = append(out, cluster.Bookmark{Position: redoubt.Position{Epoch: it.d.Epoch, LSN: e.LSN},
+			Time: min(max(e.Time, it.seg.FirstTime), it.seg.LastTime), Bookmark: b})
+	}
+	return out
+}
+
+// bookmarkOf reads a bookmark out of a whole delta.
+func bookmarkOf(d *ship.Delta, e *ship.Entry) (redoubt.Bookmark, error) {
+	ref := d.Blocks()[e.Block]
+	raw, err := ship.InflateBlock(ref, d.Encoded()[ref.Off:][:ref.Len], nil)
+	if err != nil {
+		return redoubt.Bookmark{}, err
+	}
+	return redoubt.ParseBookmark(raw[e.BlockOff:][:e.DataLen])
 }

@@ -14,6 +14,12 @@ import (
 // the emptiest one is written anew.
 const logSlack = 0.15
 
+// collectBatch is how many shards are forgotten at once.
+const collectBatch = 1 << 14
+
+// eraseSlack is logSlack while points are deleted that an operator wants gone.
+const eraseSlack = 0.01
+
 // collect gives back the space of shards that the catalog names no more, until
 // Close.
 func (s *Store) collect() {
@@ -28,12 +34,19 @@ func (s *Store) collect() {
 			if r.Plan != nil {
 				mark += 1 + r.Plan.Left()
 			}
+			if st := s.catalog.Standing(g.ID); slices.Contains(st.Left, s.o.ID) {
+				mark |= 1 << 63
+			}
 			if seen[g.ID] != mark {
 				seen[g.ID], changed = mark, true
 			}
 		}
 		if changed {
-			if err := s.Collect(s.ctx); err != nil && s.ctx.Err() == nil {
+			err := s.Collect(s.ctx)
+			if err == nil {
+				err = s.reportErased(s.ctx)
+			}
+			if err != nil && s.ctx.Err() == nil {
 				s.o.Logger.Warn("dead shards are not collected; tried again", "err", err, "hint", redoubt.Hint(err))
 				clear(seen)
 			}
@@ -51,32 +64,56 @@ func (s *Store) collect() {
 func (s *Store) Collect(ctx context.Context) error {
 	s.collecting.Lock()
 	defer s.collecting.Unlock()
-	// First the list, then the barrier: a shard that was there before is named by
-	// the catalog behind the barrier, or its plan is, or it is dead.
-	var all []segment.ID
-	s.log.Each(func(i segment.Info) bool {
-		all = append(all, i.ID)
-		return true
-	})
 	if err := s.node.Barrier(ctx); err != nil {
 		return err
 	}
+	var err error
 	var dead []segment.ID
-	for _, id := range all {
-		if s.dead(id) {
-			dead = append(dead, id)
+	if eerr := s.log.Each(func(i segment.Info) bool {
+		if s.dead(i.ID) {
+			dead = append(dead, i.ID)
 		}
+		if len(dead) == collectBatch {
+			err = s.discard(ctx, dead)
+			dead = dead[:0]
+		}
+		return err == nil && ctx.Err() == nil
+	}); eerr != nil {
+		return eerr
 	}
-	s.log.Discard(dead...)
-	s.counter.discarded.Add(uint64(len(dead)))
+	if err == nil {
+		err = s.discard(ctx, dead)
+	}
+	if err != nil {
+		return err
+	}
+	slack := logSlack
+	if s.erasing() {
+		slack = eraseSlack
+	}
 	for range s.log.Stats().Files { // each at most once: what comes then waits for the next time
-		n, err := s.log.Reclaim(ctx, logSlack, s.throttle)
+		n, err := s.log.Reclaim(ctx, slack, s.throttle)
 		if err != nil || n == 0 {
 			return err
 		}
 		s.counter.reclaimed.Add(uint64(n))
 	}
 	return ctx.Err()
+}
+
+// discard forgets the shards that are dead. First the list, then the barrier: a
+// shard that was there before is named by the catalog behind the barrier, or its
+// plan is, or it is dead.
+func (s *Store) discard(ctx context.Context, ids []segment.ID) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	if err := s.node.Barrier(ctx); err != nil {
+		return err
+	}
+	ids = slices.DeleteFunc(ids, func(id segment.ID) bool { return !s.dead(id) })
+	s.counter.discarded.Add(uint64(len(ids)))
+	return s.log.Discard(ids...)
 }
 
 // dead reports whether no one will ever ask for the shard: its place in the
@@ -86,6 +123,9 @@ func (s *Store) dead(id segment.ID) bool {
 	g, ok := s.catalog.Group(id.Group)
 	if !ok || g.UUID != id.UUID {
 		return false
+	}
+	if id.Epoch < s.catalog.Standing(id.Group).Erased {
+		return true
 	}
 	sgs := s.catalog.Segments(id.Group, id.Epoch, id.Ordinal, 1)
 	if len(sgs) == 0 || sgs[0].CRC == id.CRC && !sgs[0].Gone() {

@@ -118,7 +118,9 @@ func (s *site) hit(rng *rand.Rand, d damage, set []int) {
 		h := s.nodes[n]
 		var is []segment.Info
 		for _, f := range h.store.log.Numbers() {
-			is = append(is, h.store.log.InFile(f)...)
+			shards, err := h.store.log.InFile(f)
+			noErr(s.t, err)
+			is = append(is, shards...)
 		}
 		h.stop()
 		if d.do(s.t, rng, h.dir, is) == 0 {

@@ -18,6 +18,9 @@ func (s *Store) follow() {
 		changed := s.catalog.Changed()
 		for _, g := range s.catalog.Groups() {
 			s.checkStream(&g)
+			if below := s.catalog.Standing(g.ID).Erased; below != 0 {
+				s.idx.Forget(func(sr index.Series) bool { return sr.Group == g.ID && sr.UUID == g.UUID && sr.Epoch < below })
+			}
 			for _, f := range g.Lineage {
 				s.idx.Add(seriesOf(&g, f.Epoch), s.catalog.SegmentCount(g.ID, f.Epoch))
 			}
@@ -41,6 +44,8 @@ func (s *Store) checkStream(g *cluster.Group) {
 	switch {
 	case g.Epoch != st.series.Epoch || g.Writer != st.writer || g.UUID != st.series.UUID:
 		st.fail(&redoubt.Error{Op: "store delta", Object: string(g.ID), Err: fmt.Errorf("epoch %d of %s: %w", g.Epoch, g.Writer, redoubt.ErrFenced)})
+	case g.Held():
+		st.fail(&redoubt.Error{Op: "store delta", Object: string(g.ID), Err: fmt.Errorf("the group is %s: %w", g.State, redoubt.ErrState), Hint: "the source keeps its writes to itself until it is resumed"})
 	case g.Owner != s.o.ID || g.OwnerTerm != st.term:
 		st.fail(&redoubt.Error{Op: "store delta", Object: string(g.ID), Err: fmt.Errorf("node %s owns the group now: %w", g.Owner, redoubt.ErrUnavailable)})
 	default:

@@ -80,8 +80,8 @@ func (m *mover) fetch(in *cluster.Incoming) bool {
 	sr := index.Series{Group: in.Group, UUID: in.UUID, Epoch: in.Epoch}
 	sg, i := &in.Segment, int(in.Shard)
 	id := shardID(sr, sg, i)
-	if s.log.Has(id) {
-		return true
+	if has, err := s.log.Has(id); err != nil || has {
+		return has
 	}
 	if s.worthAsking(sg, i) {
 		if err := s.repair.pace.wait(s.ctx, int64(sg.ShardSize)); err != nil {
@@ -123,13 +123,19 @@ func (m *mover) letGo() {
 		return
 	}
 	var gone []segment.ID
-	s.log.Each(func(info segment.Info) bool {
+	err := s.log.Each(func(info segment.Info) bool {
 		ref := cluster.ShardRef{Group: info.ID.Group, Epoch: info.ID.Epoch, Ordinal: info.ID.Ordinal, Shard: info.ID.Shard}
 		if holds, known := s.catalog.Holds(s.o.ID, ref, info.ID.CRC); known && !holds {
 			gone = append(gone, info.ID)
 		}
 		return s.ctx.Err() == nil
 	})
+	if err != nil {
+		if s.ctx.Err() == nil {
+			s.o.Logger.Warn("moved shards not looked for; tried again", "err", err)
+		}
+		return
+	}
 	for len(gone) > 0 {
 		n := min(len(gone), moveBatch)
 		if err := s.log.Delete(s.ctx, gone[:n]...); err != nil {

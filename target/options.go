@@ -26,6 +26,7 @@ type Options struct {
 
 	CacheBytes   int64         // bound on inflated blocks in memory; default 128 MiB
 	IndexBytes   int64         // bound on index blocks in memory; default 64 MiB
+	ListBytes    int64         // bound on what the shard log's files list, in memory; default 16 MiB
 	HeadBytes    int64         // bound on parsed heads in memory; default 32 MiB
 	PendingBytes int64         // bound on deltas that are not committed yet, over all groups; default 256 MiB
 	LogFileSize  int64         // of a shard log file; default 256 MiB
@@ -69,6 +70,7 @@ func (o *Options) defaults() error {
 	}
 	set(&o.CacheBytes, 128<<20)
 	set(&o.IndexBytes, 64<<20)
+	set(&o.ListBytes, 16<<20)
 	set(&o.HeadBytes, 32<<20)
 	set(&o.PendingBytes, 256<<20)
 	set(&o.LogFileSize, 256<<20)

@@ -9,7 +9,6 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster"
-	"github.com/redoubt-dr/redoubt/target/index"
 	"github.com/redoubt-dr/redoubt/target/retention"
 )
 
@@ -37,9 +36,7 @@ func (s *Store) decide(ctx context.Context, id redoubt.GroupID, policy *cluster.
 	}
 	o.dense = now - int64(o.r.Policy.Every)
 	o.trunk, o.branches = lines(s, &g)
-	if o.marks, err = s.newMarks(ctx, o); err != nil {
-		return nil, err
-	}
+	o.marks = s.newMarks(o)
 	pinned, err := o.pinned(ctx, s)
 	if err != nil {
 		return nil, err
@@ -113,64 +110,23 @@ func (o *outlook) timeOf(ctx context.Context, s *Store, p redoubt.Position) (int
 	return at, err
 }
 
-// newMarks finds the bookmarks in what comes below the horizon.
-func (s *Store) newMarks(ctx context.Context, o *outlook) (out []cluster.Mark, err error) {
+// newMarks finds the bookmarks that come below the horizon.
+func (s *Store) newMarks(o *outlook) (out []cluster.Mark) {
 	for _, f := range o.g.Lineage {
-		sr := seriesOf(&o.g, f.Epoch)
-		from := uint64(0)
-		if h := o.r.Track(f.Epoch).Horizon; h > 0 {
-			sg, ok := s.catalog.FindSegment(o.g.ID, f.Epoch, h)
-			if !ok {
-				continue
-			}
-			from = sg.Ordinal
-		}
-		for ; ; from += repairBatch {
-			segs := s.catalog.Segments(o.g.ID, f.Epoch, from, repairBatch)
-			for i := range segs {
-				if segs[i].FirstTime >= o.dense {
-					segs = nil
-					break
-				}
-				ms, err := s.marksOf(ctx, sr, &segs[i])
-				if err != nil {
-					return nil, err
-				}
-				out = append(out, ms...)
-			}
-			if len(segs) < repairBatch {
-				break
-			}
-		}
-	}
-	return slices.DeleteFunc(out, func(m cluster.Mark) bool { return m.Time >= o.dense || slices.Contains(o.r.Marks, m) }), nil
-}
-
-// marksOf reads the bookmarks of a segment.
-func (s *Store) marksOf(ctx context.Context, sr index.Series, sg *cluster.Segment) (out []cluster.Mark, err error) {
-	if sg.Gone() {
-		return nil, nil
-	}
-	d, err := s.head(ctx, sr, sg)
-	if err != nil {
-		return nil, err
-	}
-	for i := range d.Entries {
-		e := &d.Entries[i]
-		if e.Kind != redoubt.KindBookmark || !e.HasData() {
+		head, ok := s.catalog.Head(o.g.ID, f.Epoch)
+		if !ok {
 			continue
 		}
-		b, err := s.block(ctx, sr, sg.Ordinal, e.Block)
-		if err != nil {
-			return nil, err
+		// What is below the horizon already is in the catalog's retention, or gone.
+		st := redoubt.Stretch{Epoch: f.Epoch, From: max(f.At, o.r.Track(f.Epoch).Horizon, 1) - 1, To: head}
+		bs := s.catalog.Bookmarks(o.g.ID, st, maxMarks, func(b *cluster.Bookmark) bool { return b.Time < o.dense })
+		for _, b := range slices.Backward(bs) {
+			if m := (cluster.Mark{Position: b.Position, Time: b.Time, Name: b.Name}); !slices.Contains(o.r.Marks, m) {
+				out = append(out, m)
+			}
 		}
-		name, err := b.entry(index.Ref{BlockOff: e.BlockOff, Len: e.DataLen, CRC: e.CRC})
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, cluster.Mark{Position: redoubt.Position{Epoch: sg.Epoch, LSN: e.LSN}, Time: min(max(e.Time, sg.FirstTime), sg.LastTime), Name: string(name)})
 	}
-	return out, nil
+	return out
 }
 
 // changes turns the decision into changes of the catalog's tracks.

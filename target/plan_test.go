@@ -97,7 +97,7 @@ func TestPlanSurvivesCrashes(t *testing.T) {
 				noErr(t, err)
 				noErr(t, o.store.Collect(t.Context())) // must not take what is about to be named
 				for i, node := range n.Nodes {
-					if changed && node == o.id && !o.store.log.Has(shardID(seriesOf(&g, 1), &n, i)) {
+					if changed && node == o.id && !o.has(shardID(seriesOf(&g, 1), &n, i)) {
 						t.Errorf("shard %d of what is left of segment %d is gone before it is named", i, sg.Ordinal)
 					}
 				}
@@ -138,7 +138,7 @@ func TestPlanSurvivesCrashes(t *testing.T) {
 		for _, sg := range f.manifests() {
 			for i := range 3 {
 				g, _ := h.node.Catalog().Group(f.group)
-				if sg.Gone() && h.store.log.Has(shardID(seriesOf(&g, 1), &sg, i)) {
+				if sg.Gone() && h.has(shardID(seriesOf(&g, 1), &sg, i)) {
 					t.Errorf("%s still has a shard of segment %d, of which nothing is left", h.id, sg.Ordinal)
 				}
 			}

@@ -21,6 +21,7 @@ type Point struct {
 	Degraded bool             `json:"degraded,omitempty"`
 	Tier     string           `json:"tier"`               // for which it is kept at present
 	Bookmark string           `json:"bookmark,omitempty"` // the newest in it
+	App      bool             `json:"app,omitempty"`      // that is application-consistent
 }
 
 // Points lists the recovery points on the history that leads to the current
@@ -36,7 +37,7 @@ func (s *Store) Points(ctx context.Context, id redoubt.GroupID, limit int) ([]Po
 	if g.Baseline == 0 {
 		return nil, nil
 	}
-	l := &listing{s: s, g: &g, r: s.catalog.Retention(id), now: s.retentionNow(&g), limit: limit}
+	l := &listing{s: s, g: &g, r: s.catalog.Retention(id), gaps: s.catalog.Gaps(id), now: s.retentionNow(&g), limit: limit}
 	for _, st := range g.Lineage.Path(g.Committed) {
 		if st.To > st.From {
 			if err := l.stretch(ctx, st); err != nil {
@@ -52,6 +53,7 @@ type listing struct {
 	s     *Store
 	g     *cluster.Group
 	r     cluster.Retention
+	gaps  []cluster.Gap
 	now   int64
 	limit int
 	out   []Point
@@ -64,8 +66,16 @@ func (l *listing) stretch(ctx context.Context, st redoubt.Stretch) error {
 	low := max(l.g.Baseline, track.Horizon, st.From+1)
 	sg, ok := l.s.catalog.FindSegment(l.g.ID, st.Epoch, st.To)
 	for ok && sg.Last >= low && sg.First <= st.To && low <= st.To && len(l.out) < l.limit {
+		gap, in := cluster.GapAt(l.gaps, redoubt.Position{Epoch: st.Epoch, LSN: min(sg.Last, st.To)})
+		if in {
+			sg, ok = l.s.catalog.FindSegment(l.g.ID, st.Epoch, gap.After)
+			continue
+		}
 		p := l.point(&sg, redoubt.Position{Epoch: st.Epoch, LSN: min(sg.Last, st.To)}, sg.LastTime)
 		p.First, p.Since = max(sg.First, low), sg.FirstTime
+		if gap, in := cluster.GapAt(l.gaps, redoubt.Position{Epoch: st.Epoch, LSN: p.First}); in {
+			p.First = gap.Whole // the segment that completed it
+		}
 		if sg.Last > st.To { // the epoch was left in the middle of this segment
 			at, err := l.s.timeOf(ctx, l.g, p.Position)
 			if err != nil {
@@ -73,15 +83,7 @@ func (l *listing) stretch(ctx context.Context, st redoubt.Stretch) error {
 			}
 			p.Time = at.UnixNano()
 		}
-		marks, err := l.s.marksOf(ctx, seriesOf(l.g, st.Epoch), &sg)
-		if err != nil {
-			return err
-		}
-		for _, m := range marks {
-			if m.Position.LSN >= p.First && m.Position.LSN <= p.Position.LSN {
-				p.Bookmark = m.Name
-			}
-		}
+		l.name(&p)
 		l.out = append(l.out, p)
 		if ok = sg.Ordinal > 0; ok {
 			prev := l.s.catalog.Segments(l.g.ID, st.Epoch, sg.Ordinal-1, 1)
@@ -97,7 +99,9 @@ func (l *listing) stretch(ctx context.Context, st redoubt.Stretch) error {
 		}
 		sg, ok := l.s.catalog.FindSegment(l.g.ID, st.Epoch, k.LSN)
 		if ok {
-			l.out = append(l.out, l.point(&sg, redoubt.Position{Epoch: st.Epoch, LSN: k.LSN}, k.Time))
+			p := l.point(&sg, redoubt.Position{Epoch: st.Epoch, LSN: k.LSN}, k.Time)
+			l.name(&p)
+			l.out = append(l.out, p)
 		}
 	}
 	return nil
@@ -106,17 +110,20 @@ func (l *listing) stretch(ctx context.Context, st redoubt.Stretch) error {
 func (l *listing) point(sg *cluster.Segment, at redoubt.Position, t int64) Point {
 	p := Point{Position: at, Time: t, First: at.LSN, Since: t, Bytes: sg.Size, Degraded: ones(sg.Stored) < int(sg.K)+int(sg.M),
 		Tier: newTiers(l.r.Policy)[retention.TierOf(l.r.Policy, t, l.now)+1].Name}
-	for _, m := range l.r.Marks {
-		if m.Position == at {
-			p.Bookmark = m.Name
-		}
-	}
 	for _, pin := range l.r.Pins {
 		if pin.Position == at {
 			p.Tier = pin.Kind.String() + " " + pin.Name
 		}
 	}
 	return p
+}
+
+// name puts the newest bookmark of the point's stretch to it.
+func (l *listing) name(p *Point) {
+	st := redoubt.Stretch{Epoch: p.Position.Epoch, From: p.First - 1, To: p.Position.LSN}
+	for _, b := range l.s.catalog.Bookmarks(l.g.ID, st, 1, nil) {
+		p.Bookmark, p.App = b.Name, b.App
+	}
 }
 
 // Changed returns what was written in the stretch: per disk, sorted and merged.

@@ -158,7 +158,12 @@ func (r *repairer) examine(sr index.Series, sg *cluster.Segment, news *findings)
 		}
 		ref := cluster.ShardOf{ShardRef: cluster.ShardRef{Group: sr.Group, Epoch: sr.Epoch, Ordinal: sg.Ordinal, Shard: uint8(n)}, CRC: sg.CRC}
 		said := sg.Stored&(1<<n) != 0
-		if r.s.log.Has(shardID(sr, sg, n)) {
+		has, err := r.s.log.Has(shardID(sr, sg, n))
+		if err != nil {
+			r.unread(sr, sg, err)
+			continue
+		}
+		if has {
 			if !said {
 				news.stored = append(news.stored, ref)
 			}
@@ -171,6 +176,21 @@ func (r *repairer) examine(sr index.Series, sg *cluster.Segment, news *findings)
 		r.mu.Lock()
 		r.todo.add(newMissing(sr, sg, n))
 		r.mu.Unlock()
+	}
+}
+
+// unread notes that the list of a shard log file could not be read: what it
+// holds is not known, which says nothing of the shard.
+func (r *repairer) unread(sr index.Series, sg *cluster.Segment, err error) {
+	if r.s.ctx.Err() != nil {
+		return
+	}
+	r.mu.Lock()
+	first := r.lastErr == nil
+	r.lastErr, r.again = err, true
+	r.mu.Unlock()
+	if first {
+		r.s.o.Logger.Warn("not known whether a shard is stored; looked again", "segment", segmentName(sr, sg.Ordinal), "err", err)
 	}
 }
 
@@ -244,11 +264,13 @@ func (r *repairer) rebuild(m *missing) bool {
 		r.settle(m) // it was dropped or thinned, or has another home now
 		return false
 	}
-	if !s.log.Has(shardID(m.series, &sg, m.shard)) {
-		if err := s.rebuildShard(s.ctx, m.series, &sg, m.shard); err != nil {
-			r.failure(m, err)
-			return false
-		}
+	has, err := s.log.Has(shardID(m.series, &sg, m.shard))
+	if err == nil && !has {
+		err = s.rebuildShard(s.ctx, m.series, &sg, m.shard)
+	}
+	if err != nil {
+		r.failure(m, err)
+		return false
 	}
 	r.settle(m)
 	return true

@@ -3,6 +3,7 @@ package target
 import (
 	"context"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -17,16 +18,20 @@ type PointSpec struct {
 	LSN      redoubt.LSN      // on the history that leads to the current state
 	Position redoubt.Position // on any branch
 	Bookmark string           // the newest of that name
+	App      bool             // the newest application-consistent one
 	// Before, if set, takes the history that leads to it in place of that which
 	// leads to the current state: for choosing again after a failover.
 	Before redoubt.Position
 }
 
-// ParsePoint reads "latest", a position EPOCH:LSN, an LSN, or a time in RFC 3339.
+// ParsePoint reads "latest", "latest-app", a position EPOCH:LSN, an LSN, or a time in RFC 3339.
 func ParsePoint(t string) (PointSpec, error) {
 	t = strings.TrimSpace(t)
-	if t == "" || t == "latest" {
+	switch t {
+	case "", "latest":
 		return PointSpec{}, nil
+	case "latest-app":
+		return PointSpec{App: true}, nil
 	}
 	if p, err := redoubt.ParsePosition(t); err == nil {
 		return PointSpec{Position: p}, nil
@@ -50,6 +55,8 @@ func (p PointSpec) String() string {
 		return p.LSN.String()
 	case p.Bookmark != "":
 		return "bookmark " + p.Bookmark
+	case p.App:
+		return "latest-app"
 	case !p.Time.IsZero():
 		return p.Time.UTC().Format(time.RFC3339Nano)
 	}
@@ -79,11 +86,16 @@ func (s *Store) Resolve(ctx context.Context, id redoubt.GroupID, spec PointSpec)
 	case spec.LSN != 0:
 		p, err = s.positionOfLSN(&g, base, spec.LSN)
 	case spec.Bookmark != "":
-		p, err = s.positionOfBookmark(ctx, &g, base, spec.Bookmark)
+		p, err = s.positionOfBookmark(&g, base, spec.Bookmark)
+	case spec.App:
+		p, err = s.positionOfApp(&g, base)
 	case !spec.Time.IsZero():
 		p, err = s.positionOfTime(ctx, &g, base, spec.Time)
 	default:
-		p = base
+		if _, in := s.gapAt(&g, base); in {
+			base = cluster.Visible(s.catalog.Gaps(g.ID), g.Lineage.Path(base))
+		}
+		p, err = s.newest(ctx, &g, base)
 	}
 	if err != nil {
 		return none(err)
@@ -120,7 +132,24 @@ func (s *Store) checkPosition(g *cluster.Group, p redoubt.Position) error {
 	case p.LSN < g.Baseline:
 		return noPoint(g, p.String(), fmt.Errorf("the first point is at LSN %d: %w", g.Baseline, redoubt.ErrNotFound), "the first copy was not complete before")
 	}
+	if gap, in := s.gapAt(g, p); in {
+		return noPoint(g, p.String(), fmt.Errorf("it lies in a gap (%s): %w", gap.Cause, redoubt.ErrNotFound), gap.Hint())
+	}
 	return nil
+}
+
+// newest returns base if it is a point, or else the last one before it: while a
+// group that was protected again is copied, there is none after that.
+func (s *Store) newest(ctx context.Context, g *cluster.Group, base redoubt.Position) (redoubt.Position, error) {
+	if s.retained(g, base) {
+		return base, nil
+	}
+	r := s.catalog.Retention(g.ID)
+	p, ok, err := (&timeline{ctx: ctx, s: s, g: g, r: &r, line: g.Lineage.Path(base)}).Before(math.MaxInt64)
+	if err == nil && !ok {
+		err = noPoint(g, "latest", redoubt.ErrNotFound, "redoubt points shows the timeline")
+	}
+	return p.Position, err
 }
 
 // positionOfLSN finds the epoch that wrote lsn on the history that leads to base.

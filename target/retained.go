@@ -20,6 +20,9 @@ func (s *Store) nearest(g *cluster.Group, p redoubt.Position) string {
 	r := s.catalog.Retention(g.ID)
 	w := g.Written(p)
 	t := r.Track(w.Epoch)
+	if t.Horizon == cluster.NoPoint {
+		return fmt.Sprintf("epoch %d has no point yet: the group was protected again, and its disks are being copied", w.Epoch)
+	}
 	next := redoubt.Position{Epoch: w.Epoch, LSN: t.Next(w.LSN)}
 	for i := len(t.Points) - 1; i >= 0; i-- {
 		if t.Points[i].LSN < w.LSN {

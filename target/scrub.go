@@ -153,7 +153,11 @@ func (c *scrubber) file(ctx context.Context, n uint64, off int64) error {
 	if err != nil && ctx.Err() == nil {
 		c.s.o.Logger.Warn("shard log file not verified", "file", n, "err", err)
 	}
-	for _, i := range c.s.log.InFile(n) {
+	shards, err := c.s.log.InFile(n)
+	if err != nil {
+		return err
+	}
+	for _, i := range shards {
 		if i.Offset < off {
 			continue
 		}

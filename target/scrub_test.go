@@ -84,8 +84,8 @@ func TestScrub(t *testing.T) {
 	if got := h.store.Stats().Repair.Gone; int(got) < len(gone) {
 		t.Errorf("%d shards were found missing of %d", got, len(gone))
 	}
-	s.eventually("the stale shard is deleted", func() bool { return !h.store.log.Has(stale) })
-	if !h.store.log.Has(early) {
+	s.eventually("the stale shard is deleted", func() bool { return !h.has(stale) })
+	if !h.has(early) {
 		t.Error("a shard that may be committed yet is deleted")
 	}
 	s.eventually("everything is built again", func() bool { return src.complete(h) })

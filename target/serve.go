@@ -99,6 +99,9 @@ func (s *Store) noticeRot(id segment.ID, err error) {
 func (s *Store) forgetRotten(id segment.ID, err error) {
 	s.o.Logger.Error("stored shard is rotten; it is rebuilt from the others", "shard", id.String(), "err", err)
 	s.counter.rotten.Add(1)
-	s.log.Forget(id)
+	if err := s.log.Forget(id); err != nil {
+		s.o.Logger.Error("rotten shard not forgotten; it is served to nobody, but not rebuilt yet", "shard", id.String(), "err", err)
+		return
+	}
 	s.repair.rebuildShard(id)
 }

@@ -65,7 +65,12 @@ func (k sink) Hello(ctx context.Context, peer pki.Identity, h ship.Hello) (ship.
 			return ship.Welcome{}, nil, err
 		}
 	}
+	var answer *ship.Answer
+	if h.Ask != nil && h.Probe && peer == (pki.Identity{Role: pki.RoleSource, Name: g.Source}) {
+		answer = s.grant(ctx, &g, h.Ask)
+	}
 	w := s.welcome(&g)
+	w.Answer = answer
 	if h.Probe {
 		w.Fenced = h.Epoch != g.Epoch || peer.String() != g.Writer
 		return w, nil, nil
@@ -85,6 +90,9 @@ func (k sink) Hello(ctx context.Context, peer pki.Identity, h ship.Hello) (ship.
 	case peer.String() != g.Writer:
 		w.Fenced, w.Reason = true, fmt.Sprintf("%s writes the group since epoch %d", g.Writer, g.Epoch)
 		return w, nil, nil
+	case h.Epoch < w.Anew:
+		w.Fenced, w.Reason = true, fmt.Sprintf("the group was protected again in epoch %d", w.Anew)
+		return w, nil, nil
 	case h.Epoch < g.Epoch:
 		f, _ := g.Lineage.Find(g.Epoch)
 		if f.Parent != h.Epoch || f.At != h.Head {
@@ -93,6 +101,9 @@ func (k sink) Hello(ctx context.Context, peer pki.Identity, h ship.Hello) (ship.
 			return w, nil, nil
 		}
 		w.Reason = fmt.Sprintf("take over as the writer of epoch %d", g.Epoch)
+		return w, nil, nil
+	case w.Hold != nil:
+		w.Reason = "the group is " + w.Hold.State
 		return w, nil, nil
 	}
 	if peer.Role == pki.RoleSource {
@@ -110,8 +121,13 @@ func (k sink) Hello(ctx context.Context, peer pki.Identity, h ship.Hello) (ship.
 		st.Close()
 		return fail(redoubt.ErrUnavailable, "the group changed meanwhile; connect again")
 	}
+	w = s.welcome(&g)
+	if w.Gap, err = s.openGap(ctx, &g, h.GivenUp); err != nil {
+		st.Close()
+		return ship.Welcome{}, nil, err
+	}
 	s.contact(g.ID, g.Epoch, h.Head, h.HeadTime)
-	return s.welcome(&g), st, nil
+	return w, st, nil
 }
 
 // lockGroup lets one Hello of the group at a time pass, and returns the unlock.
@@ -128,8 +144,13 @@ func (s *Store) lockGroup(id redoubt.GroupID) func() {
 }
 
 func (s *Store) welcome(g *cluster.Group) ship.Welcome {
-	return ship.Welcome{Epoch: g.Epoch, Lineage: g.Lineage, Writer: g.Writer, Committed: g.Committed, Baseline: g.Baseline,
-		State: g.State.String(), Owner: string(g.Owner), Jobs: true, Job: s.order(g)}
+	st := s.catalog.Standing(g.ID)
+	w := ship.Welcome{Epoch: g.Epoch, Lineage: g.Lineage, Writer: g.Writer, Committed: g.Committed, Baseline: g.Baseline,
+		State: g.State.String(), Owner: string(g.Owner), Anew: st.Anew, Jobs: true, Job: s.order(g)}
+	if g.Held() {
+		w.Hold = &ship.Hold{State: g.State.String(), By: st.By, Since: st.Since, Reason: st.Reason}
+	}
+	return w
 }
 
 func (s *Store) create(ctx context.Context, h ship.Hello) (cluster.Group, error) {

@@ -88,7 +88,7 @@ func Open(o Options) (*Store, error) {
 		leases: leases{open: map[redoubt.GroupID]map[redoubt.Position]int{}}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	var err error
-	if s.log, err = segment.Open(filepath.Join(o.Dir, "shards"), segment.Options{FS: o.FS, Logger: o.Logger, FileSize: o.LogFileSize}); err != nil {
+	if s.log, err = segment.Open(filepath.Join(o.Dir, "shards"), segment.Options{FS: o.FS, Logger: o.Logger, FileSize: o.LogFileSize, CacheBytes: o.ListBytes}); err != nil {
 		return nil, err
 	}
 	s.idx, err = index.Open(filepath.Join(o.Dir, "index"), index.Options{FS: o.FS, Logger: o.Logger, Heads: s, CacheBytes: o.IndexBytes})

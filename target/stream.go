@@ -107,7 +107,11 @@ func (st *stream) Append(d *ship.Delta, done func(redoubt.Position, error)) {
 
 // storeItem makes one delta durable and hands it to the committer.
 func (st *stream) storeItem(it *item) {
-	if err := st.s.store(st.ctx, it); err != nil {
+	err := st.s.store(st.ctx, it)
+	if err == nil {
+		err = st.s.nameMarks(st.ctx, it)
+	}
+	if err != nil {
 		st.fail(err)
 		return
 	}

@@ -41,12 +41,9 @@ func (l *timeline) within(st redoubt.Stretch, t int64) (none retention.Point, ok
 	track := l.r.Track(st.Epoch)
 	low := max(st.From+1, l.g.Baseline)
 	if from := max(low, track.Horizon); from <= st.To {
-		lsn, at, ok, err := l.s.lastWrite(l.ctx, l.g, st.Epoch, st.To, t-1)
-		if err != nil {
-			return none, false, err
-		}
-		if ok && lsn >= from {
-			return retention.Point{Position: redoubt.Position{Epoch: st.Epoch, LSN: lsn}, Time: at}, true, nil
+		p, ok, err := l.lastPoint(st.Epoch, from, st.To, t)
+		if ok || err != nil {
+			return p, ok, err
 		}
 	}
 	ps := track.Points
@@ -55,6 +52,25 @@ func (l *timeline) within(st redoubt.Stretch, t int64) (none retention.Point, ok
 		return none, false, nil
 	}
 	return retention.Point{Position: redoubt.Position{Epoch: st.Epoch, LSN: ps[i-1].LSN}, Time: ps[i-1].Time}, true, nil
+}
+
+// lastPoint returns the last write of the epoch in [from, to] whose time is less
+// than t and which is a point: one that no gap hides.
+func (l *timeline) lastPoint(e redoubt.Epoch, from, to redoubt.LSN, t int64) (none retention.Point, ok bool, err error) {
+	gaps := l.s.catalog.Gaps(l.g.ID)
+	for to >= from {
+		lsn, at, ok, err := l.s.lastWrite(l.ctx, l.g, e, to, t-1)
+		if err != nil || !ok || lsn < from {
+			return none, false, err
+		}
+		p := redoubt.Position{Epoch: e, LSN: lsn}
+		gap, in := cluster.GapAt(gaps, p)
+		if !in {
+			return retention.Point{Position: p, Time: at}, true, nil
+		}
+		to = gap.After
+	}
+	return none, false, nil
 }
 
 // lastWrite returns the last LSN of the epoch, up to limit, whose time is not

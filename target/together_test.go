@@ -178,9 +178,15 @@ func TestThinningDrainAndScrubTogether(t *testing.T) {
 }
 
 func (h *host) shards() (out []segment.ID) {
-	h.store.log.Each(func(i segment.Info) bool {
+	noErr(h.site.t, h.store.log.Each(func(i segment.Info) bool {
 		out = append(out, i.ID)
 		return true
-	})
+	}))
 	return out
+}
+
+func (h *host) has(id segment.ID) bool {
+	ok, err := h.store.log.Has(id)
+	noErr(h.site.t, err)
+	return ok
 }

@@ -22,6 +22,7 @@ package adminv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -212,6 +213,8 @@ type PointSpec struct {
 	//	*PointSpec_Lsn
 	//	*PointSpec_Position
 	//	*PointSpec_Bookmark
+	//	*PointSpec_LatestApp
+	//	*PointSpec_LatestCrash
 	At            isPointSpec_At `protobuf_oneof:"at"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -299,6 +302,24 @@ func (x *PointSpec) GetBookmark() string {
 	return ""
 }
 
+func (x *PointSpec) GetLatestApp() bool {
+	if x != nil {
+		if x, ok := x.At.(*PointSpec_LatestApp); ok {
+			return x.LatestApp
+		}
+	}
+	return false
+}
+
+func (x *PointSpec) GetLatestCrash() bool {
+	if x != nil {
+		if x, ok := x.At.(*PointSpec_LatestCrash); ok {
+			return x.LatestCrash
+		}
+	}
+	return false
+}
+
 type isPointSpec_At interface {
 	isPointSpec_At()
 }
@@ -323,6 +344,14 @@ type PointSpec_Bookmark struct {
 	Bookmark string `protobuf:"bytes,5,opt,name=bookmark,proto3,oneof"`
 }
 
+type PointSpec_LatestApp struct {
+	LatestApp bool `protobuf:"varint,80,opt,name=latest_app,json=latestApp,proto3,oneof"` // the newest application-consistent bookmark; the value is ignored
+}
+
+type PointSpec_LatestCrash struct {
+	LatestCrash bool `protobuf:"varint,81,opt,name=latest_crash,json=latestCrash,proto3,oneof"` // the newest point, however it was made: what latest is
+}
+
 func (*PointSpec_Latest) isPointSpec_At() {}
 
 func (*PointSpec_Time) isPointSpec_At() {}
@@ -332,6 +361,10 @@ func (*PointSpec_Lsn) isPointSpec_At() {}
 func (*PointSpec_Position) isPointSpec_At() {}
 
 func (*PointSpec_Bookmark) isPointSpec_At() {}
+
+func (*PointSpec_LatestApp) isPointSpec_At() {}
+
+func (*PointSpec_LatestCrash) isPointSpec_At() {}
 
 // Disk is a protected or exported disk.
 type Disk struct {
@@ -701,6 +734,11 @@ type Group struct {
 	Figures           *GroupFigures          `protobuf:"bytes,33,opt,name=figures,proto3" json:"figures,omitempty"`     // unset where the group's disks are not served
 	Retention         *RetentionStatus       `protobuf:"bytes,60,opt,name=retention,proto3" json:"retention,omitempty"` // unset at a source
 	Job               *Job                   `protobuf:"bytes,61,opt,name=job,proto3" json:"job,omitempty"`             // under way, at a target; at a source only its id, while its writers are stopped for it
+	Health            *Health                `protobuf:"bytes,65,opt,name=health,proto3" json:"health,omitempty"`
+	Standing          *Standing              `protobuf:"bytes,66,opt,name=standing,proto3" json:"standing,omitempty"`   // unset if there is nothing to say
+	Overflow          *Overflow              `protobuf:"bytes,75,opt,name=overflow,proto3" json:"overflow,omitempty"`   // set at a source whose journal gave up what was not shipped
+	Gap               *Gap                   `protobuf:"bytes,76,opt,name=gap,proto3" json:"gap,omitempty"`             // set at a target while the newest of the history is no point
+	Bookmarks         *BookmarkFigures       `protobuf:"bytes,80,opt,name=bookmarks,proto3" json:"bookmarks,omitempty"` // unset at a target
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -980,6 +1018,41 @@ func (x *Group) GetJob() *Job {
 	return nil
 }
 
+func (x *Group) GetHealth() *Health {
+	if x != nil {
+		return x.Health
+	}
+	return nil
+}
+
+func (x *Group) GetStanding() *Standing {
+	if x != nil {
+		return x.Standing
+	}
+	return nil
+}
+
+func (x *Group) GetOverflow() *Overflow {
+	if x != nil {
+		return x.Overflow
+	}
+	return nil
+}
+
+func (x *Group) GetGap() *Gap {
+	if x != nil {
+		return x.Gap
+	}
+	return nil
+}
+
+func (x *Group) GetBookmarks() *BookmarkFigures {
+	if x != nil {
+		return x.Bookmarks
+	}
+	return nil
+}
+
 // RetentionStatus says how thinning goes. GetRetention says more.
 type RetentionStatus struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
@@ -1133,9 +1206,14 @@ type Journal struct {
 	Figures   *JournalFigures        `protobuf:"bytes,4,opt,name=figures,proto3" json:"figures,omitempty"`
 	// At a source: the secondary has everything up to here with all of its shards.
 	// What is above it and safe is kept in the journal as long as there is room.
-	WholeLsn      uint64 `protobuf:"varint,20,opt,name=whole_lsn,json=wholeLsn,proto3" json:"whole_lsn,omitempty"`
-	KeptBytes     uint64 `protobuf:"varint,21,opt,name=kept_bytes,json=keptBytes,proto3" json:"kept_bytes,omitempty"`   // of the journal, for that reason alone
-	GaveUpLsn     uint64 `protobuf:"varint,22,opt,name=gave_up_lsn,json=gaveUpLsn,proto3" json:"gave_up_lsn,omitempty"` // up to here it was let go for want of room although it is not whole; 0: none
+	WholeLsn  uint64 `protobuf:"varint,20,opt,name=whole_lsn,json=wholeLsn,proto3" json:"whole_lsn,omitempty"`
+	KeptBytes uint64 `protobuf:"varint,21,opt,name=kept_bytes,json=keptBytes,proto3" json:"kept_bytes,omitempty"` // of the journal, for that reason alone
+	// As long as there is room while nothing of the journal goes, at the rate of
+	// writes of the last minutes; unset: nothing is written, or not known here.
+	LastsSeconds  *float64 `protobuf:"fixed64,65,opt,name=lasts_seconds,json=lastsSeconds,proto3,oneof" json:"lasts_seconds,omitempty"`
+	HoldsBack     bool     `protobuf:"varint,75,opt,name=holds_back,json=holdsBack,proto3" json:"holds_back,omitempty"`      // at a source: a full journal holds writes back and then fails them (on_full: block)
+	FullWaitNs    uint64   `protobuf:"varint,76,opt,name=full_wait_ns,json=fullWaitNs,proto3" json:"full_wait_ns,omitempty"` // for how long
+	GaveUpLsn     uint64   `protobuf:"varint,22,opt,name=gave_up_lsn,json=gaveUpLsn,proto3" json:"gave_up_lsn,omitempty"`    // up to here it was let go for want of room although it is not whole; 0: none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1208,6 +1286,27 @@ func (x *Journal) GetWholeLsn() uint64 {
 func (x *Journal) GetKeptBytes() uint64 {
 	if x != nil {
 		return x.KeptBytes
+	}
+	return 0
+}
+
+func (x *Journal) GetLastsSeconds() float64 {
+	if x != nil && x.LastsSeconds != nil {
+		return *x.LastsSeconds
+	}
+	return 0
+}
+
+func (x *Journal) GetHoldsBack() bool {
+	if x != nil {
+		return x.HoldsBack
+	}
+	return false
+}
+
+func (x *Journal) GetFullWaitNs() uint64 {
+	if x != nil {
+		return x.FullWaitNs
 	}
 	return 0
 }
@@ -3300,6 +3399,7 @@ type ListPointsResponse struct {
 	Latest        *Point                 `protobuf:"bytes,3,opt,name=latest,proto3" json:"latest,omitempty"`
 	Truncated     bool                   `protobuf:"varint,4,opt,name=truncated,proto3" json:"truncated,omitempty"` // there are more
 	Tiers         []*RetentionTier       `protobuf:"bytes,5,rep,name=tiers,proto3" json:"tiers,omitempty"`          // youngest first
+	Gaps          []*Gap                 `protobuf:"bytes,75,rep,name=gaps,proto3" json:"gaps,omitempty"`           // stretches without points, newest first
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3369,6 +3469,13 @@ func (x *ListPointsResponse) GetTiers() []*RetentionTier {
 	return nil
 }
 
+func (x *ListPointsResponse) GetGaps() []*Gap {
+	if x != nil {
+		return x.Gaps
+	}
+	return nil
+}
+
 // Point is a stretch of writes that were committed together. Every write of
 // it, first_lsn to position.lsn, can be opened.
 type Point struct {
@@ -3379,8 +3486,9 @@ type Point struct {
 	FirstTime     *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=first_time,json=firstTime,proto3" json:"first_time,omitempty"`
 	StoredBytes   uint64                 `protobuf:"varint,5,opt,name=stored_bytes,json=storedBytes,proto3" json:"stored_bytes,omitempty"`
 	Degraded      bool                   `protobuf:"varint,6,opt,name=degraded,proto3" json:"degraded,omitempty"`
-	Bookmark      string                 `protobuf:"bytes,7,opt,name=bookmark,proto3" json:"bookmark,omitempty"` // if the stretch holds one
-	Tier          string                 `protobuf:"bytes,8,opt,name=tier,proto3" json:"tier,omitempty"`         // for which it is kept, such as "every 1s for 1d" or "hold audit"
+	Bookmark      string                 `protobuf:"bytes,7,opt,name=bookmark,proto3" json:"bookmark,omitempty"`                            // if the stretch holds one
+	BookmarkApp   bool                   `protobuf:"varint,80,opt,name=bookmark_app,json=bookmarkApp,proto3" json:"bookmark_app,omitempty"` // it is application-consistent
+	Tier          string                 `protobuf:"bytes,8,opt,name=tier,proto3" json:"tier,omitempty"`                                    // for which it is kept, such as "every 1s for 1d" or "hold audit"
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3464,6 +3572,13 @@ func (x *Point) GetBookmark() string {
 	return ""
 }
 
+func (x *Point) GetBookmarkApp() bool {
+	if x != nil {
+		return x.BookmarkApp
+	}
+	return false
+}
+
 func (x *Point) GetTier() string {
 	if x != nil {
 		return x.Tier
@@ -3475,6 +3590,7 @@ type AddBookmarkRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Group         string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
 	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Kind          BookmarkKind           `protobuf:"varint,80,opt,name=kind,proto3,enum=redoubt.admin.v1.BookmarkKind" json:"kind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3523,10 +3639,22 @@ func (x *AddBookmarkRequest) GetName() string {
 	return ""
 }
 
+func (x *AddBookmarkRequest) GetKind() BookmarkKind {
+	if x != nil {
+		return x.Kind
+	}
+	return BookmarkKind_BOOKMARK_KIND_CRASH
+}
+
 type AddBookmarkResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Position      *Position              `protobuf:"bytes,1,opt,name=position,proto3" json:"position,omitempty"`
 	Time          *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
+	AppConsistent bool                   `protobuf:"varint,80,opt,name=app_consistent,json=appConsistent,proto3" json:"app_consistent,omitempty"`
+	WhyNot        string                 `protobuf:"bytes,81,opt,name=why_not,json=whyNot,proto3" json:"why_not,omitempty"` // why it is not application-consistent although that was wanted
+	Frozen        *durationpb.Duration   `protobuf:"bytes,82,opt,name=frozen,proto3" json:"frozen,omitempty"`               // from the first step of freezing to the last of thawing; unset: there were no steps
+	Steps         []*HookStep            `protobuf:"bytes,83,rep,name=steps,proto3" json:"steps,omitempty"`
+	NotThawed     string                 `protobuf:"bytes,84,opt,name=not_thawed,json=notThawed,proto3" json:"not_thawed,omitempty"` // what could not be let go on; empty: everything was
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3573,6 +3701,41 @@ func (x *AddBookmarkResponse) GetTime() *timestamppb.Timestamp {
 		return x.Time
 	}
 	return nil
+}
+
+func (x *AddBookmarkResponse) GetAppConsistent() bool {
+	if x != nil {
+		return x.AppConsistent
+	}
+	return false
+}
+
+func (x *AddBookmarkResponse) GetWhyNot() string {
+	if x != nil {
+		return x.WhyNot
+	}
+	return ""
+}
+
+func (x *AddBookmarkResponse) GetFrozen() *durationpb.Duration {
+	if x != nil {
+		return x.Frozen
+	}
+	return nil
+}
+
+func (x *AddBookmarkResponse) GetSteps() []*HookStep {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
+func (x *AddBookmarkResponse) GetNotThawed() string {
+	if x != nil {
+		return x.NotThawed
+	}
+	return ""
 }
 
 // RetentionTier is what one tier of a policy holds.
@@ -4948,6 +5111,7 @@ type ReadPointRequest struct {
 	Group         string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
 	Disk          string                 `protobuf:"bytes,2,opt,name=disk,proto3" json:"disk,omitempty"`
 	Point         *PointSpec             `protobuf:"bytes,3,opt,name=point,proto3" json:"point,omitempty"`
+	Branch        string                 `protobuf:"bytes,90,opt,name=branch,proto3" json:"branch,omitempty"` // Branch.id, instead of a point
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5001,6 +5165,13 @@ func (x *ReadPointRequest) GetPoint() *PointSpec {
 		return x.Point
 	}
 	return nil
+}
+
+func (x *ReadPointRequest) GetBranch() string {
+	if x != nil {
+		return x.Branch
+	}
+	return ""
 }
 
 // ReadPointResponse is one message of the stream: first what is read, then
@@ -5274,6 +5445,7 @@ type TestFailoverRequest struct {
 	Point         *PointSpec             `protobuf:"bytes,2,opt,name=point,proto3" json:"point,omitempty"`
 	Node          string                 `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"`        // the node to export on; empty: the node that is asked
 	Hydrate       bool                   `protobuf:"varint,4,opt,name=hydrate,proto3" json:"hydrate,omitempty"` // copy the disks to that node in the background
+	Branch        string                 `protobuf:"bytes,90,opt,name=branch,proto3" json:"branch,omitempty"`   // Branch.id, instead of a point: the disks as the old primary had them
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5334,6 +5506,13 @@ func (x *TestFailoverRequest) GetHydrate() bool {
 		return x.Hydrate
 	}
 	return false
+}
+
+func (x *TestFailoverRequest) GetBranch() string {
+	if x != nil {
+		return x.Branch
+	}
+	return ""
 }
 
 type TestFailoverResponse struct {
@@ -6682,6 +6861,7 @@ type LossReceipt struct {
 	Disks         []*DiskExtents         `protobuf:"bytes,14,rep,name=disks,proto3" json:"disks,omitempty"`                                       // merged
 	Branch        string                 `protobuf:"bytes,15,opt,name=branch,proto3" json:"branch,omitempty"`                                     // directory at the source that keeps the lost writes
 	KeptElsewhere uint64                 `protobuf:"varint,16,opt,name=kept_elsewhere,json=keptElsewhere,proto3" json:"kept_elsewhere,omitempty"` // writes above the fork that the source has trimmed: the secondary keeps them as a branch
+	GivenUp       uint64                 `protobuf:"varint,75,opt,name=given_up,json=givenUp,proto3" json:"given_up,omitempty"`                   // records above the fork that the source gave up when its journal was full: disks says what they changed
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -6824,6 +7004,13 @@ func (x *LossReceipt) GetBranch() string {
 func (x *LossReceipt) GetKeptElsewhere() uint64 {
 	if x != nil {
 		return x.KeptElsewhere
+	}
+	return 0
+}
+
+func (x *LossReceipt) GetGivenUp() uint64 {
+	if x != nil {
+		return x.GivenUp
 	}
 	return 0
 }
@@ -7061,7 +7248,7 @@ var File_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x14admin/v1/admin.proto\x12\x10redoubt.admin.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x12admin/v1/job.proto\"2\n" +
+	"\x14admin/v1/admin.proto\x12\x10redoubt.admin.v1\x1a\x15admin/v1/states.proto\x1a\x15admin/v1/branch.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x12admin/v1/job.proto\x1a\x12admin/v1/gap.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x17admin/v1/bookmark.proto\x1a\x16admin/v1/barrier.proto\"2\n" +
 	"\bPosition\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x10\n" +
 	"\x03lsn\x18\x02 \x01(\x04R\x03lsn\"D\n" +
@@ -7071,13 +7258,16 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x02at\x18\x03 \x01(\x04R\x02at\",\n" +
 	"\x06Extent\x12\x10\n" +
 	"\x03off\x18\x01 \x01(\x04R\x03off\x12\x10\n" +
-	"\x03len\x18\x02 \x01(\x04R\x03len\"\xc9\x01\n" +
+	"\x03len\x18\x02 \x01(\x04R\x03len\"\x8f\x02\n" +
 	"\tPointSpec\x12\x18\n" +
 	"\x06latest\x18\x01 \x01(\bH\x00R\x06latest\x120\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampH\x00R\x04time\x12\x12\n" +
 	"\x03lsn\x18\x03 \x01(\x04H\x00R\x03lsn\x128\n" +
 	"\bposition\x18\x04 \x01(\v2\x1a.redoubt.admin.v1.PositionH\x00R\bposition\x12\x1c\n" +
-	"\bbookmark\x18\x05 \x01(\tH\x00R\bbookmarkB\x04\n" +
+	"\bbookmark\x18\x05 \x01(\tH\x00R\bbookmark\x12\x1f\n" +
+	"\n" +
+	"latest_app\x18P \x01(\bH\x00R\tlatestApp\x12#\n" +
+	"\flatest_crash\x18Q \x01(\bH\x00R\vlatestCrashB\x04\n" +
 	"\x02at\"\xcd\x02\n" +
 	"\x04Disk\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12\x12\n" +
@@ -7107,7 +7297,7 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\aversion\x18\x03 \x01(\tR\aversion\x124\n" +
 	"\astarted\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x12,\n" +
 	"\x03now\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x03now\x12\x1c\n" +
-	"\tadvertise\x18\x06 \x01(\tR\tadvertise\"\x87\v\n" +
+	"\tadvertise\x18\x06 \x01(\tR\tadvertise\"\x93\r\n" +
 	"\x05Group\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04uuid\x18\x02 \x01(\tR\x04uuid\x12\x12\n" +
@@ -7149,7 +7339,12 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x04hint\x18  \x01(\tR\x04hint\x128\n" +
 	"\afigures\x18! \x01(\v2\x1e.redoubt.admin.v1.GroupFiguresR\afigures\x12?\n" +
 	"\tretention\x18< \x01(\v2!.redoubt.admin.v1.RetentionStatusR\tretention\x12'\n" +
-	"\x03job\x18= \x01(\v2\x15.redoubt.admin.v1.JobR\x03jobB\x0e\n" +
+	"\x03job\x18= \x01(\v2\x15.redoubt.admin.v1.JobR\x03job\x120\n" +
+	"\x06health\x18A \x01(\v2\x18.redoubt.admin.v1.HealthR\x06health\x126\n" +
+	"\bstanding\x18B \x01(\v2\x1a.redoubt.admin.v1.StandingR\bstanding\x126\n" +
+	"\boverflow\x18K \x01(\v2\x1a.redoubt.admin.v1.OverflowR\boverflow\x12'\n" +
+	"\x03gap\x18L \x01(\v2\x15.redoubt.admin.v1.GapR\x03gap\x12?\n" +
+	"\tbookmarks\x18P \x01(\v2!.redoubt.admin.v1.BookmarkFiguresR\tbookmarksB\x0e\n" +
 	"\f_lag_seconds\"\xc6\x01\n" +
 	"\x0fRetentionStatus\x12\x14\n" +
 	"\x05plans\x18\x01 \x01(\x04R\x05plans\x12#\n" +
@@ -7164,7 +7359,7 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"done_bytes\x18\x01 \x01(\x04R\tdoneBytes\x12\x1f\n" +
 	"\vtotal_bytes\x18\x02 \x01(\x04R\n" +
 	"totalBytes\x12\x1a\n" +
-	"\bcomplete\x18\x03 \x01(\bR\bcomplete\"\xf8\x01\n" +
+	"\bcomplete\x18\x03 \x01(\bR\bcomplete\"\xf5\x02\n" +
 	"\aJournal\x12\x1d\n" +
 	"\n" +
 	"used_bytes\x18\x01 \x01(\x04R\tusedBytes\x12\x1b\n" +
@@ -7173,8 +7368,14 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\afigures\x18\x04 \x01(\v2 .redoubt.admin.v1.JournalFiguresR\afigures\x12\x1b\n" +
 	"\twhole_lsn\x18\x14 \x01(\x04R\bwholeLsn\x12\x1d\n" +
 	"\n" +
-	"kept_bytes\x18\x15 \x01(\x04R\tkeptBytes\x12\x1e\n" +
-	"\vgave_up_lsn\x18\x16 \x01(\x04R\tgaveUpLsn\"\x8b\x02\n" +
+	"kept_bytes\x18\x15 \x01(\x04R\tkeptBytes\x12(\n" +
+	"\rlasts_seconds\x18A \x01(\x01H\x00R\flastsSeconds\x88\x01\x01\x12\x1d\n" +
+	"\n" +
+	"holds_back\x18K \x01(\bR\tholdsBack\x12 \n" +
+	"\ffull_wait_ns\x18L \x01(\x04R\n" +
+	"fullWaitNs\x12\x1e\n" +
+	"\vgave_up_lsn\x18\x16 \x01(\x04R\tgaveUpLsnB\x10\n" +
+	"\x0e_lasts_seconds\"\x8b\x02\n" +
 	"\x04Link\x12\x1c\n" +
 	"\tconnected\x18\x01 \x01(\bR\tconnected\x12\x12\n" +
 	"\x04peer\x18\x02 \x01(\tR\x04peer\x12=\n" +
@@ -7396,13 +7597,14 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x11ListPointsRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\rR\x05limit\x122\n" +
-	"\x06around\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x06around\"\x80\x02\n" +
+	"\x06around\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x06around\"\xab\x02\n" +
 	"\x12ListPointsResponse\x12/\n" +
 	"\x06points\x18\x01 \x03(\v2\x17.redoubt.admin.v1.PointR\x06points\x123\n" +
 	"\bearliest\x18\x02 \x01(\v2\x17.redoubt.admin.v1.PointR\bearliest\x12/\n" +
 	"\x06latest\x18\x03 \x01(\v2\x17.redoubt.admin.v1.PointR\x06latest\x12\x1c\n" +
 	"\ttruncated\x18\x04 \x01(\bR\ttruncated\x125\n" +
-	"\x05tiers\x18\x05 \x03(\v2\x1f.redoubt.admin.v1.RetentionTierR\x05tiers\"\xb6\x02\n" +
+	"\x05tiers\x18\x05 \x03(\v2\x1f.redoubt.admin.v1.RetentionTierR\x05tiers\x12)\n" +
+	"\x04gaps\x18K \x03(\v2\x15.redoubt.admin.v1.GapR\x04gaps\"\xd9\x02\n" +
 	"\x05Point\x126\n" +
 	"\bposition\x18\x01 \x01(\v2\x1a.redoubt.admin.v1.PositionR\bposition\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1b\n" +
@@ -7411,14 +7613,22 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"first_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tfirstTime\x12!\n" +
 	"\fstored_bytes\x18\x05 \x01(\x04R\vstoredBytes\x12\x1a\n" +
 	"\bdegraded\x18\x06 \x01(\bR\bdegraded\x12\x1a\n" +
-	"\bbookmark\x18\a \x01(\tR\bbookmark\x12\x12\n" +
-	"\x04tier\x18\b \x01(\tR\x04tier\">\n" +
+	"\bbookmark\x18\a \x01(\tR\bbookmark\x12!\n" +
+	"\fbookmark_app\x18P \x01(\bR\vbookmarkApp\x12\x12\n" +
+	"\x04tier\x18\b \x01(\tR\x04tier\"r\n" +
 	"\x12AddBookmarkRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\tR\x04name\"}\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x122\n" +
+	"\x04kind\x18P \x01(\x0e2\x1e.redoubt.admin.v1.BookmarkKindR\x04kind\"\xc1\x02\n" +
 	"\x13AddBookmarkResponse\x126\n" +
 	"\bposition\x18\x01 \x01(\v2\x1a.redoubt.admin.v1.PositionR\bposition\x12.\n" +
-	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\xc6\x01\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12%\n" +
+	"\x0eapp_consistent\x18P \x01(\bR\rappConsistent\x12\x17\n" +
+	"\awhy_not\x18Q \x01(\tR\x06whyNot\x121\n" +
+	"\x06frozen\x18R \x01(\v2\x19.google.protobuf.DurationR\x06frozen\x120\n" +
+	"\x05steps\x18S \x03(\v2\x1a.redoubt.admin.v1.HookStepR\x05steps\x12\x1d\n" +
+	"\n" +
+	"not_thawed\x18T \x01(\tR\tnotThawed\"\xc6\x01\n" +
 	"\rRetentionTier\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06points\x18\x02 \x01(\x04R\x06points\x12!\n" +
@@ -7523,11 +7733,12 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"totalBytes\x12\x1a\n" +
 	"\bcomplete\x18\x03 \x01(\bR\bcomplete\x12\x14\n" +
 	"\x05error\x18\x04 \x01(\tR\x05error\x12\x12\n" +
-	"\x04hint\x18\x05 \x01(\tR\x04hint\"o\n" +
+	"\x04hint\x18\x05 \x01(\tR\x04hint\"\x87\x01\n" +
 	"\x10ReadPointRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\x12\n" +
 	"\x04disk\x18\x02 \x01(\tR\x04disk\x121\n" +
-	"\x05point\x18\x03 \x01(\v2\x1b.redoubt.admin.v1.PointSpecR\x05point\"\xb7\x01\n" +
+	"\x05point\x18\x03 \x01(\v2\x1b.redoubt.admin.v1.PointSpecR\x05point\x12\x16\n" +
+	"\x06branch\x18Z \x01(\tR\x06branch\"\xb7\x01\n" +
 	"\x11ReadPointResponse\x127\n" +
 	"\x06header\x18\x01 \x01(\v2\x1d.redoubt.admin.v1.PointHeaderH\x00R\x06header\x121\n" +
 	"\x04data\x18\x02 \x01(\v2\x1b.redoubt.admin.v1.PointDataH\x00R\x04data\x12.\n" +
@@ -7543,12 +7754,13 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x06crc32c\x18\x03 \x01(\aR\x06crc32c\")\n" +
 	"\bPointEnd\x12\x1d\n" +
 	"\n" +
-	"data_bytes\x18\x01 \x01(\x04R\tdataBytes\"\x8c\x01\n" +
+	"data_bytes\x18\x01 \x01(\x04R\tdataBytes\"\xa4\x01\n" +
 	"\x13TestFailoverRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x121\n" +
 	"\x05point\x18\x02 \x01(\v2\x1b.redoubt.admin.v1.PointSpecR\x05point\x12\x12\n" +
 	"\x04node\x18\x03 \x01(\tR\x04node\x12\x18\n" +
-	"\ahydrate\x18\x04 \x01(\bR\ahydrate\"a\n" +
+	"\ahydrate\x18\x04 \x01(\bR\ahydrate\x12\x16\n" +
+	"\x06branch\x18Z \x01(\tR\x06branch\"a\n" +
 	"\x14TestFailoverResponse\x120\n" +
 	"\x06export\x18\x01 \x01(\v2\x18.redoubt.admin.v1.ExportR\x06export\x12\x17\n" +
 	"\atook_ms\x18\x02 \x01(\x04R\x06tookMs\":\n" +
@@ -7629,7 +7841,7 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
 	"max_writes\x18\x02 \x01(\rR\tmaxWrites\"Q\n" +
 	"\x16GetLossReceiptResponse\x127\n" +
-	"\areceipt\x18\x01 \x01(\v2\x1d.redoubt.admin.v1.LossReceiptR\areceipt\"\xcb\x05\n" +
+	"\areceipt\x18\x01 \x01(\v2\x1d.redoubt.admin.v1.LossReceiptR\areceipt\"\xe6\x05\n" +
 	"\vLossReceipt\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\x1a\n" +
 	"\bcomplete\x18\x02 \x01(\bR\bcomplete\x12.\n" +
@@ -7648,7 +7860,8 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\ttruncated\x18\r \x01(\bR\ttruncated\x123\n" +
 	"\x05disks\x18\x0e \x03(\v2\x1d.redoubt.admin.v1.DiskExtentsR\x05disks\x12\x16\n" +
 	"\x06branch\x18\x0f \x01(\tR\x06branch\x12%\n" +
-	"\x0ekept_elsewhere\x18\x10 \x01(\x04R\rkeptElsewhere\"\xa7\x01\n" +
+	"\x0ekept_elsewhere\x18\x10 \x01(\x04R\rkeptElsewhere\x12\x19\n" +
+	"\bgiven_up\x18K \x01(\x04R\agivenUp\"\xa7\x01\n" +
 	"\tLostWrite\x12\x10\n" +
 	"\x03lsn\x18\x01 \x01(\x04R\x03lsn\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +
@@ -7666,14 +7879,17 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x02op\x18\x02 \x01(\tR\x02op\x12\x16\n" +
 	"\x06object\x18\x03 \x01(\tR\x06object\x12\x12\n" +
 	"\x04hint\x18\x04 \x01(\tR\x04hint\x12\x18\n" +
-	"\amessage\x18\x05 \x01(\tR\amessage2\x83\x16\n" +
+	"\amessage\x18\x05 \x01(\tR\amessage2\xb6\x1d\n" +
 	"\fAdminService\x12Y\n" +
 	"\tGetStatus\x12\".redoubt.admin.v1.GetStatusRequest\x1a#.redoubt.admin.v1.GetStatusResponse\"\x03\x90\x02\x01\x12\\\n" +
 	"\n" +
 	"ListPoints\x12#.redoubt.admin.v1.ListPointsRequest\x1a$.redoubt.admin.v1.ListPointsResponse\"\x03\x90\x02\x01\x12_\n" +
 	"\vListExports\x12$.redoubt.admin.v1.ListExportsRequest\x1a%.redoubt.admin.v1.ListExportsResponse\"\x03\x90\x02\x01\x12h\n" +
 	"\x0eGetLossReceipt\x12'.redoubt.admin.v1.GetLossReceiptRequest\x1a(.redoubt.admin.v1.GetLossReceiptResponse\"\x03\x90\x02\x01\x12Z\n" +
-	"\vAddBookmark\x12$.redoubt.admin.v1.AddBookmarkRequest\x1a%.redoubt.admin.v1.AddBookmarkResponse\x12b\n" +
+	"\vAddBookmark\x12$.redoubt.admin.v1.AddBookmarkRequest\x1a%.redoubt.admin.v1.AddBookmarkResponse\x12c\n" +
+	"\x0eAddBookmarkSet\x12'.redoubt.admin.v1.AddBookmarkSetRequest\x1a(.redoubt.admin.v1.AddBookmarkSetResponse\x12N\n" +
+	"\aBarrier\x12 .redoubt.admin.v1.BarrierRequest\x1a!.redoubt.admin.v1.BarrierResponse\x12e\n" +
+	"\rListBookmarks\x12&.redoubt.admin.v1.ListBookmarksRequest\x1a'.redoubt.admin.v1.ListBookmarksResponse\"\x03\x90\x02\x01\x12b\n" +
 	"\fGetRetention\x12%.redoubt.admin.v1.GetRetentionRequest\x1a&.redoubt.admin.v1.GetRetentionResponse\"\x03\x90\x02\x01\x12e\n" +
 	"\rPlanRetention\x12&.redoubt.admin.v1.PlanRetentionRequest\x1a'.redoubt.admin.v1.PlanRetentionResponse\"\x03\x90\x02\x01\x12]\n" +
 	"\fSetRetention\x12%.redoubt.admin.v1.SetRetentionRequest\x1a&.redoubt.admin.v1.SetRetentionResponse\x12Q\n" +
@@ -7695,7 +7911,16 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x0fPlannedFailover\x12(.redoubt.admin.v1.PlannedFailoverRequest\x1a).redoubt.admin.v1.PlannedFailoverResponse\x12V\n" +
 	"\bListJobs\x12!.redoubt.admin.v1.ListJobsRequest\x1a\".redoubt.admin.v1.ListJobsResponse\"\x03\x90\x02\x01\x12P\n" +
 	"\x06GetJob\x12\x1f.redoubt.admin.v1.GetJobRequest\x1a .redoubt.admin.v1.GetJobResponse\"\x03\x90\x02\x01\x12T\n" +
-	"\tCancelJob\x12\".redoubt.admin.v1.CancelJobRequest\x1a#.redoubt.admin.v1.CancelJobResponse\x12N\n" +
+	"\tCancelJob\x12\".redoubt.admin.v1.CancelJobRequest\x1a#.redoubt.admin.v1.CancelJobResponse\x12b\n" +
+	"\fListBranches\x12%.redoubt.admin.v1.ListBranchesRequest\x1a&.redoubt.admin.v1.ListBranchesResponse\"\x03\x90\x02\x01\x12W\n" +
+	"\n" +
+	"DropBranch\x12#.redoubt.admin.v1.DropBranchRequest\x1a$.redoubt.admin.v1.DropBranchResponse\x12_\n" +
+	"\fStreamBranch\x12%.redoubt.admin.v1.StreamBranchRequest\x1a&.redoubt.admin.v1.StreamBranchResponse0\x01\x12W\n" +
+	"\n" +
+	"PauseGroup\x12#.redoubt.admin.v1.PauseGroupRequest\x1a$.redoubt.admin.v1.PauseGroupResponse\x12Z\n" +
+	"\vResumeGroup\x12$.redoubt.admin.v1.ResumeGroupRequest\x1a%.redoubt.admin.v1.ResumeGroupResponse\x12c\n" +
+	"\x0eUnprotectGroup\x12'.redoubt.admin.v1.UnprotectGroupRequest\x1a(.redoubt.admin.v1.UnprotectGroupResponse\x12]\n" +
+	"\fProtectGroup\x12%.redoubt.admin.v1.ProtectGroupRequest\x1a&.redoubt.admin.v1.ProtectGroupResponse\x12N\n" +
 	"\aAddNode\x12 .redoubt.admin.v1.AddNodeRequest\x1a!.redoubt.admin.v1.AddNodeResponse\x12T\n" +
 	"\tDrainNode\x12\".redoubt.admin.v1.DrainNodeRequest\x1a#.redoubt.admin.v1.DrainNodeResponse\x12Z\n" +
 	"\vReplaceNode\x12$.redoubt.admin.v1.ReplaceNodeRequest\x1a%.redoubt.admin.v1.ReplaceNodeResponse\x12W\n" +
@@ -7811,14 +8036,42 @@ var file_admin_v1_admin_proto_goTypes = []any{
 	(*ErrorDetail)(nil),                 // 92: redoubt.admin.v1.ErrorDetail
 	(*timestamppb.Timestamp)(nil),       // 93: google.protobuf.Timestamp
 	(*Job)(nil),                         // 94: redoubt.admin.v1.Job
-	(*PlannedFailoverRequest)(nil),      // 95: redoubt.admin.v1.PlannedFailoverRequest
-	(*ListJobsRequest)(nil),             // 96: redoubt.admin.v1.ListJobsRequest
-	(*GetJobRequest)(nil),               // 97: redoubt.admin.v1.GetJobRequest
-	(*CancelJobRequest)(nil),            // 98: redoubt.admin.v1.CancelJobRequest
-	(*PlannedFailoverResponse)(nil),     // 99: redoubt.admin.v1.PlannedFailoverResponse
-	(*ListJobsResponse)(nil),            // 100: redoubt.admin.v1.ListJobsResponse
-	(*GetJobResponse)(nil),              // 101: redoubt.admin.v1.GetJobResponse
-	(*CancelJobResponse)(nil),           // 102: redoubt.admin.v1.CancelJobResponse
+	(*Health)(nil),                      // 95: redoubt.admin.v1.Health
+	(*Standing)(nil),                    // 96: redoubt.admin.v1.Standing
+	(*Overflow)(nil),                    // 97: redoubt.admin.v1.Overflow
+	(*Gap)(nil),                         // 98: redoubt.admin.v1.Gap
+	(*BookmarkFigures)(nil),             // 99: redoubt.admin.v1.BookmarkFigures
+	(BookmarkKind)(0),                   // 100: redoubt.admin.v1.BookmarkKind
+	(*durationpb.Duration)(nil),         // 101: google.protobuf.Duration
+	(*HookStep)(nil),                    // 102: redoubt.admin.v1.HookStep
+	(*AddBookmarkSetRequest)(nil),       // 103: redoubt.admin.v1.AddBookmarkSetRequest
+	(*BarrierRequest)(nil),              // 104: redoubt.admin.v1.BarrierRequest
+	(*ListBookmarksRequest)(nil),        // 105: redoubt.admin.v1.ListBookmarksRequest
+	(*PlannedFailoverRequest)(nil),      // 106: redoubt.admin.v1.PlannedFailoverRequest
+	(*ListJobsRequest)(nil),             // 107: redoubt.admin.v1.ListJobsRequest
+	(*GetJobRequest)(nil),               // 108: redoubt.admin.v1.GetJobRequest
+	(*CancelJobRequest)(nil),            // 109: redoubt.admin.v1.CancelJobRequest
+	(*ListBranchesRequest)(nil),         // 110: redoubt.admin.v1.ListBranchesRequest
+	(*DropBranchRequest)(nil),           // 111: redoubt.admin.v1.DropBranchRequest
+	(*StreamBranchRequest)(nil),         // 112: redoubt.admin.v1.StreamBranchRequest
+	(*PauseGroupRequest)(nil),           // 113: redoubt.admin.v1.PauseGroupRequest
+	(*ResumeGroupRequest)(nil),          // 114: redoubt.admin.v1.ResumeGroupRequest
+	(*UnprotectGroupRequest)(nil),       // 115: redoubt.admin.v1.UnprotectGroupRequest
+	(*ProtectGroupRequest)(nil),         // 116: redoubt.admin.v1.ProtectGroupRequest
+	(*AddBookmarkSetResponse)(nil),      // 117: redoubt.admin.v1.AddBookmarkSetResponse
+	(*BarrierResponse)(nil),             // 118: redoubt.admin.v1.BarrierResponse
+	(*ListBookmarksResponse)(nil),       // 119: redoubt.admin.v1.ListBookmarksResponse
+	(*PlannedFailoverResponse)(nil),     // 120: redoubt.admin.v1.PlannedFailoverResponse
+	(*ListJobsResponse)(nil),            // 121: redoubt.admin.v1.ListJobsResponse
+	(*GetJobResponse)(nil),              // 122: redoubt.admin.v1.GetJobResponse
+	(*CancelJobResponse)(nil),           // 123: redoubt.admin.v1.CancelJobResponse
+	(*ListBranchesResponse)(nil),        // 124: redoubt.admin.v1.ListBranchesResponse
+	(*DropBranchResponse)(nil),          // 125: redoubt.admin.v1.DropBranchResponse
+	(*StreamBranchResponse)(nil),        // 126: redoubt.admin.v1.StreamBranchResponse
+	(*PauseGroupResponse)(nil),          // 127: redoubt.admin.v1.PauseGroupResponse
+	(*ResumeGroupResponse)(nil),         // 128: redoubt.admin.v1.ResumeGroupResponse
+	(*UnprotectGroupResponse)(nil),      // 129: redoubt.admin.v1.UnprotectGroupResponse
+	(*ProtectGroupResponse)(nil),        // 130: redoubt.admin.v1.ProtectGroupResponse
 }
 var file_admin_v1_admin_proto_depIdxs = []int32{
 	93,  // 0: redoubt.admin.v1.PointSpec.time:type_name -> google.protobuf.Timestamp
@@ -7845,174 +8098,203 @@ var file_admin_v1_admin_proto_depIdxs = []int32{
 	27,  // 21: redoubt.admin.v1.Group.figures:type_name -> redoubt.admin.v1.GroupFigures
 	9,   // 22: redoubt.admin.v1.Group.retention:type_name -> redoubt.admin.v1.RetentionStatus
 	94,  // 23: redoubt.admin.v1.Group.job:type_name -> redoubt.admin.v1.Job
-	28,  // 24: redoubt.admin.v1.Journal.figures:type_name -> redoubt.admin.v1.JournalFigures
-	93,  // 25: redoubt.admin.v1.Link.last_contact:type_name -> google.protobuf.Timestamp
-	30,  // 26: redoubt.admin.v1.Link.figures:type_name -> redoubt.admin.v1.ShipFigures
-	15,  // 27: redoubt.admin.v1.Healing.repair:type_name -> redoubt.admin.v1.Repair
-	16,  // 28: redoubt.admin.v1.Healing.scrub:type_name -> redoubt.admin.v1.Scrub
-	93,  // 29: redoubt.admin.v1.Scrub.started:type_name -> google.protobuf.Timestamp
-	93,  // 30: redoubt.admin.v1.Scrub.finished:type_name -> google.protobuf.Timestamp
-	93,  // 31: redoubt.admin.v1.Scrub.next:type_name -> google.protobuf.Timestamp
-	17,  // 32: redoubt.admin.v1.Scrub.found:type_name -> redoubt.admin.v1.ScrubFindings
-	17,  // 33: redoubt.admin.v1.Scrub.last_found:type_name -> redoubt.admin.v1.ScrubFindings
-	16,  // 34: redoubt.admin.v1.ScrubResponse.scrub:type_name -> redoubt.admin.v1.Scrub
-	15,  // 35: redoubt.admin.v1.ScrubResponse.repair:type_name -> redoubt.admin.v1.Repair
-	0,   // 36: redoubt.admin.v1.Promotion.position:type_name -> redoubt.admin.v1.Position
-	93,  // 37: redoubt.admin.v1.Promotion.point_time:type_name -> google.protobuf.Timestamp
-	93,  // 38: redoubt.admin.v1.Promotion.promoted:type_name -> google.protobuf.Timestamp
-	93,  // 39: redoubt.admin.v1.Promotion.known_head_time:type_name -> google.protobuf.Timestamp
-	93,  // 40: redoubt.admin.v1.Promotion.unknown_since:type_name -> google.protobuf.Timestamp
-	0,   // 41: redoubt.admin.v1.Reverse.committed:type_name -> redoubt.admin.v1.Position
-	30,  // 42: redoubt.admin.v1.Reverse.figures:type_name -> redoubt.admin.v1.ShipFigures
-	93,  // 43: redoubt.admin.v1.ClusterNode.last_contact:type_name -> google.protobuf.Timestamp
-	24,  // 44: redoubt.admin.v1.Histogram.buckets:type_name -> redoubt.admin.v1.HistogramBucket
-	23,  // 45: redoubt.admin.v1.DiskFigures.read_latency_ns:type_name -> redoubt.admin.v1.Histogram
-	23,  // 46: redoubt.admin.v1.DiskFigures.write_latency_ns:type_name -> redoubt.admin.v1.Histogram
-	23,  // 47: redoubt.admin.v1.DiskFigures.flush_latency_ns:type_name -> redoubt.admin.v1.Histogram
-	26,  // 48: redoubt.admin.v1.DiskFigures.rates:type_name -> redoubt.admin.v1.DiskRates
-	23,  // 49: redoubt.admin.v1.JournalFigures.fdatasync_ns:type_name -> redoubt.admin.v1.Histogram
-	23,  // 50: redoubt.admin.v1.JournalFigures.commit_records:type_name -> redoubt.admin.v1.Histogram
-	23,  // 51: redoubt.admin.v1.JournalFigures.commit_callers:type_name -> redoubt.admin.v1.Histogram
-	29,  // 52: redoubt.admin.v1.JournalFigures.rates:type_name -> redoubt.admin.v1.JournalRates
-	31,  // 53: redoubt.admin.v1.ShipFigures.rates:type_name -> redoubt.admin.v1.ShipRates
-	93,  // 54: redoubt.admin.v1.ListPointsRequest.around:type_name -> google.protobuf.Timestamp
-	34,  // 55: redoubt.admin.v1.ListPointsResponse.points:type_name -> redoubt.admin.v1.Point
-	34,  // 56: redoubt.admin.v1.ListPointsResponse.earliest:type_name -> redoubt.admin.v1.Point
-	34,  // 57: redoubt.admin.v1.ListPointsResponse.latest:type_name -> redoubt.admin.v1.Point
-	37,  // 58: redoubt.admin.v1.ListPointsResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
-	0,   // 59: redoubt.admin.v1.Point.position:type_name -> redoubt.admin.v1.Position
-	93,  // 60: redoubt.admin.v1.Point.time:type_name -> google.protobuf.Timestamp
-	93,  // 61: redoubt.admin.v1.Point.first_time:type_name -> google.protobuf.Timestamp
-	0,   // 62: redoubt.admin.v1.AddBookmarkResponse.position:type_name -> redoubt.admin.v1.Position
-	93,  // 63: redoubt.admin.v1.AddBookmarkResponse.time:type_name -> google.protobuf.Timestamp
-	93,  // 64: redoubt.admin.v1.RetentionTier.oldest:type_name -> google.protobuf.Timestamp
-	93,  // 65: redoubt.admin.v1.RetentionTier.newest:type_name -> google.protobuf.Timestamp
-	0,   // 66: redoubt.admin.v1.Pin.position:type_name -> redoubt.admin.v1.Position
-	93,  // 67: redoubt.admin.v1.Pin.time:type_name -> google.protobuf.Timestamp
-	93,  // 68: redoubt.admin.v1.Pin.until:type_name -> google.protobuf.Timestamp
-	93,  // 69: redoubt.admin.v1.GetRetentionResponse.clock:type_name -> google.protobuf.Timestamp
-	38,  // 70: redoubt.admin.v1.GetRetentionResponse.pins:type_name -> redoubt.admin.v1.Pin
-	37,  // 71: redoubt.admin.v1.GetRetentionResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
-	93,  // 72: redoubt.admin.v1.RetentionReason.oldest:type_name -> google.protobuf.Timestamp
-	93,  // 73: redoubt.admin.v1.RetentionReason.newest:type_name -> google.protobuf.Timestamp
-	93,  // 74: redoubt.admin.v1.PlanRetentionResponse.now:type_name -> google.protobuf.Timestamp
-	42,  // 75: redoubt.admin.v1.PlanRetentionResponse.keep:type_name -> redoubt.admin.v1.RetentionReason
-	42,  // 76: redoubt.admin.v1.PlanRetentionResponse.drop:type_name -> redoubt.admin.v1.RetentionReason
-	37,  // 77: redoubt.admin.v1.PlanRetentionResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
-	93,  // 78: redoubt.admin.v1.PlanRetentionResponse.short_at:type_name -> google.protobuf.Timestamp
-	3,   // 79: redoubt.admin.v1.PinPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	93,  // 80: redoubt.admin.v1.PinPointRequest.until:type_name -> google.protobuf.Timestamp
-	38,  // 81: redoubt.admin.v1.PinPointResponse.pin:type_name -> redoubt.admin.v1.Pin
-	3,   // 82: redoubt.admin.v1.HoldPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	93,  // 83: redoubt.admin.v1.HoldPointRequest.until:type_name -> google.protobuf.Timestamp
-	38,  // 84: redoubt.admin.v1.HoldPointResponse.pin:type_name -> redoubt.admin.v1.Pin
-	93,  // 85: redoubt.admin.v1.ConfirmClockResponse.clock:type_name -> google.protobuf.Timestamp
-	56,  // 86: redoubt.admin.v1.ListExportsResponse.exports:type_name -> redoubt.admin.v1.Export
-	0,   // 87: redoubt.admin.v1.Export.position:type_name -> redoubt.admin.v1.Position
-	93,  // 88: redoubt.admin.v1.Export.time:type_name -> google.protobuf.Timestamp
-	4,   // 89: redoubt.admin.v1.Export.disks:type_name -> redoubt.admin.v1.Disk
-	93,  // 90: redoubt.admin.v1.Export.created:type_name -> google.protobuf.Timestamp
-	57,  // 91: redoubt.admin.v1.Export.hydration:type_name -> redoubt.admin.v1.Hydration
-	3,   // 92: redoubt.admin.v1.ReadPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	60,  // 93: redoubt.admin.v1.ReadPointResponse.header:type_name -> redoubt.admin.v1.PointHeader
-	61,  // 94: redoubt.admin.v1.ReadPointResponse.data:type_name -> redoubt.admin.v1.PointData
-	62,  // 95: redoubt.admin.v1.ReadPointResponse.end:type_name -> redoubt.admin.v1.PointEnd
-	0,   // 96: redoubt.admin.v1.PointHeader.position:type_name -> redoubt.admin.v1.Position
-	93,  // 97: redoubt.admin.v1.PointHeader.time:type_name -> google.protobuf.Timestamp
-	3,   // 98: redoubt.admin.v1.TestFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	56,  // 99: redoubt.admin.v1.TestFailoverResponse.export:type_name -> redoubt.admin.v1.Export
-	3,   // 100: redoubt.admin.v1.UnplannedFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	20,  // 101: redoubt.admin.v1.UnplannedFailoverResponse.promotion:type_name -> redoubt.admin.v1.Promotion
-	56,  // 102: redoubt.admin.v1.UnplannedFailoverResponse.export:type_name -> redoubt.admin.v1.Export
-	3,   // 103: redoubt.admin.v1.ChangeRecoveryPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	20,  // 104: redoubt.admin.v1.ChangeRecoveryPointResponse.promotion:type_name -> redoubt.admin.v1.Promotion
-	56,  // 105: redoubt.admin.v1.ChangeRecoveryPointResponse.export:type_name -> redoubt.admin.v1.Export
-	0,   // 106: redoubt.admin.v1.CommitFailoverResponse.position:type_name -> redoubt.admin.v1.Position
-	0,   // 107: redoubt.admin.v1.ReverseReplicateResponse.fork:type_name -> redoubt.admin.v1.Position
-	91,  // 108: redoubt.admin.v1.ReverseReplicateResponse.disks:type_name -> redoubt.admin.v1.DiskExtents
-	0,   // 109: redoubt.admin.v1.FailbackResponse.position:type_name -> redoubt.admin.v1.Position
-	22,  // 110: redoubt.admin.v1.AddNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
-	22,  // 111: redoubt.admin.v1.DrainNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
-	22,  // 112: redoubt.admin.v1.ReplaceNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
-	22,  // 113: redoubt.admin.v1.RemoveNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
-	89,  // 114: redoubt.admin.v1.GetLossReceiptResponse.receipt:type_name -> redoubt.admin.v1.LossReceipt
-	0,   // 115: redoubt.admin.v1.LossReceipt.fork:type_name -> redoubt.admin.v1.Position
-	93,  // 116: redoubt.admin.v1.LossReceipt.fork_time:type_name -> google.protobuf.Timestamp
-	0,   // 117: redoubt.admin.v1.LossReceipt.old_head:type_name -> redoubt.admin.v1.Position
-	93,  // 118: redoubt.admin.v1.LossReceipt.old_head_time:type_name -> google.protobuf.Timestamp
-	93,  // 119: redoubt.admin.v1.LossReceipt.unknown_since:type_name -> google.protobuf.Timestamp
-	93,  // 120: redoubt.admin.v1.LossReceipt.first_time:type_name -> google.protobuf.Timestamp
-	93,  // 121: redoubt.admin.v1.LossReceipt.last_time:type_name -> google.protobuf.Timestamp
-	90,  // 122: redoubt.admin.v1.LossReceipt.writes:type_name -> redoubt.admin.v1.LostWrite
-	91,  // 123: redoubt.admin.v1.LossReceipt.disks:type_name -> redoubt.admin.v1.DiskExtents
-	93,  // 124: redoubt.admin.v1.LostWrite.time:type_name -> google.protobuf.Timestamp
-	2,   // 125: redoubt.admin.v1.LostWrite.extent:type_name -> redoubt.admin.v1.Extent
-	2,   // 126: redoubt.admin.v1.DiskExtents.extents:type_name -> redoubt.admin.v1.Extent
-	5,   // 127: redoubt.admin.v1.AdminService.GetStatus:input_type -> redoubt.admin.v1.GetStatusRequest
-	32,  // 128: redoubt.admin.v1.AdminService.ListPoints:input_type -> redoubt.admin.v1.ListPointsRequest
-	54,  // 129: redoubt.admin.v1.AdminService.ListExports:input_type -> redoubt.admin.v1.ListExportsRequest
-	87,  // 130: redoubt.admin.v1.AdminService.GetLossReceipt:input_type -> redoubt.admin.v1.GetLossReceiptRequest
-	35,  // 131: redoubt.admin.v1.AdminService.AddBookmark:input_type -> redoubt.admin.v1.AddBookmarkRequest
-	39,  // 132: redoubt.admin.v1.AdminService.GetRetention:input_type -> redoubt.admin.v1.GetRetentionRequest
-	41,  // 133: redoubt.admin.v1.AdminService.PlanRetention:input_type -> redoubt.admin.v1.PlanRetentionRequest
-	44,  // 134: redoubt.admin.v1.AdminService.SetRetention:input_type -> redoubt.admin.v1.SetRetentionRequest
-	46,  // 135: redoubt.admin.v1.AdminService.PinPoint:input_type -> redoubt.admin.v1.PinPointRequest
-	48,  // 136: redoubt.admin.v1.AdminService.UnpinPoint:input_type -> redoubt.admin.v1.UnpinPointRequest
-	50,  // 137: redoubt.admin.v1.AdminService.HoldPoint:input_type -> redoubt.admin.v1.HoldPointRequest
-	52,  // 138: redoubt.admin.v1.AdminService.ConfirmClock:input_type -> redoubt.admin.v1.ConfirmClockRequest
-	63,  // 139: redoubt.admin.v1.AdminService.TestFailover:input_type -> redoubt.admin.v1.TestFailoverRequest
-	65,  // 140: redoubt.admin.v1.AdminService.CleanupTest:input_type -> redoubt.admin.v1.CleanupTestRequest
-	67,  // 141: redoubt.admin.v1.AdminService.UnplannedFailover:input_type -> redoubt.admin.v1.UnplannedFailoverRequest
-	69,  // 142: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:input_type -> redoubt.admin.v1.ChangeRecoveryPointRequest
-	71,  // 143: redoubt.admin.v1.AdminService.CommitFailover:input_type -> redoubt.admin.v1.CommitFailoverRequest
-	73,  // 144: redoubt.admin.v1.AdminService.CancelFailover:input_type -> redoubt.admin.v1.CancelFailoverRequest
-	75,  // 145: redoubt.admin.v1.AdminService.ReverseReplicate:input_type -> redoubt.admin.v1.ReverseReplicateRequest
-	18,  // 146: redoubt.admin.v1.AdminService.Scrub:input_type -> redoubt.admin.v1.ScrubRequest
-	58,  // 147: redoubt.admin.v1.AdminService.ReadPoint:input_type -> redoubt.admin.v1.ReadPointRequest
-	77,  // 148: redoubt.admin.v1.AdminService.Failback:input_type -> redoubt.admin.v1.FailbackRequest
-	95,  // 149: redoubt.admin.v1.AdminService.PlannedFailover:input_type -> redoubt.admin.v1.PlannedFailoverRequest
-	96,  // 150: redoubt.admin.v1.AdminService.ListJobs:input_type -> redoubt.admin.v1.ListJobsRequest
-	97,  // 151: redoubt.admin.v1.AdminService.GetJob:input_type -> redoubt.admin.v1.GetJobRequest
-	98,  // 152: redoubt.admin.v1.AdminService.CancelJob:input_type -> redoubt.admin.v1.CancelJobRequest
-	79,  // 153: redoubt.admin.v1.AdminService.AddNode:input_type -> redoubt.admin.v1.AddNodeRequest
-	81,  // 154: redoubt.admin.v1.AdminService.DrainNode:input_type -> redoubt.admin.v1.DrainNodeRequest
-	83,  // 155: redoubt.admin.v1.AdminService.ReplaceNode:input_type -> redoubt.admin.v1.ReplaceNodeRequest
-	85,  // 156: redoubt.admin.v1.AdminService.RemoveNode:input_type -> redoubt.admin.v1.RemoveNodeRequest
-	6,   // 157: redoubt.admin.v1.AdminService.GetStatus:output_type -> redoubt.admin.v1.GetStatusResponse
-	33,  // 158: redoubt.admin.v1.AdminService.ListPoints:output_type -> redoubt.admin.v1.ListPointsResponse
-	55,  // 159: redoubt.admin.v1.AdminService.ListExports:output_type -> redoubt.admin.v1.ListExportsResponse
-	88,  // 160: redoubt.admin.v1.AdminService.GetLossReceipt:output_type -> redoubt.admin.v1.GetLossReceiptResponse
-	36,  // 161: redoubt.admin.v1.AdminService.AddBookmark:output_type -> redoubt.admin.v1.AddBookmarkResponse
-	40,  // 162: redoubt.admin.v1.AdminService.GetRetention:output_type -> redoubt.admin.v1.GetRetentionResponse
-	43,  // 163: redoubt.admin.v1.AdminService.PlanRetention:output_type -> redoubt.admin.v1.PlanRetentionResponse
-	45,  // 164: redoubt.admin.v1.AdminService.SetRetention:output_type -> redoubt.admin.v1.SetRetentionResponse
-	47,  // 165: redoubt.admin.v1.AdminService.PinPoint:output_type -> redoubt.admin.v1.PinPointResponse
-	49,  // 166: redoubt.admin.v1.AdminService.UnpinPoint:output_type -> redoubt.admin.v1.UnpinPointResponse
-	51,  // 167: redoubt.admin.v1.AdminService.HoldPoint:output_type -> redoubt.admin.v1.HoldPointResponse
-	53,  // 168: redoubt.admin.v1.AdminService.ConfirmClock:output_type -> redoubt.admin.v1.ConfirmClockResponse
-	64,  // 169: redoubt.admin.v1.AdminService.TestFailover:output_type -> redoubt.admin.v1.TestFailoverResponse
-	66,  // 170: redoubt.admin.v1.AdminService.CleanupTest:output_type -> redoubt.admin.v1.CleanupTestResponse
-	68,  // 171: redoubt.admin.v1.AdminService.UnplannedFailover:output_type -> redoubt.admin.v1.UnplannedFailoverResponse
-	70,  // 172: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:output_type -> redoubt.admin.v1.ChangeRecoveryPointResponse
-	72,  // 173: redoubt.admin.v1.AdminService.CommitFailover:output_type -> redoubt.admin.v1.CommitFailoverResponse
-	74,  // 174: redoubt.admin.v1.AdminService.CancelFailover:output_type -> redoubt.admin.v1.CancelFailoverResponse
-	76,  // 175: redoubt.admin.v1.AdminService.ReverseReplicate:output_type -> redoubt.admin.v1.ReverseReplicateResponse
-	19,  // 176: redoubt.admin.v1.AdminService.Scrub:output_type -> redoubt.admin.v1.ScrubResponse
-	59,  // 177: redoubt.admin.v1.AdminService.ReadPoint:output_type -> redoubt.admin.v1.ReadPointResponse
-	78,  // 178: redoubt.admin.v1.AdminService.Failback:output_type -> redoubt.admin.v1.FailbackResponse
-	99,  // 179: redoubt.admin.v1.AdminService.PlannedFailover:output_type -> redoubt.admin.v1.PlannedFailoverResponse
-	100, // 180: redoubt.admin.v1.AdminService.ListJobs:output_type -> redoubt.admin.v1.ListJobsResponse
-	101, // 181: redoubt.admin.v1.AdminService.GetJob:output_type -> redoubt.admin.v1.GetJobResponse
-	102, // 182: redoubt.admin.v1.AdminService.CancelJob:output_type -> redoubt.admin.v1.CancelJobResponse
-	80,  // 183: redoubt.admin.v1.AdminService.AddNode:output_type -> redoubt.admin.v1.AddNodeResponse
-	82,  // 184: redoubt.admin.v1.AdminService.DrainNode:output_type -> redoubt.admin.v1.DrainNodeResponse
-	84,  // 185: redoubt.admin.v1.AdminService.ReplaceNode:output_type -> redoubt.admin.v1.ReplaceNodeResponse
-	86,  // 186: redoubt.admin.v1.AdminService.RemoveNode:output_type -> redoubt.admin.v1.RemoveNodeResponse
-	157, // [157:187] is the sub-list for method output_type
-	127, // [127:157] is the sub-list for method input_type
-	127, // [127:127] is the sub-list for extension type_name
-	127, // [127:127] is the sub-list for extension extendee
-	0,   // [0:127] is the sub-list for field type_name
+	95,  // 24: redoubt.admin.v1.Group.health:type_name -> redoubt.admin.v1.Health
+	96,  // 25: redoubt.admin.v1.Group.standing:type_name -> redoubt.admin.v1.Standing
+	97,  // 26: redoubt.admin.v1.Group.overflow:type_name -> redoubt.admin.v1.Overflow
+	98,  // 27: redoubt.admin.v1.Group.gap:type_name -> redoubt.admin.v1.Gap
+	99,  // 28: redoubt.admin.v1.Group.bookmarks:type_name -> redoubt.admin.v1.BookmarkFigures
+	28,  // 29: redoubt.admin.v1.Journal.figures:type_name -> redoubt.admin.v1.JournalFigures
+	93,  // 30: redoubt.admin.v1.Link.last_contact:type_name -> google.protobuf.Timestamp
+	30,  // 31: redoubt.admin.v1.Link.figures:type_name -> redoubt.admin.v1.ShipFigures
+	15,  // 32: redoubt.admin.v1.Healing.repair:type_name -> redoubt.admin.v1.Repair
+	16,  // 33: redoubt.admin.v1.Healing.scrub:type_name -> redoubt.admin.v1.Scrub
+	93,  // 34: redoubt.admin.v1.Scrub.started:type_name -> google.protobuf.Timestamp
+	93,  // 35: redoubt.admin.v1.Scrub.finished:type_name -> google.protobuf.Timestamp
+	93,  // 36: redoubt.admin.v1.Scrub.next:type_name -> google.protobuf.Timestamp
+	17,  // 37: redoubt.admin.v1.Scrub.found:type_name -> redoubt.admin.v1.ScrubFindings
+	17,  // 38: redoubt.admin.v1.Scrub.last_found:type_name -> redoubt.admin.v1.ScrubFindings
+	16,  // 39: redoubt.admin.v1.ScrubResponse.scrub:type_name -> redoubt.admin.v1.Scrub
+	15,  // 40: redoubt.admin.v1.ScrubResponse.repair:type_name -> redoubt.admin.v1.Repair
+	0,   // 41: redoubt.admin.v1.Promotion.position:type_name -> redoubt.admin.v1.Position
+	93,  // 42: redoubt.admin.v1.Promotion.point_time:type_name -> google.protobuf.Timestamp
+	93,  // 43: redoubt.admin.v1.Promotion.promoted:type_name -> google.protobuf.Timestamp
+	93,  // 44: redoubt.admin.v1.Promotion.known_head_time:type_name -> google.protobuf.Timestamp
+	93,  // 45: redoubt.admin.v1.Promotion.unknown_since:type_name -> google.protobuf.Timestamp
+	0,   // 46: redoubt.admin.v1.Reverse.committed:type_name -> redoubt.admin.v1.Position
+	30,  // 47: redoubt.admin.v1.Reverse.figures:type_name -> redoubt.admin.v1.ShipFigures
+	93,  // 48: redoubt.admin.v1.ClusterNode.last_contact:type_name -> google.protobuf.Timestamp
+	24,  // 49: redoubt.admin.v1.Histogram.buckets:type_name -> redoubt.admin.v1.HistogramBucket
+	23,  // 50: redoubt.admin.v1.DiskFigures.read_latency_ns:type_name -> redoubt.admin.v1.Histogram
+	23,  // 51: redoubt.admin.v1.DiskFigures.write_latency_ns:type_name -> redoubt.admin.v1.Histogram
+	23,  // 52: redoubt.admin.v1.DiskFigures.flush_latency_ns:type_name -> redoubt.admin.v1.Histogram
+	26,  // 53: redoubt.admin.v1.DiskFigures.rates:type_name -> redoubt.admin.v1.DiskRates
+	23,  // 54: redoubt.admin.v1.JournalFigures.fdatasync_ns:type_name -> redoubt.admin.v1.Histogram
+	23,  // 55: redoubt.admin.v1.JournalFigures.commit_records:type_name -> redoubt.admin.v1.Histogram
+	23,  // 56: redoubt.admin.v1.JournalFigures.commit_callers:type_name -> redoubt.admin.v1.Histogram
+	29,  // 57: redoubt.admin.v1.JournalFigures.rates:type_name -> redoubt.admin.v1.JournalRates
+	31,  // 58: redoubt.admin.v1.ShipFigures.rates:type_name -> redoubt.admin.v1.ShipRates
+	93,  // 59: redoubt.admin.v1.ListPointsRequest.around:type_name -> google.protobuf.Timestamp
+	34,  // 60: redoubt.admin.v1.ListPointsResponse.points:type_name -> redoubt.admin.v1.Point
+	34,  // 61: redoubt.admin.v1.ListPointsResponse.earliest:type_name -> redoubt.admin.v1.Point
+	34,  // 62: redoubt.admin.v1.ListPointsResponse.latest:type_name -> redoubt.admin.v1.Point
+	37,  // 63: redoubt.admin.v1.ListPointsResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
+	98,  // 64: redoubt.admin.v1.ListPointsResponse.gaps:type_name -> redoubt.admin.v1.Gap
+	0,   // 65: redoubt.admin.v1.Point.position:type_name -> redoubt.admin.v1.Position
+	93,  // 66: redoubt.admin.v1.Point.time:type_name -> google.protobuf.Timestamp
+	93,  // 67: redoubt.admin.v1.Point.first_time:type_name -> google.protobuf.Timestamp
+	100, // 68: redoubt.admin.v1.AddBookmarkRequest.kind:type_name -> redoubt.admin.v1.BookmarkKind
+	0,   // 69: redoubt.admin.v1.AddBookmarkResponse.position:type_name -> redoubt.admin.v1.Position
+	93,  // 70: redoubt.admin.v1.AddBookmarkResponse.time:type_name -> google.protobuf.Timestamp
+	101, // 71: redoubt.admin.v1.AddBookmarkResponse.frozen:type_name -> google.protobuf.Duration
+	102, // 72: redoubt.admin.v1.AddBookmarkResponse.steps:type_name -> redoubt.admin.v1.HookStep
+	93,  // 73: redoubt.admin.v1.RetentionTier.oldest:type_name -> google.protobuf.Timestamp
+	93,  // 74: redoubt.admin.v1.RetentionTier.newest:type_name -> google.protobuf.Timestamp
+	0,   // 75: redoubt.admin.v1.Pin.position:type_name -> redoubt.admin.v1.Position
+	93,  // 76: redoubt.admin.v1.Pin.time:type_name -> google.protobuf.Timestamp
+	93,  // 77: redoubt.admin.v1.Pin.until:type_name -> google.protobuf.Timestamp
+	93,  // 78: redoubt.admin.v1.GetRetentionResponse.clock:type_name -> google.protobuf.Timestamp
+	38,  // 79: redoubt.admin.v1.GetRetentionResponse.pins:type_name -> redoubt.admin.v1.Pin
+	37,  // 80: redoubt.admin.v1.GetRetentionResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
+	93,  // 81: redoubt.admin.v1.RetentionReason.oldest:type_name -> google.protobuf.Timestamp
+	93,  // 82: redoubt.admin.v1.RetentionReason.newest:type_name -> google.protobuf.Timestamp
+	93,  // 83: redoubt.admin.v1.PlanRetentionResponse.now:type_name -> google.protobuf.Timestamp
+	42,  // 84: redoubt.admin.v1.PlanRetentionResponse.keep:type_name -> redoubt.admin.v1.RetentionReason
+	42,  // 85: redoubt.admin.v1.PlanRetentionResponse.drop:type_name -> redoubt.admin.v1.RetentionReason
+	37,  // 86: redoubt.admin.v1.PlanRetentionResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
+	93,  // 87: redoubt.admin.v1.PlanRetentionResponse.short_at:type_name -> google.protobuf.Timestamp
+	3,   // 88: redoubt.admin.v1.PinPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	93,  // 89: redoubt.admin.v1.PinPointRequest.until:type_name -> google.protobuf.Timestamp
+	38,  // 90: redoubt.admin.v1.PinPointResponse.pin:type_name -> redoubt.admin.v1.Pin
+	3,   // 91: redoubt.admin.v1.HoldPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	93,  // 92: redoubt.admin.v1.HoldPointRequest.until:type_name -> google.protobuf.Timestamp
+	38,  // 93: redoubt.admin.v1.HoldPointResponse.pin:type_name -> redoubt.admin.v1.Pin
+	93,  // 94: redoubt.admin.v1.ConfirmClockResponse.clock:type_name -> google.protobuf.Timestamp
+	56,  // 95: redoubt.admin.v1.ListExportsResponse.exports:type_name -> redoubt.admin.v1.Export
+	0,   // 96: redoubt.admin.v1.Export.position:type_name -> redoubt.admin.v1.Position
+	93,  // 97: redoubt.admin.v1.Export.time:type_name -> google.protobuf.Timestamp
+	4,   // 98: redoubt.admin.v1.Export.disks:type_name -> redoubt.admin.v1.Disk
+	93,  // 99: redoubt.admin.v1.Export.created:type_name -> google.protobuf.Timestamp
+	57,  // 100: redoubt.admin.v1.Export.hydration:type_name -> redoubt.admin.v1.Hydration
+	3,   // 101: redoubt.admin.v1.ReadPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	60,  // 102: redoubt.admin.v1.ReadPointResponse.header:type_name -> redoubt.admin.v1.PointHeader
+	61,  // 103: redoubt.admin.v1.ReadPointResponse.data:type_name -> redoubt.admin.v1.PointData
+	62,  // 104: redoubt.admin.v1.ReadPointResponse.end:type_name -> redoubt.admin.v1.PointEnd
+	0,   // 105: redoubt.admin.v1.PointHeader.position:type_name -> redoubt.admin.v1.Position
+	93,  // 106: redoubt.admin.v1.PointHeader.time:type_name -> google.protobuf.Timestamp
+	3,   // 107: redoubt.admin.v1.TestFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	56,  // 108: redoubt.admin.v1.TestFailoverResponse.export:type_name -> redoubt.admin.v1.Export
+	3,   // 109: redoubt.admin.v1.UnplannedFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	20,  // 110: redoubt.admin.v1.UnplannedFailoverResponse.promotion:type_name -> redoubt.admin.v1.Promotion
+	56,  // 111: redoubt.admin.v1.UnplannedFailoverResponse.export:type_name -> redoubt.admin.v1.Export
+	3,   // 112: redoubt.admin.v1.ChangeRecoveryPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	20,  // 113: redoubt.admin.v1.ChangeRecoveryPointResponse.promotion:type_name -> redoubt.admin.v1.Promotion
+	56,  // 114: redoubt.admin.v1.ChangeRecoveryPointResponse.export:type_name -> redoubt.admin.v1.Export
+	0,   // 115: redoubt.admin.v1.CommitFailoverResponse.position:type_name -> redoubt.admin.v1.Position
+	0,   // 116: redoubt.admin.v1.ReverseReplicateResponse.fork:type_name -> redoubt.admin.v1.Position
+	91,  // 117: redoubt.admin.v1.ReverseReplicateResponse.disks:type_name -> redoubt.admin.v1.DiskExtents
+	0,   // 118: redoubt.admin.v1.FailbackResponse.position:type_name -> redoubt.admin.v1.Position
+	22,  // 119: redoubt.admin.v1.AddNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
+	22,  // 120: redoubt.admin.v1.DrainNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
+	22,  // 121: redoubt.admin.v1.ReplaceNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
+	22,  // 122: redoubt.admin.v1.RemoveNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
+	89,  // 123: redoubt.admin.v1.GetLossReceiptResponse.receipt:type_name -> redoubt.admin.v1.LossReceipt
+	0,   // 124: redoubt.admin.v1.LossReceipt.fork:type_name -> redoubt.admin.v1.Position
+	93,  // 125: redoubt.admin.v1.LossReceipt.fork_time:type_name -> google.protobuf.Timestamp
+	0,   // 126: redoubt.admin.v1.LossReceipt.old_head:type_name -> redoubt.admin.v1.Position
+	93,  // 127: redoubt.admin.v1.LossReceipt.old_head_time:type_name -> google.protobuf.Timestamp
+	93,  // 128: redoubt.admin.v1.LossReceipt.unknown_since:type_name -> google.protobuf.Timestamp
+	93,  // 129: redoubt.admin.v1.LossReceipt.first_time:type_name -> google.protobuf.Timestamp
+	93,  // 130: redoubt.admin.v1.LossReceipt.last_time:type_name -> google.protobuf.Timestamp
+	90,  // 131: redoubt.admin.v1.LossReceipt.writes:type_name -> redoubt.admin.v1.LostWrite
+	91,  // 132: redoubt.admin.v1.LossReceipt.disks:type_name -> redoubt.admin.v1.DiskExtents
+	93,  // 133: redoubt.admin.v1.LostWrite.time:type_name -> google.protobuf.Timestamp
+	2,   // 134: redoubt.admin.v1.LostWrite.extent:type_name -> redoubt.admin.v1.Extent
+	2,   // 135: redoubt.admin.v1.DiskExtents.extents:type_name -> redoubt.admin.v1.Extent
+	5,   // 136: redoubt.admin.v1.AdminService.GetStatus:input_type -> redoubt.admin.v1.GetStatusRequest
+	32,  // 137: redoubt.admin.v1.AdminService.ListPoints:input_type -> redoubt.admin.v1.ListPointsRequest
+	54,  // 138: redoubt.admin.v1.AdminService.ListExports:input_type -> redoubt.admin.v1.ListExportsRequest
+	87,  // 139: redoubt.admin.v1.AdminService.GetLossReceipt:input_type -> redoubt.admin.v1.GetLossReceiptRequest
+	35,  // 140: redoubt.admin.v1.AdminService.AddBookmark:input_type -> redoubt.admin.v1.AddBookmarkRequest
+	103, // 141: redoubt.admin.v1.AdminService.AddBookmarkSet:input_type -> redoubt.admin.v1.AddBookmarkSetRequest
+	104, // 142: redoubt.admin.v1.AdminService.Barrier:input_type -> redoubt.admin.v1.BarrierRequest
+	105, // 143: redoubt.admin.v1.AdminService.ListBookmarks:input_type -> redoubt.admin.v1.ListBookmarksRequest
+	39,  // 144: redoubt.admin.v1.AdminService.GetRetention:input_type -> redoubt.admin.v1.GetRetentionRequest
+	41,  // 145: redoubt.admin.v1.AdminService.PlanRetention:input_type -> redoubt.admin.v1.PlanRetentionRequest
+	44,  // 146: redoubt.admin.v1.AdminService.SetRetention:input_type -> redoubt.admin.v1.SetRetentionRequest
+	46,  // 147: redoubt.admin.v1.AdminService.PinPoint:input_type -> redoubt.admin.v1.PinPointRequest
+	48,  // 148: redoubt.admin.v1.AdminService.UnpinPoint:input_type -> redoubt.admin.v1.UnpinPointRequest
+	50,  // 149: redoubt.admin.v1.AdminService.HoldPoint:input_type -> redoubt.admin.v1.HoldPointRequest
+	52,  // 150: redoubt.admin.v1.AdminService.ConfirmClock:input_type -> redoubt.admin.v1.ConfirmClockRequest
+	63,  // 151: redoubt.admin.v1.AdminService.TestFailover:input_type -> redoubt.admin.v1.TestFailoverRequest
+	65,  // 152: redoubt.admin.v1.AdminService.CleanupTest:input_type -> redoubt.admin.v1.CleanupTestRequest
+	67,  // 153: redoubt.admin.v1.AdminService.UnplannedFailover:input_type -> redoubt.admin.v1.UnplannedFailoverRequest
+	69,  // 154: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:input_type -> redoubt.admin.v1.ChangeRecoveryPointRequest
+	71,  // 155: redoubt.admin.v1.AdminService.CommitFailover:input_type -> redoubt.admin.v1.CommitFailoverRequest
+	73,  // 156: redoubt.admin.v1.AdminService.CancelFailover:input_type -> redoubt.admin.v1.CancelFailoverRequest
+	75,  // 157: redoubt.admin.v1.AdminService.ReverseReplicate:input_type -> redoubt.admin.v1.ReverseReplicateRequest
+	18,  // 158: redoubt.admin.v1.AdminService.Scrub:input_type -> redoubt.admin.v1.ScrubRequest
+	58,  // 159: redoubt.admin.v1.AdminService.ReadPoint:input_type -> redoubt.admin.v1.ReadPointRequest
+	77,  // 160: redoubt.admin.v1.AdminService.Failback:input_type -> redoubt.admin.v1.FailbackRequest
+	106, // 161: redoubt.admin.v1.AdminService.PlannedFailover:input_type -> redoubt.admin.v1.PlannedFailoverRequest
+	107, // 162: redoubt.admin.v1.AdminService.ListJobs:input_type -> redoubt.admin.v1.ListJobsRequest
+	108, // 163: redoubt.admin.v1.AdminService.GetJob:input_type -> redoubt.admin.v1.GetJobRequest
+	109, // 164: redoubt.admin.v1.AdminService.CancelJob:input_type -> redoubt.admin.v1.CancelJobRequest
+	110, // 165: redoubt.admin.v1.AdminService.ListBranches:input_type -> redoubt.admin.v1.ListBranchesRequest
+	111, // 166: redoubt.admin.v1.AdminService.DropBranch:input_type -> redoubt.admin.v1.DropBranchRequest
+	112, // 167: redoubt.admin.v1.AdminService.StreamBranch:input_type -> redoubt.admin.v1.StreamBranchRequest
+	113, // 168: redoubt.admin.v1.AdminService.PauseGroup:input_type -> redoubt.admin.v1.PauseGroupRequest
+	114, // 169: redoubt.admin.v1.AdminService.ResumeGroup:input_type -> redoubt.admin.v1.ResumeGroupRequest
+	115, // 170: redoubt.admin.v1.AdminService.UnprotectGroup:input_type -> redoubt.admin.v1.UnprotectGroupRequest
+	116, // 171: redoubt.admin.v1.AdminService.ProtectGroup:input_type -> redoubt.admin.v1.ProtectGroupRequest
+	79,  // 172: redoubt.admin.v1.AdminService.AddNode:input_type -> redoubt.admin.v1.AddNodeRequest
+	81,  // 173: redoubt.admin.v1.AdminService.DrainNode:input_type -> redoubt.admin.v1.DrainNodeRequest
+	83,  // 174: redoubt.admin.v1.AdminService.ReplaceNode:input_type -> redoubt.admin.v1.ReplaceNodeRequest
+	85,  // 175: redoubt.admin.v1.AdminService.RemoveNode:input_type -> redoubt.admin.v1.RemoveNodeRequest
+	6,   // 176: redoubt.admin.v1.AdminService.GetStatus:output_type -> redoubt.admin.v1.GetStatusResponse
+	33,  // 177: redoubt.admin.v1.AdminService.ListPoints:output_type -> redoubt.admin.v1.ListPointsResponse
+	55,  // 178: redoubt.admin.v1.AdminService.ListExports:output_type -> redoubt.admin.v1.ListExportsResponse
+	88,  // 179: redoubt.admin.v1.AdminService.GetLossReceipt:output_type -> redoubt.admin.v1.GetLossReceiptResponse
+	36,  // 180: redoubt.admin.v1.AdminService.AddBookmark:output_type -> redoubt.admin.v1.AddBookmarkResponse
+	117, // 181: redoubt.admin.v1.AdminService.AddBookmarkSet:output_type -> redoubt.admin.v1.AddBookmarkSetResponse
+	118, // 182: redoubt.admin.v1.AdminService.Barrier:output_type -> redoubt.admin.v1.BarrierResponse
+	119, // 183: redoubt.admin.v1.AdminService.ListBookmarks:output_type -> redoubt.admin.v1.ListBookmarksResponse
+	40,  // 184: redoubt.admin.v1.AdminService.GetRetention:output_type -> redoubt.admin.v1.GetRetentionResponse
+	43,  // 185: redoubt.admin.v1.AdminService.PlanRetention:output_type -> redoubt.admin.v1.PlanRetentionResponse
+	45,  // 186: redoubt.admin.v1.AdminService.SetRetention:output_type -> redoubt.admin.v1.SetRetentionResponse
+	47,  // 187: redoubt.admin.v1.AdminService.PinPoint:output_type -> redoubt.admin.v1.PinPointResponse
+	49,  // 188: redoubt.admin.v1.AdminService.UnpinPoint:output_type -> redoubt.admin.v1.UnpinPointResponse
+	51,  // 189: redoubt.admin.v1.AdminService.HoldPoint:output_type -> redoubt.admin.v1.HoldPointResponse
+	53,  // 190: redoubt.admin.v1.AdminService.ConfirmClock:output_type -> redoubt.admin.v1.ConfirmClockResponse
+	64,  // 191: redoubt.admin.v1.AdminService.TestFailover:output_type -> redoubt.admin.v1.TestFailoverResponse
+	66,  // 192: redoubt.admin.v1.AdminService.CleanupTest:output_type -> redoubt.admin.v1.CleanupTestResponse
+	68,  // 193: redoubt.admin.v1.AdminService.UnplannedFailover:output_type -> redoubt.admin.v1.UnplannedFailoverResponse
+	70,  // 194: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:output_type -> redoubt.admin.v1.ChangeRecoveryPointResponse
+	72,  // 195: redoubt.admin.v1.AdminService.CommitFailover:output_type -> redoubt.admin.v1.CommitFailoverResponse
+	74,  // 196: redoubt.admin.v1.AdminService.CancelFailover:output_type -> redoubt.admin.v1.CancelFailoverResponse
+	76,  // 197: redoubt.admin.v1.AdminService.ReverseReplicate:output_type -> redoubt.admin.v1.ReverseReplicateResponse
+	19,  // 198: redoubt.admin.v1.AdminService.Scrub:output_type -> redoubt.admin.v1.ScrubResponse
+	59,  // 199: redoubt.admin.v1.AdminService.ReadPoint:output_type -> redoubt.admin.v1.ReadPointResponse
+	78,  // 200: redoubt.admin.v1.AdminService.Failback:output_type -> redoubt.admin.v1.FailbackResponse
+	120, // 201: redoubt.admin.v1.AdminService.PlannedFailover:output_type -> redoubt.admin.v1.PlannedFailoverResponse
+	121, // 202: redoubt.admin.v1.AdminService.ListJobs:output_type -> redoubt.admin.v1.ListJobsResponse
+	122, // 203: redoubt.admin.v1.AdminService.GetJob:output_type -> redoubt.admin.v1.GetJobResponse
+	123, // 204: redoubt.admin.v1.AdminService.CancelJob:output_type -> redoubt.admin.v1.CancelJobResponse
+	124, // 205: redoubt.admin.v1.AdminService.ListBranches:output_type -> redoubt.admin.v1.ListBranchesResponse
+	125, // 206: redoubt.admin.v1.AdminService.DropBranch:output_type -> redoubt.admin.v1.DropBranchResponse
+	126, // 207: redoubt.admin.v1.AdminService.StreamBranch:output_type -> redoubt.admin.v1.StreamBranchResponse
+	127, // 208: redoubt.admin.v1.AdminService.PauseGroup:output_type -> redoubt.admin.v1.PauseGroupResponse
+	128, // 209: redoubt.admin.v1.AdminService.ResumeGroup:output_type -> redoubt.admin.v1.ResumeGroupResponse
+	129, // 210: redoubt.admin.v1.AdminService.UnprotectGroup:output_type -> redoubt.admin.v1.UnprotectGroupResponse
+	130, // 211: redoubt.admin.v1.AdminService.ProtectGroup:output_type -> redoubt.admin.v1.ProtectGroupResponse
+	80,  // 212: redoubt.admin.v1.AdminService.AddNode:output_type -> redoubt.admin.v1.AddNodeResponse
+	82,  // 213: redoubt.admin.v1.AdminService.DrainNode:output_type -> redoubt.admin.v1.DrainNodeResponse
+	84,  // 214: redoubt.admin.v1.AdminService.ReplaceNode:output_type -> redoubt.admin.v1.ReplaceNodeResponse
+	86,  // 215: redoubt.admin.v1.AdminService.RemoveNode:output_type -> redoubt.admin.v1.RemoveNodeResponse
+	176, // [176:216] is the sub-list for method output_type
+	136, // [136:176] is the sub-list for method input_type
+	136, // [136:136] is the sub-list for extension type_name
+	136, // [136:136] is the sub-list for extension extendee
+	0,   // [0:136] is the sub-list for field type_name
 }
 
 func init() { file_admin_v1_admin_proto_init() }
@@ -8020,15 +8302,23 @@ func file_admin_v1_admin_proto_init() {
 	if File_admin_v1_admin_proto != nil {
 		return
 	}
+	file_admin_v1_states_proto_init()
+	file_admin_v1_branch_proto_init()
 	file_admin_v1_job_proto_init()
+	file_admin_v1_gap_proto_init()
+	file_admin_v1_bookmark_proto_init()
+	file_admin_v1_barrier_proto_init()
 	file_admin_v1_admin_proto_msgTypes[3].OneofWrappers = []any{
 		(*PointSpec_Latest)(nil),
 		(*PointSpec_Time)(nil),
 		(*PointSpec_Lsn)(nil),
 		(*PointSpec_Position)(nil),
 		(*PointSpec_Bookmark)(nil),
+		(*PointSpec_LatestApp)(nil),
+		(*PointSpec_LatestCrash)(nil),
 	}
 	file_admin_v1_admin_proto_msgTypes[8].OneofWrappers = []any{}
+	file_admin_v1_admin_proto_msgTypes[11].OneofWrappers = []any{}
 	file_admin_v1_admin_proto_msgTypes[15].OneofWrappers = []any{}
 	file_admin_v1_admin_proto_msgTypes[16].OneofWrappers = []any{}
 	file_admin_v1_admin_proto_msgTypes[21].OneofWrappers = []any{}

@@ -52,6 +52,13 @@ func openCatalog(ctx context.Context, s *site.Site, h *history) (c *catalog, err
 			return c, ctx.Err()
 		}
 	}
+	if err := c.nodes[0].Barrier(ctx); err != nil {
+		return c, err
+	}
+	if g, ok := c.nodes[0].Catalog().Group(group); ok { // of a run before
+		c.term = g.OwnerTerm
+		return c, nil
+	}
 	v, err := c.nodes[0].Propose(ctx, cluster.CreateGroup{ID: group, UUID: uuid, Source: s.Source.Name, K: dataShards, M: parityShards,
 		Disks: []redoubt.Disk{{ID: disk, Name: diskName, Size: h.size}}, Now: h.start})
 	if err != nil {
@@ -62,7 +69,9 @@ func openCatalog(ctx context.Context, s *site.Site, h *history) (c *catalog, err
 		return c, fmt.Errorf("no group: %T", v)
 	}
 	c.term = g.OwnerTerm
-	return c, nil
+	// Every write is kept, or the history would be thinned while it is measured.
+	_, err = c.nodes[0].Propose(ctx, cluster.SetPolicy{Group: group, Policy: cluster.Policy{Every: 10 * 365 * 24 * time.Hour}})
+	return c, err
 }
 
 func (c *catalog) open(n *site.Node, peers []cluster.Peer) error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -42,13 +43,40 @@ func (u unsynced) OpenFile(name string, flag int, perm os.FileMode) (vfs.File, e
 	return unsyncedFile{f}, nil
 }
 
-// generate fills the nodes' data folders: shards, manifests and index.
-func generate(ctx context.Context, s *site.Site, h *history) error {
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return makeIndex(ctx, s, h) })
-	g.Go(func() error { return makeSegments(ctx, s, h) })
-	return g.Wait()
+// generate fills the nodes' data folders: shards, manifests and index. What is
+// there already stays. After within it stops, if that is not 0, with an error that says so.
+func generate(ctx context.Context, s *site.Site, h *history, within time.Duration) error {
+	done, err := complete(s)
+	if err != nil || done {
+		return err
+	}
+	if within > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, within, errNotDone)
+		defer cancel()
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return makeIndex(gctx, s, h) })
+	g.Go(func() error { return makeSegments(gctx, s, h) })
+	if err := g.Wait(); err != nil {
+		return errors.Join(err, context.Cause(ctx))
+	}
+	return os.WriteFile(markOf(s), nil, 0o600)
 }
+
+var errNotDone = errors.New("the history is not complete yet; the next call goes on")
+
+// complete reports whether the whole history is there.
+func complete(s *site.Site) (bool, error) {
+	_, err := os.Stat(markOf(s))
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// markOf is the file that says so.
+func markOf(s *site.Site) string { return filepath.Join(s.Dir, "complete") }
 
 // makeIndex merges the runs with the index's own code at the first node; the
 // others get the same files.
@@ -75,7 +103,7 @@ func makeIndex(ctx context.Context, s *site.Site, h *history) error {
 			return err
 		}
 		for _, f := range files { // sealed: nobody writes them again
-			if err := os.Link(f, filepath.Join(dir, filepath.Base(f))); err != nil {
+			if err := os.Link(f, filepath.Join(dir, filepath.Base(f))); err != nil && !errors.Is(err, os.ErrExist) {
 				return err
 			}
 		}
@@ -106,7 +134,10 @@ func makeSegments(ctx context.Context, s *site.Site, h *history) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.close()) }()
-	for from := uint64(0); from < h.segments; from += cluster.MaxBatch {
+	for from := c.nodes[0].Catalog().SegmentCount(group, 1); from < h.segments; from += cluster.MaxBatch {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		n := min(h.segments-from, cluster.MaxBatch)
 		segs := make([]cluster.Segment, n)
 		var g errgroup.Group

@@ -9,13 +9,10 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/redoubt-dr/redoubt/demo/site"
 )
 
 func main() {
@@ -69,18 +66,19 @@ func run(ctx context.Context, o options) error {
 
 // one generates a history, measures it and removes it.
 func one(ctx context.Context, o options, segments, size uint64) (r result, err error) {
-	dir, err := os.MkdirTemp(o.dir, "rto")
+	dir := o.keep
+	if dir == "" {
+		if dir, err = os.MkdirTemp(o.dir, "rto"); err != nil {
+			return r, err
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	}
+	s, h, err := prepare(ctx, o, dir, segments, size)
 	if err != nil {
 		return r, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	s, err := site.New(ctx, site.Options{BinDir: o.bin, Dir: dir, Group: string(group), Disks: []site.Disk{{Name: diskName, Path: filepath.Join(dir, "none")}}})
-	if err != nil {
-		return r, err
-	}
-	h := newHistory(segments, size)
 	start := time.Now()
-	if err := generate(ctx, s, h); err != nil {
+	if err := generate(ctx, s, h, o.within); err != nil {
 		return r, err
 	}
 	// Or the daemons' syncs would pay for gigabytes of ours.
@@ -108,11 +106,11 @@ func folderSize(dir string) (n int64, err error) {
 }
 
 func printHead(w io.Writer) {
-	fmt.Fprintln(w, "| segments | disk GiB | first open: read ms | read ms p50 | max | write ms p50 | max | restart to first read ms | daemon MiB | index MiB | generated in s |")
-	fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|---|---|---|")
+	fmt.Fprintln(w, "| segments | disk GiB | first open: read ms | read ms p50 | max | write ms p50 | max | restart of a follower: first read ms | of the leader | daemon MiB | index MiB | generated in s |")
+	fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|---|---|---|---|")
 }
 
 func printRow(w io.Writer, r result) {
-	fmt.Fprintf(w, "| %d | %d | %.0f | %.0f | %.0f | %.0f | %.0f | %.0f | %d | %d | %.0f |\n", r.Segments, r.Disk>>30, r.FirstRead, r.ReadP50, r.ReadMax,
-		r.WriteP50, r.WriteMax, r.Restart, r.RSS>>20, r.IndexDisk>>20, r.Generated)
+	fmt.Fprintf(w, "| %d | %d | %.0f | %.0f | %.0f | %.0f | %.0f | %.0f | %.0f | %d | %d | %.0f |\n", r.Segments, r.Disk>>30, r.FirstRead, r.ReadP50, r.ReadMax,
+		r.WriteP50, r.WriteMax, r.Restart, r.RestartLeader, r.RSS>>20, r.IndexDisk>>20, r.Generated)
 }

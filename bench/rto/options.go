@@ -7,10 +7,13 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 )
 
 type options struct {
 	bin, dir, out string
+	keep          string
+	within        time.Duration
 	histories     []uint64 // segments
 	disks         []uint64 // bytes
 	opens         int
@@ -23,6 +26,8 @@ func parse(args []string) (options, error) {
 	fs.StringVar(&o.bin, "bin", "bin", "folder of redoubt and redoubtd")
 	fs.StringVar(&o.dir, "dir", "", "folder for the generated nodes; the longest history takes 5 GiB (default: a new one under the temporary folder)")
 	fs.StringVar(&o.out, "out", "", "file for the table as JSON, beside the Markdown on standard output")
+	fs.StringVar(&o.keep, "keep", "", "folder in which one history is generated and stays; it is used if it is there, and what is missing of it is made (with one -history and one -disk-gib)")
+	fs.DurationVar(&o.within, "within", 0, "with -keep: stop generating after this time; the next call goes on")
 	fs.StringVar(&histories, "history", "1000,10000,100000,1000000", "lengths of the history in segments")
 	fs.StringVar(&disks, "disk-gib", "1,1024,16384", "sizes of the disk in GiB")
 	fs.IntVar(&o.opens, "opens", 20, "points that are opened, half of them read first and half written first")
@@ -35,6 +40,9 @@ func parse(args []string) (options, error) {
 	o.bin, err3 = filepath.Abs(o.bin)
 	for i := range o.disks {
 		o.disks[i] <<= 30
+	}
+	if o.keep != "" && len(o.histories)*len(o.disks) != 1 || o.keep == "" && o.within != 0 {
+		err1 = errors.Join(err1, errors.New("-keep is for one history and one disk, -within for -keep"))
 	}
 	if o.opens < 2 || fs.NArg() > 0 {
 		err1 = errors.Join(err1, fmt.Errorf("at least two points, and nothing after the flags: %q", fs.Args()))

@@ -29,14 +29,15 @@ type exported struct {
 
 // exportTo is the command's flags.
 type exportTo struct {
-	to, at, format, hash string
-	force                bool
+	to, at, branch, format, hash string
+	force                        bool
 }
 
 func (x *exportTo) flags(c *cobra.Command) {
 	f := c.Flags()
 	f.StringVar(&x.to, "to", "", "write the point of GROUP/DISK into this file of this host")
-	f.StringVar(&x.at, "at", "latest", "the point: latest, an RFC 3339 time, unix:NANOS, lsn:N, EPOCH:LSN, bookmark:NAME")
+	f.StringVar(&x.at, "at", "latest", "the point: latest, latest-app, an RFC 3339 time, unix:NANOS, lsn:N, EPOCH:LSN, bookmark:NAME")
+	branchFlag(c, &x.branch)
 	f.StringVar(&x.format, "format", "sparse", "sparse: zeros are holes; raw: the file's whole space is reserved")
 	f.StringVar(&x.hash, "hash", "sha256", "hash of the whole image: sha256 or none (faster, for a huge sparse disk much)")
 	f.BoolVar(&x.force, "force", false, "replace FILE if it exists")
@@ -54,6 +55,9 @@ func (x *exportTo) run(ctx context.Context, a *app, name string) error {
 	if err != nil {
 		return err
 	}
+	if x.branch != "" {
+		p = nil
+	}
 	c, err := a.dial()
 	if err != nil {
 		return err
@@ -65,7 +69,7 @@ func (x *exportTo) run(ctx context.Context, a *app, name string) error {
 		return err
 	}
 	im.seen = a.showBytes()
-	if err := c.ReadDisk(ctx, &adminv1.ReadPointRequest{Group: group, Disk: disk, Point: p}, a.timeout, im); err != nil {
+	if err := c.ReadDisk(ctx, &adminv1.ReadPointRequest{Group: group, Disk: disk, Point: p, Branch: x.branch}, a.timeout, im); err != nil {
 		return errors.Join(err, im.abandon())
 	}
 	sum, err := im.finish()

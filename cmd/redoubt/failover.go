@@ -30,7 +30,7 @@ func pointCommand(a *app, use, short, long string, run func(ctx context.Context,
 			return run(c.Context(), args[0], p)
 		}),
 	}
-	c.Flags().StringVar(&at, "at", "latest", "the point: latest, an RFC 3339 time, unix:NANOS, lsn:N, EPOCH:LSN, bookmark:NAME")
+	c.Flags().StringVar(&at, "at", "latest", "the point: latest, latest-app, an RFC 3339 time, unix:NANOS, lsn:N, EPOCH:LSN, bookmark:NAME")
 	return c
 }
 

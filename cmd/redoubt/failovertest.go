@@ -13,12 +13,15 @@ import (
 )
 
 func failoverTestCommand(a *app) *cobra.Command {
-	var node string
+	var node, branch string
 	var hydrate bool
 	c := pointCommand(a, "test GROUP", "open a point writable beside production",
 		"Opens a point as disks that can be written. Production, replication and retention do not notice; cleanup throws the writes away.",
 		func(ctx context.Context, group string, at *adminv1.PointSpec) error {
-			r, err := ask(ctx, a, (*admin.Client).TestFailover, &adminv1.TestFailoverRequest{Group: group, Point: at, Node: node, Hydrate: hydrate})
+			if branch != "" {
+				at = nil
+			}
+			r, err := ask(ctx, a, (*admin.Client).TestFailover, &adminv1.TestFailoverRequest{Group: group, Point: at, Node: node, Hydrate: hydrate, Branch: branch})
 			if err != nil {
 				return err
 			}
@@ -29,8 +32,15 @@ func failoverTestCommand(a *app) *cobra.Command {
 			})
 		})
 	hydrateFlag(c, &hydrate)
+	branchFlag(c, &branch)
 	c.Flags().StringVar(&node, "node", "", "the master target to open it on; default: the one that is asked")
 	return c
+}
+
+// branchFlag names a branch instead of a point.
+func branchFlag(c *cobra.Command, id *string) {
+	c.Flags().StringVar(id, "branch", "", "the disks as the old primary had them: the ID of a branch that the source keeps (redoubt branch list)")
+	c.MarkFlagsMutuallyExclusive("branch", "at")
 }
 
 func cleanupCommand(a *app) *cobra.Command {

@@ -32,13 +32,14 @@ func groupCommand(a *app) *cobra.Command {
 			return a.show(g, func(w io.Writer) { printGroup(w, st.GetNode(), g) })
 		}),
 	}
-	return parent("group", "protection groups", list, show)
+	return parent("group", "protection groups", list, show, pauseCommand(a), resumeCommand(a), unprotectCommand(a), protectCommand(a))
 }
 
 func printGroup(w io.Writer, n *adminv1.NodeInfo, g *adminv1.Group) {
 	fields(w,
 		"group", g.Id+" ("+g.Uuid+"), seen as "+g.Role,
 		"state", g.State,
+		"health", g.GetHealth().GetLevel(),
 		"allowed now", strings.Join(g.AllowedOperations, ", "),
 		"epoch", number(g.Epoch),
 		"lineage", lineage(g.Lineage),

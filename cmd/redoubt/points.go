@@ -16,10 +16,14 @@ import (
 func pointsCommand(a *app) *cobra.Command {
 	var limit uint32
 	var around string
+	var bookmarks bool
 	c := &cobra.Command{
 		Use: "points GROUP", Short: "recovery points of a group", Args: args("GROUP"),
-		Long: "Lists stretches of writes that were made safe together, the newest first. Every write of a stretch can be opened: --at EPOCH:LSN, or any time. Where retention has thinned the history, single points are left; GAP is the time to the point before, KEPT FOR the tier or pin that keeps it. Below is what each tier holds.",
+		Long: "Lists stretches of writes that were made safe together, the newest first. Every write of a stretch can be opened: --at EPOCH:LSN, or any time. Where retention has thinned the history, single points are left; GAP is the time to the point before, KEPT FOR the tier or pin that keeps it. Below are stretches without points, such as after an overflow of the source's journal, and what each tier holds.",
 		RunE: a.runE(func(c *cobra.Command, args []string) error {
+			if bookmarks {
+				return a.listBookmarks(c.Context(), args[0], limit)
+			}
 			req := &adminv1.ListPointsRequest{Group: args[0], Limit: limit}
 			if around != "" {
 				t, err := time.Parse(time.RFC3339Nano, around)
@@ -36,6 +40,7 @@ func pointsCommand(a *app) *cobra.Command {
 		}),
 	}
 	c.Flags().Uint32VarP(&limit, "limit", "n", 20, "how many")
+	c.Flags().BoolVar(&bookmarks, "bookmarks", false, "list the bookmarks, each of them")
 	c.Flags().StringVar(&around, "around", "", "nearest to this time instead of the newest")
 	return c
 }
@@ -52,12 +57,22 @@ func printPoints(w io.Writer, r *adminv1.ListPointsResponse) {
 		if i+1 < len(r.Points) {
 			gap = age(p.FirstTime, r.Points[i+1].Time)
 		}
-		t.row(position(p.Position), stamp(p.Time), number(p.FirstLsn), age(p.Time, p.FirstTime), gap, iec(p.StoredBytes), yes(p.Degraded), p.Tier, p.Bookmark)
+		t.row(position(p.Position), stamp(p.Time), number(p.FirstLsn), age(p.Time, p.FirstTime), gap, iec(p.StoredBytes), yes(p.Degraded), p.Tier, bookmarkName(p))
 	}
 	t.flush()
+	printGaps(w, r.Gaps)
 	fmt.Fprintln(w)
 	printTiers(w, r.Tiers)
 	if r.Truncated {
 		fmt.Fprintln(w, "… and more: --limit, --around")
 	}
+}
+
+// bookmarkName says the newest bookmark of a stretch, and if it is more than
+// crash-consistent.
+func bookmarkName(p *adminv1.Point) string {
+	if p.BookmarkApp {
+		return p.Bookmark + " (app)"
+	}
+	return p.Bookmark
 }

@@ -55,6 +55,10 @@ func printReceipt(w io.Writer, r *adminv1.LossReceipt) {
 		fmt.Fprintf(w, "%d older writes after %s are not listed: the source has trimmed them, the secondary keeps them as a branch of epoch %d\n",
 			n, position(r.GetFork()), r.GetFork().GetEpoch())
 	}
+	if n := r.GetGivenUp(); n > 0 {
+		fmt.Fprintf(w, "%d older records after %s are not listed: the source's journal was full and gave them up; what they changed is among the extents of each disk\n",
+			n, position(r.GetFork()))
+	}
 	names := map[uint32]string{}
 	for _, d := range r.GetDisks() {
 		names[d.Disk] = d.Name

@@ -15,7 +15,8 @@ func newRoot(a *app) *cobra.Command {
 		Short: "protect Linux disks, fail over to any second of their past, and come back",
 		Long: `redoubt asks a redoubtd, by default the one on this host.
 
-Points in time (--at) are written as: latest, an RFC 3339 time such as
+Points in time (--at) are written as: latest, latest-app (the newest
+application-consistent bookmark), latest-crash, an RFC 3339 time such as
 2026-11-22T22:15:03.25Z, unix:NANOSECONDS, lsn:N, EPOCH:LSN or bookmark:NAME.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -33,7 +34,7 @@ Points in time (--at) are written as: latest, an RFC 3339 time such as
 	root.AddCommand(
 		statusCommand(a), groupCommand(a), diskCommand(a), exportCommand(a), nodeCommand(a),
 		pointsCommand(a), bookmarkCommand(a), retentionCommand(a),
-		failoverCommand(a), reverseCommand(a), failbackCommand(a), jobCommand(a),
+		failoverCommand(a), reverseCommand(a), failbackCommand(a), jobCommand(a), branchCommand(a),
 		journalCommand(a), segmentCommand(a),
 		caCommand(a), configCommand(a), demoCommand(a), crashtestCommand(a), crashtestWorkerCommand(a), versionCommand(a),
 	)

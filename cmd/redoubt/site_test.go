@@ -19,13 +19,14 @@ import (
 // master target for the command to be used as an operator would.
 type site struct {
 	admin.Elsewhere
-	mu    sync.Mutex
-	state string
-	epoch uint64
-	at    *adminv1.Position
-	tests map[string]*adminv1.Export
-	polls int
-	looks int // at the group live
+	mu      sync.Mutex
+	state   string
+	epoch   uint64
+	at      *adminv1.Position
+	tests   map[string]*adminv1.Export
+	polls   int
+	looks   int  // at the group live
+	dropped bool // the branch
 
 	added, leaves bool // node t4, node t3
 	gone          int  // looks at node t3 since it is to go
@@ -107,6 +108,8 @@ func (s *site) GetStatus(_ context.Context, r *adminv1.GetStatusRequest) (*admin
 		Redundancy: &adminv1.Redundancy{Data: 2, Parity: 1, Segments: 120, DegradedSegments: 3, BareSegments: 1, StoredBytes: 3 << 30},
 		Disks:      disks("/run/redoubt/db.sock"), ReadOnly: true, ReadOnlyReason: "the source writes",
 	}
+	g.Health = admin.Health(g)
+	g.Standing = &adminv1.Standing{By: "operator/ann", Since: ago(time.Hour), Reason: "link needed"}
 	if s.state == "ReverseReplicating" { // one step of the copy at each look
 		s.polls++
 		done := min(uint64(s.polls)*(8<<20), 16<<20)
@@ -273,4 +276,38 @@ func (s *site) Scrub(_ context.Context, r *adminv1.ScrubRequest) (*adminv1.Scrub
 	}
 	h := fakeHealing()
 	return &adminv1.ScrubResponse{Node: "t1", Scrub: h.Scrub, Repair: h.Repair}, nil
+}
+
+func (s *site) move(op, from, to string) (*adminv1.GroupOutcome, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.need(op, from); err != nil {
+		return nil, err
+	}
+	s.state = to
+	return &adminv1.GroupOutcome{State: to, Epoch: s.epoch, Agreed: to != "Paused"}, nil
+}
+
+func (s *site) PauseGroup(context.Context, *adminv1.PauseGroupRequest) (*adminv1.PauseGroupResponse, error) {
+	o, err := s.move("pause", "Protected", "Paused")
+	return &adminv1.PauseGroupResponse{Outcome: o, JournalLastsSeconds: proto.Float64(7260)}, err
+}
+
+func (s *site) ResumeGroup(context.Context, *adminv1.ResumeGroupRequest) (*adminv1.ResumeGroupResponse, error) {
+	o, err := s.move("resume", "Paused", "Protected")
+	return &adminv1.ResumeGroupResponse{Outcome: o}, err
+}
+
+func (s *site) UnprotectGroup(_ context.Context, r *adminv1.UnprotectGroupRequest) (*adminv1.UnprotectGroupResponse, error) {
+	o, err := s.move("unprotect", "Protected", "Unprotected")
+	out := &adminv1.UnprotectGroupResponse{Outcome: o}
+	if r.DeletePoints {
+		out.DeletedSegments, out.DeletedBytes = 120, 3<<30
+	}
+	return out, err
+}
+
+func (s *site) ProtectGroup(context.Context, *adminv1.ProtectGroupRequest) (*adminv1.ProtectGroupResponse, error) {
+	o, err := s.move("protect", "Unprotected", "InitialSync")
+	return &adminv1.ProtectGroupResponse{Outcome: o}, err
 }

@@ -62,13 +62,13 @@ func printStatus(w io.Writer, st *adminv1.GetStatusResponse) {
 }
 
 func printGroups(w io.Writer, st *adminv1.GetStatusResponse) {
-	t := newTable(w, "GROUP", "ROLE", "STATE", "EPOCH", "WRITER", "OWNER", "HEAD", "SAFE", "LAG", "JOURNAL")
+	t := newTable(w, "GROUP", "ROLE", "STATE", "HEALTH", "EPOCH", "WRITER", "OWNER", "HEAD", "SAFE", "LAG", "JOURNAL")
 	for _, g := range st.Groups {
 		journal := ""
 		if j := g.GetJournal(); j != nil {
 			journal = iec(j.UsedBytes) + " of " + iec(j.MaxBytes)
 		}
-		t.row(g.Id, g.Role, g.State, number(g.Epoch), g.Writer, g.Owner, position(g.Head), position(g.Committed), lag(g.LagSeconds), journal)
+		t.row(g.Id, g.Role, g.State, g.GetHealth().GetLevel(), number(g.Epoch), g.Writer, g.Owner, position(g.Head), position(g.Committed), lag(g.LagSeconds), journal)
 	}
 	t.flush()
 }
@@ -77,6 +77,7 @@ func printGroups(w io.Writer, st *adminv1.GetStatusResponse) {
 func concerns(n *adminv1.NodeInfo, g *adminv1.Group) []string {
 	var out []string
 	add := func(format string, v ...any) { out = append(out, fmt.Sprintf(format, v...)) }
+	out = append(append(out, worries(g)...), standing(g)...)
 	if g.Error != "" {
 		add("FAILED: %s", g.Error)
 		if g.Hint != "" {
@@ -89,6 +90,7 @@ func concerns(n *adminv1.NodeInfo, g *adminv1.Group) []string {
 			add("hint: %s", j.Hint)
 		}
 	}
+	out = append(out, overflowNotes(g)...)
 	if c := g.GetCopy(); c != nil && !c.Complete {
 		add("copying, %s of %s (%s); no recovery point yet", iec(c.DoneBytes), iec(c.TotalBytes), percent(c.DoneBytes, c.TotalBytes))
 	}
@@ -108,6 +110,11 @@ func concerns(n *adminv1.NodeInfo, g *adminv1.Group) []string {
 		} else {
 			add("reverse replication to %s, %s of %s (%s)", r.Peer, iec(r.BytesCopied), iec(r.BytesToCopy), percent(r.BytesCopied, r.BytesToCopy))
 		}
+	}
+	if b := g.GetBookmarks(); b.GetFrozenSince() != nil {
+		add("frozen for a bookmark for %s", age(n.GetNow(), b.FrozenSince))
+	} else if b.GetError() != "" {
+		add("last bookmark: %s", b.Error)
 	}
 	if g.ReadOnly {
 		add("read-only: %s", g.ReadOnlyReason)

@@ -23,6 +23,7 @@ type collector struct {
 	streams shelf[stream]
 	healing shelf[*adminv1.Healing]
 	nodes   shelf[*adminv1.ClusterNode]
+	marks   shelf[*adminv1.BookmarkFigures]
 }
 
 // stream is one way to another site.
@@ -33,7 +34,7 @@ type stream struct {
 }
 
 func newCollector(svc statusSource) *collector {
-	return &collector{svc: svc, groups: groupShelf(), images: imageShelf(), journal: journalShelf(), disks: diskShelf(), streams: streamShelf(), healing: healingShelf(), nodes: nodeShelf()}
+	return &collector{svc: svc, groups: groupShelf(), images: imageShelf(), journal: journalShelf(), disks: diskShelf(), streams: streamShelf(), healing: healingShelf(), nodes: nodeShelf(), marks: bookmarkShelf()}
 }
 
 // Describe implements prometheus.Collector.
@@ -45,6 +46,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	c.streams.describe(ch)
 	c.healing.describe(ch)
 	c.nodes.describe(ch)
+	c.marks.describe(ch)
 }
 
 func (s *shelf[T]) describe(ch chan<- *prometheus.Desc) {
@@ -78,6 +80,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		}
 		if j := g.GetJournal(); j.GetFigures() != nil {
 			c.journal.collect(ch, j, g.GetId(), g.GetRole())
+		}
+		if b := g.GetBookmarks(); b != nil {
+			c.marks.collect(ch, b, g.GetId())
 		}
 		for _, d := range g.GetDisks() {
 			if d.GetFigures() != nil {

@@ -41,6 +41,11 @@ func (s *shelf[T]) counter(name, help string, get func(T) uint64) {
 	s.value(prometheus.CounterValue, name, help, func(from T) (float64, bool) { return float64(get(from)), true })
 }
 
+// seconds adds a figure that only grows, in seconds.
+func (s *shelf[T]) seconds(name, help string, get func(T) float64) {
+	s.value(prometheus.CounterValue, name, help, func(from T) (float64, bool) { return get(from), true })
+}
+
 // times adds a histogram of nanoseconds, in seconds.
 func (s *shelf[T]) times(name, help string, get func(T) *adminv1.Histogram) {
 	s.histogram(name, help, get, timeBits, 1e9)

@@ -1,6 +1,9 @@
 package main
 
-import adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
+import (
+	"github.com/redoubt-dr/redoubt/admin"
+	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
+)
 
 func known[N uint32 | uint64 | float64](v N) (float64, bool) { return float64(v), true }
 
@@ -19,6 +22,9 @@ func groupShelf() shelf[*adminv1.Group] {
 	s.gauge("head_lsn", "Newest write known at the writer.", func(g group) (float64, bool) { return known(g.GetHead().GetLsn()) })
 	s.gauge("committed_lsn", "Newest write that is safe at the secondary.", func(g group) (float64, bool) { return known(g.GetCommitted().GetLsn()) })
 	s.gauge("epoch", "Number of the current writer.", func(g group) (float64, bool) { return known(g.GetEpoch()) })
+	s.gauge("health", "0 if all is well, 1 for a warning, 2 if it is critical.", func(g group) (float64, bool) {
+		return map[string]float64{admin.HealthWarning: 1, admin.HealthCritical: 2}[g.GetHealth().GetLevel()], g.Health != nil
+	})
 	s.gauge("read_only", "1 if the disks take no writes here.", func(g group) (float64, bool) { return truth(g.GetReadOnly()) })
 	s.gauge("journal_used_bytes", "Journal in use.", func(g group) (float64, bool) { return float64(g.GetJournal().GetUsedBytes()), g.Journal != nil })
 	s.gauge("journal_max_bytes", "Bound of the journal.", func(g group) (float64, bool) { return float64(g.GetJournal().GetMaxBytes()), g.Journal != nil })
@@ -51,6 +57,10 @@ func groupShelf() shelf[*adminv1.Group] {
 		})
 	s.gauge("journal_kept_bytes", "Journal kept for what the secondary has without all of its shards.",
 		func(g group) (float64, bool) { return float64(g.GetJournal().GetKeptBytes()), g.Journal != nil })
+	s.gauge("overflow_bytes", "Bytes that the source's journal gave up and that are not yet announced to the secondary; absent without an overflow.",
+		func(g group) (float64, bool) { return float64(g.GetOverflow().GetDirtyBytes()), g.Overflow != nil })
+	s.gauge("in_gap", "1 while there is no recovery point for what is newest: the journal overflowed and is being caught up.",
+		func(g group) (float64, bool) { return truth(g.Gap != nil || g.Overflow != nil) })
 	s.gauge("segments", "Segments stored.", func(g group) (float64, bool) { return float64(g.GetRedundancy().GetSegments()), g.Redundancy != nil })
 	return s
 }

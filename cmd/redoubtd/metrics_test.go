@@ -7,10 +7,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
@@ -25,8 +27,9 @@ func (fixedStatus) GetStatus(context.Context, *adminv1.GetStatusRequest) (*admin
 	healing := &adminv1.Healing{Repair: &adminv1.Repair{EtaSeconds: proto.Float64(1)}, Scrub: &adminv1.Scrub{Finished: timestamppb.Now()}}
 	return &adminv1.GetStatusResponse{Healing: healing, Cluster: []*adminv1.ClusterNode{{Id: "t1", State: "active", Domain: "r1"}}, Groups: []*adminv1.Group{{
 		Id: "db", Role: "source", State: "Protected", LagSeconds: proto.Float64(0.5), Redundancy: &adminv1.Redundancy{}, Retention: &adminv1.RetentionStatus{},
-		Figures: &adminv1.GroupFigures{},
-		Journal: &adminv1.Journal{UsedBytes: 1, MaxBytes: 4, Figures: &adminv1.JournalFigures{FdatasyncNs: h, CommitRecords: h, CommitCallers: h}},
+		Figures: &adminv1.GroupFigures{}, Health: &adminv1.Health{Level: "Normal"},
+		Bookmarks: &adminv1.BookmarkFigures{LastApp: timestamppb.Now(), LastFrozen: durationpb.New(time.Second)},
+		Journal:   &adminv1.Journal{UsedBytes: 1, MaxBytes: 4, Figures: &adminv1.JournalFigures{FdatasyncNs: h, CommitRecords: h, CommitCallers: h}},
 		Disks: []*adminv1.Disk{
 			{Name: "root", Figures: &adminv1.DiskFigures{ReadLatencyNs: h, WriteLatencyNs: h, FlushLatencyNs: h}},
 			{Name: "data", Figures: &adminv1.DiskFigures{}},

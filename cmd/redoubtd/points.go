@@ -28,7 +28,11 @@ func (s *service) listPoints(ctx context.Context, r *adminv1.ListPointsRequest) 
 	if err != nil {
 		return nil, err
 	}
-	out := &adminv1.ListPointsResponse{}
+	hidden, err := s.target.store.Gaps(redoubt.GroupID(r.GetGroup()))
+	if err != nil {
+		return nil, err
+	}
+	out := &adminv1.ListPointsResponse{Gaps: gaps(hidden)}
 	if len(all) == 0 {
 		return out, nil
 	}
@@ -66,5 +70,5 @@ func around(ps []target.Point, ns int64, limit int) []target.Point {
 
 func point(p target.Point) *adminv1.Point {
 	return &adminv1.Point{Position: admin.FromPosition(p.Position), Time: stamp(time.Unix(0, p.Time)), FirstLsn: uint64(p.First),
-		FirstTime: admin.FromNanos(p.Since), StoredBytes: uint64(p.Bytes), Degraded: p.Degraded, Tier: p.Tier, Bookmark: p.Bookmark}
+		FirstTime: admin.FromNanos(p.Since), StoredBytes: uint64(p.Bytes), Degraded: p.Degraded, Tier: p.Tier, Bookmark: p.Bookmark, BookmarkApp: p.App}
 }

@@ -36,6 +36,9 @@ func (s *service) GetStatus(_ context.Context, r *adminv1.GetStatusRequest) (*ad
 		out.Cluster = s.clusterNodes()
 		out.Healing = healing(s.target.store)
 	}
+	for _, g := range out.Groups {
+		g.Health = admin.Health(g)
+	}
 	if want != "" && len(out.Groups) == 0 {
 		return nil, &redoubt.Error{Op: "find group", Object: string(want), Err: redoubt.ErrNotFound, Hint: "`redoubt group list` names the groups"}
 	}
@@ -55,8 +58,8 @@ func (s *service) ListExports(_ context.Context, r *adminv1.ListExportsRequest) 
 	return out, nil
 }
 
-// GetLossReceipt answers exactly at the old source, and with a bound or the
-// source's summary at the secondary.
+// GetLossReceipt answers at the old source with what its journal has, and at
+// the secondary with a bound until the source is back, and then with everything.
 func (s *service) GetLossReceipt(ctx context.Context, r *adminv1.GetLossReceiptRequest) (*adminv1.GetLossReceiptResponse, error) {
 	if s.source != nil {
 		if g, err := s.source.Group(redoubt.GroupID(r.GetGroup())); err == nil {
@@ -64,7 +67,7 @@ func (s *service) GetLossReceipt(ctx context.Context, r *adminv1.GetLossReceiptR
 		}
 	}
 	if s.target != nil {
-		return s.targetReceipt(ctx, redoubt.GroupID(r.GetGroup()))
+		return s.targetReceipt(ctx, redoubt.GroupID(r.GetGroup()), int(r.GetMaxWrites()))
 	}
 	return s.Elsewhere.GetLossReceipt(ctx, r)
 }

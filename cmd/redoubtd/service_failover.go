@@ -35,7 +35,7 @@ func (s *service) TestFailover(ctx context.Context, r *adminv1.TestFailoverReque
 		return c.TestFailover(ctx, r)
 	}
 	start := time.Now()
-	in, err := s.target.exports.Test(ctx, redoubt.GroupID(r.GetGroup()), pointSpec(r.GetPoint()), r.GetHydrate())
+	in, err := s.testOf(ctx, r)
 	if err != nil {
 		return nil, err
 	}
@@ -221,6 +221,8 @@ func pointSpec(p *adminv1.PointSpec) target.PointSpec {
 		return target.PointSpec{Position: admin.ToPosition(at.Position)}
 	case *adminv1.PointSpec_Bookmark:
 		return target.PointSpec{Bookmark: at.Bookmark}
+	case *adminv1.PointSpec_LatestApp:
+		return target.PointSpec{App: true}
 	}
 	return target.PointSpec{}
 }

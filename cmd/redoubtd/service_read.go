@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"time"
 
 	"connectrpc.com/connect"
 
@@ -16,8 +17,11 @@ const readMessage = 1 << 20
 // ReadPoint streams a disk at a point. The stream's flow control holds the
 // reading back, so memory is bounded by what EachData reads ahead.
 func (s *service) ReadPoint(ctx context.Context, r *adminv1.ReadPointRequest, out *connect.ServerStream[adminv1.ReadPointResponse]) (err error) {
-	if s.target == nil {
+	switch {
+	case s.target == nil:
 		return s.Elsewhere.ReadPoint(ctx, r, out)
+	case r.GetBranch() != "":
+		return s.readBranch(ctx, r, out)
 	}
 	st, group := s.target.store, redoubt.GroupID(r.GetGroup())
 	pos, at, err := st.Resolve(ctx, group, pointSpec(r.GetPoint()))
@@ -31,28 +35,47 @@ func (s *service) ReadPoint(ctx context.Context, r *adminv1.ReadPointRequest, ou
 	defer v.Close()
 	disk, ok := findDisk(v.Disks(), r.GetDisk())
 	if !ok {
-		return &redoubt.Error{Op: "read point", Object: r.GetGroup() + "/" + r.GetDisk(), Err: redoubt.ErrNotFound, Hint: "`redoubt group show` names the disks"}
+		return noDisk(r)
 	}
-	head := &adminv1.PointHeader{Position: admin.FromPosition(pos), Time: stamp(at), Size: disk.Size}
-	if err := out.Send(&adminv1.ReadPointResponse{Part: &adminv1.ReadPointResponse_Header{Header: head}}); err != nil {
+	p := pointStream{out: out}
+	if err := p.head(pos, at, disk.Size); err != nil {
 		return err
 	}
-	var sent uint64
-	err = v.EachData(ctx, disk.ID, func(off uint64, data []byte) error {
-		for len(data) > 0 {
-			b := data[:min(len(data), readMessage)]
-			m := &adminv1.PointData{Off: off, Data: b, Crc32C: redoubt.Checksum(b)}
-			if err := out.Send(&adminv1.ReadPointResponse{Part: &adminv1.ReadPointResponse_Data{Data: m}}); err != nil {
-				return err
-			}
-			off, data, sent = off+uint64(len(b)), data[len(b):], sent+uint64(len(b))
+	if err := v.EachData(ctx, disk.ID, p.data); err != nil {
+		return err
+	}
+	return p.end()
+}
+
+// pointStream sends the messages of a ReadPoint.
+type pointStream struct {
+	out  *connect.ServerStream[adminv1.ReadPointResponse]
+	sent uint64
+}
+
+func (p *pointStream) head(at redoubt.Position, when time.Time, size uint64) error {
+	h := &adminv1.PointHeader{Position: admin.FromPosition(at), Time: stamp(when), Size: size}
+	return p.out.Send(&adminv1.ReadPointResponse{Part: &adminv1.ReadPointResponse_Header{Header: h}})
+}
+
+func (p *pointStream) data(off uint64, data []byte) error {
+	for len(data) > 0 {
+		b := data[:min(len(data), readMessage)]
+		m := &adminv1.PointData{Off: off, Data: b, Crc32C: redoubt.Checksum(b)}
+		if err := p.out.Send(&adminv1.ReadPointResponse{Part: &adminv1.ReadPointResponse_Data{Data: m}}); err != nil {
+			return err
 		}
-		return nil
-	})
-	if err != nil {
-		return err
+		off, data, p.sent = off+uint64(len(b)), data[len(b):], p.sent+uint64(len(b))
 	}
-	return out.Send(&adminv1.ReadPointResponse{Part: &adminv1.ReadPointResponse_End{End: &adminv1.PointEnd{DataBytes: sent}}})
+	return nil
+}
+
+func (p *pointStream) end() error {
+	return p.out.Send(&adminv1.ReadPointResponse{Part: &adminv1.ReadPointResponse_End{End: &adminv1.PointEnd{DataBytes: p.sent}}})
+}
+
+func noDisk(r *adminv1.ReadPointRequest) error {
+	return &redoubt.Error{Op: "read point", Object: r.GetGroup() + "/" + r.GetDisk(), Err: redoubt.ErrNotFound, Hint: "`redoubt group show` names the disks"}
 }
 
 func findDisk(disks []redoubt.Disk, name string) (redoubt.Disk, bool) {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"net"
 	"time"
 
@@ -56,13 +55,19 @@ func (s *service) sourceGroup(st source.Status) *adminv1.Group {
 		out.BaselineLsn = uint64(st.Baseline)
 	}
 	keptRecords(out.Journal, st)
+	out.Overflow = overflow(st)
+	out.Journal.HoldsBack, out.Journal.FullWaitNs = !st.Track, uint64(st.FullWait)
 	if sd := st.Sender; sd != nil {
 		out.Link = link(*sd)
+	}
+	out.Standing, out.Journal.LastsSeconds = sourceStanding(st), lasts(st)
+	if st.Hold.State == "Unprotected" {
+		out.LagSeconds, out.Copy = nil, nil // nothing is on its way
 	}
 	if st.Err != nil {
 		out.Error, out.Hint = st.Err.Error(), redoubt.Hint(st.Err)
 	}
-	out.Disks, out.Figures = s.sourceDisks(st), groupFigures(st.Images)
+	out.Disks, out.Figures, out.Bookmarks = s.sourceDisks(st), groupFigures(st.Images), bookmarkFigures(st.Bookmarks)
 	return out
 }
 
@@ -77,8 +82,14 @@ func sourceState(st source.Status) string {
 		return "Resyncing"
 	case st.Stopped != nil:
 		return "Quiesced"
+	case st.Hold.State != "":
+		return st.Hold.State
+	case !st.CopyComplete && st.CopyAgain:
+		return "Resyncing"
 	case !st.CopyComplete:
 		return "InitialSync"
+	case st.GapOn:
+		return "Resyncing"
 	}
 	return "Protected"
 }
@@ -142,22 +153,6 @@ func (s *service) sourceExports(want redoubt.GroupID) []*adminv1.Export {
 	return out
 }
 
-// AddBookmark names the present position of a group whose writer is here.
-func (s *service) AddBookmark(ctx context.Context, r *adminv1.AddBookmarkRequest) (*adminv1.AddBookmarkResponse, error) {
-	if s.source == nil {
-		return s.Elsewhere.AddBookmark(ctx, r)
-	}
-	g, err := s.source.Group(redoubt.GroupID(r.GetGroup()))
-	if err != nil {
-		return nil, err
-	}
-	p, t, err := g.Bookmark(r.GetName())
-	if err != nil {
-		return nil, err
-	}
-	return &adminv1.AddBookmarkResponse{Position: admin.FromPosition(p), Time: stamp(t)}, nil
-}
-
 // defaultLostWrites is how many writes a receipt lists unless more are asked for.
 const defaultLostWrites = 1000
 
@@ -173,7 +168,7 @@ func sourceReceipt(g *source.Group, limit int) (*adminv1.GetLossReceiptResponse,
 	out := &adminv1.LossReceipt{
 		Group: string(st.ID), Complete: true, Fork: admin.FromPosition(r.Fork), OldHead: admin.FromPosition(r.Head),
 		Records: r.Records, Bytes: r.Bytes, Branch: st.Role.Branch, Truncated: r.Truncated || len(r.Writes) > limit,
-		KeptElsewhere: r.KeptElsewhere,
+		KeptElsewhere: r.KeptElsewhere, GivenUp: r.GivenUp,
 	}
 	if r.Records > 0 {
 		out.FirstTime, out.LastTime, out.OldHeadTime = stamp(r.First), stamp(r.Last), stamp(r.Last)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
@@ -31,13 +30,16 @@ func (s *service) targetGroup(g cluster.Group) *adminv1.Group {
 		Committed: admin.FromPosition(g.Committed), CommittedTime: admin.FromNanos(g.CommittedTime), BaselineLsn: uint64(g.Baseline),
 		Redundancy: s.redundancy(g), Retention: s.retentionStatus(g.ID), HasLossReceipt: g.Receipt != nil,
 	}
+	out.Standing = s.targetStanding(g.ID)
+	at, behind := s.visible(g)
+	out.Gap = behind
 	for _, op := range g.AllowedOperations() {
 		out.AllowedOperations = append(out.AllowedOperations, op.String())
 	}
-	if head, at, contact := s.target.store.Head(g.ID); head > 0 {
-		out.Head, out.HeadTime = &adminv1.Position{Epoch: uint64(g.Epoch), Lsn: uint64(head)}, stamp(at)
+	if head, seen, contact := s.target.store.Head(g.ID); head > 0 {
+		out.Head, out.HeadTime = &adminv1.Position{Epoch: uint64(g.Epoch), Lsn: uint64(head)}, stamp(seen)
 		out.Link = &adminv1.Link{Connected: time.Since(contact) < contactFresh, Peer: g.Writer, LastContact: stamp(contact)}
-		out.LagSeconds = targetLag(g, head, at, contact)
+		out.LagSeconds = targetLag(head > g.Committed.LSN || behind != nil, seen, at, contact)
 	}
 	if g.PromotedAt != 0 {
 		out.Promotion = promotion(g)
@@ -65,11 +67,12 @@ const contactFresh = 5 * time.Second
 
 // targetLag is the RPO as the secondary knows it: how much older the newest
 // safe write is than what the writer was last known to have, plus the silence
-// since. Nothing is lost while both are equal and heartbeats come.
-func targetLag(g cluster.Group, head redoubt.LSN, at, contact time.Time) *float64 {
+// since. Nothing is lost while both are equal and heartbeats come. In a gap the
+// newest safe write is the last point before it.
+func targetLag(behind bool, head time.Time, safe int64, contact time.Time) *float64 {
 	v := 0.0
-	if head > g.Committed.LSN {
-		v = max(0, at.Sub(time.Unix(0, g.CommittedTime)).Seconds())
+	if behind {
+		v = max(0, head.Sub(time.Unix(0, safe)).Seconds())
 	}
 	if silent := time.Since(contact); silent > contactFresh {
 		v += silent.Seconds()
@@ -150,30 +153,4 @@ func reverseStatus(r *export.ReverseStatus, g cluster.Group) *adminv1.Reverse {
 		out.LastError = r.LastError.Error()
 	}
 	return out
-}
-
-// targetReceipt is the bound that the secondary can give until the old source
-// has returned, and then the source's own summary. The list of writes is at the
-// source.
-func (s *service) targetReceipt(_ context.Context, id redoubt.GroupID) (*adminv1.GetLossReceiptResponse, error) {
-	g, ok := s.target.node.Catalog().Group(id)
-	if !ok {
-		return nil, &redoubt.Error{Op: "find group", Object: string(id), Err: redoubt.ErrNotFound, Hint: "`redoubt group list` names the groups"}
-	}
-	if g.PromotedAt == 0 {
-		return nil, &redoubt.Error{Op: "loss receipt", Object: string(id), Err: redoubt.ErrNotFound, Hint: "the group was never failed over"}
-	}
-	out := &adminv1.LossReceipt{
-		Group: string(id), Fork: admin.FromPosition(g.Promoted),
-		OldHead:     &adminv1.Position{Epoch: uint64(g.Promoted.Epoch), Lsn: uint64(g.KnownHead)},
-		OldHeadTime: admin.FromNanos(g.KnownHeadTime), UnknownSince: admin.FromNanos(g.LastContact),
-		Records: uint64(max(g.KnownHead, g.Promoted.LSN) - g.Promoted.LSN),
-	}
-	if r := g.Receipt; r != nil {
-		out.Complete, out.UnknownSince = true, nil
-		out.Records, out.Bytes = r.Writes, r.Bytes
-		out.OldHead = &adminv1.Position{Epoch: uint64(r.Epoch), Lsn: uint64(max(r.Last, g.Promoted.LSN))}
-		out.FirstTime, out.LastTime, out.OldHeadTime = admin.FromNanos(r.FirstTime), admin.FromNanos(r.LastTime), admin.FromNanos(r.LastTime)
-	}
-	return &adminv1.GetLossReceiptResponse{Receipt: out}, nil
 }

@@ -82,7 +82,8 @@ func openTarget(n *node) (t *targetRole, err error) {
 	}
 	t.store, err = target.Open(target.Options{
 		Node: t.node, ID: id, Dir: filepath.Join(n.cfg.DataDir, "target"), FS: vfs.OS, RPC: calls, Pool: pool,
-		Logger: n.log, CacheBytes: int64(c.Cache), Policy: policy,
+		Logger: n.log, Policy: policy,
+		CacheBytes: int64(c.Cache) * 10 / 16, IndexBytes: int64(c.Cache) * 4 / 16, HeadBytes: int64(c.Cache) / 16, ListBytes: int64(c.Cache) / 16,
 		ScrubBytes: scrubRate, ScrubEvery: time.Duration(c.Scrub.Every), RepairBytes: int64(c.Repair.Rate), RepairLag: time.Duration(c.Repair.Lag),
 	})
 	if err != nil {

@@ -94,7 +94,7 @@ func (d *Device) Close() error {
 		if err == nil {
 			break
 		}
-		if i == 50 {
+		if i == 300 { // half a minute: a busy machine takes its time
 			errs = append(errs, err)
 			try("umount", "-l", d.fuse)
 			break

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -27,7 +28,8 @@ func (n *Node) Start() error {
 		return err
 	}
 	defer log.Close()
-	p := &process{cmd: exec.Command(n.bin, "--config", n.Config()), done: make(chan struct{})}
+	argv := append(slices.Clone(n.in), n.bin, "--config", n.Config())
+	p := &process{cmd: exec.Command(argv[0], argv[1:]...), done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	p.cmd.Env = append(os.Environ(), n.Env...)
 	// The daemons end with the program that started them, and its Ctrl-C is not theirs.

@@ -2,10 +2,13 @@ package site
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -30,10 +33,20 @@ type Options struct {
 	JournalDir          string // empty: below the source's folder
 	Preallocate         bool   // reserve the journal at the start
 	FullWait            string // how long a write waits for room in the journal
+	OnFull              string // what a full journal does; empty: the default of the product
 	Listen              string // loopback address at which the disks are served over TCP, too
 	// Clients are names in client certificates that may use the disks over TCP,
 	// on a loopback port; empty: the unix socket only.
 	Clients []string
+	// Hosts are where the nodes live, the source first; empty: all on loopback.
+	// NewTarget takes those behind the first targets.
+	Hosts []Host
+}
+
+// Host is a place with a network of its own.
+type Host struct {
+	Addr string   // under which the others reach it
+	In   []string // beginning of a command line that runs a program there
 }
 
 // Site is a source and the targets of its secondary site. It is for one
@@ -42,7 +55,10 @@ type Site struct {
 	Options
 	Source  *Node
 	Targets []*Node
-	nbdPort int // of the source, for Clients
+	Ports   []int  // of source and targets, for Again
+	nbdPort int    // of the source, for Clients
+	hosts   []Host // where nobody lives yet
+	named   int    // targets so far, those that are gone included
 }
 
 // Node is one host: a configuration and, while it runs, a process.
@@ -53,39 +69,74 @@ type Node struct {
 	Env  []string // of the next Start, beside this process's own
 	proc *process
 	bin  string
-	join string // address of a member; empty: it is a founder
+	in   []string // see Host
+	join string   // address of a member; empty: it is a founder
 }
 
 // New makes folders, certificates and configurations. It starts nothing.
 func New(ctx context.Context, o Options) (*Site, error) {
+	o.defaults()
+	ports, err := freePorts(o.Targets + 2)
+	if err != nil {
+		return nil, err
+	}
+	s, err := lay(o, ports)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.certificates(ctx); err != nil {
+		return nil, err
+	}
+	return s, s.configs()
+}
+
+// Again returns the site that New made in o.Dir before, with the same options.
+func Again(o Options, ports []int) (*Site, error) {
+	o.defaults()
+	if len(ports) != o.Targets+2 {
+		return nil, fmt.Errorf("%d ports of a site with %d targets", len(ports), o.Targets)
+	}
+	return lay(o, ports)
+}
+
+func (o *Options) defaults() {
 	if o.Targets == 0 {
 		o.Targets = 3
 	}
 	if o.Data == 0 {
 		o.Data, o.Parity = 2, 1
 	}
-	s := &Site{Options: o}
+}
+
+// lay names the nodes of a site.
+func lay(o Options, ports []int) (*Site, error) {
+	s := &Site{Options: o, Ports: ports, hosts: o.Hosts}
 	for _, p := range []string{"redoubt", "redoubtd"} {
 		if _, err := os.Stat(filepath.Join(o.BinDir, p)); err != nil {
 			return nil, fmt.Errorf("program missing (make build): %w", err)
 		}
 	}
-	ports, err := freePorts(o.Targets + 2)
-	if err != nil {
-		return nil, err
+	if len(o.Hosts) != 0 && len(o.Hosts) < o.Targets+1 {
+		return nil, fmt.Errorf("%d hosts for a source and %d targets", len(o.Hosts), o.Targets)
 	}
-	node := func(name string, port int) *Node {
-		return &Node{Name: name, Dir: filepath.Join(o.Dir, name), Addr: fmt.Sprintf("127.0.0.1:%d", port),
-			bin: filepath.Join(o.BinDir, "redoubtd")}
-	}
-	s.Source, s.nbdPort = node("s1", ports[0]), ports[o.Targets+1]
+	s.Source, s.nbdPort = s.node("s1", ports[0]), ports[o.Targets+1]
 	for i := range o.Targets {
-		s.Targets = append(s.Targets, node(fmt.Sprintf("t%d", i+1), ports[i+1]))
+		s.Targets = append(s.Targets, s.node(fmt.Sprintf("t%d", i+1), ports[i+1]))
 	}
-	if err := s.certificates(ctx); err != nil {
-		return nil, err
+	s.named = o.Targets
+	return s, nil
+}
+
+const loopback = "127.0.0.1"
+
+// node prepares a node at the next host.
+func (s *Site) node(name string, port int) *Node {
+	h := Host{Addr: loopback}
+	if len(s.hosts) > 0 {
+		h, s.hosts = s.hosts[0], s.hosts[1:]
 	}
-	return s, s.configs()
+	return &Node{Name: name, Dir: filepath.Join(s.Dir, name), Addr: net.JoinHostPort(h.Addr, strconv.Itoa(port)),
+		bin: filepath.Join(s.BinDir, "redoubtd"), in: h.In}
 }
 
 // Nodes returns the source and the targets.
@@ -112,7 +163,11 @@ func (s *Site) certificate(ctx context.Context, n *Node) error {
 	if err := os.MkdirAll(n.Dir, 0o700); err != nil {
 		return err
 	}
-	return s.Issue(ctx, role, n.Name, filepath.Join(n.Dir, "id"))
+	host, _, err := net.SplitHostPort(n.Addr)
+	if err != nil {
+		return err
+	}
+	return s.issue(ctx, role, n.Name, host, filepath.Join(n.Dir, "id"))
 }
 
 // NewTarget prepares a further node of the secondary site, which shall join at
@@ -122,8 +177,12 @@ func (s *Site) NewTarget(ctx context.Context, at *Node) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	name := fmt.Sprintf("t%d", len(s.Targets)+1)
-	n := &Node{Name: name, Dir: filepath.Join(s.Dir, name), Addr: fmt.Sprintf("127.0.0.1:%d", ports[0]), bin: s.Source.bin, join: at.Addr}
+	if len(s.Hosts) > 0 && len(s.hosts) == 0 {
+		return nil, errors.New("no host is left for a further target")
+	}
+	s.named++
+	n := s.node(fmt.Sprintf("t%d", s.named), ports[0])
+	n.join = at.Addr
 	if err := s.certificate(ctx, n); err != nil {
 		return nil, err
 	}
@@ -131,9 +190,21 @@ func (s *Site) NewTarget(ctx context.Context, at *Node) (*Node, error) {
 	return n, s.config(n)
 }
 
+// Forget takes a target that is gone for good out of the site, and out of the
+// configuration with which the source starts the next time.
+func (s *Site) Forget(gone *Node) error {
+	gone.Kill()
+	s.Targets = slices.DeleteFunc(s.Targets, func(n *Node) bool { return n == gone })
+	return s.config(s.Source)
+}
+
 // Issue makes a certificate of the site's authority for a role and a name.
 func (s *Site) Issue(ctx context.Context, role, name, dir string) error {
-	return s.run(ctx, "ca", "issue", "--ca", filepath.Join(s.Dir, "ca"), "--out", dir, "--role", role, "--name", name, "--host", "127.0.0.1")
+	return s.issue(ctx, role, name, loopback, dir)
+}
+
+func (s *Site) issue(ctx context.Context, role, name, host, dir string) error {
+	return s.run(ctx, "ca", "issue", "--ca", filepath.Join(s.Dir, "ca"), "--out", dir, "--role", role, "--name", name, "--host", host)
 }
 
 func (s *Site) configs() error {
@@ -193,6 +264,9 @@ func (s *Site) journal(b *strings.Builder) {
 	}
 	if s.FullWait != "" {
 		parts = append(parts, "full_wait: "+s.FullWait)
+	}
+	if s.OnFull != "" {
+		parts = append(parts, "on_full: "+s.OnFull)
 	}
 	if s.Segment != "" {
 		parts = append(parts, "segment: "+s.Segment)

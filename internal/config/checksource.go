@@ -34,6 +34,10 @@ func (k *checker) source(c *Config) {
 		k.nbd(key+".nbd", g.NBD)
 		k.failover(key+".failover", g.Failover)
 		k.disks(key+".disks", g.Disks, paths)
+		k.hooks(key+".hooks", g.Hooks)
+		if g.BookmarkEvery != 0 {
+			k.duration(key+".bookmark_every", g.BookmarkEvery, Duration(time.Minute), Duration(7*24*time.Hour))
+		}
 	}
 }
 
@@ -62,6 +66,23 @@ func (k *checker) nbd(key string, n NBD) {
 	k.hostPort(key+".listen", n.Listen, false)
 }
 
+func (k *checker) hooks(key string, h Hooks) {
+	seen := map[string]string{}
+	for i, m := range h.Mounts {
+		at := fmt.Sprintf("%s.mounts[%d]", key, i)
+		k.path(at, m)
+		k.unique(seen, clean(m), at)
+		if clean(m) == "/" {
+			k.add(at, "the file system that holds / is never frozen", "the daemon could not go on")
+		}
+	}
+	if h.Scripts != "" {
+		k.path(key+".scripts", h.Scripts)
+	}
+	k.duration(key+".time", h.Time, Duration(time.Second), Duration(10*time.Minute))
+	k.duration(key+".hold", h.Hold, h.Time, Duration(time.Hour))
+}
+
 func (k *checker) journal(key string, j Journal) {
 	if j.Dir != "" { // empty only if the group has no valid name, which is said
 		k.path(key+".dir", j.Dir)
@@ -71,7 +92,7 @@ func (k *checker) journal(key string, j Journal) {
 	if j.Max < 4*j.Segment {
 		k.add(key+".max", fmt.Sprintf("%s holds fewer than four segments of %s", j.Max, j.Segment), "raise max or lower segment")
 	}
-	k.oneOf(key+".on_full", j.OnFull, "block")
+	k.oneOf(key+".on_full", j.OnFull, "track", "block")
 	k.duration(key+".full_wait", j.FullWait, 0, Duration(time.Hour))
 }
 

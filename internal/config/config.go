@@ -47,6 +47,17 @@ type Group struct {
 	NBD        NBD        `yaml:"nbd"`
 	Failover   Failover   `yaml:"failover"`
 	Disks      []Disk     `yaml:"disks"`
+	Hooks      Hooks      `yaml:"hooks"`
+	// BookmarkEvery is the time between two bookmarks that nobody asks for; 0: none.
+	BookmarkEvery Duration `yaml:"bookmark_every"`
+}
+
+// Hooks says what brings a group's applications to rest for a bookmark.
+type Hooks struct {
+	Mounts  []string `yaml:"mounts"`  // mount points on this host of file systems on the group's disks
+	Scripts string   `yaml:"scripts"` // folder; empty: none
+	Time    Duration `yaml:"time"`    // limit of each script and each mount point
+	Hold    Duration `yaml:"hold"`    // from the first step on; everything is thawed at its end
 }
 
 // Failover says what a planned failover runs at the source.

@@ -32,9 +32,10 @@ func TestDefaults(t *testing.T) {
 		Log: Log{"info", "text"}, Metrics: Metrics{"unix:/run/redoubt/metrics.sock"},
 		Source: &Source{Targets: []string{"t1:7700", "t2:7700"}, Groups: []Group{{
 			Name:       "db",
-			Journal:    Journal{Dir: "/var/lib/redoubt/groups/db/journal", Max: 4 * GiB, Segment: 64 * MiB, OnFull: "block", FullWait: Duration(30 * time.Second)},
+			Journal:    Journal{Dir: "/var/lib/redoubt/groups/db/journal", Max: 4 * GiB, Segment: 64 * MiB, OnFull: "track", FullWait: Duration(30 * time.Second)},
 			Redundancy: Redundancy{2, 1}, Memory: 256 * MiB, NBD: NBD{ReadMemory: 256 * MiB}, Failover: Failover{FreezeTimeout: Duration(30 * time.Second)},
 			Disks: []Disk{{"root", "/srv/root.img"}, {"007", "/dev/sdb"}},
+			Hooks: Hooks{Time: Duration(30 * time.Second), Hold: Duration(time.Minute)},
 		}}},
 	}
 	if !reflect.DeepEqual(c, want) {
@@ -124,7 +125,7 @@ func TestFaults(t *testing.T) {
 		{"reserved name", edit("name: db", "name: admin"), `6:13: source.groups[0].name: "admin" is the name of one of the daemon's own sockets`},
 		{"no disks", edit(dbDisks, ""), `6:7: source.groups[0].disks: is missing`},
 		{"tiny journal", edit("name: db", "name: db\n      journal: {max: 128MiB}"), `7:22: source.groups[0].journal.max: 128MiB holds fewer than four segments of 64MiB`},
-		{"on_full", edit("name: db", "name: db\n      journal: {on_full: drop}"), `"drop" is not valid (one of block)`},
+		{"on_full", edit("name: db", "name: db\n      journal: {on_full: drop}"), `"drop" is not valid (one of track, block)`},
 		{"bool", edit("name: db", "name: db\n      journal: {preallocate: yes}"), `journal.preallocate: "yes" is not valid`},
 		{"nbd", edit("name: db", "name: db\n      nbd: {listen: \"0.0.0.0:10809\"}"), `nbd.listen: "0.0.0.0:10809" is no loopback address`},
 		{"nbd client", edit("name: db", "name: db\n      nbd: {listen: \"0.0.0.0:10809\", clients: [vm1, a/b]}"), `nbd.clients[1]: "a/b" is not valid`},

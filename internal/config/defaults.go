@@ -26,11 +26,12 @@ func (c *Config) preset() {
 }
 
 func (g *Group) preset() {
-	g.Journal = Journal{Max: 4 * GiB, Segment: 64 * MiB, OnFull: "block", FullWait: Duration(30 * time.Second)}
+	g.Journal = Journal{Max: 4 * GiB, Segment: 64 * MiB, OnFull: "track", FullWait: Duration(30 * time.Second)}
 	g.Redundancy = Redundancy{Data: 2, Parity: 1}
 	g.Memory = 256 * MiB
 	g.NBD.ReadMemory = 256 * MiB
 	g.Failover.FreezeTimeout = Duration(30 * time.Second)
+	g.Hooks = Hooks{Time: Duration(30 * time.Second), Hold: Duration(time.Minute)}
 }
 
 func (t *Target) preset() {

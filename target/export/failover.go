@@ -22,7 +22,10 @@ func (m *Manager) Failover(ctx context.Context, id redoubt.GroupID, at target.Po
 		return nil, err
 	}
 	defer unlock()
-	if _, ok := cluster.Allowed(g.State, cluster.OpUnplannedFailover); !ok || g.State == cluster.StateReverseReplicating {
+	if err := g.Permits(cluster.OpUnplannedFailover); err != nil {
+		return nil, err
+	}
+	if g.State == cluster.StateReverseReplicating || g.Prior == cluster.StateReverseReplicating {
 		return nil, refused("unplanned failover", g)
 	}
 	return m.promote(ctx, g, cluster.JobUnplanned, cluster.PromoteUnplanned, at, hydrate)
@@ -37,8 +40,8 @@ func (m *Manager) Change(ctx context.Context, id redoubt.GroupID, at target.Poin
 		return nil, err
 	}
 	defer unlock()
-	if _, ok := cluster.Allowed(g.State, cluster.OpChangeRecoveryPoint); !ok {
-		return nil, refused("change recovery point", g)
+	if err := g.Permits(cluster.OpChangeRecoveryPoint); err != nil {
+		return nil, err
 	}
 	// The points to choose from are those of the history before the failover.
 	at.Before = g.Before
@@ -50,11 +53,11 @@ func (m *Manager) promote(ctx context.Context, g cluster.Group, job cluster.JobK
 	if err != nil {
 		return nil, err
 	}
-	head, headTime, contact := m.o.Store.Head(g.ID)
+	head, headTime, contact := m.known(g)
 	release := m.hold(g.ID)
 	r, after, err := m.start(ctx, g, cluster.BeginJob{Kind: job, Hydrate: hydrate, Note: fmt.Sprintf("point %s, epoch %d", point, g.Epoch+1), Do: cluster.Promote{
 		Group: g.ID, Kind: kind, Point: point, NewEpoch: g.Epoch + 1, Writer: cluster.TargetWriter(m.o.ID),
-		KnownHead: head, KnownHeadTime: unixNano(headTime), LastContact: unixNano(contact), Now: m.o.Now().UnixNano(),
+		KnownHead: head, KnownHeadTime: headTime, LastContact: contact, Now: m.o.Now().UnixNano(),
 	}})
 	if err != nil {
 		release()
@@ -95,6 +98,18 @@ func (m *Manager) openProduction(ctx context.Context, g cluster.Group, when time
 		return nil, err
 	}
 	return in, m.adopt(in, g)
+}
+
+// known returns how far the group's writer is known to have been, the time of
+// that write, and since when nothing is known. What the writer said last may be
+// older than its last committed write: it says so once a second.
+func (m *Manager) known(g cluster.Group) (head redoubt.LSN, headTime, contact int64) {
+	head, said, heard := m.o.Store.Head(g.ID)
+	headTime, contact = unixNano(said), unixNano(heard)
+	if g.Committed.LSN >= head {
+		head, headTime = g.Committed.LSN, g.CommittedTime
+	}
+	return head, headTime, max(contact, headTime)
 }
 
 // propose proposes cmd and returns the group as it is after it.

@@ -44,6 +44,10 @@ type Spec struct {
 	Created time.Time        `json:"created"`
 	// Hydrate: what lies under the overlays is copied to this node in the background.
 	Hydrate bool `json:"hydrate,omitempty"`
+	// Branch is the tail of an old primary that lies over Point; it is not whole
+	// while Filling.
+	Branch  string `json:"branch,omitempty"`
+	Filling bool   `json:"filling,omitempty"`
 }
 
 const specVersion = 1

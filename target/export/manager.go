@@ -186,6 +186,9 @@ func (m *Manager) tryReopen(spec Spec, dir string) (over bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	if spec.Filling { // nobody was told of it
+		return true, m.unpin(&spec)
+	}
 	if spec.Kind == KindFailover && (g.Writer != cluster.TargetWriter(m.o.ID) || g.Epoch != spec.Epoch) {
 		return true, nil
 	}

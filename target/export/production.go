@@ -51,6 +51,7 @@ func (m *Manager) adopt(in *Instance, g cluster.Group) error {
 	p := &production{Instance: in, m: m, log: m.o.Logger.With("group", string(g.ID)), store: cursor, lineage: g.Lineage}
 	p.ctx, p.end = context.WithCancel(m.ctx)
 	p.wg.Go(p.ship)
+	p.wg.Go(p.follow)
 	m.mu.Lock()
 	m.prod[g.ID] = p
 	m.mu.Unlock()

@@ -3,6 +3,7 @@ package export
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -53,14 +54,17 @@ func (m *Manager) Reverse(ctx context.Context, id redoubt.GroupID) (Resync, erro
 		return Resync{}, err
 	}
 	defer unlock()
+	begins := g.State != cluster.StateReverseReplicating // otherwise it is looked at
+	if begins {
+		if err := g.Permits(cluster.OpReverseReplicate); err != nil {
+			return Resync{}, err
+		}
+	}
 	p, err := m.production(id)
 	if err != nil {
 		return Resync{}, err
 	}
-	if g.State != cluster.StateReverseReplicating {
-		if _, ok := cluster.Allowed(g.State, cluster.OpReverseReplicate); !ok {
-			return Resync{}, refused("reverse replicate", g)
-		}
+	if begins {
 		if g.SourceAddr == "" {
 			return Resync{}, &redoubt.Error{Op: "reverse replicate", Object: string(id), Err: redoubt.ErrInvalid,
 				Hint: "the source has not said where it listens: set listen and advertise in its redoubtd.yaml and restart it"}
@@ -203,6 +207,9 @@ func (r *reverse) onResync(ctx context.Context, w ship.Welcome, dirty map[redoub
 	if err != nil {
 		return 0, err
 	}
+	if plan.Orphans > 0 {
+		r.keepBranch(ctx, &plan, w.DirtyAfter)
+	}
 	for _, d := range p.Disks {
 		for _, e := range plan.Dirty[d.ID] {
 			for !e.Empty() {
@@ -226,6 +233,16 @@ func (r *reverse) onResync(ctx context.Context, w ship.Welcome, dirty map[redoub
 	r.once.Do(func() { close(r.begun) })
 	p.log.Info("reverse replication begins", "bytes", plan.Bytes, "fork", plan.Fork.String(), "orphans", plan.Orphans)
 	return plan.Start, nil
+}
+
+// keepBranch keeps the point under the tail that the old primary is about to
+// save. Without it the tail can be opened for as long as that point is retained.
+func (r *reverse) keepBranch(ctx context.Context, plan *Resync, after redoubt.LSN) {
+	name := branchPin(fmt.Sprintf("%d-after-%d", plan.OldHead.Epoch, plan.Fork.LSN))
+	at := redoubt.Position{Epoch: plan.OldHead.Epoch, LSN: max(after, plan.Fork.LSN)}
+	if err := r.p.m.pinBranch(ctx, r.p.Group, name, at); err != nil {
+		r.p.log.Warn("the point under the old primary's branch could not be pinned", "point", at.String(), "err", err)
+	}
 }
 
 func (r *reverse) makePlan(ctx context.Context, w ship.Welcome, dirty map[redoubt.DiskID][]redoubt.Extent) (Resync, error) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -23,8 +22,8 @@ func (m *Manager) Test(ctx context.Context, id redoubt.GroupID, at target.PointS
 	if err != nil {
 		return nil, err
 	}
-	if _, ok := cluster.Allowed(g.State, cluster.OpTestFailover); !ok && g.State != cluster.StateFailoverCommitPending && g.State != cluster.StateReverseReplicating {
-		return nil, refused("test failover", g)
+	if err := g.Permits(cluster.OpTestFailover); err != nil {
+		return nil, err
 	}
 	point, when, err := m.o.Store.Resolve(ctx, id, at)
 	if err != nil {
@@ -34,22 +33,7 @@ func (m *Manager) Test(ctx context.Context, id redoubt.GroupID, at target.PointS
 		Version: specVersion, Kind: KindTest, Group: id, UUID: g.UUID, Disks: g.Disks,
 		Point: point, Epoch: point.Epoch, Time: when, Created: m.o.Now(), Hydrate: hydrate || m.o.Hydrate == HydrateAll,
 	}
-	if err := m.reserve(&spec); err != nil {
-		return nil, err
-	}
-	dir := m.dir(spec)
-	if err := m.pin(ctx, &spec); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(dir))
-	}
-	in, err := m.open(ctx, spec, dir)
-	if err != nil {
-		return nil, errors.Join(err, m.unpin(&spec), os.RemoveAll(dir))
-	}
-	m.mu.Lock()
-	m.tests[spec.ID] = in
-	m.mu.Unlock()
-	m.o.Logger.Info("test failover", "group", string(id), "export", spec.ID, "point", point.String())
-	return in, nil
+	return m.openTest(ctx, &spec, nil)
 }
 
 // reserve gives the spec the lowest free ID "test-NODE-N" and makes its folder,

@@ -59,8 +59,8 @@ func (x *Index) Extents(ctx context.Context, r Range) (map[redoubt.DiskID][]redo
 		x.mu.Unlock()
 		var s stream
 		size := uint64(1)
-		if pt.stored != nil {
-			s, size = x.stream(pt.stored), pt.stored.count
+		if pt.stored.there() {
+			s, size = x.streamOf(pt.stored), pt.stored.count
 		} else {
 			fs, err := x.head(ctx, r.Series, pt.ordinal)
 			if err != nil {
@@ -74,7 +74,7 @@ func (x *Index) Extents(ctx context.Context, r Range) (map[redoubt.DiskID][]redo
 		for ; ok && err == nil; f, ok, err = s() {
 			add(&f)
 		}
-		if pt.stored != nil && errors.Is(err, redoubt.ErrCorrupt) {
+		if pt.stored.there() && errors.Is(err, redoubt.ErrCorrupt) {
 			x.drop(pt.stored, err)
 			continue
 		}

@@ -89,15 +89,16 @@ func scanFile(f vfs.File, n uint64) (rs []*run, end int64, sealed bool, err erro
 	if err != nil {
 		return nil, 0, false, err
 	}
-	b := make([]byte, min(sector, size))
-	if err := readFull(f, b, 0); err != nil {
+	if err := checkHeaderOf(f, n); err != nil {
 		return nil, 0, false, err
 	}
-	if err := checkFileHeader(b, n); err != nil {
+	if foot, ok, err := readFooter(f, size); err != nil {
 		return nil, 0, false, err
-	}
-	if rs, ok, err := readFooter(f, size); ok || errors.Is(err, redoubt.ErrVersion) {
-		return rs, size, true, err
+	} else if ok {
+		rs, err := decodeFooter(foot)
+		if err == nil || errors.Is(err, redoubt.ErrVersion) {
+			return rs, size, true, err
+		}
 	}
 	pos := int64(sector)
 	for pos+sector <= size {
@@ -118,7 +119,21 @@ func scanFile(f vfs.File, n uint64) (rs []*run, end int64, sealed bool, err erro
 	return rs, pos, false, nil
 }
 
-func readFooter(f vfs.File, size int64) ([]*run, bool, error) {
+func checkHeaderOf(f vfs.File, n uint64) error {
+	size, err := f.Size()
+	if err != nil {
+		return err
+	}
+	b := make([]byte, min(sector, size))
+	if err := readFull(f, b, 0); err != nil {
+		return err
+	}
+	return checkFileHeader(b, n)
+}
+
+// readFooter returns the footer of a sealed file, not verified; ok is false if
+// there is none.
+func readFooter(f vfs.File, size int64) (foot []byte, ok bool, err error) {
 	if size < sector+trailerLen {
 		return nil, false, nil
 	}
@@ -138,8 +153,7 @@ func readFooter(f vfs.File, size int64) ([]*run, bool, error) {
 	if err := readFull(f, b, int64(off)); err != nil {
 		return nil, false, err
 	}
-	rs, err := decodeFooter(b)
-	return rs, err == nil, err
+	return b, true, nil
 }
 
 // lane appends runs to files of its own. One goroutine uses it.

@@ -72,25 +72,41 @@ func (r *run) encode() []byte {
 
 // decodeRun reads a run header and returns the bytes behind it.
 func decodeRun(b []byte) (*run, []byte, error) {
+	r := &run{}
+	rest, err := r.decode(b)
+	if err != nil {
+		return nil, nil, err
+	}
+	return r, rest, nil
+}
+
+// decode is decodeRun into r, which keeps its names if they are the same.
+func (r *run) decode(b []byte) ([]byte, error) {
 	le := binary.LittleEndian
 	if len(b) < runFixed+4 || string(b[:4]) != runMagic {
-		return nil, nil, corrupt("no run")
+		return nil, corrupt("no run")
 	}
 	g, u := int(b[6]), int(b[7])
 	n := runFixed + g + u
 	if len(b) < n+4 || le.Uint32(b[n:]) != redoubt.Checksum(b[:n]) {
-		return nil, nil, corrupt("run header")
+		return nil, corrupt("run header")
 	}
 	if v := le.Uint16(b[4:]); v != version {
-		return nil, nil, fmt.Errorf("run version %d: %w", v, redoubt.ErrVersion)
+		return nil, fmt.Errorf("run version %d: %w", v, redoubt.ErrVersion)
 	}
-	r := &run{Series: Series{Group: redoubt.GroupID(b[runFixed : runFixed+g]), UUID: string(b[runFixed+g : n]), Epoch: redoubt.Epoch(le.Uint64(b[8:]))},
-		start: le.Uint64(b[16:]), count: le.Uint64(b[24:]), file: le.Uint64(b[32:]), off: int64(le.Uint64(b[40:])), bodyLen: le.Uint64(b[48:]),
-		rootAt: le.Uint64(b[56:]), rootLen: le.Uint32(b[64:]), entries: le.Uint64(b[72:])}
+	if string(b[runFixed:runFixed+g]) != string(r.Group) {
+		r.Group = redoubt.GroupID(b[runFixed : runFixed+g])
+	}
+	if string(b[runFixed+g:n]) != r.UUID {
+		r.UUID = string(b[runFixed+g : n])
+	}
+	r.Epoch = redoubt.Epoch(le.Uint64(b[8:]))
+	r.start, r.count, r.file, r.off, r.bodyLen = le.Uint64(b[16:]), le.Uint64(b[24:]), le.Uint64(b[32:]), int64(le.Uint64(b[40:])), le.Uint64(b[48:])
+	r.rootAt, r.rootLen, r.entries = le.Uint64(b[56:]), le.Uint32(b[64:]), le.Uint64(b[72:])
 	if r.bodyLen > 1<<50 || r.off < 0 || r.rootLen > maxBlock || r.rootAt > r.bodyLen+sector || r.count == 0 {
-		return nil, nil, corrupt("run lengths")
+		return nil, corrupt("run lengths")
 	}
-	return r, b[n+4:], nil
+	return b[n+4:], nil
 }
 
 func encodeFileHeader(n uint64) []byte {
@@ -127,28 +143,39 @@ func encodeFooter(rs []*run) []byte {
 	return le.AppendUint32(b, redoubt.Checksum(b))
 }
 
-func decodeFooter(b []byte) ([]*run, error) {
+// decodeFooter returns the runs that a footer lists.
+func decodeFooter(b []byte) (rs []*run, err error) {
+	err = eachRun(b, func(r *run) {
+		c := *r
+		rs = append(rs, &c)
+	})
+	return rs, err
+}
+
+// eachRun calls fn for every run that a footer lists. fn must not keep it.
+func eachRun(b []byte, fn func(*run)) error {
 	le := binary.LittleEndian
 	if len(b) < 16 || string(b[:4]) != footerMagic || le.Uint32(b[len(b)-4:]) != redoubt.Checksum(b[:len(b)-4]) {
-		return nil, corrupt("footer")
+		return corrupt("footer")
 	}
 	if v := le.Uint16(b[4:]); v != version {
-		return nil, fmt.Errorf("footer version %d: %w", v, redoubt.ErrVersion)
+		return fmt.Errorf("footer version %d: %w", v, redoubt.ErrVersion)
 	}
 	count := int(le.Uint32(b[8:]))
 	b = b[12 : len(b)-4]
 	if count > len(b)/runFixed {
-		return nil, corrupt("footer count")
+		return corrupt("footer count")
 	}
-	rs := make([]*run, 0, count)
+	var r run
 	for range count {
-		r, rest, err := decodeRun(b)
+		rest, err := r.decode(b)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		rs, b = append(rs, r), rest
+		fn(&r)
+		b = rest
 	}
-	return rs, nil
+	return nil
 }
 
 func encodeTrailer(off int64, n int) []byte {

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/internal/vfs"
 	"github.com/redoubt-dr/redoubt/target/cache"
@@ -27,7 +29,7 @@ type Options struct {
 	Logger     *slog.Logger
 	FanBits    int           // runs of 2^FanBits segments are merged into one; default 2
 	FileSize   int64         // bytes at which an index file is sealed; default 256 MiB
-	CacheBytes int64         // bound on decoded blocks and flattened heads in memory; default 64 MiB
+	CacheBytes int64         // bound on decoded blocks, flattened heads and headers of runs in memory; where the runs lie takes 4 bytes more for each segment; default 64 MiB
 	BigRun     uint64        // entries from which a merge runs on the lane for big ones; default 1 Mi
 	RetryAfter time.Duration // after a failed merge; default 2 s
 }
@@ -41,7 +43,7 @@ type Index struct {
 	mu     sync.Mutex
 	files  map[uint64]vfs.File
 	number uint64
-	runs   map[runKey]*run
+	runs   table
 	series map[Series]*state
 	gen    uint64 // rises with every run learnt or dropped
 	idle   *sync.Cond
@@ -51,6 +53,8 @@ type Index struct {
 
 	blocks *cache.Cache[blockKey, *block]
 	heads  *cache.Cache[headKey, []flat]
+
+	headers *cache.Cache[spot, *run]
 
 	wake    [lanes]chan struct{}
 	ctx     context.Context
@@ -105,8 +109,8 @@ func Open(dir string, o Options) (*Index, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	x := &Index{o: o, dir: dir, files: map[uint64]vfs.File{}, runs: map[runKey]*run{}, series: map[Series]*state{},
-		blocks: cache.New[blockKey, *block](o.CacheBytes * 3 / 4), heads: cache.New[headKey, []flat](o.CacheBytes / 4)}
+	x := &Index{o: o, dir: dir, files: map[uint64]vfs.File{}, runs: newTable(o.FanBits), series: map[Series]*state{},
+		blocks: cache.New[blockKey, *block](o.CacheBytes * 5 / 8), heads: cache.New[headKey, []flat](o.CacheBytes / 4), headers: cache.New[spot, *run](o.CacheBytes / 8)}
 	x.idle = sync.NewCond(&x.mu)
 	x.ctx, x.cancel = context.WithCancel(context.Background())
 	fail := func(err error) (*Index, error) {
@@ -123,11 +127,8 @@ func Open(dir string, o Options) (*Index, error) {
 	if err != nil {
 		return fail(err)
 	}
-	for _, n := range numbers {
-		if err := x.load(n); err != nil {
-			return fail(err)
-		}
-		x.number = n
+	if err := x.loadAll(numbers); err != nil {
+		return fail(err)
 	}
 	for i := range x.wake {
 		x.wake[i] = make(chan struct{}, 1)
@@ -137,30 +138,86 @@ func Open(dir string, o Options) (*Index, error) {
 	return x, nil
 }
 
-func (x *Index) load(n uint64) error {
+// openAtOnce is how many files are opened at the same time.
+const openAtOnce = 8
+
+// loadAll opens the files, some at once, and enters their runs: of two of a
+// place the one in the later file counts.
+func (x *Index) loadAll(numbers []uint64) error {
+	all := make([][]known, len(numbers))
+	var g errgroup.Group
+	g.SetLimit(openAtOnce)
+	for i, n := range numbers {
+		g.Go(func() (err error) {
+			all[i], err = x.load(n)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	for i, n := range numbers {
+		for _, k := range all[i] {
+			x.runs.set(k.runKey, k.spot)
+		}
+		x.number = n
+	}
+	return nil
+}
+
+// load opens a file and returns its runs.
+func (x *Index) load(n uint64) ([]known, error) {
 	name := fileName(x.dir, n)
 	f, err := x.o.FS.OpenFile(name, os.O_RDWR, 0)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	rs, end, sealed, err := scanFile(f, n)
-	if err == nil && !sealed && len(rs) > 0 {
-		err = sealFile(f, end, rs)
-	}
-	if errors.Is(err, redoubt.ErrCorrupt) || err == nil && len(rs) == 0 {
-		x.o.Logger.Warn("index file holds no run; its runs are built again", "file", name, "err", err)
-		f.Close()
-		return x.o.FS.Remove(name)
+	var ks []known
+	sealed, err := x.list(f, n, func(r *run) {
+		if r.fits() && r.file == n {
+			ks = append(ks, known{runKey{r.Series, r.start, r.count}, r.spot()})
+		}
+	})
+	if errors.Is(err, redoubt.ErrCorrupt) || err == nil && len(ks) == 0 {
+		x.o.Logger.Warn("index file holds no run; its runs are built again", "file", name, "sealed", sealed, "err", err)
+		return nil, errors.Join(f.Close(), x.o.FS.Remove(name))
 	}
 	if err != nil {
 		f.Close()
-		return err
+		return nil, err
 	}
+	x.mu.Lock()
 	x.files[n] = f
-	for _, r := range rs {
-		x.runs[runKey{r.Series, r.start, r.count}] = r
+	x.mu.Unlock()
+	return ks, nil
+}
+
+// list calls fn for the runs of a file, and seals it if that was not done. fn
+// must not keep the run.
+func (x *Index) list(f vfs.File, n uint64, fn func(*run)) (sealed bool, err error) {
+	if err := checkHeaderOf(f, n); err != nil {
+		return false, err
 	}
-	return nil
+	size, err := f.Size()
+	if err != nil {
+		return false, err
+	}
+	if foot, ok, err := readFooter(f, size); err != nil {
+		return false, err
+	} else if ok {
+		err := eachRun(foot, fn)
+		if err == nil || errors.Is(err, redoubt.ErrVersion) {
+			return true, err
+		}
+	}
+	rs, end, _, err := scanFile(f, n)
+	if err == nil && len(rs) > 0 {
+		err = sealFile(f, end, rs)
+	}
+	for _, r := range rs {
+		fn(r)
+	}
+	return false, err
 }
 
 func (x *Index) newNumber() uint64 {
@@ -173,25 +230,12 @@ func (x *Index) newNumber() uint64 {
 func (x *Index) learn(r *run) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.runs[runKey{r.Series, r.start, r.count}] = r
+	if x.series[r.Series] == nil {
+		return // it was forgotten meanwhile
+	}
+	x.runs.set(runKey{r.Series, r.start, r.count}, r.spot())
 	x.gen++
 	x.merges++
-}
-
-// drop forgets a run that was found rotten, and has it built again.
-func (x *Index) drop(r *run, reason error) {
-	x.mu.Lock()
-	k := runKey{r.Series, r.start, r.count}
-	if x.runs[k] == r {
-		delete(x.runs, k)
-		x.gen++
-		if s := x.series[r.Series]; s != nil {
-			s.next[r.count] = min(s.next[r.count], r.start)
-		}
-		x.o.Logger.Error("index run is damaged; it is built again", "group", r.Group, "epoch", r.Epoch, "first", r.start, "count", r.count, "err", reason)
-	}
-	x.mu.Unlock()
-	x.poke()
 }
 
 // Add says that the ordinals below count are committed, so that their runs can
@@ -210,6 +254,21 @@ func (x *Index) Add(s Series, count uint64) {
 	x.mu.Unlock()
 	if due {
 		x.poke()
+	}
+}
+
+// Forget drops the series that match accepts, with their merged runs: their
+// segments are gone. What index files hold of them goes with the files.
+func (x *Index) Forget(match func(Series) bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for s := range x.series {
+		if match(s) {
+			delete(x.series, s)
+		}
+	}
+	if x.runs.forget(match) {
+		x.gen++
 	}
 }
 
@@ -237,20 +296,21 @@ type Stats struct {
 	Files   int
 	Runs    int
 	Entries uint64 // in all merged runs
-	Bytes   uint64 // of their blocks
+	Bytes   uint64 // of the files
 	Merges  uint64 // since it was opened
 	Pending int    // merges that are due
 	Cache   cache.Stats
 }
 
-// Stats returns the present figures. It visits every run.
+// Stats returns the present figures.
 func (x *Index) Stats() Stats {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	st := Stats{Files: len(x.files), Runs: len(x.runs), Merges: x.merges, Cache: x.blocks.Stats()}
-	for _, r := range x.runs {
-		st.Entries += r.entries
-		st.Bytes += r.bodyLen
+	st := Stats{Files: len(x.files), Runs: x.runs.runs, Entries: x.runs.entries, Merges: x.merges, Cache: x.blocks.Stats()}
+	for _, f := range x.files {
+		if n, err := f.Size(); err == nil {
+			st.Bytes += uint64(n)
+		}
 	}
 	for _, s := range x.series {
 		for size := uint64(1) << x.o.FanBits; size <= s.count; size <<= x.o.FanBits {

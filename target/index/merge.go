@@ -56,7 +56,7 @@ func (x *Index) pick(number int) (job, time.Duration, bool) {
 	for s, st := range x.series {
 		fan := uint64(1) << x.o.FanBits
 		for size := fan; size <= st.count && (best.size == 0 || size < best.size); size <<= x.o.FanBits {
-			for next := st.next[size]; next+size <= st.count && x.runs[runKey{s, next, size}] != nil; next = st.next[size] {
+			for next := st.next[size]; next+size <= st.count && x.runs.get(runKey{s, next, size}).there(); next = st.next[size] {
 				st.next[size] = next + size
 			}
 			start := st.next[size]
@@ -89,11 +89,11 @@ func (x *Index) children(s Series, start, size uint64) (n uint64, ready bool) {
 		return 0, true // heads; they are small
 	}
 	for at := start; at < start+size; at += part {
-		r := x.runs[runKey{s, at, part}]
-		if r == nil {
+		k := x.runs.get(runKey{s, at, part})
+		if !k.there() {
 			return 0, false
 		}
-		n += r.entries
+		n += uint64(k.entries)
 	}
 	return n, true
 }
@@ -112,12 +112,12 @@ func (x *Index) merge(l *lane, j job) error {
 			s = sliceStream(fs)
 		} else {
 			x.mu.Lock()
-			r := x.runs[runKey{j.s, at, part}]
+			k := x.runs.get(runKey{j.s, at, part})
 			x.mu.Unlock()
-			if r == nil {
+			if !k.there() {
 				return redoubt.ErrNotFound
 			}
-			s = x.checked(r)
+			s = x.checked(k)
 		}
 		if all == nil {
 			all = s
@@ -129,13 +129,13 @@ func (x *Index) merge(l *lane, j job) error {
 	return l.add(&run{Series: j.s, start: j.start, count: j.size}, all)
 }
 
-// checked streams r and drops it when it turns out to be rotten.
-func (x *Index) checked(r *run) stream {
-	s := x.stream(r)
+// checked streams a run and drops it when it turns out to be rotten.
+func (x *Index) checked(k known) stream {
+	s := x.streamOf(k)
 	return func() (flat, bool, error) {
 		f, ok, err := s()
 		if errors.Is(err, redoubt.ErrCorrupt) {
-			x.drop(r, err)
+			x.drop(k, err)
 			err = errRetry
 		}
 		return f, ok, err
@@ -158,12 +158,14 @@ func cancelled(ctx context.Context, s stream) stream {
 func (x *Index) finished(j job, err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	st := x.series[j.s]
-	delete(st.busy, j.size)
+	st, there := x.series[j.s] // not, if it was forgotten meanwhile
+	if there {
+		delete(st.busy, j.size)
+	}
 	x.busy--
-	if err == nil {
+	if err == nil && there {
 		delete(st.retry, j.size)
-	} else if x.ctx.Err() == nil {
+	} else if there && x.ctx.Err() == nil {
 		st.retry[j.size] = time.Now().Add(x.o.RetryAfter)
 		x.o.Logger.Warn("index merge failed; it is tried again", "group", j.s.Group, "epoch", j.s.Epoch, "first", j.start, "count", j.size, "err", err)
 	}
@@ -214,7 +216,7 @@ func (x *Index) due() bool {
 	for s, st := range x.series {
 		for size := uint64(1) << x.o.FanBits; size <= st.count; size <<= x.o.FanBits {
 			for at := st.next[size]; at+size <= st.count; at += size {
-				if x.runs[runKey{s, at, size}] == nil {
+				if !x.runs.get(runKey{s, at, size}).there() {
 					return true
 				}
 			}

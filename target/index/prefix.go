@@ -37,7 +37,7 @@ type Prefix struct {
 type part struct {
 	epoch   redoubt.Epoch
 	mem     []flat
-	stored  *run
+	stored  known
 	series  Series
 	ordinal uint64
 }
@@ -84,13 +84,13 @@ func (p *Prefix) refresh() {
 func (x *Index) cover(s Series, lo, hi uint64) []part {
 	var out []part
 	for lo < hi {
-		var best *run
+		var best known
 		for size := uint64(1) << x.o.FanBits; lo%size == 0 && lo+size <= hi && size != 0; size <<= x.o.FanBits {
-			if r := x.runs[runKey{s, lo, size}]; r != nil {
-				best = r
+			if k := x.runs.get(runKey{s, lo, size}); k.there() {
+				best = k
 			}
 		}
-		if best == nil {
+		if !best.there() {
 			out = append(out, part{epoch: s.Epoch, series: s, ordinal: lo})
 			lo++
 			continue
@@ -132,8 +132,9 @@ func (p *Prefix) Parts() int { return len(p.snapshot()) }
 
 func (p *Prefix) cursor(ctx context.Context, pt *part) (cursor, error) {
 	switch {
-	case pt.stored != nil:
-		return &runCursor{x: p.x, r: pt.stored}, nil
+	case pt.stored.there():
+		r, err := p.x.header(pt.stored)
+		return &runCursor{x: p.x, r: r}, err
 	case pt.mem != nil || pt.series == Series{}:
 		return &memCursor{fs: pt.mem}, nil
 	}
@@ -143,10 +144,10 @@ func (p *Prefix) cursor(ctx context.Context, pt *part) (cursor, error) {
 
 // retry calls fn with the present parts until it meets no rotten run: each is
 // dropped, and replaced by what it was merged from.
-func (p *Prefix) retry(fn func([]part) (bad *run, err error)) error {
+func (p *Prefix) retry(fn func([]part) (bad known, err error)) error {
 	for {
 		bad, err := fn(p.snapshot())
-		if bad == nil || !errors.Is(err, redoubt.ErrCorrupt) {
+		if !bad.there() || !errors.Is(err, redoubt.ErrCorrupt) {
 			return err
 		}
 		p.x.drop(bad, err)
@@ -158,7 +159,7 @@ func (p *Prefix) retry(fn func([]part) (bad *run, err error)) error {
 
 // Lookup returns the pieces that cover e, in order, without gaps.
 func (p *Prefix) Lookup(ctx context.Context, d redoubt.DiskID, e redoubt.Extent) (out []Piece, err error) {
-	err = p.retry(func(parts []part) (*run, error) {
+	err = p.retry(func(parts []part) (known, error) {
 		out = out[:0]
 		gaps := []redoubt.Extent{e}
 		for i := range parts {
@@ -177,7 +178,7 @@ func (p *Prefix) Lookup(ctx context.Context, d redoubt.DiskID, e redoubt.Extent)
 		for _, g := range gaps {
 			out = append(out, Piece{Extent: g})
 		}
-		return nil, nil
+		return known{}, nil
 	})
 	slices.SortFunc(out, func(a, b Piece) int {
 		if a.Extent.Off < b.Extent.Off {
@@ -226,7 +227,7 @@ func fill(ctx context.Context, c cursor, d redoubt.DiskID, epoch redoubt.Epoch, 
 func (p *Prefix) NextData(ctx context.Context, d redoubt.DiskID, from, limit, maxLen uint64) (e redoubt.Extent, ok bool, err error) {
 	for from < limit {
 		at := limit
-		err := p.retry(func(parts []part) (*run, error) {
+		err := p.retry(func(parts []part) (known, error) {
 			at = limit
 			for i := range parts {
 				c, err := p.cursor(ctx, &parts[i])
@@ -248,7 +249,7 @@ func (p *Prefix) NextData(ctx context.Context, d redoubt.DiskID, from, limit, ma
 					return parts[i].stored, err
 				}
 			}
-			return nil, nil
+			return known{}, nil
 		})
 		if err != nil || at >= limit {
 			return redoubt.Extent{}, false, err

@@ -24,29 +24,39 @@ const scrubBuffer = 256 << 10
 // called before each read with its bytes; its error ends the scrub.
 func (x *Index) Scrub(ctx context.Context, wait func(context.Context, int64) error) (s Scrubbed, err error) {
 	x.mu.Lock()
-	runs := make([]*run, 0, len(x.runs))
-	for _, r := range x.runs {
-		runs = append(runs, r)
-	}
+	runs := x.runs.all()
 	x.mu.Unlock()
-	slices.SortFunc(runs, func(a, b *run) int { return cmp.Or(cmp.Compare(a.file, b.file), cmp.Compare(a.off, b.off)) })
-	for _, r := range runs {
-		err := x.scrubRun(ctx, r, wait)
+	slices.SortFunc(runs, func(a, b known) int { return cmp.Or(cmp.Compare(a.file, b.file), cmp.Compare(a.sector, b.sector)) })
+	for _, k := range runs {
+		n, err := x.scrubRun(ctx, k, wait)
 		switch {
 		case errors.Is(err, redoubt.ErrCorrupt):
 			s.Rotten++
-			x.drop(r, err)
+			x.drop(k, err)
 		case err != nil:
 			return s, err
 		}
 		s.Runs++
-		s.Bytes += int64(r.bodyLen)
+		s.Bytes += n
 	}
 	return s, nil
 }
 
-// scrubRun verifies the blocks of a run, which lie one behind the other.
-func (x *Index) scrubRun(ctx context.Context, r *run, wait func(context.Context, int64) error) error {
+// scrubRun verifies the header of a run, and its blocks, which lie one behind
+// the other. It returns their bytes.
+func (x *Index) scrubRun(ctx context.Context, k known, wait func(context.Context, int64) error) (int64, error) {
+	if err := wait(ctx, sector); err != nil {
+		return 0, err
+	}
+	x.uncache(uint64(k.file), int64(k.sector)*sector, sector)
+	r, err := x.readHeader(k)
+	if err != nil {
+		return 0, err
+	}
+	return int64(r.bodyLen), x.scrubBlocks(ctx, r, wait)
+}
+
+func (x *Index) scrubBlocks(ctx context.Context, r *run, wait func(context.Context, int64) error) error {
 	var buf []byte
 	var entries uint64
 	end := sector + r.bodyLen

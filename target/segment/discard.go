@@ -3,6 +3,7 @@ package segment
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"slices"
@@ -13,10 +14,13 @@ import (
 // Discard forgets shards that are no longer needed. Nothing is written: after a
 // restart they are back until they are discarded again, or their file is gone.
 // Their space comes back with Reclaim.
-func (l *Log) Discard(ids ...ID) {
+func (l *Log) Discard(ids ...ID) error {
 	for _, id := range ids {
-		l.Forget(id)
+		if err := l.Forget(id); err != nil {
+			return err
+		}
 	}
+	return nil
 }
 
 // Usage is what the sealed files of a Log hold.
@@ -25,7 +29,8 @@ type Usage struct {
 	Live  int64 // of these, of records that are still needed, and what lists them
 }
 
-// Usage adds up the sealed files. It visits every shard.
+// Usage adds up the sealed files. What was dead before the log was opened counts
+// as live until it is discarded again, or Each has passed it.
 func (l *Log) Usage() Usage {
 	var u Usage
 	for _, f := range l.sealed() {
@@ -47,25 +52,11 @@ type fill struct {
 func (l *Log) sealed() []fill {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	listed := map[uint32]int64{} // bytes in the footer
-	for n, s := range l.series {
-		listed[s] = footerEntry + int64(len(n.group)+len(n.uuid))
-	}
-	live := map[uint64]int64{}
-	for k, p := range l.at {
-		live[p.file] += roundUp(int64(p.headerLen)+int64(p.headLen)+int64(p.shardLen)) + listed[k.series]
-	}
-	for n := range live {
-		live[n] += sector + footerFixed + trailerLen
-	}
-	var newest uint64
-	for n := range l.files {
-		newest = max(newest, n)
-	}
+	numbers := slices.Sorted(maps.Keys(l.files))
 	var out []fill
-	for _, n := range slices.Sorted(maps.Keys(l.files)) {
-		if s := l.sums[n]; s.Sealed && n != newest {
-			out = append(out, fill{number: n, bytes: s.Bytes, live: live[n], tombs: s.Deleted > 0})
+	for _, n := range numbers[:max(len(numbers)-1, 0)] {
+		if f := l.files[n]; f.list != nil {
+			out = append(out, fill{number: n, bytes: f.bytes, live: f.list.live(), tombs: f.list.tombs > 0})
 		}
 	}
 	return out
@@ -106,16 +97,16 @@ func (l *Log) Reclaim(ctx context.Context, slack float64, throttle func(n int64)
 
 // moveOut writes the live records of a file anew.
 func (l *Log) moveOut(ctx context.Context, file uint64, throttle func(n int64)) error {
-	var infos []Info
-	l.Each(func(i Info) bool {
-		if i.File == file {
-			infos = append(infos, i)
-		}
-		return true
-	})
+	infos, err := l.InFile(file)
+	if err != nil {
+		return err
+	}
 	for _, i := range infos {
-		p, ok := l.find(i.ID)
-		if !ok || p.file != file {
+		from, _, err := l.newest(i.ID)
+		if err != nil {
+			return err
+		}
+		if from == nil || from.t.file.number != file || from.h.Type != typeShard {
 			continue // discarded or put anew meanwhile
 		}
 		head, err := l.ReadHead(i.ID)
@@ -126,7 +117,9 @@ func (l *Log) moveOut(ctx context.Context, file uint64, throttle func(n int64)) 
 		switch {
 		case errors.Is(err, redoubt.ErrCorrupt): // as good as gone: repair rebuilds it
 			l.o.Logger.Error("shard is rotten; it is rebuilt from the others", "shard", i.ID.String(), "err", err)
-			l.Forget(i.ID)
+			if err := l.Forget(i.ID); err != nil {
+				return err
+			}
 			continue
 		case errors.Is(err, redoubt.ErrNotFound): // discarded meanwhile
 			continue
@@ -134,7 +127,7 @@ func (l *Log) moveOut(ctx context.Context, file uint64, throttle func(n int64)) 
 			return err
 		}
 		s := &Shard{ID: i.ID, K: i.K, M: i.M, Size: i.Size, Head: head, Data: data}
-		if err := l.submit(ctx, &request{h: newHeader(s), head: head, data: data, from: &p}); err != nil {
+		if err := l.submit(ctx, &request{h: newHeader(s), head: head, data: data, from: from}); err != nil {
 			return err
 		}
 		throttle(int64(len(head) + len(data)))
@@ -144,19 +137,24 @@ func (l *Log) moveOut(ctx context.Context, file uint64, throttle func(n int64)) 
 
 // removeFile deletes a file of which nothing is live.
 func (l *Log) removeFile(n uint64) error {
-	l.mu.Lock()
-	for k, p := range l.at {
-		if p.file == n { // put there again? a sealed file takes nothing: a bug, not a race
-			l.mu.Unlock()
-			return &redoubt.Error{Op: "remove shard log file", Object: fileName(l.dir, n), Err: errors.Join(redoubt.ErrState, errors.New("shard "+l.nameOf(k).String()+" is live"))}
-		}
+	left, err := l.InFile(n)
+	if err == nil && len(left) > 0 { // put there again? a sealed file takes nothing: a bug, not a race
+		err = fmt.Errorf("shard %s is live: %w", left[0].ID, redoubt.ErrState)
 	}
+	if err != nil {
+		return &redoubt.Error{Op: "remove shard log file", Object: fileName(l.dir, n), Err: err}
+	}
+	l.mu.Lock()
 	f := l.files[n]
-	l.bytes -= l.sums[n].Bytes
+	l.bytes -= f.bytes
 	delete(l.files, n)
-	delete(l.sums, n)
+	l.shape++
+	if l.removed++; l.removed > 64+len(l.files) {
+		l.purge()
+	}
 	l.mu.Unlock()
-	err := l.o.FS.Remove(fileName(l.dir, n))
+	l.directories.Remove(f.list.id)
+	err = l.o.FS.Remove(fileName(l.dir, n))
 	if errors.Is(err, os.ErrNotExist) {
 		err = nil
 	}
@@ -166,12 +164,12 @@ func (l *Log) removeFile(n uint64) error {
 	return errors.Join(err, f.Close())
 }
 
-// nameOf is the inverse of key. l.mu is held.
-func (l *Log) nameOf(k key) ID {
-	for n, s := range l.series {
-		if s == k.series {
-			return ID{Group: n.group, UUID: n.uuid, Epoch: k.epoch, Ordinal: k.ordinal, Shard: k.shard, CRC: k.crc}
-		}
-	}
-	return ID{}
+// purge forgets where files lay that are gone. l.mu is held.
+func (l *Log) purge() {
+	l.removed = 0
+	numbers := slices.Sorted(maps.Keys(l.files))
+	l.ranges.purge(func(first, last uint64) bool {
+		i, _ := slices.BinarySearch(numbers, first)
+		return i < len(numbers) && numbers[i] <= last
+	})
 }

@@ -186,7 +186,7 @@ func TestReclaimBesideTombstones(t *testing.T) {
 			check(t, l, s, rng)
 		}
 		for _, s := range gone {
-			if l.Has(s.ID) {
+			if has(t, l, s.ID) {
 				t.Fatalf("%s is back", s.ID)
 			}
 		}

@@ -55,7 +55,7 @@ func Verify(fs vfs.FS, dir string) (Report, error) {
 // Dump writes a line per record to w.
 func Dump(fs vfs.FS, dir string, w io.Writer) error {
 	return walk(fs, dir, func(name string, n uint64, f vfs.File, s *scan) error {
-		if _, err := fmt.Fprintf(w, "file %s sealed=%v records=%d end=%d\n", name, s.sealed, len(s.headers), s.end); err != nil {
+		if _, err := fmt.Fprintf(w, "file %s sealed=%v footer=%d records=%d end=%d\n", name, s.sealed, s.version, len(s.headers), s.end); err != nil {
 			return err
 		}
 		for _, d := range s.damage {

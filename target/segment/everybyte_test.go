@@ -88,7 +88,7 @@ func TestEveryFlippedByte(t *testing.T) {
 		base, all := smallLog(t, rng, sealed)
 		deleted := ID{Group: "g", UUID: "u", Epoch: 1, Ordinal: 3, Shard: 0, CRC: someCRC}
 		l := open(t, base.Clone(rng))
-		if l.Has(deleted) {
+		if has(t, l, deleted) {
 			t.Fatalf("sealed %v: a deleted shard is back", sealed)
 		}
 		l.Close()
@@ -124,7 +124,7 @@ func TestEveryFlippedByte(t *testing.T) {
 				silent++
 			}
 			// The deleted one stays deleted, or its tombstone is what is damaged.
-			if l.Has(deleted) && !found && sealed {
+			if has(t, l, deleted) && !found && sealed {
 				t.Errorf("byte %d: a deleted shard is back and verify finds nothing", at)
 			}
 			if err := l.Close(); err != nil {

@@ -13,42 +13,48 @@ import (
 
 // Options of a Log.
 type Options struct {
-	FS       vfs.FS
-	Logger   *slog.Logger
-	FileSize int64 // bytes at which a file is sealed and the next begun; default 256 MiB
+	FS         vfs.FS
+	Logger     *slog.Logger
+	FileSize   int64 // bytes at which a file is sealed and the next begun; default 256 MiB
+	CacheBytes int64 // bound on memory for what sealed files list, and for headers; default 16 MiB
 }
 
 // Log is the shard log of one node. All methods may be called concurrently.
 // After the first failed write or sync every Put and Delete fails with
 // ErrFailed until the log is opened again; reads go on.
+//
+// Memory: CacheBytes, a record of some hundred bytes for each file, the list of the file
+// that is written, and a bit for each record of a file of which some are forgotten.
 type Log struct {
 	o   Options
 	dir string
 
 	mu      sync.RWMutex
-	at      map[key]place
+	open    map[key]record // of the file that is written; keys with the Log's numbers
 	series  map[seriesName]uint32
-	files   map[uint64]vfs.File
-	sums    map[uint64]FileInfo
+	files   map[uint64]*logFile
+	ranges  ranges
+	removed int    // files since ranges was purged
+	shape   uint64 // rises when a file is sealed, removed, or listed anew
 	damaged []Damage
 	bytes   int64
 	closed  bool
 	failed  error
 
-	headers *cache.Cache[place, *header]
-	queue   chan *request
-	done    chan struct{}
-	stopped sync.WaitGroup
-	stats   writerStats
+	mending     sync.Mutex // one file is listed anew at a time
+	directories *cache.Cache[uint64, *directory]
+	pages       *cache.Cache[pageKey, []byte]
+	headers     *cache.Cache[place, *header]
+	queue       chan *request
+	done        chan struct{}
+	stopped     sync.WaitGroup
+	stats       writerStats
 }
 
-// key is an ID with the names interned: the map holds an entry per shard.
-type key struct {
-	series  uint32
-	crc     uint32
-	epoch   redoubt.Epoch
-	ordinal uint64
-	shard   uint8
+// record is what the open file has of a key: a shard, or that it is deleted.
+type record struct {
+	place
+	deleted bool
 }
 
 type seriesName struct {
@@ -75,69 +81,6 @@ type Damage struct {
 	Reason   string
 }
 
-// FileInfo sums up one log file.
-type FileInfo struct {
-	Number  uint64
-	Bytes   int64
-	Shards  int
-	Deleted int
-	Sealed  bool
-}
-
-// Has reports whether the shard is stored. It does not read it.
-func (l *Log) Has(id ID) bool {
-	_, ok := l.find(id)
-	return ok
-}
-
-// Info describes the stored shard id; ErrNotFound if there is none.
-func (l *Log) Info(id ID) (Info, error) {
-	p, ok := l.find(id)
-	if !ok {
-		return Info{}, notFound("find shard", id)
-	}
-	return Info{ID: id, K: p.k, M: p.m, Size: p.size, HeadLen: p.headLen, ShardLen: p.shardLen, File: p.file, Offset: p.off}, nil
-}
-
-func (l *Log) find(id ID) (place, bool) {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	k, ok := l.key(id)
-	if !ok {
-		return place{}, false
-	}
-	p, ok := l.at[k]
-	return p, ok
-}
-
-func (l *Log) key(id ID) (key, bool) {
-	s, ok := l.series[seriesName{id.Group, id.UUID}]
-	return key{s, id.CRC, id.Epoch, id.Ordinal, id.Shard}, ok
-}
-
-func (l *Log) intern(id ID) key {
-	n := seriesName{id.Group, id.UUID}
-	if _, ok := l.series[n]; !ok {
-		l.series[n] = uint32(len(l.series) + 1)
-	}
-	k, _ := l.key(id)
-	return k
-}
-
-// Forget drops the shard from the map, so that the next Put stores it anew:
-// for a shard that was found rotten. Nothing is written; after a restart the
-// rotten record is back unless a later Put replaced it.
-func (l *Log) Forget(id ID) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if k, ok := l.key(id); ok {
-		if p, there := l.at[k]; there {
-			l.headers.Remove(p)
-			delete(l.at, k)
-		}
-	}
-}
-
 // Put stores s and returns when it is durable. Putting the same shard again
 // changes nothing; another content under the same ID is ErrExists. s and its
 // slices must not change until Put returns.
@@ -149,14 +92,20 @@ func (l *Log) Put(ctx context.Context, s *Shard) error {
 		return &redoubt.Error{Op: "put shard", Object: s.ID.String(), Err: fmt.Errorf("%d + %d bytes: %w", len(s.Head), len(s.Data), redoubt.ErrInvalid)}
 	}
 	h := newHeader(s)
-	if p, ok := l.find(s.ID); ok {
+	p, ok, err := l.find(s.ID)
+	if err != nil {
+		return &redoubt.Error{Op: "put shard", Object: s.ID.String(), Err: err}
+	}
+	if ok {
 		if old, err := l.header(p); err == nil {
 			if old.same(h) {
 				return nil
 			}
 			return &redoubt.Error{Op: "put shard", Object: s.ID.String(), Err: redoubt.ErrExists}
 		}
-		l.Forget(s.ID)
+		if err := l.Forget(s.ID); err != nil {
+			return err
+		}
 	}
 	return l.submit(ctx, &request{h: h, head: s.Head, data: s.Data})
 }
@@ -165,35 +114,23 @@ func (l *Log) Put(ctx context.Context, s *Shard) error {
 // space comes back when their file is rewritten.
 func (l *Log) Delete(ctx context.Context, ids ...ID) error {
 	for _, id := range ids {
-		if !l.Has(id) {
+		if has, err := l.Has(id); err != nil {
+			return err
+		} else if !has {
 			continue
 		}
-		if err := l.submit(ctx, &request{h: newTombstone(id)}); err != nil {
+		old, err := l.copies(id)
+		if err != nil {
+			return err
+		}
+		if err := l.submit(ctx, &request{h: newTombstone(id), kills: old}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// Each calls fn for every stored shard, in no order, until it returns false.
-// fn must not call the Log.
-func (l *Log) Each(fn func(Info) bool) {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	names := make(map[uint32]seriesName, len(l.series))
-	for n, s := range l.series {
-		names[s] = n
-	}
-	for k, p := range l.at {
-		n := names[k.series]
-		id := ID{Group: n.group, UUID: n.uuid, Epoch: k.epoch, Ordinal: k.ordinal, Shard: k.shard, CRC: k.crc}
-		if !fn(Info{ID: id, K: p.k, M: p.m, Size: p.size, HeadLen: p.headLen, ShardLen: p.shardLen, File: p.file, Offset: p.off}) {
-			return
-		}
-	}
-}
-
-// Damaged lists the damage that opening found below the durable watermark.
+// Damaged lists the damage below the durable watermark that was found since the log was opened.
 func (l *Log) Damaged() []Damage {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -203,17 +140,32 @@ func (l *Log) Damaged() []Damage {
 // Stats are figures about a Log since it was opened.
 type Stats struct {
 	Files  int
-	Shards int
+	Shards int    // also of shards that were replaced or deleted before the log was opened, until Each has passed them
 	Bytes  int64  // in log files, including headers and deleted shards
 	Puts   uint64 // records written
 	Syncs  uint64 // fsyncs that made them durable
+	Memory int64  // that lists and headers take now
 }
 
 // Stats returns the present figures.
 func (l *Log) Stats() Stats {
+	pages, dirs, headers := l.pages.Stats(), l.directories.Stats(), l.headers.Stats()
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	return Stats{Files: len(l.files), Shards: len(l.at), Bytes: l.bytes, Puts: l.stats.puts.Load(), Syncs: l.stats.syncs.Load()}
+	st := Stats{Files: len(l.files), Bytes: l.bytes, Puts: l.stats.puts.Load(), Syncs: l.stats.syncs.Load(),
+		Memory: pages.Bytes + dirs.Bytes + headers.Bytes + int64(l.ranges.n)*stretchBytes}
+	for _, f := range l.files {
+		if t := f.list; t != nil {
+			st.Shards += t.shards - t.deadCount
+			st.Memory += int64(8*len(t.dead) + len(t.mem))
+		}
+	}
+	for _, r := range l.open {
+		if !r.deleted {
+			st.Shards++
+		}
+	}
+	return st
 }
 
 // Err returns the first failure, or nil.
@@ -239,7 +191,7 @@ func (l *Log) Close() error {
 	return closeAll(l.files)
 }
 
-func closeAll(files map[uint64]vfs.File) error {
+func closeAll(files map[uint64]*logFile) error {
 	var first error
 	for _, f := range files {
 		if err := f.Close(); err != nil && first == nil {

@@ -7,19 +7,26 @@ import (
 	"path/filepath"
 	"sort"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/internal/vfs"
 	"github.com/redoubt-dr/redoubt/target/cache"
 )
 
-const headerCacheBytes = 4 << 20
+// openAtOnce is how many files are opened at the same time: most of opening is
+// waiting for the disk.
+const openAtOnce = 16
 
-// Open opens the shard log in dir, creating it if there is none. Sealed files
-// are read by their footers; a file that was not sealed is scanned, its torn
-// tail is cut, and it is sealed. The caller keeps other processes away from dir.
+// Open opens the shard log in dir, creating it if there is none. Of a sealed
+// file the end of its footer is read; a file that was not sealed is scanned, its
+// torn tail is cut, and it is sealed. The caller keeps other processes away from dir.
 func Open(dir string, o Options) (*Log, error) {
 	if o.FileSize == 0 {
 		o.FileSize = 256 << 20
+	}
+	if o.CacheBytes == 0 {
+		o.CacheBytes = 16 << 20
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -37,15 +44,15 @@ func Open(dir string, o Options) (*Log, error) {
 	if err != nil {
 		return fail(err)
 	}
-	l := &Log{o: o, dir: dir, at: map[key]place{}, series: map[seriesName]uint32{}, files: map[uint64]vfs.File{}, sums: map[uint64]FileInfo{},
-		headers: cache.New[place, *header](headerCacheBytes), queue: make(chan *request, 256), done: make(chan struct{})}
+	l := &Log{o: o, dir: dir, open: map[key]record{}, series: map[seriesName]uint32{}, files: map[uint64]*logFile{}, ranges: newRanges(o.CacheBytes / 8),
+		pages: cache.New[pageKey, []byte](o.CacheBytes / 2), directories: cache.New[uint64, *directory](o.CacheBytes / 4),
+		headers: cache.New[place, *header](o.CacheBytes / 8), queue: make(chan *request, 256), done: make(chan struct{})}
+	if err := l.loadAll(numbers); err != nil {
+		return fail(errors.Join(err, closeAll(l.files)))
+	}
 	w := &writer{l: l}
-	for _, n := range numbers {
-		if err := l.load(n); err != nil {
-			closeAll(l.files)
-			return fail(err)
-		}
-		w.number = n
+	if len(numbers) > 0 {
+		w.number = numbers[len(numbers)-1]
 	}
 	l.stopped.Add(1)
 	go w.run()
@@ -67,57 +74,107 @@ func listFiles(fs vfs.FS, dir string) ([]uint64, error) {
 	return ns, nil
 }
 
-// load enters one file into the map.
-func (l *Log) load(n uint64) error {
+// loadAll opens the files, some at once, and enters what they list.
+func (l *Log) loadAll(numbers []uint64) error {
+	all := make([]loaded, len(numbers))
+	var g errgroup.Group
+	g.SetLimit(openAtOnce)
+	for i, n := range numbers {
+		g.Go(func() error { return l.load(n, &all[i]) })
+	}
+	err := g.Wait()
+	for i, n := range numbers {
+		a := &all[i]
+		if a.file == nil {
+			continue
+		}
+		l.files[n] = a.file
+		if a.list == nil {
+			continue // of another file there was an error
+		}
+		l.enter(a.file, a.list, a.summary)
+		l.bytes += a.file.bytes
+		l.note(a.file, a.damage)
+	}
+	l.ranges.settle()
+	return err
+}
+
+// loaded is what load found.
+type loaded struct {
+	file    *logFile
+	list    *listing
+	summary *summary
+	damage  []Damage
+}
+
+func (l *Log) load(n uint64, out *loaded) error {
 	name := fileName(l.dir, n)
 	f, err := l.o.FS.OpenFile(name, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
+	out.file = &logFile{File: f, number: n}
 	size, err := f.Size()
 	if err != nil {
-		f.Close()
 		return err
 	}
+	b := make([]byte, min(sector, size))
+	if err := readFull(f, b, 0); err != nil {
+		return err
+	}
+	headerErr := checkFileHeader(b, n)
+	if errors.Is(headerErr, redoubt.ErrVersion) {
+		return &redoubt.Error{Op: "read", Object: name, Err: headerErr}
+	}
+	out.file.bytes = size
+	g, sum, ok, err := openFooter(f, n, size)
+	switch {
+	case ok:
+		out.list, out.summary = newListing(out.file, &g, sum), sum
+	case err != nil && !errors.Is(err, redoubt.ErrCorrupt):
+		return err
+	default:
+		if err := l.loadOther(out, size, headerErr); err != nil || out.file == nil {
+			return err
+		}
+	}
+	if headerErr != nil {
+		out.damage = append(out.damage, Damage{Off: 0, Len: sector, Reason: headerErr.Error()})
+	}
+	return nil
+}
+
+// loadOther lists a file whose footer is of an older version, does not hold, or
+// is not there: then it is written. A file without any record is removed.
+func (l *Log) loadOther(out *loaded, size int64, headerErr error) error {
+	f, n := out.file, out.file.number
 	s, err := scanFile(f, n, size)
 	if err != nil {
-		f.Close()
-		return &redoubt.Error{Op: "read", Object: name, Err: err}
+		return &redoubt.Error{Op: "read", Object: fileName(l.dir, n), Err: err}
 	}
-	if s.headerErr != nil {
-		if len(s.headers) == 0 && len(s.damage) == 0 {
-			// Power was cut between creating the file and its first record.
-			f.Close()
-			if err := l.o.FS.Remove(name); err != nil {
-				return err
-			}
-			return l.o.FS.SyncDir(l.dir)
-		}
-		s.damage = append(s.damage, Damage{Off: 0, Len: sector, Reason: s.headerErr.Error()})
-	}
-	l.files[n] = f
-	l.sums[n] = FileInfo{Number: n, Bytes: size, Sealed: true}
-	for _, h := range s.headers {
-		l.apply(h)
-	}
-	for _, d := range s.damage {
-		d.File = name
-		l.damaged = append(l.damaged, d)
-		l.o.Logger.Error("shard log is damaged; the shards there will be rebuilt", "file", name, "off", d.Off, "len", d.Len, "reason", d.Reason)
-	}
-	if !s.sealed {
-		l.o.Logger.Info("shard log file was not sealed; scanned it", "file", name, "records", len(s.headers), "end", s.end)
-		if err := sealFile(f, s.end, s.headers); err != nil {
+	if headerErr != nil && len(s.headers) == 0 && len(s.damage) == 0 {
+		// Power was cut between creating the file and its first record.
+		out.file = nil
+		if err := errors.Join(f.Close(), l.o.FS.Remove(fileName(l.dir, n))); err != nil {
 			return err
 		}
-		if size, err = f.Size(); err != nil {
-			return err
-		}
+		return l.o.FS.SyncDir(l.dir)
 	}
-	info := l.sums[n]
-	info.Bytes = size
-	l.sums[n] = info
-	l.bytes += size
+	out.damage = s.damage
+	if s.sealed {
+		foot := encodeFooter(n, s.end, s.headers)
+		out.list, out.summary = newListing(f, &foot.geometry, &foot.summary), &foot.summary
+		out.list.mem = foot.bytes
+		return nil
+	}
+	l.o.Logger.Info("shard log file was not sealed; scanned it", "file", fileName(l.dir, n), "records", len(s.headers), "end", s.end)
+	foot, err := sealFile(f, n, s.end, s.headers)
+	if err != nil {
+		return err
+	}
+	f.bytes = foot.off + foot.length() + trailerLen
+	out.list, out.summary = newListing(f, &foot.geometry, &foot.summary), &foot.summary
 	return nil
 }
 
@@ -127,10 +184,11 @@ type scan struct {
 	damage    []Damage
 	end       int64 // where records end
 	sealed    bool
-	headerErr error // the file header is bad
+	version   uint16 // of the footer of a sealed file
+	headerErr error  // the file header is bad
 }
 
-// scanFile reads a file's footer or, if it has none, its records.
+// scanFile reads a file's whole footer or, if it has none, its records.
 func scanFile(f vfs.File, n uint64, size int64) (*scan, error) {
 	s := &scan{end: sector}
 	b := make([]byte, min(sector, size))
@@ -140,7 +198,7 @@ func scanFile(f vfs.File, n uint64, size int64) (*scan, error) {
 	if s.headerErr = checkFileHeader(b, n); errors.Is(s.headerErr, redoubt.ErrVersion) {
 		return nil, s.headerErr
 	}
-	hs, ok, err := readFooter(f, n, size)
+	hs, version, ok, err := readFooter(f, n, size)
 	switch {
 	case errors.Is(err, redoubt.ErrVersion):
 		return nil, err
@@ -149,7 +207,7 @@ func scanFile(f vfs.File, n uint64, size int64) (*scan, error) {
 	case err != nil:
 		return nil, err
 	case ok:
-		s.headers, s.sealed, s.end = hs, true, size
+		s.headers, s.sealed, s.version, s.end = hs, true, version, size
 		return s, nil
 	}
 	return s, s.records(f, n, size)

@@ -18,7 +18,10 @@ func (l *Log) ReadRange(id ID, off, n uint32) ([]byte, error) {
 // stable reads a record again if it was moved to another file meanwhile.
 func (l *Log) stable(op string, id ID, read func(p place) ([]byte, error)) ([]byte, error) {
 	for {
-		p, ok := l.find(id)
+		p, ok, err := l.find(id)
+		if err != nil {
+			return nil, &redoubt.Error{Op: op, Object: id.String(), Err: err}
+		}
 		if !ok {
 			return nil, notFound(op, id)
 		}
@@ -26,7 +29,7 @@ func (l *Log) stable(op string, id ID, read func(p place) ([]byte, error)) ([]by
 		if err == nil || errors.Is(err, redoubt.ErrCorrupt) {
 			return b, err
 		}
-		if now, ok := l.find(id); ok && now == p {
+		if now, ok, ferr := l.find(id); ferr != nil || ok && now == p {
 			return nil, err
 		}
 	}
@@ -90,14 +93,14 @@ func (l *Log) readHead(id ID, p place) ([]byte, error) {
 
 // Check reads the whole record and verifies it.
 func (l *Log) Check(id ID) error {
-	p, ok := l.find(id)
-	if !ok {
-		return notFound("check shard", id)
+	i, err := l.Info(id)
+	if err != nil {
+		return err
 	}
 	if _, err := l.ReadHead(id); err != nil {
 		return err
 	}
-	_, err := l.ReadRange(id, 0, p.shardLen)
+	_, err = l.ReadRange(id, 0, i.ShardLen)
 	return err
 }
 

@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/internal/vfs"
 )
 
 // Numbers lists the log's files, the oldest first. The last one may be open for
@@ -17,20 +16,6 @@ func (l *Log) Numbers() []uint64 {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return slices.Sorted(maps.Keys(l.files))
-}
-
-// InFile lists the shards of one file in the order of their records. It visits
-// the whole map.
-func (l *Log) InFile(n uint64) []Info {
-	var out []Info
-	l.Each(func(i Info) bool {
-		if i.File == n {
-			out = append(out, i)
-		}
-		return true
-	})
-	slices.SortFunc(out, func(a, b Info) int { return cmp.Compare(a.Offset, b.Offset) })
-	return out
 }
 
 // Length returns the bytes that the shard's record takes on disk.
@@ -49,15 +34,18 @@ type uncacher interface {
 // nothing that is in memory is believed. ErrNotFound if the shard is not stored
 // (any more), ErrCorrupt if it does not hold. Any other error is the disk's.
 func (l *Log) Scrub(id ID) error {
-	p, ok := l.find(id)
-	if !ok {
+	p, ok, err := l.find(id)
+	if err == nil && !ok {
 		return notFound("scrub shard", id)
 	}
 	fail := func(err error) error {
-		if now, ok := l.find(id); !ok || now != p {
+		if now, ok, ferr := l.find(id); ferr == nil && (!ok || now != p) {
 			return notFound("scrub shard", id) // it was replaced or moved meanwhile
 		}
 		return &redoubt.Error{Op: "scrub shard", Object: id.String(), Err: err}
+	}
+	if err != nil {
+		return fail(err)
 	}
 	l.uncache(p.file, p.off, roundUp(int64(p.headerLen)+int64(p.headLen)+int64(p.shardLen)))
 	b := make([]byte, int(p.headerLen)+int(p.headLen)+int(p.shardLen))
@@ -86,14 +74,18 @@ func (l *Log) uncache(file uint64, off, n int64) {
 	l.mu.RLock()
 	f := l.files[file]
 	l.mu.RUnlock()
-	if u, ok := f.(uncacher); ok {
+	if f == nil {
+		return
+	}
+	if u, ok := f.File.(uncacher); ok {
 		_ = u.Uncache(off, n) // best effort: then memory is verified
 	}
 }
 
 // ScrubFile verifies what a sealed file has beside its records: the file header,
 // the footer and the trailer. If they do not hold they are written anew, from
-// the records; reason says what was wrong. The newest file is left alone.
+// the records; reason says what was wrong. A footer of an older version is
+// written in the present one. The file that is written now is left alone.
 func (l *Log) ScrubFile(n uint64) (reason error, err error) {
 	reason, err = l.scrubFile(n)
 	l.mu.RLock()
@@ -105,14 +97,16 @@ func (l *Log) ScrubFile(n uint64) (reason error, err error) {
 }
 
 func (l *Log) scrubFile(n uint64) (reason error, err error) {
-	ns := l.Numbers()
-	if len(ns) == 0 || n == ns[len(ns)-1] {
-		return nil, nil
-	}
+	l.mending.Lock()
+	defer l.mending.Unlock()
 	l.mu.RLock()
 	f := l.files[n]
+	var t *listing
+	if f != nil {
+		t = f.list
+	}
 	l.mu.RUnlock()
-	if f == nil {
+	if t == nil {
 		return nil, nil
 	}
 	size, err := f.Size()
@@ -120,12 +114,13 @@ func (l *Log) scrubFile(n uint64) (reason error, err error) {
 		return nil, err
 	}
 	l.uncache(n, 0, sector)
+	l.uncache(n, t.off, size-t.off)
 	b := make([]byte, min(sector, size))
 	if err := readFull(f, b, 0); err != nil {
 		return nil, err
 	}
 	header := checkFileHeader(b, n)
-	_, sealed, err := readFooter(f, n, size)
+	_, version, sealed, err := readFooter(f, n, size)
 	switch {
 	case err != nil && !errors.Is(err, redoubt.ErrCorrupt) && !errors.Is(err, redoubt.ErrVersion):
 		return nil, err
@@ -134,26 +129,48 @@ func (l *Log) scrubFile(n uint64) (reason error, err error) {
 	}
 	if header != nil {
 		reason = errors.Join(header, reason)
+		if _, err := f.WriteAt(encodeFileHeader(n), 0); err != nil {
+			return reason, err
+		}
+		if err := f.Sync(); err != nil {
+			return reason, err
+		}
 	}
-	if reason == nil {
-		return nil, nil
+	if !sealed || version != footerVersion || t.mem != nil {
+		err = l.mend(f, t, size)
 	}
-	return reason, mendFile(f, n, size, header != nil, !sealed)
+	return reason, err
 }
 
-// mendFile writes a file's header, or its footer from its records.
-func mendFile(f vfs.File, n uint64, size int64, header, footer bool) error {
-	if header {
-		if _, err := f.WriteAt(encodeFileHeader(n), 0); err != nil {
-			return err
-		}
+// mend writes a file's footer from its records. Meanwhile it is listed in
+// memory. l.mending is held.
+func (l *Log) mend(f *logFile, t *listing, size int64) error {
+	s := &scan{end: sector}
+	if err := s.records(f, f.number, size); err != nil {
+		return err
 	}
-	if footer {
-		s := &scan{end: sector}
-		if err := s.records(f, n, size); err != nil {
-			return err
-		}
-		return sealFile(f, s.end, s.headers)
+	l.mu.Lock()
+	gone := l.files[f.number] != f
+	if !gone && t.mem == nil {
+		l.relist(f, inMemory(f, s.headers, s.end))
 	}
-	return f.Sync()
+	l.mu.Unlock()
+	if gone {
+		return nil
+	}
+	foot, err := sealFile(f, f.number, s.end, s.headers)
+	if err != nil {
+		return err // the list in memory stays
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.relist(f, newListing(f, &foot.geometry, &foot.summary))
+	l.resize(f, foot.off+foot.length()+trailerLen)
+	return nil
+}
+
+// resize notes how long a sealed file is. l.mu is held.
+func (l *Log) resize(f *logFile, n int64) {
+	l.bytes += n - f.bytes
+	f.bytes = n
 }

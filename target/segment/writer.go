@@ -12,6 +12,10 @@ import (
 	"github.com/redoubt-dr/redoubt/internal/vfs"
 )
 
+// maxListed is the number of records at which a file is sealed before its time,
+// so that the list of the open file is bounded.
+const maxListed = 1 << 16
+
 // maxBatch bounds the bytes that one group fsync makes durable, so that a
 // single shard does not wait behind an endless queue.
 const maxBatch = 32 << 20
@@ -23,7 +27,8 @@ var errNoRoom = errors.New("no room")
 type request struct {
 	h          *header
 	head, data []byte
-	from       *place // of a record that is moved: where it was read
+	from       *hit  // of a record that is moved: where it was read
+	kills      []hit // of a tombstone: what it deletes in sealed files
 	err        chan error
 }
 
@@ -32,7 +37,7 @@ type writerStats struct{ puts, syncs atomic.Uint64 }
 // writer owns the end of the log; it is the only one that appends.
 type writer struct {
 	l       *Log
-	f       vfs.File
+	f       *logFile
 	number  uint64 // of f, or of the last file if f is nil
 	end     int64
 	durable int64
@@ -102,7 +107,7 @@ func (w *writer) write(batch []*request) error {
 	if err := w.l.Err(); err != nil {
 		return fmt.Errorf("%w (%w)", redoubt.ErrFailed, err)
 	}
-	if w.f != nil && w.end >= w.l.o.FileSize {
+	if w.f != nil && (w.end >= w.l.o.FileSize || len(w.listed) >= maxListed) {
 		if err := w.seal(); err != nil {
 			return err
 		}
@@ -135,9 +140,7 @@ func (w *writer) write(batch []*request) error {
 	w.l.mu.Lock()
 	w.l.bytes += end - w.end
 	for _, r := range batch {
-		if r.from == nil || w.l.at[w.l.intern(r.h.ID)] == *r.from {
-			w.l.apply(r.h) // otherwise it was deleted or put anew while it was moved
-		}
+		w.l.apply(r)
 	}
 	w.l.mu.Unlock()
 	for _, r := range batch {
@@ -148,18 +151,22 @@ func (w *writer) write(batch []*request) error {
 	return nil
 }
 
-// apply enters a record into the map. The caller holds l.mu.
-func (l *Log) apply(h *header) {
-	k := l.intern(h.ID)
-	info := l.sums[h.File]
-	if h.Type == typeTombstone {
-		delete(l.at, k)
-		info.Deleted++
-	} else {
-		l.at[k] = place{file: h.File, off: h.Offset, headerLen: h.Len, headLen: h.HeadLen, shardLen: h.ShardLen, size: h.Size, k: h.K, m: h.M}
-		info.Shards++
+// apply enters a record of the open file. l.mu is held.
+func (l *Log) apply(r *request) {
+	k := keyOf(&r.h.ID, l.number(r.h.name()))
+	if r.from != nil {
+		// If it was deleted or put anew while it was moved, the copy is dead: sealing marks it.
+		if _, anew := l.open[k]; anew || r.from.now().isDead(r.from.index) {
+			return
+		}
+		kill([]hit{*r.from})
 	}
-	l.sums[h.File] = info
+	kill(r.kills)
+	l.open[k] = record{place: r.h.place(), deleted: r.h.Type == typeTombstone}
+}
+
+func (h *header) place() place {
+	return place{file: h.File, off: h.Offset, headerLen: h.Len, headLen: h.HeadLen, shardLen: h.ShardLen, size: h.Size, k: h.K, m: h.M}
 }
 
 // begin creates the next file, preallocated, and makes its name durable.
@@ -192,42 +199,57 @@ func (w *writer) begin() error {
 		}
 		return err
 	}
-	w.f, w.number, w.end, w.durable, w.listed = f, n, sector, sector, nil
+	w.f, w.number, w.end, w.durable, w.listed = &logFile{File: f, number: n}, n, sector, sector, nil
 	w.l.mu.Lock()
-	w.l.files[n] = f
-	w.l.sums[n] = FileInfo{Number: n}
+	w.l.files[n] = w.f
 	w.l.mu.Unlock()
 	return nil
 }
 
-// seal writes the footer; the file is never written again.
+// seal writes the footer; the file is never written again. From then on its
+// records are found through it.
 func (w *writer) seal() error {
-	if err := sealFile(w.f, w.end, w.listed); err != nil {
-		return err
-	}
-	size, err := w.f.Size()
+	foot, err := sealFile(w.f, w.number, w.end, w.listed)
 	if err != nil {
 		return err
 	}
+	t := newListing(w.f, &foot.geometry, &foot.summary)
 	w.l.mu.Lock()
-	info := w.l.sums[w.number]
-	info.Bytes, info.Sealed = size, true
-	w.l.sums[w.number] = info
-	w.l.bytes += size - (w.end - sector) // header, footer and trailer
+	for i, h := range foot.sorted {
+		if r := w.l.open[keyOf(&h.ID, w.l.series[h.name()])]; h.Type == typeShard && (r.deleted || r.off != h.Offset) {
+			t.kill(i, h.total())
+		}
+	}
+	w.l.bytes -= w.end - sector // of its records, which resize counts again
+	w.l.resize(w.f, foot.off+foot.length()+trailerLen)
+	w.l.enter(w.f, t, &foot.summary)
+	w.l.ranges.settle()
+	clear(w.l.open)
 	w.l.mu.Unlock()
 	w.f, w.listed = nil, nil
 	return nil
 }
 
-func sealFile(f vfs.File, end int64, hs []*header) error {
-	foot := encodeFooter(hs)
-	if _, err := f.WritevAt([][]byte{foot, encodeTrailer(end, len(foot))}, end); err != nil {
-		return err
+// enter makes known what a file lists. l.mu is held, or l is not shared yet.
+func (l *Log) enter(f *logFile, t *listing, s *summary) {
+	f.list = t
+	l.shape++
+	for i := range s.spans {
+		p := &s.spans[i]
+		l.ranges.add(epochKey{l.number(s.series[p.series]), p.epoch}, p.lo, p.hi, f.number)
 	}
-	if err := f.Truncate(end + int64(len(foot)) + trailerLen); err != nil {
-		return err
+}
+
+// sealFile writes the footer and the trailer of the records hs behind them, at end.
+func sealFile(f vfs.File, number uint64, end int64, hs []*header) (*footer, error) {
+	foot := encodeFooter(number, end, hs)
+	if _, err := f.WritevAt([][]byte{foot.bytes, encodeTrailer(end, len(foot.bytes))}, end); err != nil {
+		return nil, err
 	}
-	return f.Sync()
+	if err := f.Truncate(end + int64(len(foot.bytes)) + trailerLen); err != nil {
+		return nil, err
+	}
+	return foot, f.Sync()
 }
 
 // close answers what is still queued and seals the file, so that the next

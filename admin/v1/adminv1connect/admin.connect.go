@@ -59,6 +59,14 @@ const (
 	// AdminServiceAddBookmarkProcedure is the fully-qualified name of the AdminService's AddBookmark
 	// RPC.
 	AdminServiceAddBookmarkProcedure = "/redoubt.admin.v1.AdminService/AddBookmark"
+	// AdminServiceAddBookmarkSetProcedure is the fully-qualified name of the AdminService's
+	// AddBookmarkSet RPC.
+	AdminServiceAddBookmarkSetProcedure = "/redoubt.admin.v1.AdminService/AddBookmarkSet"
+	// AdminServiceBarrierProcedure is the fully-qualified name of the AdminService's Barrier RPC.
+	AdminServiceBarrierProcedure = "/redoubt.admin.v1.AdminService/Barrier"
+	// AdminServiceListBookmarksProcedure is the fully-qualified name of the AdminService's
+	// ListBookmarks RPC.
+	AdminServiceListBookmarksProcedure = "/redoubt.admin.v1.AdminService/ListBookmarks"
 	// AdminServiceGetRetentionProcedure is the fully-qualified name of the AdminService's GetRetention
 	// RPC.
 	AdminServiceGetRetentionProcedure = "/redoubt.admin.v1.AdminService/GetRetention"
@@ -113,6 +121,25 @@ const (
 	AdminServiceGetJobProcedure = "/redoubt.admin.v1.AdminService/GetJob"
 	// AdminServiceCancelJobProcedure is the fully-qualified name of the AdminService's CancelJob RPC.
 	AdminServiceCancelJobProcedure = "/redoubt.admin.v1.AdminService/CancelJob"
+	// AdminServiceListBranchesProcedure is the fully-qualified name of the AdminService's ListBranches
+	// RPC.
+	AdminServiceListBranchesProcedure = "/redoubt.admin.v1.AdminService/ListBranches"
+	// AdminServiceDropBranchProcedure is the fully-qualified name of the AdminService's DropBranch RPC.
+	AdminServiceDropBranchProcedure = "/redoubt.admin.v1.AdminService/DropBranch"
+	// AdminServiceStreamBranchProcedure is the fully-qualified name of the AdminService's StreamBranch
+	// RPC.
+	AdminServiceStreamBranchProcedure = "/redoubt.admin.v1.AdminService/StreamBranch"
+	// AdminServicePauseGroupProcedure is the fully-qualified name of the AdminService's PauseGroup RPC.
+	AdminServicePauseGroupProcedure = "/redoubt.admin.v1.AdminService/PauseGroup"
+	// AdminServiceResumeGroupProcedure is the fully-qualified name of the AdminService's ResumeGroup
+	// RPC.
+	AdminServiceResumeGroupProcedure = "/redoubt.admin.v1.AdminService/ResumeGroup"
+	// AdminServiceUnprotectGroupProcedure is the fully-qualified name of the AdminService's
+	// UnprotectGroup RPC.
+	AdminServiceUnprotectGroupProcedure = "/redoubt.admin.v1.AdminService/UnprotectGroup"
+	// AdminServiceProtectGroupProcedure is the fully-qualified name of the AdminService's ProtectGroup
+	// RPC.
+	AdminServiceProtectGroupProcedure = "/redoubt.admin.v1.AdminService/ProtectGroup"
 	// AdminServiceAddNodeProcedure is the fully-qualified name of the AdminService's AddNode RPC.
 	AdminServiceAddNodeProcedure = "/redoubt.admin.v1.AdminService/AddNode"
 	// AdminServiceDrainNodeProcedure is the fully-qualified name of the AdminService's DrainNode RPC.
@@ -136,6 +163,12 @@ type AdminServiceClient interface {
 	GetLossReceipt(context.Context, *v1.GetLossReceiptRequest) (*v1.GetLossReceiptResponse, error)
 	// AddBookmark names the present position (at the writer of the group).
 	AddBookmark(context.Context, *v1.AddBookmarkRequest) (*v1.AddBookmarkResponse, error)
+	// AddBookmarkSet names one instant of several groups, all of them or none (target).
+	AddBookmarkSet(context.Context, *v1.AddBookmarkSetRequest) (*v1.AddBookmarkSetResponse, error)
+	// Barrier is a step of AddBookmarkSet, as the coordinating target asks for it (at the writer of the group).
+	Barrier(context.Context, *v1.BarrierRequest) (*v1.BarrierResponse, error)
+	// ListBookmarks returns the named points of a group (target).
+	ListBookmarks(context.Context, *v1.ListBookmarksRequest) (*v1.ListBookmarksResponse, error)
 	// GetRetention returns what is kept of a group, and why (target).
 	GetRetention(context.Context, *v1.GetRetentionRequest) (*v1.GetRetentionResponse, error)
 	// PlanRetention says what a policy would keep and drop now, and what it costs (target).
@@ -180,6 +213,22 @@ type AdminServiceClient interface {
 	GetJob(context.Context, *v1.GetJobRequest) (*v1.GetJobResponse, error)
 	// CancelJob ends a job (target).
 	CancelJob(context.Context, *v1.CancelJobRequest) (*v1.CancelJobResponse, error)
+	// ListBranches lists the tails that failovers have left (both roles).
+	ListBranches(context.Context, *v1.ListBranchesRequest) (*v1.ListBranchesResponse, error)
+	// DropBranch deletes a branch that the source keeps (both roles).
+	DropBranch(context.Context, *v1.DropBranchRequest) (*v1.DropBranchResponse, error)
+	// StreamBranch streams the writes of a branch (source), for a node that opens
+	// it. Like ReadPoint it gives data away.
+	StreamBranch(context.Context, *v1.StreamBranchRequest) (*connect.ServerStreamForClient[v1.StreamBranchResponse], error)
+	// PauseGroup has the source keep its writes to itself, or stops the way back
+	// (both roles).
+	PauseGroup(context.Context, *v1.PauseGroupRequest) (*v1.PauseGroupResponse, error)
+	// ResumeGroup goes on where a pause began (both roles).
+	ResumeGroup(context.Context, *v1.ResumeGroupRequest) (*v1.ResumeGroupResponse, error)
+	// UnprotectGroup ends the replication of a group (both roles).
+	UnprotectGroup(context.Context, *v1.UnprotectGroupRequest) (*v1.UnprotectGroupResponse, error)
+	// ProtectGroup begins it again, with a whole copy (both roles).
+	ProtectGroup(context.Context, *v1.ProtectGroupRequest) (*v1.ProtectGroupResponse, error)
 	// AddNode lets a new node join.
 	AddNode(context.Context, *v1.AddNodeRequest) (*v1.AddNodeResponse, error)
 	// DrainNode has a node's shards and groups move to the others.
@@ -233,6 +282,25 @@ func NewAdminServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			httpClient,
 			baseURL+AdminServiceAddBookmarkProcedure,
 			connect.WithSchema(adminServiceMethods.ByName("AddBookmark")),
+			connect.WithClientOptions(opts...),
+		),
+		addBookmarkSet: connect.NewClient[v1.AddBookmarkSetRequest, v1.AddBookmarkSetResponse](
+			httpClient,
+			baseURL+AdminServiceAddBookmarkSetProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("AddBookmarkSet")),
+			connect.WithClientOptions(opts...),
+		),
+		barrier: connect.NewClient[v1.BarrierRequest, v1.BarrierResponse](
+			httpClient,
+			baseURL+AdminServiceBarrierProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("Barrier")),
+			connect.WithClientOptions(opts...),
+		),
+		listBookmarks: connect.NewClient[v1.ListBookmarksRequest, v1.ListBookmarksResponse](
+			httpClient,
+			baseURL+AdminServiceListBookmarksProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("ListBookmarks")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
 		getRetention: connect.NewClient[v1.GetRetentionRequest, v1.GetRetentionResponse](
@@ -365,6 +433,49 @@ func NewAdminServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(adminServiceMethods.ByName("CancelJob")),
 			connect.WithClientOptions(opts...),
 		),
+		listBranches: connect.NewClient[v1.ListBranchesRequest, v1.ListBranchesResponse](
+			httpClient,
+			baseURL+AdminServiceListBranchesProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("ListBranches")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		dropBranch: connect.NewClient[v1.DropBranchRequest, v1.DropBranchResponse](
+			httpClient,
+			baseURL+AdminServiceDropBranchProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("DropBranch")),
+			connect.WithClientOptions(opts...),
+		),
+		streamBranch: connect.NewClient[v1.StreamBranchRequest, v1.StreamBranchResponse](
+			httpClient,
+			baseURL+AdminServiceStreamBranchProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("StreamBranch")),
+			connect.WithClientOptions(opts...),
+		),
+		pauseGroup: connect.NewClient[v1.PauseGroupRequest, v1.PauseGroupResponse](
+			httpClient,
+			baseURL+AdminServicePauseGroupProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("PauseGroup")),
+			connect.WithClientOptions(opts...),
+		),
+		resumeGroup: connect.NewClient[v1.ResumeGroupRequest, v1.ResumeGroupResponse](
+			httpClient,
+			baseURL+AdminServiceResumeGroupProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("ResumeGroup")),
+			connect.WithClientOptions(opts...),
+		),
+		unprotectGroup: connect.NewClient[v1.UnprotectGroupRequest, v1.UnprotectGroupResponse](
+			httpClient,
+			baseURL+AdminServiceUnprotectGroupProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("UnprotectGroup")),
+			connect.WithClientOptions(opts...),
+		),
+		protectGroup: connect.NewClient[v1.ProtectGroupRequest, v1.ProtectGroupResponse](
+			httpClient,
+			baseURL+AdminServiceProtectGroupProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("ProtectGroup")),
+			connect.WithClientOptions(opts...),
+		),
 		addNode: connect.NewClient[v1.AddNodeRequest, v1.AddNodeResponse](
 			httpClient,
 			baseURL+AdminServiceAddNodeProcedure,
@@ -399,6 +510,9 @@ type adminServiceClient struct {
 	listExports         *connect.Client[v1.ListExportsRequest, v1.ListExportsResponse]
 	getLossReceipt      *connect.Client[v1.GetLossReceiptRequest, v1.GetLossReceiptResponse]
 	addBookmark         *connect.Client[v1.AddBookmarkRequest, v1.AddBookmarkResponse]
+	addBookmarkSet      *connect.Client[v1.AddBookmarkSetRequest, v1.AddBookmarkSetResponse]
+	barrier             *connect.Client[v1.BarrierRequest, v1.BarrierResponse]
+	listBookmarks       *connect.Client[v1.ListBookmarksRequest, v1.ListBookmarksResponse]
 	getRetention        *connect.Client[v1.GetRetentionRequest, v1.GetRetentionResponse]
 	planRetention       *connect.Client[v1.PlanRetentionRequest, v1.PlanRetentionResponse]
 	setRetention        *connect.Client[v1.SetRetentionRequest, v1.SetRetentionResponse]
@@ -420,6 +534,13 @@ type adminServiceClient struct {
 	listJobs            *connect.Client[v1.ListJobsRequest, v1.ListJobsResponse]
 	getJob              *connect.Client[v1.GetJobRequest, v1.GetJobResponse]
 	cancelJob           *connect.Client[v1.CancelJobRequest, v1.CancelJobResponse]
+	listBranches        *connect.Client[v1.ListBranchesRequest, v1.ListBranchesResponse]
+	dropBranch          *connect.Client[v1.DropBranchRequest, v1.DropBranchResponse]
+	streamBranch        *connect.Client[v1.StreamBranchRequest, v1.StreamBranchResponse]
+	pauseGroup          *connect.Client[v1.PauseGroupRequest, v1.PauseGroupResponse]
+	resumeGroup         *connect.Client[v1.ResumeGroupRequest, v1.ResumeGroupResponse]
+	unprotectGroup      *connect.Client[v1.UnprotectGroupRequest, v1.UnprotectGroupResponse]
+	protectGroup        *connect.Client[v1.ProtectGroupRequest, v1.ProtectGroupResponse]
 	addNode             *connect.Client[v1.AddNodeRequest, v1.AddNodeResponse]
 	drainNode           *connect.Client[v1.DrainNodeRequest, v1.DrainNodeResponse]
 	replaceNode         *connect.Client[v1.ReplaceNodeRequest, v1.ReplaceNodeResponse]
@@ -465,6 +586,33 @@ func (c *adminServiceClient) GetLossReceipt(ctx context.Context, req *v1.GetLoss
 // AddBookmark calls redoubt.admin.v1.AdminService.AddBookmark.
 func (c *adminServiceClient) AddBookmark(ctx context.Context, req *v1.AddBookmarkRequest) (*v1.AddBookmarkResponse, error) {
 	response, err := c.addBookmark.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// AddBookmarkSet calls redoubt.admin.v1.AdminService.AddBookmarkSet.
+func (c *adminServiceClient) AddBookmarkSet(ctx context.Context, req *v1.AddBookmarkSetRequest) (*v1.AddBookmarkSetResponse, error) {
+	response, err := c.addBookmarkSet.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// Barrier calls redoubt.admin.v1.AdminService.Barrier.
+func (c *adminServiceClient) Barrier(ctx context.Context, req *v1.BarrierRequest) (*v1.BarrierResponse, error) {
+	response, err := c.barrier.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// ListBookmarks calls redoubt.admin.v1.AdminService.ListBookmarks.
+func (c *adminServiceClient) ListBookmarks(ctx context.Context, req *v1.ListBookmarksRequest) (*v1.ListBookmarksResponse, error) {
+	response, err := c.listBookmarks.CallUnary(ctx, connect.NewRequest(req))
 	if response != nil {
 		return response.Msg, err
 	}
@@ -656,6 +804,65 @@ func (c *adminServiceClient) CancelJob(ctx context.Context, req *v1.CancelJobReq
 	return nil, err
 }
 
+// ListBranches calls redoubt.admin.v1.AdminService.ListBranches.
+func (c *adminServiceClient) ListBranches(ctx context.Context, req *v1.ListBranchesRequest) (*v1.ListBranchesResponse, error) {
+	response, err := c.listBranches.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// DropBranch calls redoubt.admin.v1.AdminService.DropBranch.
+func (c *adminServiceClient) DropBranch(ctx context.Context, req *v1.DropBranchRequest) (*v1.DropBranchResponse, error) {
+	response, err := c.dropBranch.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// StreamBranch calls redoubt.admin.v1.AdminService.StreamBranch.
+func (c *adminServiceClient) StreamBranch(ctx context.Context, req *v1.StreamBranchRequest) (*connect.ServerStreamForClient[v1.StreamBranchResponse], error) {
+	return c.streamBranch.CallServerStream(ctx, connect.NewRequest(req))
+}
+
+// PauseGroup calls redoubt.admin.v1.AdminService.PauseGroup.
+func (c *adminServiceClient) PauseGroup(ctx context.Context, req *v1.PauseGroupRequest) (*v1.PauseGroupResponse, error) {
+	response, err := c.pauseGroup.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// ResumeGroup calls redoubt.admin.v1.AdminService.ResumeGroup.
+func (c *adminServiceClient) ResumeGroup(ctx context.Context, req *v1.ResumeGroupRequest) (*v1.ResumeGroupResponse, error) {
+	response, err := c.resumeGroup.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// UnprotectGroup calls redoubt.admin.v1.AdminService.UnprotectGroup.
+func (c *adminServiceClient) UnprotectGroup(ctx context.Context, req *v1.UnprotectGroupRequest) (*v1.UnprotectGroupResponse, error) {
+	response, err := c.unprotectGroup.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// ProtectGroup calls redoubt.admin.v1.AdminService.ProtectGroup.
+func (c *adminServiceClient) ProtectGroup(ctx context.Context, req *v1.ProtectGroupRequest) (*v1.ProtectGroupResponse, error) {
+	response, err := c.protectGroup.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // AddNode calls redoubt.admin.v1.AdminService.AddNode.
 func (c *adminServiceClient) AddNode(ctx context.Context, req *v1.AddNodeRequest) (*v1.AddNodeResponse, error) {
 	response, err := c.addNode.CallUnary(ctx, connect.NewRequest(req))
@@ -704,6 +911,12 @@ type AdminServiceHandler interface {
 	GetLossReceipt(context.Context, *v1.GetLossReceiptRequest) (*v1.GetLossReceiptResponse, error)
 	// AddBookmark names the present position (at the writer of the group).
 	AddBookmark(context.Context, *v1.AddBookmarkRequest) (*v1.AddBookmarkResponse, error)
+	// AddBookmarkSet names one instant of several groups, all of them or none (target).
+	AddBookmarkSet(context.Context, *v1.AddBookmarkSetRequest) (*v1.AddBookmarkSetResponse, error)
+	// Barrier is a step of AddBookmarkSet, as the coordinating target asks for it (at the writer of the group).
+	Barrier(context.Context, *v1.BarrierRequest) (*v1.BarrierResponse, error)
+	// ListBookmarks returns the named points of a group (target).
+	ListBookmarks(context.Context, *v1.ListBookmarksRequest) (*v1.ListBookmarksResponse, error)
 	// GetRetention returns what is kept of a group, and why (target).
 	GetRetention(context.Context, *v1.GetRetentionRequest) (*v1.GetRetentionResponse, error)
 	// PlanRetention says what a policy would keep and drop now, and what it costs (target).
@@ -748,6 +961,22 @@ type AdminServiceHandler interface {
 	GetJob(context.Context, *v1.GetJobRequest) (*v1.GetJobResponse, error)
 	// CancelJob ends a job (target).
 	CancelJob(context.Context, *v1.CancelJobRequest) (*v1.CancelJobResponse, error)
+	// ListBranches lists the tails that failovers have left (both roles).
+	ListBranches(context.Context, *v1.ListBranchesRequest) (*v1.ListBranchesResponse, error)
+	// DropBranch deletes a branch that the source keeps (both roles).
+	DropBranch(context.Context, *v1.DropBranchRequest) (*v1.DropBranchResponse, error)
+	// StreamBranch streams the writes of a branch (source), for a node that opens
+	// it. Like ReadPoint it gives data away.
+	StreamBranch(context.Context, *v1.StreamBranchRequest, *connect.ServerStream[v1.StreamBranchResponse]) error
+	// PauseGroup has the source keep its writes to itself, or stops the way back
+	// (both roles).
+	PauseGroup(context.Context, *v1.PauseGroupRequest) (*v1.PauseGroupResponse, error)
+	// ResumeGroup goes on where a pause began (both roles).
+	ResumeGroup(context.Context, *v1.ResumeGroupRequest) (*v1.ResumeGroupResponse, error)
+	// UnprotectGroup ends the replication of a group (both roles).
+	UnprotectGroup(context.Context, *v1.UnprotectGroupRequest) (*v1.UnprotectGroupResponse, error)
+	// ProtectGroup begins it again, with a whole copy (both roles).
+	ProtectGroup(context.Context, *v1.ProtectGroupRequest) (*v1.ProtectGroupResponse, error)
 	// AddNode lets a new node join.
 	AddNode(context.Context, *v1.AddNodeRequest) (*v1.AddNodeResponse, error)
 	// DrainNode has a node's shards and groups move to the others.
@@ -797,6 +1026,25 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 		AdminServiceAddBookmarkProcedure,
 		svc.AddBookmark,
 		connect.WithSchema(adminServiceMethods.ByName("AddBookmark")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceAddBookmarkSetHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceAddBookmarkSetProcedure,
+		svc.AddBookmarkSet,
+		connect.WithSchema(adminServiceMethods.ByName("AddBookmarkSet")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceBarrierHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceBarrierProcedure,
+		svc.Barrier,
+		connect.WithSchema(adminServiceMethods.ByName("Barrier")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceListBookmarksHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceListBookmarksProcedure,
+		svc.ListBookmarks,
+		connect.WithSchema(adminServiceMethods.ByName("ListBookmarks")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
 	adminServiceGetRetentionHandler := connect.NewUnaryHandlerSimple(
@@ -929,6 +1177,49 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 		connect.WithSchema(adminServiceMethods.ByName("CancelJob")),
 		connect.WithHandlerOptions(opts...),
 	)
+	adminServiceListBranchesHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceListBranchesProcedure,
+		svc.ListBranches,
+		connect.WithSchema(adminServiceMethods.ByName("ListBranches")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceDropBranchHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceDropBranchProcedure,
+		svc.DropBranch,
+		connect.WithSchema(adminServiceMethods.ByName("DropBranch")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceStreamBranchHandler := connect.NewServerStreamHandlerSimple(
+		AdminServiceStreamBranchProcedure,
+		svc.StreamBranch,
+		connect.WithSchema(adminServiceMethods.ByName("StreamBranch")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServicePauseGroupHandler := connect.NewUnaryHandlerSimple(
+		AdminServicePauseGroupProcedure,
+		svc.PauseGroup,
+		connect.WithSchema(adminServiceMethods.ByName("PauseGroup")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceResumeGroupHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceResumeGroupProcedure,
+		svc.ResumeGroup,
+		connect.WithSchema(adminServiceMethods.ByName("ResumeGroup")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceUnprotectGroupHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceUnprotectGroupProcedure,
+		svc.UnprotectGroup,
+		connect.WithSchema(adminServiceMethods.ByName("UnprotectGroup")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceProtectGroupHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceProtectGroupProcedure,
+		svc.ProtectGroup,
+		connect.WithSchema(adminServiceMethods.ByName("ProtectGroup")),
+		connect.WithHandlerOptions(opts...),
+	)
 	adminServiceAddNodeHandler := connect.NewUnaryHandlerSimple(
 		AdminServiceAddNodeProcedure,
 		svc.AddNode,
@@ -965,6 +1256,12 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 			adminServiceGetLossReceiptHandler.ServeHTTP(w, r)
 		case AdminServiceAddBookmarkProcedure:
 			adminServiceAddBookmarkHandler.ServeHTTP(w, r)
+		case AdminServiceAddBookmarkSetProcedure:
+			adminServiceAddBookmarkSetHandler.ServeHTTP(w, r)
+		case AdminServiceBarrierProcedure:
+			adminServiceBarrierHandler.ServeHTTP(w, r)
+		case AdminServiceListBookmarksProcedure:
+			adminServiceListBookmarksHandler.ServeHTTP(w, r)
 		case AdminServiceGetRetentionProcedure:
 			adminServiceGetRetentionHandler.ServeHTTP(w, r)
 		case AdminServicePlanRetentionProcedure:
@@ -1007,6 +1304,20 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 			adminServiceGetJobHandler.ServeHTTP(w, r)
 		case AdminServiceCancelJobProcedure:
 			adminServiceCancelJobHandler.ServeHTTP(w, r)
+		case AdminServiceListBranchesProcedure:
+			adminServiceListBranchesHandler.ServeHTTP(w, r)
+		case AdminServiceDropBranchProcedure:
+			adminServiceDropBranchHandler.ServeHTTP(w, r)
+		case AdminServiceStreamBranchProcedure:
+			adminServiceStreamBranchHandler.ServeHTTP(w, r)
+		case AdminServicePauseGroupProcedure:
+			adminServicePauseGroupHandler.ServeHTTP(w, r)
+		case AdminServiceResumeGroupProcedure:
+			adminServiceResumeGroupHandler.ServeHTTP(w, r)
+		case AdminServiceUnprotectGroupProcedure:
+			adminServiceUnprotectGroupHandler.ServeHTTP(w, r)
+		case AdminServiceProtectGroupProcedure:
+			adminServiceProtectGroupHandler.ServeHTTP(w, r)
 		case AdminServiceAddNodeProcedure:
 			adminServiceAddNodeHandler.ServeHTTP(w, r)
 		case AdminServiceDrainNodeProcedure:
@@ -1042,6 +1353,18 @@ func (UnimplementedAdminServiceHandler) GetLossReceipt(context.Context, *v1.GetL
 
 func (UnimplementedAdminServiceHandler) AddBookmark(context.Context, *v1.AddBookmarkRequest) (*v1.AddBookmarkResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.AddBookmark is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) AddBookmarkSet(context.Context, *v1.AddBookmarkSetRequest) (*v1.AddBookmarkSetResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.AddBookmarkSet is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) Barrier(context.Context, *v1.BarrierRequest) (*v1.BarrierResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.Barrier is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) ListBookmarks(context.Context, *v1.ListBookmarksRequest) (*v1.ListBookmarksResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.ListBookmarks is not implemented"))
 }
 
 func (UnimplementedAdminServiceHandler) GetRetention(context.Context, *v1.GetRetentionRequest) (*v1.GetRetentionResponse, error) {
@@ -1126,6 +1449,34 @@ func (UnimplementedAdminServiceHandler) GetJob(context.Context, *v1.GetJobReques
 
 func (UnimplementedAdminServiceHandler) CancelJob(context.Context, *v1.CancelJobRequest) (*v1.CancelJobResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.CancelJob is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) ListBranches(context.Context, *v1.ListBranchesRequest) (*v1.ListBranchesResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.ListBranches is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) DropBranch(context.Context, *v1.DropBranchRequest) (*v1.DropBranchResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.DropBranch is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) StreamBranch(context.Context, *v1.StreamBranchRequest, *connect.ServerStream[v1.StreamBranchResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.StreamBranch is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) PauseGroup(context.Context, *v1.PauseGroupRequest) (*v1.PauseGroupResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.PauseGroup is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) ResumeGroup(context.Context, *v1.ResumeGroupRequest) (*v1.ResumeGroupResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.ResumeGroup is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) UnprotectGroup(context.Context, *v1.UnprotectGroupRequest) (*v1.UnprotectGroupResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.UnprotectGroup is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) ProtectGroup(context.Context, *v1.ProtectGroupRequest) (*v1.ProtectGroupResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.ProtectGroup is not implemented"))
 }
 
 func (UnimplementedAdminServiceHandler) AddNode(context.Context, *v1.AddNodeRequest) (*v1.AddNodeResponse, error) {
