@@ -57,6 +57,11 @@ const (
 	kindRequireResync      kind = 82
 	kindBindJournal        kind = 83
 
+	kindBeginJob  kind = 70
+	kindClaimJob  kind = 71
+	kindStepJob   kind = 72
+	kindEndJob    kind = 73
+	kindTellJob   kind = 74
 	kindOperate   kind = 75
 	kindEraseDone kind = 76
 	kindNoteDisks kind = 77
@@ -76,6 +81,7 @@ func (k kind) String() string {
 		kindPlanMoves: "PlanMoves", kindFinishMoves: "FinishMoves", kindLevelShards: "LevelShards",
 		kindSetPolicy: "SetPolicy", kindAdvanceClock: "AdvanceClock", kindSetPin: "SetPin", kindRemovePin: "RemovePin",
 		kindBeginPlan: "BeginPlan", kindAdvancePlan: "AdvancePlan", kindThinSegments: "ThinSegments", kindReportShards: "ReportShards",
+		kindBeginJob: "BeginJob", kindClaimJob: "ClaimJob", kindStepJob: "StepJob", kindEndJob: "EndJob", kindTellJob: "TellJob",
 		kindOperate: "Operate", kindEraseDone: "EraseDone", kindNoteDisks: "NoteDisks",
 		kindRecordVerification: "RecordVerification", kindBeginResync: "BeginResync", kindRequireResync: "RequireResync", kindBindJournal: "BindJournal",
 		kindOpenGap:  "OpenGap",
@@ -238,6 +244,16 @@ func decodeBody(k kind, d *decoder) (Command, bool) {
 		return decodePlanMoves(d), true
 	case kindFinishMoves:
 		return decodeFinishMoves(d), true
+	case kindBeginJob:
+		return decodeBeginJob(d), true
+	case kindClaimJob:
+		return ClaimJob{Job: d.jobRef(), Node: d.nodeID(), Term: d.uvar(), Now: d.i64()}, true
+	case kindStepJob:
+		return decodeStepJob(d), true
+	case kindEndJob:
+		return decodeEndJob(d), true
+	case kindTellJob:
+		return decodeTellJob(d), true
 	case kindLevelShards:
 		return LevelShards(decodePlanMoves(d)), true
 	case kindAddMarks:

@@ -89,6 +89,9 @@ func dumpState(out *json.Encoder, path string, s *state) error {
 		for _, k := range s.checks[g.ID] {
 			err = errors.Join(err, out.Encode(map[string]any{"group_id": g.ID, "check": k}))
 		}
+		if js, ok := s.jobs[g.ID]; ok {
+			err = errors.Join(err, out.Encode(map[string]any{"group_id": g.ID, "jobs": js}))
+		}
 		if st, ok := s.stands[g.ID]; ok {
 			err = errors.Join(err, out.Encode(map[string]any{"group_id": g.ID, "standing": st}))
 		}

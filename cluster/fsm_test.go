@@ -143,6 +143,7 @@ func TestSnapshotDamageIsFound(t *testing.T) {
 	m.must(DrainNode{ID: "n2"})
 	m.must(PlanMoves{Moves: m.s.movePlan(alive, 9)})
 	m.must(InviteNode{ID: "n9"})
+	m.must(BeginJob{Job: JobRef{"h", 1}, Kind: JobPlanned, Node: "n1", Epoch: 1, By: "b"})
 	m.protected("again")
 	m.operate("again", OpUnprotect)
 	m.operate("again", OpProtect)
@@ -190,6 +191,9 @@ func FuzzDecodeCommand(f *testing.F) {
 		InviteNode{ID: "n4"}, AnnounceNode{Node: NodeInfo{ID: "n4", Addr: "a:1", Instance: "i"}, Domain: "d"}, ActivateNode{ID: "n4"},
 		DrainNode{ID: "n1", Successor: "n2", Leave: true}, RemoveNode{ID: "n1", Force: true},
 		LevelShards{Moves: []ShardMove{{ShardRef{Group: "g", Epoch: 1}, "n4"}}}, PlanMoves{Moves: []ShardMove{{ShardRef{Group: "g", Epoch: 1}, "n4"}}}, FinishMoves{Node: "n4", Shards: []ShardOf{{ShardRef{Group: "g", Epoch: 1}, 5}}}} {
+		f.Add(encodeEnvelope(envelope{serial: 1, floor: 1, cmd: c}))
+	}
+	for _, c := range jobCommands(g) {
 		f.Add(encodeEnvelope(envelope{serial: 1, floor: 1, cmd: c}))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -36,6 +36,7 @@ const (
 	recMember  = 40 // what a node's record does not hold
 	recMoves   = 41
 	recRetain  = 60 // what is kept of a group
+	recJobs    = 70 // what was and is done to a group
 	recStands  = 75 // what operators decided about it
 	recResized = 76 // how its disks have changed
 	recGaps    = 84 // where a group has no points
@@ -51,7 +52,7 @@ const (
 // state is never changed in place: groups and answers by habit, histories by
 // the new generation.
 func (s *state) freeze() *state {
-	f := &state{index: s.index, nodes: maps.Clone(s.nodes), groups: maps.Clone(s.groups), retain: maps.Clone(s.retain), gaps: maps.Clone(s.gaps),
+	f := &state{index: s.index, nodes: maps.Clone(s.nodes), groups: maps.Clone(s.groups), retain: maps.Clone(s.retain), jobs: maps.Clone(s.jobs), gaps: maps.Clone(s.gaps),
 		places: places{list: slices.Clip(s.places.list)},
 		epochs: make(map[epochKey]*history, len(s.epochs)), clients: make(map[clientID]*client, len(s.clients)), moves: maps.Clone(s.moves), stands: maps.Clone(s.stands), resized: maps.Clone(s.resized),
 		marks: maps.Clone(s.marks), sets: maps.Clone(s.sets), checks: maps.Clone(s.checks),
@@ -132,6 +133,9 @@ func writeSnapshot(out io.Writer, s *state) error {
 		w.record(recGroup, func(e *encoder) { e.group(g) })
 		if r, ok := s.retain[id]; ok {
 			w.record(recRetain, func(e *encoder) { e.str(string(id)); e.retention(r) })
+		}
+		if js, ok := s.jobs[id]; ok {
+			w.record(recJobs, func(e *encoder) { e.str(string(id)); e.jobs(js) })
 		}
 		if st, ok := s.stands[id]; ok {
 			w.record(recStands, func(e *encoder) { e.str(string(id)); e.standing(st) })

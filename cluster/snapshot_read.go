@@ -132,6 +132,8 @@ func (s *state) load(typ uint8, d *decoder) {
 			d.bad("retention of an unknown group")
 		}
 		s.retain[id] = r
+	case recJobs:
+		s.loadJobs(d)
 	case recStands:
 		id, st := d.groupID(), d.standing()
 		if _, twice := s.stands[id]; twice || s.groups[id] == nil {

@@ -24,6 +24,7 @@ type state struct {
 	gaps    map[redoubt.GroupID][]Gap      // nor these
 	held    map[redoubt.NodeID]*Held       // what follows from epochs; see count
 	moves   map[shardKey]redoubt.NodeID
+	jobs    map[redoubt.GroupID]*Jobs       // never changed in place either
 	stands  map[redoubt.GroupID]*Standing   // never changed in place
 	marks   map[redoubt.GroupID][]Bookmark  // rising; never changed in place either
 	sets    map[redoubt.SetID]*Set          // nor these
@@ -51,6 +52,7 @@ func newState() *state {
 		gaps:    map[redoubt.GroupID][]Gap{},
 		held:    map[redoubt.NodeID]*Held{},
 		moves:   map[shardKey]redoubt.NodeID{},
+		jobs:    map[redoubt.GroupID]*Jobs{},
 		stands:  map[redoubt.GroupID]*Standing{},
 		resized: map[redoubt.GroupID][]DiskEvent{},
 		marks:   map[redoubt.GroupID][]Bookmark{},

@@ -95,6 +95,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		{"reverse: ship to the old primary only what differs", t.reverse},
 		{"failback", t.failback},
 		{"work goes on at the primary; both sites hold the same", t.workAtPrimary},
+		{"planned failover, and home again: no write is lost", t.plannedFailover},
 	} {
 		t.step(step.name)
 		if err := ctx.Err(); err != nil {

@@ -55,7 +55,7 @@ func (s *Sender) session(ctx context.Context, addr string, cur *journal.Cursor) 
 	j := s.o.Journal
 	head := j.Head()
 	h.Epoch, h.Head, h.HeadTime, h.Tail = head.Epoch, head.LSN, j.HeadTime(), j.Tail()
-	h.Whole = s.o.Keep != ""
+	h.Whole, h.Notices = s.o.Keep != "", s.o.OnNotice != nil
 	gap, gave := j.Gap() // before the answer: what is given up later, the next Hello tells
 	h.GivenUp = gap.UpTo
 	w, err := exchange(conn, h)
@@ -272,6 +272,12 @@ func (x *session) take(typ uint8, b []byte) error {
 			return err
 		}
 		return x.whole(redoubt.Position{Epoch: redoubt.Epoch(v[0]), LSN: redoubt.LSN(v[1])})
+	case frameNotice:
+		if x.s.o.OnNotice == nil {
+			return badFrame("a notice that nobody asked for")
+		}
+		x.s.o.OnNotice()
+		return nil
 	case frameError:
 		return wire.DecodeError("ship to", x.conn.RemoteAddr().String(), b)
 	case frameDirty, frameDirtyEnd:

@@ -63,6 +63,9 @@ func (g *Group) Bookmark(ctx context.Context, name string, kind BookmarkKind) (B
 }
 
 func (g *Group) mayMark(name string) error {
+	if s, stopped := g.held(); stopped { // its last write is its last record
+		return g.stopError(s.Job)
+	}
 	if r := g.Role(); r.Mode != ModeWriter {
 		return &redoubt.Error{Op: "add bookmark", Object: name, Err: redoubt.ErrState, Hint: "this host is not the group's writer at present"}
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/crashpoint"
 	"github.com/redoubt-dr/redoubt/ship"
 )
 
@@ -20,6 +21,7 @@ func (g *Group) runFollower(ctx context.Context) {
 	g.step.Lock()
 	g.ensureReceipt() // a crash may have come between the fence and it
 	g.step.Unlock()
+	g.thaw(ctx) // nobody shall stay frozen over disks that are read-only
 	// Only a writer keeps what the secondary has without its redundancy.
 	if err := g.journal.RemoveCursor(keepName); err != nil && !errors.Is(err, redoubt.ErrNotFound) {
 		g.log.Warn("records stay in the journal that are not needed", "err", err)
@@ -66,15 +68,17 @@ func (g *Group) askSoon() {
 
 // ask returns what the group's owner says of the group. It hears what is to be
 // told to it.
-func (g *Group) ask(ctx context.Context) (ship.Welcome, error) { return g.askOf(ctx, g.heldBack().Ask) }
+func (g *Group) ask(ctx context.Context) (ship.Welcome, error) {
+	return g.askOf(ctx, g.heldBack().Ask, nil)
+}
 
-// askOf is ask, with something that the operator wants.
-func (g *Group) askOf(ctx context.Context, ask *ship.Ask) (ship.Welcome, error) {
+// askOf is ask, with something that the operator wants, or what a job has come to.
+func (g *Group) askOf(ctx context.Context, ask *ship.Ask, r *ship.JobReport) (ship.Welcome, error) {
 	var last error
 	for _, addr := range g.host.Targets {
-		w, err := g.probe(ctx, addr, ask)
+		w, err := g.probe(ctx, addr, ask, r)
 		if err == nil && w.Redirect != "" {
-			w, err = g.probe(ctx, w.Redirect, ask)
+			w, err = g.probe(ctx, w.Redirect, ask, r)
 		}
 		if err == nil && w.Redirect == "" {
 			return w, nil
@@ -91,7 +95,7 @@ func hintOf(err error) string {
 	return err.Error()
 }
 
-func (g *Group) probe(ctx context.Context, addr string, ask *ship.Ask) (ship.Welcome, error) {
+func (g *Group) probe(ctx context.Context, addr string, ask *ship.Ask, r *ship.JobReport) (ship.Welcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	conn, err := g.host.Dial(ctx, addr)
@@ -100,7 +104,7 @@ func (g *Group) probe(ctx context.Context, addr string, ask *ship.Ask) (ship.Wel
 	}
 	defer func(c net.Conn) { _ = c.Close() }(conn)
 	h := g.hello()
-	h.Probe, h.Ask = true, ask
+	h.Probe, h.Ask, h.Job = true, ask, r
 	return ship.Probe(ctx, conn, h)
 }
 
@@ -131,6 +135,7 @@ func (g *Group) fence(w ship.Welcome) error {
 	if err := g.setRole(r); err != nil {
 		return err
 	}
+	crashpoint.Here("source.fence.durable")
 	g.ensureReceipt()
 	g.log.Warn("fenced: a later epoch has taken over; the disks are read-only", "epoch", r.Epoch, "by", w.Lineage.Current(), "writer", w.Writer)
 	return nil
@@ -194,6 +199,7 @@ func (g *Group) takeOver(w ship.Welcome) error {
 	if err := r.save(g.journal); err != nil {
 		return err
 	}
+	crashpoint.Here("source.writer.role")
 	if err := g.journal.SetEpoch(w.Epoch); err != nil {
 		return err
 	}

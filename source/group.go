@@ -64,6 +64,10 @@ type Group struct {
 	receipt   *Receipt        // what was lost, once fenced
 	declared  map[redoubt.DiskID]declaration
 	marks     Bookmarks // without FrozenSince
+	stop      stopped   // of a planned failover
+	askErr    error     // why the last question about it got no answer
+
+	news chan struct{} // one token: the secondary may ask for something
 }
 
 func openGroup(host *Config, cfg GroupConfig) (g *Group, err error) {
@@ -73,7 +77,10 @@ func openGroup(host *Config, cfg GroupConfig) (g *Group, err error) {
 	if cfg.PollInterval == 0 {
 		cfg.PollInterval = time.Second
 	}
-	g = &Group{cfg: cfg, host: host, log: host.Logger.With("group", string(cfg.Name)), changed: make(chan struct{}), nudge: make(chan struct{}, 1), openedAt: host.Now()}
+	if cfg.FreezeTimeout == 0 {
+		cfg.FreezeTimeout = defaultFreezeTimeout
+	}
+	g = &Group{cfg: cfg, host: host, log: host.Logger.With("group", string(cfg.Name)), changed: make(chan struct{}), nudge: make(chan struct{}, 1), news: make(chan struct{}, 1), openedAt: host.Now()}
 	var images []*blockdev.Image
 	defer func() {
 		if err == nil {
@@ -120,7 +127,7 @@ func openGroup(host *Config, cfg GroupConfig) (g *Group, err error) {
 		members[i] = blockdev.Member{Disk: disks[i], Backing: images[i]}
 	}
 	images = nil // OpenGroup owns them, also when it fails
-	o := blockdev.GroupOptions{Logger: g.log, Now: host.Now, MemoryLimit: cfg.MemoryLimit, FullWait: cfg.FullWait, ReadOnly: g.role.fenceError()}
+	o := blockdev.GroupOptions{Logger: g.log, Now: host.Now, MemoryLimit: cfg.MemoryLimit, FullWait: cfg.FullWait, ReadOnly: g.readOnlyError()}
 	g.catchUp = newCatchUp(g)
 	if cfg.Track {
 		o.FullWait, o.OnFull = max(o.FullWait, trackWait), g.catchUp.full
@@ -156,6 +163,9 @@ func (g *Group) openJournal(dir string) (err error) {
 		return err
 	}
 	if g.role, err = loadRole(g.journal); err != nil {
+		return err
+	}
+	if g.stop, err = loadStopped(g.journal); err != nil {
 		return err
 	}
 	if g.receipt, err = loadReceipt(dir); err != nil {

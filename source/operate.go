@@ -81,7 +81,7 @@ func (g *Group) begin(ask *ship.Ask, alone bool) error {
 
 // askFor asks the secondary for an operation.
 func (g *Group) askFor(ctx context.Context, ask *ship.Ask) (ship.Welcome, error) {
-	w, err := g.askOf(ctx, ask)
+	w, err := g.askOf(ctx, ask, nil)
 	if err != nil {
 		var re *redoubt.Error
 		if errors.As(err, &re) && ask.Op == ship.AskUnprotect {

@@ -73,7 +73,15 @@ func (g *Group) openReplica(peer pki.Identity, hello ship.Hello) (ship.Welcome, 
 			return ship.Welcome{}, nil, &redoubt.Error{Op: "reverse replicate", Object: string(g.cfg.Name), Err: redoubt.ErrInvalid,
 				Hint: fmt.Sprintf("epoch %d of this side is not part of the history of epoch %d", mine, hello.Epoch)}
 		}
-		r.resync, r.fork = true, fork
+		r.fork = fork
+		if g.equal(role, hello, w.Committed) {
+			if err := g.follow(hello); err != nil {
+				return ship.Welcome{}, nil, err
+			}
+			w.Committed = g.journal.Head()
+			break
+		}
+		r.resync = true
 		// What the journal has trimmed the secondary knows, as far as it got it.
 		trimmed := g.journal.Tail() - 1
 		if cur := g.secondary(); cur != nil {

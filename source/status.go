@@ -51,6 +51,7 @@ type Status struct {
 	ReverseOn  bool               // a master target writes to the disks
 	ContactAt  time.Time          // when the secondary answered last, other than on a stream
 	HasReceipt bool
+	Stopped    *Stopped // nil unless a planned failover has stopped the clients
 	Bookmarks  Bookmarks
 	Err        error // latched failure
 
@@ -99,6 +100,7 @@ func (g *Group) Status() Status {
 		s.Err = &redoubt.Error{Op: "grow journal of", Object: string(s.ID), Err: s.Journal.NoSpace,
 			Hint: "writes wait and then fail; free space on the journal's file system: nothing is lost, and writes go on by themselves"}
 	}
+	s.Stopped = g.stoppedStatus()
 	s.Bookmarks = g.Bookmarks()
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -36,6 +36,7 @@ func (g *Group) runWriter(ctx context.Context) {
 		<-copied
 	}()
 	wg.Go(func() { g.verifyNowAndThen(ctx) })
+	wg.Go(func() { g.runPlanned(ctx) })
 	wg.Go(func() { g.catchUp.track(ctx) })
 	wg.Go(func() { g.catchUp.run(ctx) })
 	wg.Go(func() { g.runBookmarks(ctx) })
@@ -43,7 +44,7 @@ func (g *Group) runWriter(ctx context.Context) {
 		s := ship.NewSender(ship.SenderOptions{
 			Journal: g.journal, Cursor: cursorName, Keep: keepName, Current: g.disks, Hello: g.hello,
 			Dial: g.host.Dial, Addrs: func() []string { return g.host.Targets },
-			OnWelcome: g.onWelcome, RateLimit: g.cfg.ShipRate, Logger: g.log, Now: g.host.Now,
+			OnWelcome: g.onWelcome, OnNotice: g.noteNews, RateLimit: g.cfg.ShipRate, Logger: g.log, Now: g.host.Now,
 		})
 		g.setSender(s)
 		err := s.Run(ctx)
@@ -96,6 +97,9 @@ func (g *Group) onWelcome(w ship.Welcome) {
 	if w.Epoch == g.Role().Epoch {
 		g.declare(w)
 	}
+	if w.Job != nil {
+		g.noteNews()
+	}
 }
 
 func (g *Group) hello() ship.Hello {
@@ -117,6 +121,12 @@ func (g *Group) hello() ship.Hello {
 func (g *Group) setSender(s *ship.Sender) {
 	g.mu.Lock()
 	g.sender = s
+	g.mu.Unlock()
+}
+
+func (g *Group) keepAskError(err error) {
+	g.mu.Lock()
+	g.askErr = err
 	g.mu.Unlock()
 }
 

@@ -48,6 +48,8 @@ func (s *Store) checkStream(g *cluster.Group) {
 		st.fail(&redoubt.Error{Op: "store delta", Object: string(g.ID), Err: fmt.Errorf("the group is %s: %w", g.State, redoubt.ErrState), Hint: "the source keeps its writes to itself until it is resumed"})
 	case g.Owner != s.o.ID || g.OwnerTerm != st.term:
 		st.fail(&redoubt.Error{Op: "store delta", Object: string(g.ID), Err: fmt.Errorf("node %s owns the group now: %w", g.Owner, redoubt.ErrUnavailable)})
+	default:
+		st.noteJob(g)
 	}
 }
 

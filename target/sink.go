@@ -61,6 +61,12 @@ func (k sink) Hello(ctx context.Context, peer pki.Identity, h ship.Hello) (ship.
 			s.o.Logger.Warn("loss receipt not recorded", "group", g.ID, "err", err)
 		}
 	}
+	if h.Job != nil && peer == (pki.Identity{Role: pki.RoleSource, Name: g.Source}) {
+		var err error
+		if g, err = s.tell(ctx, g, h.Job); err != nil {
+			return ship.Welcome{}, nil, err
+		}
+	}
 	var answer *ship.Answer
 	if h.Ask != nil && h.Probe && peer == (pki.Identity{Role: pki.RoleSource, Name: g.Source}) {
 		answer = s.grant(ctx, &g, h.Ask)
@@ -160,7 +166,7 @@ func (s *Store) lockGroup(id redoubt.GroupID) func() {
 func (s *Store) welcome(g *cluster.Group) ship.Welcome {
 	st := s.catalog.Standing(g.ID)
 	w := ship.Welcome{Epoch: g.Epoch, Lineage: g.Lineage, Writer: g.Writer, Committed: g.Committed, Baseline: g.Baseline,
-		State: g.State.String(), Owner: string(g.Owner), Anew: st.Anew}
+		State: g.State.String(), Owner: string(g.Owner), Anew: st.Anew, Jobs: true, Job: s.order(g)}
 	w.Disks = g.Disks
 	if g.Held() {
 		w.Hold = &ship.Hold{State: g.State.String(), By: st.By, Since: st.Since, Reason: st.Reason}

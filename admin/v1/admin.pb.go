@@ -735,6 +735,7 @@ type Group struct {
 	Retention         *RetentionStatus       `protobuf:"bytes,60,opt,name=retention,proto3" json:"retention,omitempty"`                           // unset at a source
 	ResyncReason      string                 `protobuf:"bytes,71,opt,name=resync_reason,json=resyncReason,proto3" json:"resync_reason,omitempty"` // why a resynchronisation is needed; empty: it is not
 	Verify            *VerifyStatus          `protobuf:"bytes,70,opt,name=verify,proto3" json:"verify,omitempty"`                                 // unset if the sites were never compared
+	Job               *Job                   `protobuf:"bytes,61,opt,name=job,proto3" json:"job,omitempty"`                                       // under way, at a target; at a source only its id, while its writers are stopped for it
 	Health            *Health                `protobuf:"bytes,65,opt,name=health,proto3" json:"health,omitempty"`
 	Standing          *Standing              `protobuf:"bytes,66,opt,name=standing,proto3" json:"standing,omitempty"`                    // unset if there is nothing to say
 	Overflow          *Overflow              `protobuf:"bytes,75,opt,name=overflow,proto3" json:"overflow,omitempty"`                    // set at a source whose journal gave up what was not shipped
@@ -1023,6 +1024,13 @@ func (x *Group) GetResyncReason() string {
 func (x *Group) GetVerify() *VerifyStatus {
 	if x != nil {
 		return x.Verify
+	}
+	return nil
+}
+
+func (x *Group) GetJob() *Job {
+	if x != nil {
+		return x.Job
 	}
 	return nil
 }
@@ -6056,8 +6064,11 @@ func (x *CommitFailoverResponse) GetEpoch() uint64 {
 }
 
 type CancelFailoverRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Group         string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Group string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	// At a source whose writers are stopped for a planned failover: let them go on
+	// although the secondary has not agreed.
+	Force         bool `protobuf:"varint,60,opt,name=force,proto3" json:"force,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -6097,6 +6108,13 @@ func (x *CancelFailoverRequest) GetGroup() string {
 		return x.Group
 	}
 	return ""
+}
+
+func (x *CancelFailoverRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
 }
 
 type CancelFailoverResponse struct {
@@ -7278,7 +7296,7 @@ var File_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x14admin/v1/admin.proto\x12\x10redoubt.admin.v1\x1a\x14admin/v1/disks.proto\x1a\x15admin/v1/resync.proto\x1a\x15admin/v1/verify.proto\x1a\x15admin/v1/states.proto\x1a\x15admin/v1/branch.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x12admin/v1/gap.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x17admin/v1/bookmark.proto\x1a\x16admin/v1/barrier.proto\x1a\x14admin/v1/check.proto\"2\n" +
+	"\x14admin/v1/admin.proto\x12\x10redoubt.admin.v1\x1a\x14admin/v1/disks.proto\x1a\x15admin/v1/resync.proto\x1a\x15admin/v1/verify.proto\x1a\x15admin/v1/states.proto\x1a\x15admin/v1/branch.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x12admin/v1/job.proto\x1a\x12admin/v1/gap.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x17admin/v1/bookmark.proto\x1a\x16admin/v1/barrier.proto\x1a\x14admin/v1/check.proto\"2\n" +
 	"\bPosition\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x10\n" +
 	"\x03lsn\x18\x02 \x01(\x04R\x03lsn\"D\n" +
@@ -7327,7 +7345,7 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\aversion\x18\x03 \x01(\tR\aversion\x124\n" +
 	"\astarted\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x12,\n" +
 	"\x03now\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x03now\x12\x1c\n" +
-	"\tadvertise\x18\x06 \x01(\tR\tadvertise\"\xff\r\n" +
+	"\tadvertise\x18\x06 \x01(\tR\tadvertise\"\xa8\x0e\n" +
 	"\x05Group\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04uuid\x18\x02 \x01(\tR\x04uuid\x12\x12\n" +
@@ -7370,7 +7388,8 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\afigures\x18! \x01(\v2\x1e.redoubt.admin.v1.GroupFiguresR\afigures\x12?\n" +
 	"\tretention\x18< \x01(\v2!.redoubt.admin.v1.RetentionStatusR\tretention\x12#\n" +
 	"\rresync_reason\x18G \x01(\tR\fresyncReason\x126\n" +
-	"\x06verify\x18F \x01(\v2\x1e.redoubt.admin.v1.VerifyStatusR\x06verify\x120\n" +
+	"\x06verify\x18F \x01(\v2\x1e.redoubt.admin.v1.VerifyStatusR\x06verify\x12'\n" +
+	"\x03job\x18= \x01(\v2\x15.redoubt.admin.v1.JobR\x03job\x120\n" +
 	"\x06health\x18A \x01(\v2\x18.redoubt.admin.v1.HealthR\x06health\x126\n" +
 	"\bstanding\x18B \x01(\v2\x1a.redoubt.admin.v1.StandingR\bstanding\x126\n" +
 	"\boverflow\x18K \x01(\v2\x1a.redoubt.admin.v1.OverflowR\boverflow\x12'\n" +
@@ -7828,9 +7847,10 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x05group\x18\x01 \x01(\tR\x05group\"f\n" +
 	"\x16CommitFailoverResponse\x126\n" +
 	"\bposition\x18\x01 \x01(\v2\x1a.redoubt.admin.v1.PositionR\bposition\x12\x14\n" +
-	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\"-\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\"C\n" +
 	"\x15CancelFailoverRequest\x12\x14\n" +
-	"\x05group\x18\x01 \x01(\tR\x05group\"\\\n" +
+	"\x05group\x18\x01 \x01(\tR\x05group\x12\x14\n" +
+	"\x05force\x18< \x01(\bR\x05force\"\\\n" +
 	"\x16CancelFailoverResponse\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\tR\x05state\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x16\n" +
@@ -7914,7 +7934,7 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x02op\x18\x02 \x01(\tR\x02op\x12\x16\n" +
 	"\x06object\x18\x03 \x01(\tR\x06object\x12\x12\n" +
 	"\x04hint\x18\x04 \x01(\tR\x04hint\x12\x18\n" +
-	"\amessage\x18\x05 \x01(\tR\amessage2\xdc\x1e\n" +
+	"\amessage\x18\x05 \x01(\tR\amessage2\xc4!\n" +
 	"\fAdminService\x12Y\n" +
 	"\tGetStatus\x12\".redoubt.admin.v1.GetStatusRequest\x1a#.redoubt.admin.v1.GetStatusResponse\"\x03\x90\x02\x01\x12\\\n" +
 	"\n" +
@@ -7945,7 +7965,11 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\rResynchronise\x12&.redoubt.admin.v1.ResynchroniseRequest\x1a'.redoubt.admin.v1.ResynchroniseResponse\x12K\n" +
 	"\x06Verify\x12\x1f.redoubt.admin.v1.VerifyRequest\x1a .redoubt.admin.v1.VerifyResponse\x12Y\n" +
 	"\tGetVerify\x12\".redoubt.admin.v1.GetVerifyRequest\x1a#.redoubt.admin.v1.GetVerifyResponse\"\x03\x90\x02\x01\x12Q\n" +
-	"\bFailback\x12!.redoubt.admin.v1.FailbackRequest\x1a\".redoubt.admin.v1.FailbackResponse\x12b\n" +
+	"\bFailback\x12!.redoubt.admin.v1.FailbackRequest\x1a\".redoubt.admin.v1.FailbackResponse\x12f\n" +
+	"\x0fPlannedFailover\x12(.redoubt.admin.v1.PlannedFailoverRequest\x1a).redoubt.admin.v1.PlannedFailoverResponse\x12V\n" +
+	"\bListJobs\x12!.redoubt.admin.v1.ListJobsRequest\x1a\".redoubt.admin.v1.ListJobsResponse\"\x03\x90\x02\x01\x12P\n" +
+	"\x06GetJob\x12\x1f.redoubt.admin.v1.GetJobRequest\x1a .redoubt.admin.v1.GetJobResponse\"\x03\x90\x02\x01\x12T\n" +
+	"\tCancelJob\x12\".redoubt.admin.v1.CancelJobRequest\x1a#.redoubt.admin.v1.CancelJobResponse\x12b\n" +
 	"\fListBranches\x12%.redoubt.admin.v1.ListBranchesRequest\x1a&.redoubt.admin.v1.ListBranchesResponse\"\x03\x90\x02\x01\x12W\n" +
 	"\n" +
 	"DropBranch\x12#.redoubt.admin.v1.DropBranchRequest\x1a$.redoubt.admin.v1.DropBranchResponse\x12_\n" +
@@ -8074,47 +8098,56 @@ var file_admin_v1_admin_proto_goTypes = []any{
 	(*ErrorDetail)(nil),                 // 92: redoubt.admin.v1.ErrorDetail
 	(*timestamppb.Timestamp)(nil),       // 93: google.protobuf.Timestamp
 	(*VerifyStatus)(nil),                // 94: redoubt.admin.v1.VerifyStatus
-	(*Health)(nil),                      // 95: redoubt.admin.v1.Health
-	(*Standing)(nil),                    // 96: redoubt.admin.v1.Standing
-	(*Overflow)(nil),                    // 97: redoubt.admin.v1.Overflow
-	(*Gap)(nil),                         // 98: redoubt.admin.v1.Gap
-	(*BookmarkFigures)(nil),             // 99: redoubt.admin.v1.BookmarkFigures
-	(*Check)(nil),                       // 100: redoubt.admin.v1.Check
-	(BookmarkKind)(0),                   // 101: redoubt.admin.v1.BookmarkKind
-	(*durationpb.Duration)(nil),         // 102: google.protobuf.Duration
-	(*HookStep)(nil),                    // 103: redoubt.admin.v1.HookStep
-	(*AddBookmarkSetRequest)(nil),       // 104: redoubt.admin.v1.AddBookmarkSetRequest
-	(*BarrierRequest)(nil),              // 105: redoubt.admin.v1.BarrierRequest
-	(*ListBookmarksRequest)(nil),        // 106: redoubt.admin.v1.ListBookmarksRequest
-	(*ResynchroniseRequest)(nil),        // 107: redoubt.admin.v1.ResynchroniseRequest
-	(*VerifyRequest)(nil),               // 108: redoubt.admin.v1.VerifyRequest
-	(*GetVerifyRequest)(nil),            // 109: redoubt.admin.v1.GetVerifyRequest
-	(*ListBranchesRequest)(nil),         // 110: redoubt.admin.v1.ListBranchesRequest
-	(*DropBranchRequest)(nil),           // 111: redoubt.admin.v1.DropBranchRequest
-	(*StreamBranchRequest)(nil),         // 112: redoubt.admin.v1.StreamBranchRequest
-	(*PauseGroupRequest)(nil),           // 113: redoubt.admin.v1.PauseGroupRequest
-	(*ResumeGroupRequest)(nil),          // 114: redoubt.admin.v1.ResumeGroupRequest
-	(*UnprotectGroupRequest)(nil),       // 115: redoubt.admin.v1.UnprotectGroupRequest
-	(*ProtectGroupRequest)(nil),         // 116: redoubt.admin.v1.ProtectGroupRequest
-	(*RunCheckRequest)(nil),             // 117: redoubt.admin.v1.RunCheckRequest
-	(*ListChecksRequest)(nil),           // 118: redoubt.admin.v1.ListChecksRequest
-	(*GrowDiskRequest)(nil),             // 119: redoubt.admin.v1.GrowDiskRequest
-	(*AddBookmarkSetResponse)(nil),      // 120: redoubt.admin.v1.AddBookmarkSetResponse
-	(*BarrierResponse)(nil),             // 121: redoubt.admin.v1.BarrierResponse
-	(*ListBookmarksResponse)(nil),       // 122: redoubt.admin.v1.ListBookmarksResponse
-	(*ResynchroniseResponse)(nil),       // 123: redoubt.admin.v1.ResynchroniseResponse
-	(*VerifyResponse)(nil),              // 124: redoubt.admin.v1.VerifyResponse
-	(*GetVerifyResponse)(nil),           // 125: redoubt.admin.v1.GetVerifyResponse
-	(*ListBranchesResponse)(nil),        // 126: redoubt.admin.v1.ListBranchesResponse
-	(*DropBranchResponse)(nil),          // 127: redoubt.admin.v1.DropBranchResponse
-	(*StreamBranchResponse)(nil),        // 128: redoubt.admin.v1.StreamBranchResponse
-	(*PauseGroupResponse)(nil),          // 129: redoubt.admin.v1.PauseGroupResponse
-	(*ResumeGroupResponse)(nil),         // 130: redoubt.admin.v1.ResumeGroupResponse
-	(*UnprotectGroupResponse)(nil),      // 131: redoubt.admin.v1.UnprotectGroupResponse
-	(*ProtectGroupResponse)(nil),        // 132: redoubt.admin.v1.ProtectGroupResponse
-	(*RunCheckResponse)(nil),            // 133: redoubt.admin.v1.RunCheckResponse
-	(*ListChecksResponse)(nil),          // 134: redoubt.admin.v1.ListChecksResponse
-	(*GrowDiskResponse)(nil),            // 135: redoubt.admin.v1.GrowDiskResponse
+	(*Job)(nil),                         // 95: redoubt.admin.v1.Job
+	(*Health)(nil),                      // 96: redoubt.admin.v1.Health
+	(*Standing)(nil),                    // 97: redoubt.admin.v1.Standing
+	(*Overflow)(nil),                    // 98: redoubt.admin.v1.Overflow
+	(*Gap)(nil),                         // 99: redoubt.admin.v1.Gap
+	(*BookmarkFigures)(nil),             // 100: redoubt.admin.v1.BookmarkFigures
+	(*Check)(nil),                       // 101: redoubt.admin.v1.Check
+	(BookmarkKind)(0),                   // 102: redoubt.admin.v1.BookmarkKind
+	(*durationpb.Duration)(nil),         // 103: google.protobuf.Duration
+	(*HookStep)(nil),                    // 104: redoubt.admin.v1.HookStep
+	(*AddBookmarkSetRequest)(nil),       // 105: redoubt.admin.v1.AddBookmarkSetRequest
+	(*BarrierRequest)(nil),              // 106: redoubt.admin.v1.BarrierRequest
+	(*ListBookmarksRequest)(nil),        // 107: redoubt.admin.v1.ListBookmarksRequest
+	(*ResynchroniseRequest)(nil),        // 108: redoubt.admin.v1.ResynchroniseRequest
+	(*VerifyRequest)(nil),               // 109: redoubt.admin.v1.VerifyRequest
+	(*GetVerifyRequest)(nil),            // 110: redoubt.admin.v1.GetVerifyRequest
+	(*PlannedFailoverRequest)(nil),      // 111: redoubt.admin.v1.PlannedFailoverRequest
+	(*ListJobsRequest)(nil),             // 112: redoubt.admin.v1.ListJobsRequest
+	(*GetJobRequest)(nil),               // 113: redoubt.admin.v1.GetJobRequest
+	(*CancelJobRequest)(nil),            // 114: redoubt.admin.v1.CancelJobRequest
+	(*ListBranchesRequest)(nil),         // 115: redoubt.admin.v1.ListBranchesRequest
+	(*DropBranchRequest)(nil),           // 116: redoubt.admin.v1.DropBranchRequest
+	(*StreamBranchRequest)(nil),         // 117: redoubt.admin.v1.StreamBranchRequest
+	(*PauseGroupRequest)(nil),           // 118: redoubt.admin.v1.PauseGroupRequest
+	(*ResumeGroupRequest)(nil),          // 119: redoubt.admin.v1.ResumeGroupRequest
+	(*UnprotectGroupRequest)(nil),       // 120: redoubt.admin.v1.UnprotectGroupRequest
+	(*ProtectGroupRequest)(nil),         // 121: redoubt.admin.v1.ProtectGroupRequest
+	(*RunCheckRequest)(nil),             // 122: redoubt.admin.v1.RunCheckRequest
+	(*ListChecksRequest)(nil),           // 123: redoubt.admin.v1.ListChecksRequest
+	(*GrowDiskRequest)(nil),             // 124: redoubt.admin.v1.GrowDiskRequest
+	(*AddBookmarkSetResponse)(nil),      // 125: redoubt.admin.v1.AddBookmarkSetResponse
+	(*BarrierResponse)(nil),             // 126: redoubt.admin.v1.BarrierResponse
+	(*ListBookmarksResponse)(nil),       // 127: redoubt.admin.v1.ListBookmarksResponse
+	(*ResynchroniseResponse)(nil),       // 128: redoubt.admin.v1.ResynchroniseResponse
+	(*VerifyResponse)(nil),              // 129: redoubt.admin.v1.VerifyResponse
+	(*GetVerifyResponse)(nil),           // 130: redoubt.admin.v1.GetVerifyResponse
+	(*PlannedFailoverResponse)(nil),     // 131: redoubt.admin.v1.PlannedFailoverResponse
+	(*ListJobsResponse)(nil),            // 132: redoubt.admin.v1.ListJobsResponse
+	(*GetJobResponse)(nil),              // 133: redoubt.admin.v1.GetJobResponse
+	(*CancelJobResponse)(nil),           // 134: redoubt.admin.v1.CancelJobResponse
+	(*ListBranchesResponse)(nil),        // 135: redoubt.admin.v1.ListBranchesResponse
+	(*DropBranchResponse)(nil),          // 136: redoubt.admin.v1.DropBranchResponse
+	(*StreamBranchResponse)(nil),        // 137: redoubt.admin.v1.StreamBranchResponse
+	(*PauseGroupResponse)(nil),          // 138: redoubt.admin.v1.PauseGroupResponse
+	(*ResumeGroupResponse)(nil),         // 139: redoubt.admin.v1.ResumeGroupResponse
+	(*UnprotectGroupResponse)(nil),      // 140: redoubt.admin.v1.UnprotectGroupResponse
+	(*ProtectGroupResponse)(nil),        // 141: redoubt.admin.v1.ProtectGroupResponse
+	(*RunCheckResponse)(nil),            // 142: redoubt.admin.v1.RunCheckResponse
+	(*ListChecksResponse)(nil),          // 143: redoubt.admin.v1.ListChecksResponse
+	(*GrowDiskResponse)(nil),            // 144: redoubt.admin.v1.GrowDiskResponse
 }
 var file_admin_v1_admin_proto_depIdxs = []int32{
 	93,  // 0: redoubt.admin.v1.PointSpec.time:type_name -> google.protobuf.Timestamp
@@ -8141,208 +8174,217 @@ var file_admin_v1_admin_proto_depIdxs = []int32{
 	27,  // 21: redoubt.admin.v1.Group.figures:type_name -> redoubt.admin.v1.GroupFigures
 	9,   // 22: redoubt.admin.v1.Group.retention:type_name -> redoubt.admin.v1.RetentionStatus
 	94,  // 23: redoubt.admin.v1.Group.verify:type_name -> redoubt.admin.v1.VerifyStatus
-	95,  // 24: redoubt.admin.v1.Group.health:type_name -> redoubt.admin.v1.Health
-	96,  // 25: redoubt.admin.v1.Group.standing:type_name -> redoubt.admin.v1.Standing
-	97,  // 26: redoubt.admin.v1.Group.overflow:type_name -> redoubt.admin.v1.Overflow
-	98,  // 27: redoubt.admin.v1.Group.gap:type_name -> redoubt.admin.v1.Gap
-	99,  // 28: redoubt.admin.v1.Group.bookmarks:type_name -> redoubt.admin.v1.BookmarkFigures
-	100, // 29: redoubt.admin.v1.Group.last_check:type_name -> redoubt.admin.v1.Check
-	28,  // 30: redoubt.admin.v1.Journal.figures:type_name -> redoubt.admin.v1.JournalFigures
-	93,  // 31: redoubt.admin.v1.Link.last_contact:type_name -> google.protobuf.Timestamp
-	30,  // 32: redoubt.admin.v1.Link.figures:type_name -> redoubt.admin.v1.ShipFigures
-	15,  // 33: redoubt.admin.v1.Healing.repair:type_name -> redoubt.admin.v1.Repair
-	16,  // 34: redoubt.admin.v1.Healing.scrub:type_name -> redoubt.admin.v1.Scrub
-	93,  // 35: redoubt.admin.v1.Scrub.started:type_name -> google.protobuf.Timestamp
-	93,  // 36: redoubt.admin.v1.Scrub.finished:type_name -> google.protobuf.Timestamp
-	93,  // 37: redoubt.admin.v1.Scrub.next:type_name -> google.protobuf.Timestamp
-	17,  // 38: redoubt.admin.v1.Scrub.found:type_name -> redoubt.admin.v1.ScrubFindings
-	17,  // 39: redoubt.admin.v1.Scrub.last_found:type_name -> redoubt.admin.v1.ScrubFindings
-	16,  // 40: redoubt.admin.v1.ScrubResponse.scrub:type_name -> redoubt.admin.v1.Scrub
-	15,  // 41: redoubt.admin.v1.ScrubResponse.repair:type_name -> redoubt.admin.v1.Repair
-	0,   // 42: redoubt.admin.v1.Promotion.position:type_name -> redoubt.admin.v1.Position
-	93,  // 43: redoubt.admin.v1.Promotion.point_time:type_name -> google.protobuf.Timestamp
-	93,  // 44: redoubt.admin.v1.Promotion.promoted:type_name -> google.protobuf.Timestamp
-	93,  // 45: redoubt.admin.v1.Promotion.known_head_time:type_name -> google.protobuf.Timestamp
-	93,  // 46: redoubt.admin.v1.Promotion.unknown_since:type_name -> google.protobuf.Timestamp
-	0,   // 47: redoubt.admin.v1.Reverse.committed:type_name -> redoubt.admin.v1.Position
-	30,  // 48: redoubt.admin.v1.Reverse.figures:type_name -> redoubt.admin.v1.ShipFigures
-	93,  // 49: redoubt.admin.v1.ClusterNode.last_contact:type_name -> google.protobuf.Timestamp
-	24,  // 50: redoubt.admin.v1.Histogram.buckets:type_name -> redoubt.admin.v1.HistogramBucket
-	23,  // 51: redoubt.admin.v1.DiskFigures.read_latency_ns:type_name -> redoubt.admin.v1.Histogram
-	23,  // 52: redoubt.admin.v1.DiskFigures.write_latency_ns:type_name -> redoubt.admin.v1.Histogram
-	23,  // 53: redoubt.admin.v1.DiskFigures.flush_latency_ns:type_name -> redoubt.admin.v1.Histogram
-	26,  // 54: redoubt.admin.v1.DiskFigures.rates:type_name -> redoubt.admin.v1.DiskRates
-	23,  // 55: redoubt.admin.v1.JournalFigures.fdatasync_ns:type_name -> redoubt.admin.v1.Histogram
-	23,  // 56: redoubt.admin.v1.JournalFigures.commit_records:type_name -> redoubt.admin.v1.Histogram
-	23,  // 57: redoubt.admin.v1.JournalFigures.commit_callers:type_name -> redoubt.admin.v1.Histogram
-	29,  // 58: redoubt.admin.v1.JournalFigures.rates:type_name -> redoubt.admin.v1.JournalRates
-	31,  // 59: redoubt.admin.v1.ShipFigures.rates:type_name -> redoubt.admin.v1.ShipRates
-	93,  // 60: redoubt.admin.v1.ListPointsRequest.around:type_name -> google.protobuf.Timestamp
-	34,  // 61: redoubt.admin.v1.ListPointsResponse.points:type_name -> redoubt.admin.v1.Point
-	34,  // 62: redoubt.admin.v1.ListPointsResponse.earliest:type_name -> redoubt.admin.v1.Point
-	34,  // 63: redoubt.admin.v1.ListPointsResponse.latest:type_name -> redoubt.admin.v1.Point
-	37,  // 64: redoubt.admin.v1.ListPointsResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
-	98,  // 65: redoubt.admin.v1.ListPointsResponse.gaps:type_name -> redoubt.admin.v1.Gap
-	0,   // 66: redoubt.admin.v1.Point.position:type_name -> redoubt.admin.v1.Position
-	93,  // 67: redoubt.admin.v1.Point.time:type_name -> google.protobuf.Timestamp
-	93,  // 68: redoubt.admin.v1.Point.first_time:type_name -> google.protobuf.Timestamp
-	101, // 69: redoubt.admin.v1.AddBookmarkRequest.kind:type_name -> redoubt.admin.v1.BookmarkKind
-	0,   // 70: redoubt.admin.v1.AddBookmarkResponse.position:type_name -> redoubt.admin.v1.Position
-	93,  // 71: redoubt.admin.v1.AddBookmarkResponse.time:type_name -> google.protobuf.Timestamp
-	102, // 72: redoubt.admin.v1.AddBookmarkResponse.frozen:type_name -> google.protobuf.Duration
-	103, // 73: redoubt.admin.v1.AddBookmarkResponse.steps:type_name -> redoubt.admin.v1.HookStep
-	93,  // 74: redoubt.admin.v1.RetentionTier.oldest:type_name -> google.protobuf.Timestamp
-	93,  // 75: redoubt.admin.v1.RetentionTier.newest:type_name -> google.protobuf.Timestamp
-	0,   // 76: redoubt.admin.v1.Pin.position:type_name -> redoubt.admin.v1.Position
-	93,  // 77: redoubt.admin.v1.Pin.time:type_name -> google.protobuf.Timestamp
-	93,  // 78: redoubt.admin.v1.Pin.until:type_name -> google.protobuf.Timestamp
-	93,  // 79: redoubt.admin.v1.GetRetentionResponse.clock:type_name -> google.protobuf.Timestamp
-	38,  // 80: redoubt.admin.v1.GetRetentionResponse.pins:type_name -> redoubt.admin.v1.Pin
-	37,  // 81: redoubt.admin.v1.GetRetentionResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
-	93,  // 82: redoubt.admin.v1.RetentionReason.oldest:type_name -> google.protobuf.Timestamp
-	93,  // 83: redoubt.admin.v1.RetentionReason.newest:type_name -> google.protobuf.Timestamp
-	93,  // 84: redoubt.admin.v1.PlanRetentionResponse.now:type_name -> google.protobuf.Timestamp
-	42,  // 85: redoubt.admin.v1.PlanRetentionResponse.keep:type_name -> redoubt.admin.v1.RetentionReason
-	42,  // 86: redoubt.admin.v1.PlanRetentionResponse.drop:type_name -> redoubt.admin.v1.RetentionReason
-	37,  // 87: redoubt.admin.v1.PlanRetentionResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
-	93,  // 88: redoubt.admin.v1.PlanRetentionResponse.short_at:type_name -> google.protobuf.Timestamp
-	3,   // 89: redoubt.admin.v1.PinPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	93,  // 90: redoubt.admin.v1.PinPointRequest.until:type_name -> google.protobuf.Timestamp
-	38,  // 91: redoubt.admin.v1.PinPointResponse.pin:type_name -> redoubt.admin.v1.Pin
-	3,   // 92: redoubt.admin.v1.HoldPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	93,  // 93: redoubt.admin.v1.HoldPointRequest.until:type_name -> google.protobuf.Timestamp
-	38,  // 94: redoubt.admin.v1.HoldPointResponse.pin:type_name -> redoubt.admin.v1.Pin
-	93,  // 95: redoubt.admin.v1.ConfirmClockResponse.clock:type_name -> google.protobuf.Timestamp
-	56,  // 96: redoubt.admin.v1.ListExportsResponse.exports:type_name -> redoubt.admin.v1.Export
-	0,   // 97: redoubt.admin.v1.Export.position:type_name -> redoubt.admin.v1.Position
-	93,  // 98: redoubt.admin.v1.Export.time:type_name -> google.protobuf.Timestamp
-	4,   // 99: redoubt.admin.v1.Export.disks:type_name -> redoubt.admin.v1.Disk
-	93,  // 100: redoubt.admin.v1.Export.created:type_name -> google.protobuf.Timestamp
-	57,  // 101: redoubt.admin.v1.Export.hydration:type_name -> redoubt.admin.v1.Hydration
-	3,   // 102: redoubt.admin.v1.ReadPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	60,  // 103: redoubt.admin.v1.ReadPointResponse.header:type_name -> redoubt.admin.v1.PointHeader
-	61,  // 104: redoubt.admin.v1.ReadPointResponse.data:type_name -> redoubt.admin.v1.PointData
-	62,  // 105: redoubt.admin.v1.ReadPointResponse.end:type_name -> redoubt.admin.v1.PointEnd
-	0,   // 106: redoubt.admin.v1.PointHeader.position:type_name -> redoubt.admin.v1.Position
-	93,  // 107: redoubt.admin.v1.PointHeader.time:type_name -> google.protobuf.Timestamp
-	3,   // 108: redoubt.admin.v1.TestFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	56,  // 109: redoubt.admin.v1.TestFailoverResponse.export:type_name -> redoubt.admin.v1.Export
-	3,   // 110: redoubt.admin.v1.UnplannedFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	20,  // 111: redoubt.admin.v1.UnplannedFailoverResponse.promotion:type_name -> redoubt.admin.v1.Promotion
-	56,  // 112: redoubt.admin.v1.UnplannedFailoverResponse.export:type_name -> redoubt.admin.v1.Export
-	3,   // 113: redoubt.admin.v1.ChangeRecoveryPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	20,  // 114: redoubt.admin.v1.ChangeRecoveryPointResponse.promotion:type_name -> redoubt.admin.v1.Promotion
-	56,  // 115: redoubt.admin.v1.ChangeRecoveryPointResponse.export:type_name -> redoubt.admin.v1.Export
-	0,   // 116: redoubt.admin.v1.CommitFailoverResponse.position:type_name -> redoubt.admin.v1.Position
-	0,   // 117: redoubt.admin.v1.ReverseReplicateResponse.fork:type_name -> redoubt.admin.v1.Position
-	91,  // 118: redoubt.admin.v1.ReverseReplicateResponse.disks:type_name -> redoubt.admin.v1.DiskExtents
-	0,   // 119: redoubt.admin.v1.FailbackResponse.position:type_name -> redoubt.admin.v1.Position
-	22,  // 120: redoubt.admin.v1.AddNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
-	22,  // 121: redoubt.admin.v1.DrainNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
-	22,  // 122: redoubt.admin.v1.ReplaceNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
-	22,  // 123: redoubt.admin.v1.RemoveNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
-	89,  // 124: redoubt.admin.v1.GetLossReceiptResponse.receipt:type_name -> redoubt.admin.v1.LossReceipt
-	0,   // 125: redoubt.admin.v1.LossReceipt.fork:type_name -> redoubt.admin.v1.Position
-	93,  // 126: redoubt.admin.v1.LossReceipt.fork_time:type_name -> google.protobuf.Timestamp
-	0,   // 127: redoubt.admin.v1.LossReceipt.old_head:type_name -> redoubt.admin.v1.Position
-	93,  // 128: redoubt.admin.v1.LossReceipt.old_head_time:type_name -> google.protobuf.Timestamp
-	93,  // 129: redoubt.admin.v1.LossReceipt.unknown_since:type_name -> google.protobuf.Timestamp
-	93,  // 130: redoubt.admin.v1.LossReceipt.first_time:type_name -> google.protobuf.Timestamp
-	93,  // 131: redoubt.admin.v1.LossReceipt.last_time:type_name -> google.protobuf.Timestamp
-	90,  // 132: redoubt.admin.v1.LossReceipt.writes:type_name -> redoubt.admin.v1.LostWrite
-	91,  // 133: redoubt.admin.v1.LossReceipt.disks:type_name -> redoubt.admin.v1.DiskExtents
-	93,  // 134: redoubt.admin.v1.LostWrite.time:type_name -> google.protobuf.Timestamp
-	2,   // 135: redoubt.admin.v1.LostWrite.extent:type_name -> redoubt.admin.v1.Extent
-	2,   // 136: redoubt.admin.v1.DiskExtents.extents:type_name -> redoubt.admin.v1.Extent
-	5,   // 137: redoubt.admin.v1.AdminService.GetStatus:input_type -> redoubt.admin.v1.GetStatusRequest
-	32,  // 138: redoubt.admin.v1.AdminService.ListPoints:input_type -> redoubt.admin.v1.ListPointsRequest
-	54,  // 139: redoubt.admin.v1.AdminService.ListExports:input_type -> redoubt.admin.v1.ListExportsRequest
-	87,  // 140: redoubt.admin.v1.AdminService.GetLossReceipt:input_type -> redoubt.admin.v1.GetLossReceiptRequest
-	35,  // 141: redoubt.admin.v1.AdminService.AddBookmark:input_type -> redoubt.admin.v1.AddBookmarkRequest
-	104, // 142: redoubt.admin.v1.AdminService.AddBookmarkSet:input_type -> redoubt.admin.v1.AddBookmarkSetRequest
-	105, // 143: redoubt.admin.v1.AdminService.Barrier:input_type -> redoubt.admin.v1.BarrierRequest
-	106, // 144: redoubt.admin.v1.AdminService.ListBookmarks:input_type -> redoubt.admin.v1.ListBookmarksRequest
-	39,  // 145: redoubt.admin.v1.AdminService.GetRetention:input_type -> redoubt.admin.v1.GetRetentionRequest
-	41,  // 146: redoubt.admin.v1.AdminService.PlanRetention:input_type -> redoubt.admin.v1.PlanRetentionRequest
-	44,  // 147: redoubt.admin.v1.AdminService.SetRetention:input_type -> redoubt.admin.v1.SetRetentionRequest
-	46,  // 148: redoubt.admin.v1.AdminService.PinPoint:input_type -> redoubt.admin.v1.PinPointRequest
-	48,  // 149: redoubt.admin.v1.AdminService.UnpinPoint:input_type -> redoubt.admin.v1.UnpinPointRequest
-	50,  // 150: redoubt.admin.v1.AdminService.HoldPoint:input_type -> redoubt.admin.v1.HoldPointRequest
-	52,  // 151: redoubt.admin.v1.AdminService.ConfirmClock:input_type -> redoubt.admin.v1.ConfirmClockRequest
-	63,  // 152: redoubt.admin.v1.AdminService.TestFailover:input_type -> redoubt.admin.v1.TestFailoverRequest
-	65,  // 153: redoubt.admin.v1.AdminService.CleanupTest:input_type -> redoubt.admin.v1.CleanupTestRequest
-	67,  // 154: redoubt.admin.v1.AdminService.UnplannedFailover:input_type -> redoubt.admin.v1.UnplannedFailoverRequest
-	69,  // 155: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:input_type -> redoubt.admin.v1.ChangeRecoveryPointRequest
-	71,  // 156: redoubt.admin.v1.AdminService.CommitFailover:input_type -> redoubt.admin.v1.CommitFailoverRequest
-	73,  // 157: redoubt.admin.v1.AdminService.CancelFailover:input_type -> redoubt.admin.v1.CancelFailoverRequest
-	75,  // 158: redoubt.admin.v1.AdminService.ReverseReplicate:input_type -> redoubt.admin.v1.ReverseReplicateRequest
-	18,  // 159: redoubt.admin.v1.AdminService.Scrub:input_type -> redoubt.admin.v1.ScrubRequest
-	58,  // 160: redoubt.admin.v1.AdminService.ReadPoint:input_type -> redoubt.admin.v1.ReadPointRequest
-	107, // 161: redoubt.admin.v1.AdminService.Resynchronise:input_type -> redoubt.admin.v1.ResynchroniseRequest
-	108, // 162: redoubt.admin.v1.AdminService.Verify:input_type -> redoubt.admin.v1.VerifyRequest
-	109, // 163: redoubt.admin.v1.AdminService.GetVerify:input_type -> redoubt.admin.v1.GetVerifyRequest
-	77,  // 164: redoubt.admin.v1.AdminService.Failback:input_type -> redoubt.admin.v1.FailbackRequest
-	110, // 165: redoubt.admin.v1.AdminService.ListBranches:input_type -> redoubt.admin.v1.ListBranchesRequest
-	111, // 166: redoubt.admin.v1.AdminService.DropBranch:input_type -> redoubt.admin.v1.DropBranchRequest
-	112, // 167: redoubt.admin.v1.AdminService.StreamBranch:input_type -> redoubt.admin.v1.StreamBranchRequest
-	113, // 168: redoubt.admin.v1.AdminService.PauseGroup:input_type -> redoubt.admin.v1.PauseGroupRequest
-	114, // 169: redoubt.admin.v1.AdminService.ResumeGroup:input_type -> redoubt.admin.v1.ResumeGroupRequest
-	115, // 170: redoubt.admin.v1.AdminService.UnprotectGroup:input_type -> redoubt.admin.v1.UnprotectGroupRequest
-	116, // 171: redoubt.admin.v1.AdminService.ProtectGroup:input_type -> redoubt.admin.v1.ProtectGroupRequest
-	117, // 172: redoubt.admin.v1.AdminService.RunCheck:input_type -> redoubt.admin.v1.RunCheckRequest
-	118, // 173: redoubt.admin.v1.AdminService.ListChecks:input_type -> redoubt.admin.v1.ListChecksRequest
-	119, // 174: redoubt.admin.v1.AdminService.GrowDisk:input_type -> redoubt.admin.v1.GrowDiskRequest
-	79,  // 175: redoubt.admin.v1.AdminService.AddNode:input_type -> redoubt.admin.v1.AddNodeRequest
-	81,  // 176: redoubt.admin.v1.AdminService.DrainNode:input_type -> redoubt.admin.v1.DrainNodeRequest
-	83,  // 177: redoubt.admin.v1.AdminService.ReplaceNode:input_type -> redoubt.admin.v1.ReplaceNodeRequest
-	85,  // 178: redoubt.admin.v1.AdminService.RemoveNode:input_type -> redoubt.admin.v1.RemoveNodeRequest
-	6,   // 179: redoubt.admin.v1.AdminService.GetStatus:output_type -> redoubt.admin.v1.GetStatusResponse
-	33,  // 180: redoubt.admin.v1.AdminService.ListPoints:output_type -> redoubt.admin.v1.ListPointsResponse
-	55,  // 181: redoubt.admin.v1.AdminService.ListExports:output_type -> redoubt.admin.v1.ListExportsResponse
-	88,  // 182: redoubt.admin.v1.AdminService.GetLossReceipt:output_type -> redoubt.admin.v1.GetLossReceiptResponse
-	36,  // 183: redoubt.admin.v1.AdminService.AddBookmark:output_type -> redoubt.admin.v1.AddBookmarkResponse
-	120, // 184: redoubt.admin.v1.AdminService.AddBookmarkSet:output_type -> redoubt.admin.v1.AddBookmarkSetResponse
-	121, // 185: redoubt.admin.v1.AdminService.Barrier:output_type -> redoubt.admin.v1.BarrierResponse
-	122, // 186: redoubt.admin.v1.AdminService.ListBookmarks:output_type -> redoubt.admin.v1.ListBookmarksResponse
-	40,  // 187: redoubt.admin.v1.AdminService.GetRetention:output_type -> redoubt.admin.v1.GetRetentionResponse
-	43,  // 188: redoubt.admin.v1.AdminService.PlanRetention:output_type -> redoubt.admin.v1.PlanRetentionResponse
-	45,  // 189: redoubt.admin.v1.AdminService.SetRetention:output_type -> redoubt.admin.v1.SetRetentionResponse
-	47,  // 190: redoubt.admin.v1.AdminService.PinPoint:output_type -> redoubt.admin.v1.PinPointResponse
-	49,  // 191: redoubt.admin.v1.AdminService.UnpinPoint:output_type -> redoubt.admin.v1.UnpinPointResponse
-	51,  // 192: redoubt.admin.v1.AdminService.HoldPoint:output_type -> redoubt.admin.v1.HoldPointResponse
-	53,  // 193: redoubt.admin.v1.AdminService.ConfirmClock:output_type -> redoubt.admin.v1.ConfirmClockResponse
-	64,  // 194: redoubt.admin.v1.AdminService.TestFailover:output_type -> redoubt.admin.v1.TestFailoverResponse
-	66,  // 195: redoubt.admin.v1.AdminService.CleanupTest:output_type -> redoubt.admin.v1.CleanupTestResponse
-	68,  // 196: redoubt.admin.v1.AdminService.UnplannedFailover:output_type -> redoubt.admin.v1.UnplannedFailoverResponse
-	70,  // 197: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:output_type -> redoubt.admin.v1.ChangeRecoveryPointResponse
-	72,  // 198: redoubt.admin.v1.AdminService.CommitFailover:output_type -> redoubt.admin.v1.CommitFailoverResponse
-	74,  // 199: redoubt.admin.v1.AdminService.CancelFailover:output_type -> redoubt.admin.v1.CancelFailoverResponse
-	76,  // 200: redoubt.admin.v1.AdminService.ReverseReplicate:output_type -> redoubt.admin.v1.ReverseReplicateResponse
-	19,  // 201: redoubt.admin.v1.AdminService.Scrub:output_type -> redoubt.admin.v1.ScrubResponse
-	59,  // 202: redoubt.admin.v1.AdminService.ReadPoint:output_type -> redoubt.admin.v1.ReadPointResponse
-	123, // 203: redoubt.admin.v1.AdminService.Resynchronise:output_type -> redoubt.admin.v1.ResynchroniseResponse
-	124, // 204: redoubt.admin.v1.AdminService.Verify:output_type -> redoubt.admin.v1.VerifyResponse
-	125, // 205: redoubt.admin.v1.AdminService.GetVerify:output_type -> redoubt.admin.v1.GetVerifyResponse
-	78,  // 206: redoubt.admin.v1.AdminService.Failback:output_type -> redoubt.admin.v1.FailbackResponse
-	126, // 207: redoubt.admin.v1.AdminService.ListBranches:output_type -> redoubt.admin.v1.ListBranchesResponse
-	127, // 208: redoubt.admin.v1.AdminService.DropBranch:output_type -> redoubt.admin.v1.DropBranchResponse
-	128, // 209: redoubt.admin.v1.AdminService.StreamBranch:output_type -> redoubt.admin.v1.StreamBranchResponse
-	129, // 210: redoubt.admin.v1.AdminService.PauseGroup:output_type -> redoubt.admin.v1.PauseGroupResponse
-	130, // 211: redoubt.admin.v1.AdminService.ResumeGroup:output_type -> redoubt.admin.v1.ResumeGroupResponse
-	131, // 212: redoubt.admin.v1.AdminService.UnprotectGroup:output_type -> redoubt.admin.v1.UnprotectGroupResponse
-	132, // 213: redoubt.admin.v1.AdminService.ProtectGroup:output_type -> redoubt.admin.v1.ProtectGroupResponse
-	133, // 214: redoubt.admin.v1.AdminService.RunCheck:output_type -> redoubt.admin.v1.RunCheckResponse
-	134, // 215: redoubt.admin.v1.AdminService.ListChecks:output_type -> redoubt.admin.v1.ListChecksResponse
-	135, // 216: redoubt.admin.v1.AdminService.GrowDisk:output_type -> redoubt.admin.v1.GrowDiskResponse
-	80,  // 217: redoubt.admin.v1.AdminService.AddNode:output_type -> redoubt.admin.v1.AddNodeResponse
-	82,  // 218: redoubt.admin.v1.AdminService.DrainNode:output_type -> redoubt.admin.v1.DrainNodeResponse
-	84,  // 219: redoubt.admin.v1.AdminService.ReplaceNode:output_type -> redoubt.admin.v1.ReplaceNodeResponse
-	86,  // 220: redoubt.admin.v1.AdminService.RemoveNode:output_type -> redoubt.admin.v1.RemoveNodeResponse
-	179, // [179:221] is the sub-list for method output_type
-	137, // [137:179] is the sub-list for method input_type
-	137, // [137:137] is the sub-list for extension type_name
-	137, // [137:137] is the sub-list for extension extendee
-	0,   // [0:137] is the sub-list for field type_name
+	95,  // 24: redoubt.admin.v1.Group.job:type_name -> redoubt.admin.v1.Job
+	96,  // 25: redoubt.admin.v1.Group.health:type_name -> redoubt.admin.v1.Health
+	97,  // 26: redoubt.admin.v1.Group.standing:type_name -> redoubt.admin.v1.Standing
+	98,  // 27: redoubt.admin.v1.Group.overflow:type_name -> redoubt.admin.v1.Overflow
+	99,  // 28: redoubt.admin.v1.Group.gap:type_name -> redoubt.admin.v1.Gap
+	100, // 29: redoubt.admin.v1.Group.bookmarks:type_name -> redoubt.admin.v1.BookmarkFigures
+	101, // 30: redoubt.admin.v1.Group.last_check:type_name -> redoubt.admin.v1.Check
+	28,  // 31: redoubt.admin.v1.Journal.figures:type_name -> redoubt.admin.v1.JournalFigures
+	93,  // 32: redoubt.admin.v1.Link.last_contact:type_name -> google.protobuf.Timestamp
+	30,  // 33: redoubt.admin.v1.Link.figures:type_name -> redoubt.admin.v1.ShipFigures
+	15,  // 34: redoubt.admin.v1.Healing.repair:type_name -> redoubt.admin.v1.Repair
+	16,  // 35: redoubt.admin.v1.Healing.scrub:type_name -> redoubt.admin.v1.Scrub
+	93,  // 36: redoubt.admin.v1.Scrub.started:type_name -> google.protobuf.Timestamp
+	93,  // 37: redoubt.admin.v1.Scrub.finished:type_name -> google.protobuf.Timestamp
+	93,  // 38: redoubt.admin.v1.Scrub.next:type_name -> google.protobuf.Timestamp
+	17,  // 39: redoubt.admin.v1.Scrub.found:type_name -> redoubt.admin.v1.ScrubFindings
+	17,  // 40: redoubt.admin.v1.Scrub.last_found:type_name -> redoubt.admin.v1.ScrubFindings
+	16,  // 41: redoubt.admin.v1.ScrubResponse.scrub:type_name -> redoubt.admin.v1.Scrub
+	15,  // 42: redoubt.admin.v1.ScrubResponse.repair:type_name -> redoubt.admin.v1.Repair
+	0,   // 43: redoubt.admin.v1.Promotion.position:type_name -> redoubt.admin.v1.Position
+	93,  // 44: redoubt.admin.v1.Promotion.point_time:type_name -> google.protobuf.Timestamp
+	93,  // 45: redoubt.admin.v1.Promotion.promoted:type_name -> google.protobuf.Timestamp
+	93,  // 46: redoubt.admin.v1.Promotion.known_head_time:type_name -> google.protobuf.Timestamp
+	93,  // 47: redoubt.admin.v1.Promotion.unknown_since:type_name -> google.protobuf.Timestamp
+	0,   // 48: redoubt.admin.v1.Reverse.committed:type_name -> redoubt.admin.v1.Position
+	30,  // 49: redoubt.admin.v1.Reverse.figures:type_name -> redoubt.admin.v1.ShipFigures
+	93,  // 50: redoubt.admin.v1.ClusterNode.last_contact:type_name -> google.protobuf.Timestamp
+	24,  // 51: redoubt.admin.v1.Histogram.buckets:type_name -> redoubt.admin.v1.HistogramBucket
+	23,  // 52: redoubt.admin.v1.DiskFigures.read_latency_ns:type_name -> redoubt.admin.v1.Histogram
+	23,  // 53: redoubt.admin.v1.DiskFigures.write_latency_ns:type_name -> redoubt.admin.v1.Histogram
+	23,  // 54: redoubt.admin.v1.DiskFigures.flush_latency_ns:type_name -> redoubt.admin.v1.Histogram
+	26,  // 55: redoubt.admin.v1.DiskFigures.rates:type_name -> redoubt.admin.v1.DiskRates
+	23,  // 56: redoubt.admin.v1.JournalFigures.fdatasync_ns:type_name -> redoubt.admin.v1.Histogram
+	23,  // 57: redoubt.admin.v1.JournalFigures.commit_records:type_name -> redoubt.admin.v1.Histogram
+	23,  // 58: redoubt.admin.v1.JournalFigures.commit_callers:type_name -> redoubt.admin.v1.Histogram
+	29,  // 59: redoubt.admin.v1.JournalFigures.rates:type_name -> redoubt.admin.v1.JournalRates
+	31,  // 60: redoubt.admin.v1.ShipFigures.rates:type_name -> redoubt.admin.v1.ShipRates
+	93,  // 61: redoubt.admin.v1.ListPointsRequest.around:type_name -> google.protobuf.Timestamp
+	34,  // 62: redoubt.admin.v1.ListPointsResponse.points:type_name -> redoubt.admin.v1.Point
+	34,  // 63: redoubt.admin.v1.ListPointsResponse.earliest:type_name -> redoubt.admin.v1.Point
+	34,  // 64: redoubt.admin.v1.ListPointsResponse.latest:type_name -> redoubt.admin.v1.Point
+	37,  // 65: redoubt.admin.v1.ListPointsResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
+	99,  // 66: redoubt.admin.v1.ListPointsResponse.gaps:type_name -> redoubt.admin.v1.Gap
+	0,   // 67: redoubt.admin.v1.Point.position:type_name -> redoubt.admin.v1.Position
+	93,  // 68: redoubt.admin.v1.Point.time:type_name -> google.protobuf.Timestamp
+	93,  // 69: redoubt.admin.v1.Point.first_time:type_name -> google.protobuf.Timestamp
+	102, // 70: redoubt.admin.v1.AddBookmarkRequest.kind:type_name -> redoubt.admin.v1.BookmarkKind
+	0,   // 71: redoubt.admin.v1.AddBookmarkResponse.position:type_name -> redoubt.admin.v1.Position
+	93,  // 72: redoubt.admin.v1.AddBookmarkResponse.time:type_name -> google.protobuf.Timestamp
+	103, // 73: redoubt.admin.v1.AddBookmarkResponse.frozen:type_name -> google.protobuf.Duration
+	104, // 74: redoubt.admin.v1.AddBookmarkResponse.steps:type_name -> redoubt.admin.v1.HookStep
+	93,  // 75: redoubt.admin.v1.RetentionTier.oldest:type_name -> google.protobuf.Timestamp
+	93,  // 76: redoubt.admin.v1.RetentionTier.newest:type_name -> google.protobuf.Timestamp
+	0,   // 77: redoubt.admin.v1.Pin.position:type_name -> redoubt.admin.v1.Position
+	93,  // 78: redoubt.admin.v1.Pin.time:type_name -> google.protobuf.Timestamp
+	93,  // 79: redoubt.admin.v1.Pin.until:type_name -> google.protobuf.Timestamp
+	93,  // 80: redoubt.admin.v1.GetRetentionResponse.clock:type_name -> google.protobuf.Timestamp
+	38,  // 81: redoubt.admin.v1.GetRetentionResponse.pins:type_name -> redoubt.admin.v1.Pin
+	37,  // 82: redoubt.admin.v1.GetRetentionResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
+	93,  // 83: redoubt.admin.v1.RetentionReason.oldest:type_name -> google.protobuf.Timestamp
+	93,  // 84: redoubt.admin.v1.RetentionReason.newest:type_name -> google.protobuf.Timestamp
+	93,  // 85: redoubt.admin.v1.PlanRetentionResponse.now:type_name -> google.protobuf.Timestamp
+	42,  // 86: redoubt.admin.v1.PlanRetentionResponse.keep:type_name -> redoubt.admin.v1.RetentionReason
+	42,  // 87: redoubt.admin.v1.PlanRetentionResponse.drop:type_name -> redoubt.admin.v1.RetentionReason
+	37,  // 88: redoubt.admin.v1.PlanRetentionResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
+	93,  // 89: redoubt.admin.v1.PlanRetentionResponse.short_at:type_name -> google.protobuf.Timestamp
+	3,   // 90: redoubt.admin.v1.PinPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	93,  // 91: redoubt.admin.v1.PinPointRequest.until:type_name -> google.protobuf.Timestamp
+	38,  // 92: redoubt.admin.v1.PinPointResponse.pin:type_name -> redoubt.admin.v1.Pin
+	3,   // 93: redoubt.admin.v1.HoldPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	93,  // 94: redoubt.admin.v1.HoldPointRequest.until:type_name -> google.protobuf.Timestamp
+	38,  // 95: redoubt.admin.v1.HoldPointResponse.pin:type_name -> redoubt.admin.v1.Pin
+	93,  // 96: redoubt.admin.v1.ConfirmClockResponse.clock:type_name -> google.protobuf.Timestamp
+	56,  // 97: redoubt.admin.v1.ListExportsResponse.exports:type_name -> redoubt.admin.v1.Export
+	0,   // 98: redoubt.admin.v1.Export.position:type_name -> redoubt.admin.v1.Position
+	93,  // 99: redoubt.admin.v1.Export.time:type_name -> google.protobuf.Timestamp
+	4,   // 100: redoubt.admin.v1.Export.disks:type_name -> redoubt.admin.v1.Disk
+	93,  // 101: redoubt.admin.v1.Export.created:type_name -> google.protobuf.Timestamp
+	57,  // 102: redoubt.admin.v1.Export.hydration:type_name -> redoubt.admin.v1.Hydration
+	3,   // 103: redoubt.admin.v1.ReadPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	60,  // 104: redoubt.admin.v1.ReadPointResponse.header:type_name -> redoubt.admin.v1.PointHeader
+	61,  // 105: redoubt.admin.v1.ReadPointResponse.data:type_name -> redoubt.admin.v1.PointData
+	62,  // 106: redoubt.admin.v1.ReadPointResponse.end:type_name -> redoubt.admin.v1.PointEnd
+	0,   // 107: redoubt.admin.v1.PointHeader.position:type_name -> redoubt.admin.v1.Position
+	93,  // 108: redoubt.admin.v1.PointHeader.time:type_name -> google.protobuf.Timestamp
+	3,   // 109: redoubt.admin.v1.TestFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	56,  // 110: redoubt.admin.v1.TestFailoverResponse.export:type_name -> redoubt.admin.v1.Export
+	3,   // 111: redoubt.admin.v1.UnplannedFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	20,  // 112: redoubt.admin.v1.UnplannedFailoverResponse.promotion:type_name -> redoubt.admin.v1.Promotion
+	56,  // 113: redoubt.admin.v1.UnplannedFailoverResponse.export:type_name -> redoubt.admin.v1.Export
+	3,   // 114: redoubt.admin.v1.ChangeRecoveryPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	20,  // 115: redoubt.admin.v1.ChangeRecoveryPointResponse.promotion:type_name -> redoubt.admin.v1.Promotion
+	56,  // 116: redoubt.admin.v1.ChangeRecoveryPointResponse.export:type_name -> redoubt.admin.v1.Export
+	0,   // 117: redoubt.admin.v1.CommitFailoverResponse.position:type_name -> redoubt.admin.v1.Position
+	0,   // 118: redoubt.admin.v1.ReverseReplicateResponse.fork:type_name -> redoubt.admin.v1.Position
+	91,  // 119: redoubt.admin.v1.ReverseReplicateResponse.disks:type_name -> redoubt.admin.v1.DiskExtents
+	0,   // 120: redoubt.admin.v1.FailbackResponse.position:type_name -> redoubt.admin.v1.Position
+	22,  // 121: redoubt.admin.v1.AddNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
+	22,  // 122: redoubt.admin.v1.DrainNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
+	22,  // 123: redoubt.admin.v1.ReplaceNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
+	22,  // 124: redoubt.admin.v1.RemoveNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
+	89,  // 125: redoubt.admin.v1.GetLossReceiptResponse.receipt:type_name -> redoubt.admin.v1.LossReceipt
+	0,   // 126: redoubt.admin.v1.LossReceipt.fork:type_name -> redoubt.admin.v1.Position
+	93,  // 127: redoubt.admin.v1.LossReceipt.fork_time:type_name -> google.protobuf.Timestamp
+	0,   // 128: redoubt.admin.v1.LossReceipt.old_head:type_name -> redoubt.admin.v1.Position
+	93,  // 129: redoubt.admin.v1.LossReceipt.old_head_time:type_name -> google.protobuf.Timestamp
+	93,  // 130: redoubt.admin.v1.LossReceipt.unknown_since:type_name -> google.protobuf.Timestamp
+	93,  // 131: redoubt.admin.v1.LossReceipt.first_time:type_name -> google.protobuf.Timestamp
+	93,  // 132: redoubt.admin.v1.LossReceipt.last_time:type_name -> google.protobuf.Timestamp
+	90,  // 133: redoubt.admin.v1.LossReceipt.writes:type_name -> redoubt.admin.v1.LostWrite
+	91,  // 134: redoubt.admin.v1.LossReceipt.disks:type_name -> redoubt.admin.v1.DiskExtents
+	93,  // 135: redoubt.admin.v1.LostWrite.time:type_name -> google.protobuf.Timestamp
+	2,   // 136: redoubt.admin.v1.LostWrite.extent:type_name -> redoubt.admin.v1.Extent
+	2,   // 137: redoubt.admin.v1.DiskExtents.extents:type_name -> redoubt.admin.v1.Extent
+	5,   // 138: redoubt.admin.v1.AdminService.GetStatus:input_type -> redoubt.admin.v1.GetStatusRequest
+	32,  // 139: redoubt.admin.v1.AdminService.ListPoints:input_type -> redoubt.admin.v1.ListPointsRequest
+	54,  // 140: redoubt.admin.v1.AdminService.ListExports:input_type -> redoubt.admin.v1.ListExportsRequest
+	87,  // 141: redoubt.admin.v1.AdminService.GetLossReceipt:input_type -> redoubt.admin.v1.GetLossReceiptRequest
+	35,  // 142: redoubt.admin.v1.AdminService.AddBookmark:input_type -> redoubt.admin.v1.AddBookmarkRequest
+	105, // 143: redoubt.admin.v1.AdminService.AddBookmarkSet:input_type -> redoubt.admin.v1.AddBookmarkSetRequest
+	106, // 144: redoubt.admin.v1.AdminService.Barrier:input_type -> redoubt.admin.v1.BarrierRequest
+	107, // 145: redoubt.admin.v1.AdminService.ListBookmarks:input_type -> redoubt.admin.v1.ListBookmarksRequest
+	39,  // 146: redoubt.admin.v1.AdminService.GetRetention:input_type -> redoubt.admin.v1.GetRetentionRequest
+	41,  // 147: redoubt.admin.v1.AdminService.PlanRetention:input_type -> redoubt.admin.v1.PlanRetentionRequest
+	44,  // 148: redoubt.admin.v1.AdminService.SetRetention:input_type -> redoubt.admin.v1.SetRetentionRequest
+	46,  // 149: redoubt.admin.v1.AdminService.PinPoint:input_type -> redoubt.admin.v1.PinPointRequest
+	48,  // 150: redoubt.admin.v1.AdminService.UnpinPoint:input_type -> redoubt.admin.v1.UnpinPointRequest
+	50,  // 151: redoubt.admin.v1.AdminService.HoldPoint:input_type -> redoubt.admin.v1.HoldPointRequest
+	52,  // 152: redoubt.admin.v1.AdminService.ConfirmClock:input_type -> redoubt.admin.v1.ConfirmClockRequest
+	63,  // 153: redoubt.admin.v1.AdminService.TestFailover:input_type -> redoubt.admin.v1.TestFailoverRequest
+	65,  // 154: redoubt.admin.v1.AdminService.CleanupTest:input_type -> redoubt.admin.v1.CleanupTestRequest
+	67,  // 155: redoubt.admin.v1.AdminService.UnplannedFailover:input_type -> redoubt.admin.v1.UnplannedFailoverRequest
+	69,  // 156: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:input_type -> redoubt.admin.v1.ChangeRecoveryPointRequest
+	71,  // 157: redoubt.admin.v1.AdminService.CommitFailover:input_type -> redoubt.admin.v1.CommitFailoverRequest
+	73,  // 158: redoubt.admin.v1.AdminService.CancelFailover:input_type -> redoubt.admin.v1.CancelFailoverRequest
+	75,  // 159: redoubt.admin.v1.AdminService.ReverseReplicate:input_type -> redoubt.admin.v1.ReverseReplicateRequest
+	18,  // 160: redoubt.admin.v1.AdminService.Scrub:input_type -> redoubt.admin.v1.ScrubRequest
+	58,  // 161: redoubt.admin.v1.AdminService.ReadPoint:input_type -> redoubt.admin.v1.ReadPointRequest
+	108, // 162: redoubt.admin.v1.AdminService.Resynchronise:input_type -> redoubt.admin.v1.ResynchroniseRequest
+	109, // 163: redoubt.admin.v1.AdminService.Verify:input_type -> redoubt.admin.v1.VerifyRequest
+	110, // 164: redoubt.admin.v1.AdminService.GetVerify:input_type -> redoubt.admin.v1.GetVerifyRequest
+	77,  // 165: redoubt.admin.v1.AdminService.Failback:input_type -> redoubt.admin.v1.FailbackRequest
+	111, // 166: redoubt.admin.v1.AdminService.PlannedFailover:input_type -> redoubt.admin.v1.PlannedFailoverRequest
+	112, // 167: redoubt.admin.v1.AdminService.ListJobs:input_type -> redoubt.admin.v1.ListJobsRequest
+	113, // 168: redoubt.admin.v1.AdminService.GetJob:input_type -> redoubt.admin.v1.GetJobRequest
+	114, // 169: redoubt.admin.v1.AdminService.CancelJob:input_type -> redoubt.admin.v1.CancelJobRequest
+	115, // 170: redoubt.admin.v1.AdminService.ListBranches:input_type -> redoubt.admin.v1.ListBranchesRequest
+	116, // 171: redoubt.admin.v1.AdminService.DropBranch:input_type -> redoubt.admin.v1.DropBranchRequest
+	117, // 172: redoubt.admin.v1.AdminService.StreamBranch:input_type -> redoubt.admin.v1.StreamBranchRequest
+	118, // 173: redoubt.admin.v1.AdminService.PauseGroup:input_type -> redoubt.admin.v1.PauseGroupRequest
+	119, // 174: redoubt.admin.v1.AdminService.ResumeGroup:input_type -> redoubt.admin.v1.ResumeGroupRequest
+	120, // 175: redoubt.admin.v1.AdminService.UnprotectGroup:input_type -> redoubt.admin.v1.UnprotectGroupRequest
+	121, // 176: redoubt.admin.v1.AdminService.ProtectGroup:input_type -> redoubt.admin.v1.ProtectGroupRequest
+	122, // 177: redoubt.admin.v1.AdminService.RunCheck:input_type -> redoubt.admin.v1.RunCheckRequest
+	123, // 178: redoubt.admin.v1.AdminService.ListChecks:input_type -> redoubt.admin.v1.ListChecksRequest
+	124, // 179: redoubt.admin.v1.AdminService.GrowDisk:input_type -> redoubt.admin.v1.GrowDiskRequest
+	79,  // 180: redoubt.admin.v1.AdminService.AddNode:input_type -> redoubt.admin.v1.AddNodeRequest
+	81,  // 181: redoubt.admin.v1.AdminService.DrainNode:input_type -> redoubt.admin.v1.DrainNodeRequest
+	83,  // 182: redoubt.admin.v1.AdminService.ReplaceNode:input_type -> redoubt.admin.v1.ReplaceNodeRequest
+	85,  // 183: redoubt.admin.v1.AdminService.RemoveNode:input_type -> redoubt.admin.v1.RemoveNodeRequest
+	6,   // 184: redoubt.admin.v1.AdminService.GetStatus:output_type -> redoubt.admin.v1.GetStatusResponse
+	33,  // 185: redoubt.admin.v1.AdminService.ListPoints:output_type -> redoubt.admin.v1.ListPointsResponse
+	55,  // 186: redoubt.admin.v1.AdminService.ListExports:output_type -> redoubt.admin.v1.ListExportsResponse
+	88,  // 187: redoubt.admin.v1.AdminService.GetLossReceipt:output_type -> redoubt.admin.v1.GetLossReceiptResponse
+	36,  // 188: redoubt.admin.v1.AdminService.AddBookmark:output_type -> redoubt.admin.v1.AddBookmarkResponse
+	125, // 189: redoubt.admin.v1.AdminService.AddBookmarkSet:output_type -> redoubt.admin.v1.AddBookmarkSetResponse
+	126, // 190: redoubt.admin.v1.AdminService.Barrier:output_type -> redoubt.admin.v1.BarrierResponse
+	127, // 191: redoubt.admin.v1.AdminService.ListBookmarks:output_type -> redoubt.admin.v1.ListBookmarksResponse
+	40,  // 192: redoubt.admin.v1.AdminService.GetRetention:output_type -> redoubt.admin.v1.GetRetentionResponse
+	43,  // 193: redoubt.admin.v1.AdminService.PlanRetention:output_type -> redoubt.admin.v1.PlanRetentionResponse
+	45,  // 194: redoubt.admin.v1.AdminService.SetRetention:output_type -> redoubt.admin.v1.SetRetentionResponse
+	47,  // 195: redoubt.admin.v1.AdminService.PinPoint:output_type -> redoubt.admin.v1.PinPointResponse
+	49,  // 196: redoubt.admin.v1.AdminService.UnpinPoint:output_type -> redoubt.admin.v1.UnpinPointResponse
+	51,  // 197: redoubt.admin.v1.AdminService.HoldPoint:output_type -> redoubt.admin.v1.HoldPointResponse
+	53,  // 198: redoubt.admin.v1.AdminService.ConfirmClock:output_type -> redoubt.admin.v1.ConfirmClockResponse
+	64,  // 199: redoubt.admin.v1.AdminService.TestFailover:output_type -> redoubt.admin.v1.TestFailoverResponse
+	66,  // 200: redoubt.admin.v1.AdminService.CleanupTest:output_type -> redoubt.admin.v1.CleanupTestResponse
+	68,  // 201: redoubt.admin.v1.AdminService.UnplannedFailover:output_type -> redoubt.admin.v1.UnplannedFailoverResponse
+	70,  // 202: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:output_type -> redoubt.admin.v1.ChangeRecoveryPointResponse
+	72,  // 203: redoubt.admin.v1.AdminService.CommitFailover:output_type -> redoubt.admin.v1.CommitFailoverResponse
+	74,  // 204: redoubt.admin.v1.AdminService.CancelFailover:output_type -> redoubt.admin.v1.CancelFailoverResponse
+	76,  // 205: redoubt.admin.v1.AdminService.ReverseReplicate:output_type -> redoubt.admin.v1.ReverseReplicateResponse
+	19,  // 206: redoubt.admin.v1.AdminService.Scrub:output_type -> redoubt.admin.v1.ScrubResponse
+	59,  // 207: redoubt.admin.v1.AdminService.ReadPoint:output_type -> redoubt.admin.v1.ReadPointResponse
+	128, // 208: redoubt.admin.v1.AdminService.Resynchronise:output_type -> redoubt.admin.v1.ResynchroniseResponse
+	129, // 209: redoubt.admin.v1.AdminService.Verify:output_type -> redoubt.admin.v1.VerifyResponse
+	130, // 210: redoubt.admin.v1.AdminService.GetVerify:output_type -> redoubt.admin.v1.GetVerifyResponse
+	78,  // 211: redoubt.admin.v1.AdminService.Failback:output_type -> redoubt.admin.v1.FailbackResponse
+	131, // 212: redoubt.admin.v1.AdminService.PlannedFailover:output_type -> redoubt.admin.v1.PlannedFailoverResponse
+	132, // 213: redoubt.admin.v1.AdminService.ListJobs:output_type -> redoubt.admin.v1.ListJobsResponse
+	133, // 214: redoubt.admin.v1.AdminService.GetJob:output_type -> redoubt.admin.v1.GetJobResponse
+	134, // 215: redoubt.admin.v1.AdminService.CancelJob:output_type -> redoubt.admin.v1.CancelJobResponse
+	135, // 216: redoubt.admin.v1.AdminService.ListBranches:output_type -> redoubt.admin.v1.ListBranchesResponse
+	136, // 217: redoubt.admin.v1.AdminService.DropBranch:output_type -> redoubt.admin.v1.DropBranchResponse
+	137, // 218: redoubt.admin.v1.AdminService.StreamBranch:output_type -> redoubt.admin.v1.StreamBranchResponse
+	138, // 219: redoubt.admin.v1.AdminService.PauseGroup:output_type -> redoubt.admin.v1.PauseGroupResponse
+	139, // 220: redoubt.admin.v1.AdminService.ResumeGroup:output_type -> redoubt.admin.v1.ResumeGroupResponse
+	140, // 221: redoubt.admin.v1.AdminService.UnprotectGroup:output_type -> redoubt.admin.v1.UnprotectGroupResponse
+	141, // 222: redoubt.admin.v1.AdminService.ProtectGroup:output_type -> redoubt.admin.v1.ProtectGroupResponse
+	142, // 223: redoubt.admin.v1.AdminService.RunCheck:output_type -> redoubt.admin.v1.RunCheckResponse
+	143, // 224: redoubt.admin.v1.AdminService.ListChecks:output_type -> redoubt.admin.v1.ListChecksResponse
+	144, // 225: redoubt.admin.v1.AdminService.GrowDisk:output_type -> redoubt.admin.v1.GrowDiskResponse
+	80,  // 226: redoubt.admin.v1.AdminService.AddNode:output_type -> redoubt.admin.v1.AddNodeResponse
+	82,  // 227: redoubt.admin.v1.AdminService.DrainNode:output_type -> redoubt.admin.v1.DrainNodeResponse
+	84,  // 228: redoubt.admin.v1.AdminService.ReplaceNode:output_type -> redoubt.admin.v1.ReplaceNodeResponse
+	86,  // 229: redoubt.admin.v1.AdminService.RemoveNode:output_type -> redoubt.admin.v1.RemoveNodeResponse
+	184, // [184:230] is the sub-list for method output_type
+	138, // [138:184] is the sub-list for method input_type
+	138, // [138:138] is the sub-list for extension type_name
+	138, // [138:138] is the sub-list for extension extendee
+	0,   // [0:138] is the sub-list for field type_name
 }
 
 func init() { file_admin_v1_admin_proto_init() }
@@ -8355,6 +8397,7 @@ func file_admin_v1_admin_proto_init() {
 	file_admin_v1_verify_proto_init()
 	file_admin_v1_states_proto_init()
 	file_admin_v1_branch_proto_init()
+	file_admin_v1_job_proto_init()
 	file_admin_v1_gap_proto_init()
 	file_admin_v1_bookmark_proto_init()
 	file_admin_v1_barrier_proto_init()

@@ -84,6 +84,12 @@ func concerns(n *adminv1.NodeInfo, g *adminv1.Group) []string {
 			add("hint: %s", g.Hint)
 		}
 	}
+	if j := g.GetJob(); j != nil {
+		add("%s", jobLine(j))
+		if j.Hint != "" {
+			add("hint: %s", j.Hint)
+		}
+	}
 	out = append(out, overflowNotes(g)...)
 	if g.ResyncReason != "" {
 		add("RESYNCHRONISATION NEEDED: %s; nothing new is safe: redoubt resync %s (at the secondary)", g.ResyncReason, g.Id)

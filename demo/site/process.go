@@ -31,6 +31,7 @@ func (n *Node) Start() error {
 	argv := append(slices.Clone(n.in), n.bin, "--config", n.Config())
 	p := &process{cmd: exec.Command(argv[0], argv[1:]...), done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = log, log
+	p.cmd.Env = append(os.Environ(), n.Env...)
 	// The daemons end with the program that started them, and its Ctrl-C is not theirs.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := p.cmd.Start(); err != nil {

@@ -68,6 +68,7 @@ type Node struct {
 	Name string
 	Dir  string
 	Addr string
+	Env  []string // of the next Start, beside this process's own
 	proc *process
 	bin  string
 	in   []string // see Host

@@ -119,6 +119,15 @@ const (
 	AdminServiceGetVerifyProcedure = "/redoubt.admin.v1.AdminService/GetVerify"
 	// AdminServiceFailbackProcedure is the fully-qualified name of the AdminService's Failback RPC.
 	AdminServiceFailbackProcedure = "/redoubt.admin.v1.AdminService/Failback"
+	// AdminServicePlannedFailoverProcedure is the fully-qualified name of the AdminService's
+	// PlannedFailover RPC.
+	AdminServicePlannedFailoverProcedure = "/redoubt.admin.v1.AdminService/PlannedFailover"
+	// AdminServiceListJobsProcedure is the fully-qualified name of the AdminService's ListJobs RPC.
+	AdminServiceListJobsProcedure = "/redoubt.admin.v1.AdminService/ListJobs"
+	// AdminServiceGetJobProcedure is the fully-qualified name of the AdminService's GetJob RPC.
+	AdminServiceGetJobProcedure = "/redoubt.admin.v1.AdminService/GetJob"
+	// AdminServiceCancelJobProcedure is the fully-qualified name of the AdminService's CancelJob RPC.
+	AdminServiceCancelJobProcedure = "/redoubt.admin.v1.AdminService/CancelJob"
 	// AdminServiceListBranchesProcedure is the fully-qualified name of the AdminService's ListBranches
 	// RPC.
 	AdminServiceListBranchesProcedure = "/redoubt.admin.v1.AdminService/ListBranches"
@@ -217,6 +226,14 @@ type AdminServiceClient interface {
 	GetVerify(context.Context, *v1.GetVerifyRequest) (*v1.GetVerifyResponse, error)
 	// Failback moves the writer back to the old primary without loss (target).
 	Failback(context.Context, *v1.FailbackRequest) (*v1.FailbackResponse, error)
+	// PlannedFailover begins to move the writer to the secondary without loss (target).
+	PlannedFailover(context.Context, *v1.PlannedFailoverRequest) (*v1.PlannedFailoverResponse, error)
+	// ListJobs returns what was and is done to a group (target).
+	ListJobs(context.Context, *v1.ListJobsRequest) (*v1.ListJobsResponse, error)
+	// GetJob returns one job (target).
+	GetJob(context.Context, *v1.GetJobRequest) (*v1.GetJobResponse, error)
+	// CancelJob ends a job (target).
+	CancelJob(context.Context, *v1.CancelJobRequest) (*v1.CancelJobResponse, error)
 	// ListBranches lists the tails that failovers have left (both roles).
 	ListBranches(context.Context, *v1.ListBranchesRequest) (*v1.ListBranchesResponse, error)
 	// DropBranch deletes a branch that the source keeps (both roles).
@@ -436,6 +453,32 @@ func NewAdminServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(adminServiceMethods.ByName("Failback")),
 			connect.WithClientOptions(opts...),
 		),
+		plannedFailover: connect.NewClient[v1.PlannedFailoverRequest, v1.PlannedFailoverResponse](
+			httpClient,
+			baseURL+AdminServicePlannedFailoverProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("PlannedFailover")),
+			connect.WithClientOptions(opts...),
+		),
+		listJobs: connect.NewClient[v1.ListJobsRequest, v1.ListJobsResponse](
+			httpClient,
+			baseURL+AdminServiceListJobsProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("ListJobs")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		getJob: connect.NewClient[v1.GetJobRequest, v1.GetJobResponse](
+			httpClient,
+			baseURL+AdminServiceGetJobProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("GetJob")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		cancelJob: connect.NewClient[v1.CancelJobRequest, v1.CancelJobResponse](
+			httpClient,
+			baseURL+AdminServiceCancelJobProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("CancelJob")),
+			connect.WithClientOptions(opts...),
+		),
 		listBranches: connect.NewClient[v1.ListBranchesRequest, v1.ListBranchesResponse](
 			httpClient,
 			baseURL+AdminServiceListBranchesProcedure,
@@ -555,6 +598,10 @@ type adminServiceClient struct {
 	verify              *connect.Client[v1.VerifyRequest, v1.VerifyResponse]
 	getVerify           *connect.Client[v1.GetVerifyRequest, v1.GetVerifyResponse]
 	failback            *connect.Client[v1.FailbackRequest, v1.FailbackResponse]
+	plannedFailover     *connect.Client[v1.PlannedFailoverRequest, v1.PlannedFailoverResponse]
+	listJobs            *connect.Client[v1.ListJobsRequest, v1.ListJobsResponse]
+	getJob              *connect.Client[v1.GetJobRequest, v1.GetJobResponse]
+	cancelJob           *connect.Client[v1.CancelJobRequest, v1.CancelJobResponse]
 	listBranches        *connect.Client[v1.ListBranchesRequest, v1.ListBranchesResponse]
 	dropBranch          *connect.Client[v1.DropBranchRequest, v1.DropBranchResponse]
 	streamBranch        *connect.Client[v1.StreamBranchRequest, v1.StreamBranchResponse]
@@ -819,6 +866,42 @@ func (c *adminServiceClient) Failback(ctx context.Context, req *v1.FailbackReque
 	return nil, err
 }
 
+// PlannedFailover calls redoubt.admin.v1.AdminService.PlannedFailover.
+func (c *adminServiceClient) PlannedFailover(ctx context.Context, req *v1.PlannedFailoverRequest) (*v1.PlannedFailoverResponse, error) {
+	response, err := c.plannedFailover.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// ListJobs calls redoubt.admin.v1.AdminService.ListJobs.
+func (c *adminServiceClient) ListJobs(ctx context.Context, req *v1.ListJobsRequest) (*v1.ListJobsResponse, error) {
+	response, err := c.listJobs.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// GetJob calls redoubt.admin.v1.AdminService.GetJob.
+func (c *adminServiceClient) GetJob(ctx context.Context, req *v1.GetJobRequest) (*v1.GetJobResponse, error) {
+	response, err := c.getJob.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// CancelJob calls redoubt.admin.v1.AdminService.CancelJob.
+func (c *adminServiceClient) CancelJob(ctx context.Context, req *v1.CancelJobRequest) (*v1.CancelJobResponse, error) {
+	response, err := c.cancelJob.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // ListBranches calls redoubt.admin.v1.AdminService.ListBranches.
 func (c *adminServiceClient) ListBranches(ctx context.Context, req *v1.ListBranchesRequest) (*v1.ListBranchesResponse, error) {
 	response, err := c.listBranches.CallUnary(ctx, connect.NewRequest(req))
@@ -1003,6 +1086,14 @@ type AdminServiceHandler interface {
 	GetVerify(context.Context, *v1.GetVerifyRequest) (*v1.GetVerifyResponse, error)
 	// Failback moves the writer back to the old primary without loss (target).
 	Failback(context.Context, *v1.FailbackRequest) (*v1.FailbackResponse, error)
+	// PlannedFailover begins to move the writer to the secondary without loss (target).
+	PlannedFailover(context.Context, *v1.PlannedFailoverRequest) (*v1.PlannedFailoverResponse, error)
+	// ListJobs returns what was and is done to a group (target).
+	ListJobs(context.Context, *v1.ListJobsRequest) (*v1.ListJobsResponse, error)
+	// GetJob returns one job (target).
+	GetJob(context.Context, *v1.GetJobRequest) (*v1.GetJobResponse, error)
+	// CancelJob ends a job (target).
+	CancelJob(context.Context, *v1.CancelJobRequest) (*v1.CancelJobResponse, error)
 	// ListBranches lists the tails that failovers have left (both roles).
 	ListBranches(context.Context, *v1.ListBranchesRequest) (*v1.ListBranchesResponse, error)
 	// DropBranch deletes a branch that the source keeps (both roles).
@@ -1218,6 +1309,32 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 		connect.WithSchema(adminServiceMethods.ByName("Failback")),
 		connect.WithHandlerOptions(opts...),
 	)
+	adminServicePlannedFailoverHandler := connect.NewUnaryHandlerSimple(
+		AdminServicePlannedFailoverProcedure,
+		svc.PlannedFailover,
+		connect.WithSchema(adminServiceMethods.ByName("PlannedFailover")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceListJobsHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceListJobsProcedure,
+		svc.ListJobs,
+		connect.WithSchema(adminServiceMethods.ByName("ListJobs")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceGetJobHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceGetJobProcedure,
+		svc.GetJob,
+		connect.WithSchema(adminServiceMethods.ByName("GetJob")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceCancelJobHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceCancelJobProcedure,
+		svc.CancelJob,
+		connect.WithSchema(adminServiceMethods.ByName("CancelJob")),
+		connect.WithHandlerOptions(opts...),
+	)
 	adminServiceListBranchesHandler := connect.NewUnaryHandlerSimple(
 		AdminServiceListBranchesProcedure,
 		svc.ListBranches,
@@ -1362,6 +1479,14 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 			adminServiceGetVerifyHandler.ServeHTTP(w, r)
 		case AdminServiceFailbackProcedure:
 			adminServiceFailbackHandler.ServeHTTP(w, r)
+		case AdminServicePlannedFailoverProcedure:
+			adminServicePlannedFailoverHandler.ServeHTTP(w, r)
+		case AdminServiceListJobsProcedure:
+			adminServiceListJobsHandler.ServeHTTP(w, r)
+		case AdminServiceGetJobProcedure:
+			adminServiceGetJobHandler.ServeHTTP(w, r)
+		case AdminServiceCancelJobProcedure:
+			adminServiceCancelJobHandler.ServeHTTP(w, r)
 		case AdminServiceListBranchesProcedure:
 			adminServiceListBranchesHandler.ServeHTTP(w, r)
 		case AdminServiceDropBranchProcedure:
@@ -1509,6 +1634,22 @@ func (UnimplementedAdminServiceHandler) GetVerify(context.Context, *v1.GetVerify
 
 func (UnimplementedAdminServiceHandler) Failback(context.Context, *v1.FailbackRequest) (*v1.FailbackResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.Failback is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) PlannedFailover(context.Context, *v1.PlannedFailoverRequest) (*v1.PlannedFailoverResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.PlannedFailover is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) ListJobs(context.Context, *v1.ListJobsRequest) (*v1.ListJobsResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.ListJobs is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) GetJob(context.Context, *v1.GetJobRequest) (*v1.GetJobResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.GetJob is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) CancelJob(context.Context, *v1.CancelJobRequest) (*v1.CancelJobResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.CancelJob is not implemented"))
 }
 
 func (UnimplementedAdminServiceHandler) ListBranches(context.Context, *v1.ListBranchesRequest) (*v1.ListBranchesResponse, error) {
