@@ -26,7 +26,7 @@ type imageFile struct {
 	f      *os.File
 	head   *adminv1.PointHeader
 	sum    hash.Hash // nil: not wanted
-	hashed chan []byte
+	hashed chan hashPart
 	done   chan struct{} // closed when everything in hashed is in sum
 	writes chan imagePart
 	wrote  sync.WaitGroup
@@ -42,6 +42,16 @@ type imagePart struct {
 	off uint64
 	b   []byte
 }
+
+// hashPart is what is hashed next: data, or so many zeros.
+type hashPart struct {
+	b     []byte
+	zeros uint64
+}
+
+// hashBehind is how many parts of at most 1 MiB may wait for the hash, which is
+// one stream: long holes hold it up, and data goes on coming meanwhile.
+const hashBehind = 64
 
 // imageWriters write at the same time: while one is held up, data goes on
 // coming. Up to twice as many parts of at most 1 MiB wait.
@@ -66,11 +76,14 @@ func createImage(path string, sparse, sum, replace bool) (*imageFile, error) {
 	}
 	im := &imageFile{path: path, sparse: sparse, f: f, seen: func(uint64, uint64, uint64) {}}
 	if sum {
-		im.sum, im.hashed, im.done = sha256.New(), make(chan []byte, 16), make(chan struct{})
+		im.sum, im.hashed, im.done = sha256.New(), make(chan hashPart, hashBehind), make(chan struct{})
 		go func() {
 			defer close(im.done)
-			for b := range im.hashed {
-				im.sum.Write(b)
+			for p := range im.hashed {
+				im.sum.Write(p.b)
+				for n := p.zeros; n > 0; n -= min(n, uint64(len(zeros))) {
+					im.sum.Write(zeros[:min(n, uint64(len(zeros)))])
+				}
 			}
 		}()
 	}
@@ -128,7 +141,7 @@ func (im *imageFile) Begin(h *adminv1.PointHeader) error {
 func (im *imageFile) Data(off uint64, b []byte) error {
 	im.hole(off - im.at)
 	if im.sum != nil {
-		im.hashed <- b
+		im.hashed <- hashPart{b: b}
 	}
 	if err := im.failure(); err != nil {
 		return err
@@ -146,10 +159,8 @@ func (im *imageFile) Data(off uint64, b []byte) error {
 
 // hole accounts for n bytes of zeros: they are in the file already.
 func (im *imageFile) hole(n uint64) {
-	for im.sum != nil && n > 0 {
-		b := zeros[:min(n, uint64(len(zeros)))]
-		im.hashed <- b
-		n -= uint64(len(b))
+	if im.sum != nil && n > 0 {
+		im.hashed <- hashPart{zeros: n}
 	}
 }
 

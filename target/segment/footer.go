@@ -199,10 +199,10 @@ func checkPage(b []byte, file uint64, i int) ([]byte, error) {
 	return b[pageHead:], nil
 }
 
-func (t *geometry) encodeTail(file uint64) []byte {
+func (g *geometry) encodeTail(file uint64) []byte {
 	le := binary.LittleEndian
 	var b []byte
-	for _, v := range []uint32{t.records, t.pages, t.dirLen, t.sumLen} {
+	for _, v := range []uint32{g.records, g.pages, g.dirLen, g.sumLen} {
 		b = le.AppendUint32(b, v)
 	}
 	return le.AppendUint32(b, partSum(file, partTail, b))
