@@ -127,17 +127,17 @@ func (z *Frozen) mount(ctx context.Context, path string) error {
 	z.mu.Unlock()
 	go func() {
 		err := freezeMount(path)
-		answer <- err
 		if err == nil && z.Check() != nil {
 			if err := thawMount(path); err != nil {
 				z.f.o.Logger.Error("NOT THAWED", "step", "mount "+path, "err", err)
 			}
 		}
 		z.mu.Lock()
-		defer z.mu.Unlock()
 		if z.open--; z.open == 0 && z.done != nil {
 			close(z.done)
 		}
+		z.mu.Unlock()
+		answer <- err // last: whoever has it finds nothing open
 	}()
 	t := time.NewTimer(z.f.o.Step)
 	defer t.Stop()
