@@ -192,7 +192,7 @@ func isExported(g *adminv1.Group) bool {
 func (c *crashBed) roundTrip() {
 	c.Helper()
 	head := redoubt.Position{Epoch: c.epoch, LSN: c.model.Head(c.epoch)}
-	g := c.reach("the planned failover", exported, "failover", "planned", groupName, "--node", c.prod.Name)
+	g := c.reach("the planned failover", isExported, "failover", "planned", groupName, "--node", c.prod.Name)
 	c.at(g, head)
 	c.judge(g.Disks, head)
 	c.must(c.model.Fork(c.epoch+1, head))
@@ -215,7 +215,7 @@ func (c *crashBed) thereAndBack() {
 	c.Helper()
 	head := redoubt.Position{Epoch: c.epoch, LSN: c.model.Head(c.epoch)}
 	c.committed(head.LSN)
-	g := c.reach("the failover", exported, "failover", "unplanned", groupName)
+	g := c.reach("the failover", isExported, "failover", "unplanned", groupName)
 	c.at(g, head)
 	c.judge(g.Disks, head)
 	first := g.Epoch

@@ -70,4 +70,3 @@ func exported(_ *adminv1.GetStatusResponse, g *adminv1.Group) error {
 	}
 	return nil
 }
-
