@@ -50,6 +50,11 @@ const (
 	kindAdvancePlan  kind = 65
 	kindThinSegments kind = 66
 	kindReportShards kind = 67
+
+	kindPutRecoveryPlan kind = 92
+	kindStartRun        kind = 93
+	kindClaimRun        kind = 94
+	kindAdvanceRun      kind = 95
 )
 
 func (k kind) String() string {
@@ -61,7 +66,8 @@ func (k kind) String() string {
 		kindActivateNode: "ActivateNode", kindDrainNode: "DrainNode", kindRemoveNode: "RemoveNode",
 		kindPlanMoves: "PlanMoves", kindFinishMoves: "FinishMoves",
 		kindSetPolicy: "SetPolicy", kindAdvanceClock: "AdvanceClock", kindSetPin: "SetPin", kindRemovePin: "RemovePin",
-		kindBeginPlan: "BeginPlan", kindAdvancePlan: "AdvancePlan", kindThinSegments: "ThinSegments", kindReportShards: "ReportShards"}
+		kindBeginPlan: "BeginPlan", kindAdvancePlan: "AdvancePlan", kindThinSegments: "ThinSegments", kindReportShards: "ReportShards",
+		kindPutRecoveryPlan: "PutRecoveryPlan", kindStartRun: "StartRun", kindClaimRun: "ClaimRun", kindAdvanceRun: "AdvanceRun"}
 	if int(k) < len(names) && names[k] != "" {
 		return names[k]
 	}
@@ -204,6 +210,14 @@ func decodeBody(k kind, d *decoder) (Command, bool) {
 		return decodePlanMoves(d), true
 	case kindFinishMoves:
 		return decodeFinishMoves(d), true
+	case kindPutRecoveryPlan:
+		return decodePutRecoveryPlan(d), true
+	case kindStartRun:
+		return decodeStartRun(d), true
+	case kindClaimRun:
+		return decodeClaimRun(d), true
+	case kindAdvanceRun:
+		return decodeAdvanceRun(d), true
 	}
 	return nil, false
 }

@@ -138,6 +138,8 @@ func TestEnvelopeDamageIsFound(t *testing.T) {
 
 func TestSnapshotDamageIsFound(t *testing.T) {
 	m := newMachine(t, 4)
+	m.must(putPlan("p", "text"))
+	m.must(startRun("p", 1, RunPlanned))
 	inState(m, StateReverseReplicating)
 	m.protected("h")
 	m.must(DrainNode{ID: "n2"})
@@ -167,6 +169,7 @@ func TestSnapshotDamageIsFound(t *testing.T) {
 func FuzzDecodeCommand(f *testing.F) {
 	m := newMachine(f, 4)
 	g := m.protected("g")
+	m.must(putPlan("p", "old"))
 	m.must(DrainNode{ID: "n1"})
 	m.must(PlanMoves{Moves: m.s.movePlan(alive, 9)})
 	for _, c := range []Command{PutNode{Node: NodeInfo{ID: "n", Addr: "a:1", Instance: "i"}}, createG("g"), UpdateGroup{Group: "g"},
@@ -179,7 +182,9 @@ func FuzzDecodeCommand(f *testing.F) {
 		ReportShards{Node: "n1", Lost: true, Shards: []ShardOf{{ShardRef{Group: "g", Epoch: 1}, 5}}}, nil,
 		InviteNode{ID: "n4"}, AnnounceNode{Node: NodeInfo{ID: "n4", Addr: "a:1", Instance: "i"}, Domain: "d"}, ActivateNode{ID: "n4"},
 		DrainNode{ID: "n1", Successor: "n2", Leave: true}, RemoveNode{ID: "n1", Force: true},
-		PlanMoves{Moves: []ShardMove{{ShardRef{Group: "g", Epoch: 1}, "n4"}}}, FinishMoves{Node: "n4", Shards: []ShardOf{{ShardRef{Group: "g", Epoch: 1}, 5}}}} {
+		PlanMoves{Moves: []ShardMove{{ShardRef{Group: "g", Epoch: 1}, "n4"}}}, FinishMoves{Node: "n4", Shards: []ShardOf{{ShardRef{Group: "g", Epoch: 1}, 5}}},
+		putPlan("p", "text"), startRun("p", 1, RunTest), ClaimRun{Plan: "p", Number: 1, Node: "n2", Term: 1},
+		advance("p", 1, 1, EventFinish, RunStep{Key: "s/group/g", State: StepDone, Output: []byte("x")})} {
 		f.Add(encodeEnvelope(envelope{serial: 1, floor: 1, cmd: c}))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -206,6 +211,8 @@ func FuzzDecodeCommand(f *testing.F) {
 
 func FuzzReadSnapshot(f *testing.F) {
 	m := newMachine(f, 4)
+	m.must(putPlan("p", "text"))
+	m.must(startRun("p", 1, RunTest))
 	inState(m, StateReverseReplicating)
 	m.must(rightPlan(m, m.aged("old")))
 	m.must(DrainNode{ID: "n2"})

@@ -36,6 +36,7 @@ const (
 	recMember  = 40 // what a node's record does not hold
 	recMoves   = 41
 	recRetain  = 60 // what is kept of a group
+	recPlan    = 92 // a recovery plan, or a run of one
 	maxRecord  = 64 << 20
 	recordHead = 5
 )
@@ -46,7 +47,8 @@ const (
 func (s *state) freeze() *state {
 	f := &state{index: s.index, nodes: maps.Clone(s.nodes), groups: maps.Clone(s.groups), retain: maps.Clone(s.retain),
 		places: places{list: slices.Clip(s.places.list)},
-		epochs: make(map[epochKey]*history, len(s.epochs)), clients: make(map[clientID]*client, len(s.clients)), moves: maps.Clone(s.moves)}
+		epochs: make(map[epochKey]*history, len(s.epochs)), clients: make(map[clientID]*client, len(s.clients)), moves: maps.Clone(s.moves),
+		plans: maps.Clone(s.plans), runs: maps.Clone(s.runs)}
 	for k, h := range s.epochs {
 		frozen := h.freeze()
 		f.epochs[k] = &frozen
@@ -129,6 +131,7 @@ func writeSnapshot(out io.Writer, s *state) error {
 		}
 	}
 	w.moves(s)
+	w.recovery(s)
 	ids := slices.SortedFunc(maps.Keys(s.clients), func(a, b clientID) int { return slices.Compare(a[:], b[:]) })
 	for _, id := range ids {
 		w.client(id, s.clients[id])

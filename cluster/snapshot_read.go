@@ -126,6 +126,8 @@ func (s *state) load(typ uint8, d *decoder) {
 		s.loadMember(d)
 	case recMoves:
 		s.loadMoves(d)
+	case recPlan:
+		s.loadRecovery(d)
 	default:
 		d.bad(fmt.Sprintf("unknown record type %d", typ))
 	}

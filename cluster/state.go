@@ -23,6 +23,8 @@ type state struct {
 	retain  map[redoubt.GroupID]*Retention // never changed in place either
 	held    map[redoubt.NodeID]*Held       // what follows from epochs; see count
 	moves   map[shardKey]redoubt.NodeID
+	plans   map[string]*RecoveryPlan // plans and runs are never changed in place
+	runs    map[runKey]*Run
 }
 
 type epochKey struct {
@@ -41,6 +43,8 @@ func newState() *state {
 		retain:  map[redoubt.GroupID]*Retention{},
 		held:    map[redoubt.NodeID]*Held{},
 		moves:   map[shardKey]redoubt.NodeID{},
+		plans:   map[string]*RecoveryPlan{},
+		runs:    map[runKey]*Run{},
 	}
 }
 
