@@ -35,7 +35,7 @@ type StartRun struct {
 // NewStep is a step of a run that begins.
 type NewStep struct {
 	Key  string
-	Type StepType
+	Type TaskType
 }
 
 func (c StartRun) kind() kind { return kindStartRun }
@@ -61,7 +61,7 @@ func decodeStartRun(d *decoder) Command {
 	c := StartRun{Plan: d.str(maxName, "plan"), Version: d.uvar(), Number: d.uvar(), Kind: d.runKind(), Direction: RunDirection(d.one(runDirections, "direction")),
 		Point: d.str(maxAddr, "point"), By: d.str(maxAddr, "name"), Holder: d.nodeID(), Now: d.i64()}
 	for range d.count(MaxRunSteps, "number of steps") {
-		if c.Steps = append(c.Steps, NewStep{Key: d.str(MaxStepKey, "step"), Type: StepType(d.one(stepTypes, "type of step"))}); d.err != nil {
+		if c.Steps = append(c.Steps, NewStep{Key: d.str(MaxStepKey, "step"), Type: TaskType(d.one(taskTypes, "type of step"))}); d.err != nil {
 			break
 		}
 	}
@@ -71,7 +71,7 @@ func decodeStartRun(d *decoder) Command {
 func (c StartRun) check() error {
 	keys := map[string]bool{}
 	for _, s := range c.Steps {
-		if s.Key == "" || len(s.Key) > MaxStepKey || keys[s.Key] || !valid(stepTypes, uint8(s.Type)) {
+		if s.Key == "" || len(s.Key) > MaxStepKey || keys[s.Key] || !valid(taskTypes, uint8(s.Type)) {
 			return invalid("start run of plan", c.Plan, fmt.Sprintf("step %q", s.Key))
 		}
 		keys[s.Key] = true
@@ -113,7 +113,7 @@ func (c StartRun) apply(s *state) (any, error) {
 	r := &Run{Plan: c.Plan, Number: c.Number, Version: p.Version, Text: p.Text, Kind: c.Kind, Direction: c.Direction, Point: c.Point, By: c.By,
 		Started: c.Now, State: RunRunning, Holder: c.Holder, Term: 1}
 	for _, st := range c.Steps {
-		r.Steps = append(r.Steps, RunStep{Key: st.Key, Type: st.Type, State: StepPending})
+		r.Steps = append(r.Steps, RunStep{Key: st.Key, Type: st.Type, State: TaskPending})
 	}
 	s.runs[r.key()] = r
 	s.forgetRuns()

@@ -69,7 +69,7 @@ func (c AdvanceRun) check() error {
 	case c.Event < EventBegin || c.Event > EventCleanup || operator != (c.Term == 0),
 		len(s.Output) > MaxStepOutput, len(s.Error) > maxStepText, len(s.Hint) > maxStepText, len(s.Digest) > maxDigest,
 		len(s.Key) > MaxStepKey, len(c.By) > maxAddr, len(s.Node) > maxName, len(s.By) > maxAddr,
-		!valid(stepTypes, uint8(s.Type)) || !valid(stepStates, uint8(s.State)):
+		!valid(taskTypes, uint8(s.Type)) || !valid(taskStates, uint8(s.State)):
 		return invalid("advance run", RunID(c.Plan, c.Number), fmt.Sprintf("event %d", c.Event))
 	}
 	return nil
@@ -138,7 +138,7 @@ func (c AdvanceRun) refuse(r *Run, why string) error {
 }
 
 // step finds the step that the event is about, in one of the states.
-func (c AdvanceRun) step(r *Run, in ...StepState) (*RunStep, error) {
+func (c AdvanceRun) step(r *Run, in ...TaskState) (*RunStep, error) {
 	st := r.Step(c.Step.Key)
 	if st == nil {
 		return nil, fail("advance run", r.ID(), fmt.Errorf("no step %q: %w", c.Step.Key, redoubt.ErrNotFound), "redoubt plan status "+r.ID()+" names the steps")
@@ -155,23 +155,23 @@ func (c AdvanceRun) begin(r *Run) error {
 	if r.State != RunRunning && r.State != RunUndoing {
 		return c.refuse(r, "no step begins")
 	}
-	st, err := c.step(r, StepPending, StepRunning, StepWaiting, StepFailed)
+	st, err := c.step(r, TaskPending, TaskRunning, TaskWaiting, TaskFailed)
 	if err != nil {
 		return err
 	}
-	if st.Type.undoing() != (r.State == RunUndoing) || st.State == StepFailed && r.State == RunRunning {
+	if st.Type.undoing() != (r.State == RunUndoing) || st.State == TaskFailed && r.State == RunRunning {
 		return c.refuse(r, "step "+st.Key+" is none of this phase")
 	}
 	mark, started := st.Mark, st.Started
 	if st.Attempt == 0 {
 		mark = c.Step.Mark
 	}
-	if st.State != StepWaiting { // a confirmation waits on after a crash
+	if st.State != TaskWaiting { // a confirmation waits on after a crash
 		started = c.Now
 	}
-	*st = RunStep{Key: st.Key, Type: st.Type, State: StepRunning, Attempt: st.Attempt + 1, Node: c.Step.Node, Mark: mark, Started: started}
-	if st.Type == StepConfirm {
-		st.State = StepWaiting
+	*st = RunStep{Key: st.Key, Type: st.Type, State: TaskRunning, Attempt: st.Attempt + 1, Node: c.Step.Node, Mark: mark, Started: started}
+	if st.Type == TaskConfirm {
+		st.State = TaskWaiting
 	}
 	return nil
 }
@@ -179,11 +179,11 @@ func (c AdvanceRun) begin(r *Run) error {
 // finish notes how a step went. That is taken in every state of the run, so
 // that a cancelled one still tells what happened.
 func (c AdvanceRun) finish(s *state, r *Run) error {
-	st, err := c.step(r, StepRunning, StepWaiting)
+	st, err := c.step(r, TaskRunning, TaskWaiting)
 	if err != nil {
 		return err
 	}
-	if c.Step.State != StepDone && c.Step.State != StepFailed {
+	if c.Step.State != TaskDone && c.Step.State != TaskFailed {
 		return invalid("advance run", r.ID(), "a step ends done or failed")
 	}
 	st.State, st.Ended, st.Error, st.Hint, st.Bytes, st.Digest = c.Step.State, c.Now, c.Step.Error, c.Step.Hint, c.Step.Bytes, c.Step.Digest
@@ -201,7 +201,7 @@ func (c AdvanceRun) finish(s *state, r *Run) error {
 func (s *state) measured(r *Run, st *RunStep) {
 	p, ok := s.plans[r.Plan]
 	took := time.Duration(st.Ended - st.Started)
-	if !ok || st.State != StepDone || st.Attempt > 1 || took < 0 || took > maxSpan || p.Took[st.Key] == nil && len(p.Took) >= maxTimed {
+	if !ok || st.State != TaskDone || st.Attempt > 1 || took < 0 || took > maxSpan || p.Took[st.Key] == nil && len(p.Took) >= maxTimed {
 		return
 	}
 	next := *p
@@ -221,10 +221,10 @@ func (c AdvanceRun) conclude(r *Run) error {
 		if st.Type.undoing() != (r.State == RunUndoing) {
 			continue
 		}
-		if st.State == StepRunning || st.State == StepWaiting {
+		if st.State == TaskRunning || st.State == TaskWaiting {
 			return c.refuse(r, "step "+st.Key+" is "+st.State.String())
 		}
-		failed = failed || st.State == StepFailed
+		failed = failed || st.State == TaskFailed
 	}
 	switch {
 	case r.State == RunUndoing:
@@ -239,13 +239,13 @@ func (c AdvanceRun) confirm(s *state, r *Run) error {
 	if r.State != RunRunning {
 		return c.refuse(r, "nothing is to be confirmed")
 	}
-	st, err := c.step(r, StepWaiting)
+	st, err := c.step(r, TaskWaiting)
 	if err != nil {
 		return err
 	}
-	st.State, st.Ended, st.By = StepDone, c.Now, c.By
-	if c.Step.State == StepFailed {
-		st.State, st.Error = StepFailed, "refused by "+c.By
+	st.State, st.Ended, st.By = TaskDone, c.Now, c.By
+	if c.Step.State == TaskFailed {
+		st.State, st.Error = TaskFailed, "refused by "+c.By
 		st.Error = st.Error[:min(len(st.Error), maxStepText)]
 	}
 	s.measured(r, st)
@@ -256,15 +256,15 @@ func (c AdvanceRun) confirm(s *state, r *Run) error {
 func (c AdvanceRun) resume(r *Run) error {
 	if r.Kind == RunTest && r.State == RunFailed || r.State == RunStopped || r.State == RunFailed {
 		if c.Step.Key != "" {
-			st, err := c.step(r, StepFailed)
+			st, err := c.step(r, TaskFailed)
 			if err != nil {
 				return err
 			}
-			st.State, st.By = StepSkipped, c.By
+			st.State, st.By = TaskSkipped, c.By
 		}
 		for i := range r.Steps {
-			if st := &r.Steps[i]; st.State == StepFailed && !st.Type.undoing() {
-				*st = RunStep{Key: st.Key, Type: st.Type, State: StepPending, Attempt: st.Attempt, Mark: st.Mark}
+			if st := &r.Steps[i]; st.State == TaskFailed && !st.Type.undoing() {
+				*st = RunStep{Key: st.Key, Type: st.Type, State: TaskPending, Attempt: st.Attempt, Mark: st.Mark}
 			}
 		}
 	}

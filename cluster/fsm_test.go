@@ -184,7 +184,7 @@ func FuzzDecodeCommand(f *testing.F) {
 		DrainNode{ID: "n1", Successor: "n2", Leave: true}, RemoveNode{ID: "n1", Force: true},
 		PlanMoves{Moves: []ShardMove{{ShardRef{Group: "g", Epoch: 1}, "n4"}}}, FinishMoves{Node: "n4", Shards: []ShardOf{{ShardRef{Group: "g", Epoch: 1}, 5}}},
 		putPlan("p", "text"), startRun("p", 1, RunTest), ClaimRun{Plan: "p", Number: 1, Node: "n2", Term: 1},
-		advance("p", 1, 1, EventFinish, RunStep{Key: "s/group/g", State: StepDone, Output: []byte("x")})} {
+		advance("p", 1, 1, EventFinish, RunStep{Key: "s/group/g", State: TaskDone, Output: []byte("x")})} {
 		f.Add(encodeEnvelope(envelope{serial: 1, floor: 1, cmd: c}))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {

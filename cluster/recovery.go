@@ -69,8 +69,8 @@ type Run struct {
 // RunStep is one step of a run and how it went.
 type RunStep struct {
 	Key     string         `json:"key"`
-	Type    StepType       `json:"type"`
-	State   StepState      `json:"state"`
+	Type    TaskType       `json:"type"`
+	State   TaskState      `json:"state"`
 	Attempt uint64         `json:"attempt"`
 	Node    redoubt.NodeID `json:"node"` // where it is carried out; also the name of a source
 	Mark    uint64         `json:"mark"` // of a group: its epoch before the first attempt

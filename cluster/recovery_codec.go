@@ -111,7 +111,7 @@ func (e *encoder) runStep(s *RunStep) {
 }
 
 func (d *decoder) runStep() RunStep {
-	return RunStep{Key: d.str(MaxStepKey, "step"), Type: StepType(d.one(stepTypes, "type of step")), State: StepState(d.one(stepStates, "state of a step")),
+	return RunStep{Key: d.str(MaxStepKey, "step"), Type: TaskType(d.one(taskTypes, "type of step")), State: TaskState(d.one(taskStates, "state of a step")),
 		Attempt: d.uvar(), Node: d.nodeID(), Mark: d.uvar(), Started: d.i64(), Ended: d.i64(), By: d.str(maxAddr, "name"),
 		Error: d.str(maxStepText, "error"), Hint: d.str(maxStepText, "hint"), Bytes: d.uvar(), Digest: d.bytes(maxDigest, "digest"),
 		Output: d.bytes(MaxStepOutput, "output")}

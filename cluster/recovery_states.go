@@ -39,32 +39,32 @@ const (
 	RunCancelled RunState = 7 // left as it was
 )
 
-// StepType says what a step does.
-type StepType uint8
+// TaskType says what a step does.
+type TaskType uint8
 
 // The types of a step; the numbers are part of the format.
 const (
-	StepGroup   StepType = 1 // moves or opens a group
-	StepScript  StepType = 2
-	StepConfirm StepType = 3 // waits for an operator
-	StepSweep   StepType = 4 // a script of a cleanup
-	StepClose   StepType = 5 // takes back what a StepGroup did
+	TaskGroup   TaskType = 1 // moves or opens a group
+	TaskScript  TaskType = 2
+	TaskConfirm TaskType = 3 // waits for an operator
+	TaskSweep   TaskType = 4 // a script of a cleanup
+	TaskClose   TaskType = 5 // takes back what a TaskGroup did
 )
 
 // undoing reports whether the step belongs to the cleanup.
-func (t StepType) undoing() bool { return t == StepSweep || t == StepClose }
+func (t TaskType) undoing() bool { return t == TaskSweep || t == TaskClose }
 
-// StepState is how far a step is.
-type StepState uint8
+// TaskState is how far a step is.
+type TaskState uint8
 
 // The states of a step; the numbers are part of the format.
 const (
-	StepPending StepState = 1
-	StepRunning StepState = 2
-	StepWaiting StepState = 3 // for a confirmation
-	StepDone    StepState = 4
-	StepFailed  StepState = 5
-	StepSkipped StepState = 6 // by an operator
+	TaskPending TaskState = 1
+	TaskRunning TaskState = 2
+	TaskWaiting TaskState = 3 // for a confirmation
+	TaskDone    TaskState = 4
+	TaskFailed  TaskState = 5
+	TaskSkipped TaskState = 6 // by an operator
 )
 
 var (
@@ -72,8 +72,8 @@ var (
 	runDirections = []string{RunFailover: "failover", RunFailback: "failback"}
 	runStates     = []string{RunRunning: "running", RunStopped: "stopped", RunDone: "done", RunFailed: "failed", RunUndoing: "undoing",
 		RunUndone: "undone", RunCancelled: "cancelled"}
-	stepTypes  = []string{StepGroup: "group", StepScript: "script", StepConfirm: "confirm", StepSweep: "cleanup", StepClose: "close"}
-	stepStates = []string{StepPending: "pending", StepRunning: "running", StepWaiting: "waiting", StepDone: "done", StepFailed: "failed", StepSkipped: "skipped"}
+	taskTypes  = []string{TaskGroup: "group", TaskScript: "script", TaskConfirm: "confirm", TaskSweep: "cleanup", TaskClose: "close"}
+	taskStates = []string{TaskPending: "pending", TaskRunning: "running", TaskWaiting: "waiting", TaskDone: "done", TaskFailed: "failed", TaskSkipped: "skipped"}
 )
 
 func nameOf(names []string, i uint8) string {
@@ -95,10 +95,10 @@ func (d RunDirection) String() string { return nameOf(runDirections, uint8(d)) }
 func (s RunState) String() string { return nameOf(runStates, uint8(s)) }
 
 // String returns the type's name.
-func (t StepType) String() string { return nameOf(stepTypes, uint8(t)) }
+func (t TaskType) String() string { return nameOf(taskTypes, uint8(t)) }
 
 // String returns the state's name.
-func (s StepState) String() string { return nameOf(stepStates, uint8(s)) }
+func (s TaskState) String() string { return nameOf(taskStates, uint8(s)) }
 
 // UnmarshalText reads the name of a kind.
 func (k *RunKind) UnmarshalText(b []byte) error {

@@ -17,16 +17,16 @@ func putPlan(name, text string) PutRecoveryPlan {
 
 func startRun(plan string, number uint64, k RunKind) StartRun {
 	return StartRun{Plan: plan, Version: 1, Number: number, Kind: k, Direction: RunFailover, Point: "latest", By: "operator/ann", Holder: "n1", Now: 2000,
-		Steps: []NewStep{{"s/pre/ask", StepConfirm}, {"s/group/g", StepGroup}, {"s/post/up", StepScript}, {"s/cleanup/down", StepSweep}, {"s/close/g", StepClose}}}
+		Steps: []NewStep{{"s/pre/ask", TaskConfirm}, {"s/group/g", TaskGroup}, {"s/post/up", TaskScript}, {"s/cleanup/down", TaskSweep}, {"s/close/g", TaskClose}}}
 }
 
 // advance makes a valid event; what it does not need of the step is filled in.
 func advance(plan string, number, term uint64, ev RunEvent, st RunStep) AdvanceRun {
 	if st.Type == 0 {
-		st.Type = StepScript
+		st.Type = TaskScript
 	}
 	if st.State == 0 {
-		st.State = StepPending
+		st.State = TaskPending
 	}
 	c := AdvanceRun{Plan: plan, Number: number, Term: term, Event: ev, Now: 3000, By: "operator/bob", Step: st}
 	return c
@@ -46,7 +46,7 @@ func newRunBed(t testing.TB, k RunKind) *runBed {
 	return b
 }
 
-func (b *runBed) event(ev RunEvent, key string, state StepState) AdvanceRun {
+func (b *runBed) event(ev RunEvent, key string, state TaskState) AdvanceRun {
 	b.now += int64(time.Second)
 	c := advance("p", b.number, b.term, ev, RunStep{Key: key, State: state})
 	if ev >= EventConfirm {
@@ -56,7 +56,7 @@ func (b *runBed) event(ev RunEvent, key string, state StepState) AdvanceRun {
 	return c
 }
 
-func (b *runBed) step(key string, state StepState) {
+func (b *runBed) step(key string, state TaskState) {
 	b.must(b.event(EventBegin, key, 0))
 	b.must(b.event(EventFinish, key, state))
 }
@@ -96,7 +96,7 @@ func TestPlanVersions(t *testing.T) {
 	run.Version = 2
 	m.must(run)
 	m.refused(putPlan("p", ""), redoubt.ErrState)
-	m.must(AdvanceRun{Plan: "p", Number: 1, Event: EventCancel, Step: RunStep{Type: StepScript, State: StepPending}})
+	m.must(AdvanceRun{Plan: "p", Number: 1, Event: EventCancel, Step: RunStep{Type: TaskScript, State: TaskPending}})
 	m.must(putPlan("p", ""))
 	if len(m.s.runs) != 0 || m.s.plans["p"] != nil {
 		t.Error("a deleted plan left something")
@@ -107,30 +107,30 @@ func TestRunGoesThroughItsSteps(t *testing.T) {
 	b := newRunBed(t, RunPlanned)
 	b.refused(startRun("p", 2, RunUnplanned), redoubt.ErrState)              // one at a time
 	b.refused(startRun("p", 1, RunTest), redoubt.ErrExists)                  // the number is taken
-	b.refused(b.event(EventFinish, "s/group/g", StepDone), redoubt.ErrState) // did not begin
+	b.refused(b.event(EventFinish, "s/group/g", TaskDone), redoubt.ErrState) // did not begin
 	b.refused(b.event(EventBegin, "nosuch", 0), redoubt.ErrNotFound)
 	b.refused(b.event(EventBegin, "s/close/g", 0), redoubt.ErrState) // not of this phase
-	b.refused(b.event(EventConfirm, "s/pre/ask", StepDone), redoubt.ErrState)
+	b.refused(b.event(EventConfirm, "s/pre/ask", TaskDone), redoubt.ErrState)
 
 	b.must(b.event(EventBegin, "s/pre/ask", 0))
 	asked := b.run().Step("s/pre/ask").Started
 	b.must(b.event(EventBegin, "s/pre/ask", 0)) // after a crash: its time limit runs on
-	if st := b.run().Step("s/pre/ask"); st.State != StepWaiting || st.Started != asked {
+	if st := b.run().Step("s/pre/ask"); st.State != TaskWaiting || st.Started != asked {
 		t.Errorf("%+v", st)
 	}
 	b.refused(b.event(EventConclude, "", 0), redoubt.ErrState)
-	b.must(b.event(EventConfirm, "s/pre/ask", StepDone))
-	if st := b.run().Step("s/pre/ask"); st.By != "operator/bob" || st.State != StepDone {
+	b.must(b.event(EventConfirm, "s/pre/ask", TaskDone))
+	if st := b.run().Step("s/pre/ask"); st.By != "operator/bob" || st.State != TaskDone {
 		t.Errorf("%+v", st)
 	}
-	b.refused(b.event(EventConfirm, "s/pre/ask", StepDone), redoubt.ErrState)
+	b.refused(b.event(EventConfirm, "s/pre/ask", TaskDone), redoubt.ErrState)
 
 	begin := b.event(EventBegin, "s/group/g", 0)
 	begin.Step.Mark = 7
 	b.must(begin)
 	begin.Step.Mark = 8 // after a crash: the epoch before the first attempt counts
 	b.must(begin)
-	b.must(b.event(EventFinish, "s/group/g", StepFailed))
+	b.must(b.event(EventFinish, "s/group/g", TaskFailed))
 	if st := b.run().Step("s/group/g"); st.Mark != 7 || st.Attempt != 2 {
 		t.Errorf("%+v", st)
 	}
@@ -140,8 +140,8 @@ func TestRunGoesThroughItsSteps(t *testing.T) {
 	b.refused(b.event(EventCleanup, "", 0), redoubt.ErrState)
 	b.must(b.event(EventResume, "", 0))
 	b.is(RunRunning)
-	b.step("s/group/g", StepDone)
-	b.step("s/post/up", StepFailed)
+	b.step("s/group/g", TaskDone)
+	b.step("s/post/up", TaskFailed)
 	b.must(b.event(EventStop, "", 0))
 	b.must(b.event(EventResume, "s/post/up", 0)) // passed over
 	b.must(b.event(EventConclude, "", 0))
@@ -174,11 +174,11 @@ func TestTestRunIsCleanedUp(t *testing.T) {
 	b.must(b.event(EventBegin, "s/group/g", 0))
 	b.must(b.event(EventCancel, "", 0))
 	b.is(RunUndoing)
-	b.must(b.event(EventFinish, "s/group/g", StepFailed)) // what was under way still tells how it went
+	b.must(b.event(EventFinish, "s/group/g", TaskFailed)) // what was under way still tells how it went
 	b.refused(b.event(EventBegin, "s/post/up", 0), redoubt.ErrState)
-	b.step("s/cleanup/down", StepFailed)
-	b.step("s/close/g", StepFailed)
-	b.step("s/close/g", StepDone) // a cleanup tries again
+	b.step("s/cleanup/down", TaskFailed)
+	b.step("s/close/g", TaskFailed)
+	b.step("s/close/g", TaskDone) // a cleanup tries again
 	b.refused(b.event(EventResume, "", 0), redoubt.ErrState)
 	b.must(b.event(EventConclude, "", 0))
 	b.is(RunUndone)
@@ -190,7 +190,7 @@ func TestTestRunIsCleanedUp(t *testing.T) {
 
 func TestRunsAreBounded(t *testing.T) {
 	b := newRunBed(t, RunUnplanned)
-	out := b.event(EventFinish, "s/post/up", StepDone)
+	out := b.event(EventFinish, "s/post/up", TaskDone)
 	out.Step.Output = bytes.Repeat([]byte("x"), MaxStepOutput+1)
 	if err := out.check(); !errors.Is(err, redoubt.ErrInvalid) {
 		t.Error(err)
@@ -202,7 +202,7 @@ func TestRunsAreBounded(t *testing.T) {
 			b.must(c)
 		}
 		b.must(b.event(EventBegin, "s/post/up", 0))
-		out := b.event(EventFinish, "s/post/up", StepDone)
+		out := b.event(EventFinish, "s/post/up", TaskDone)
 		out.Step.Output, out.Step.Bytes = bytes.Repeat([]byte("x"), MaxStepOutput), 99
 		b.must(out)
 		b.must(b.event(EventCancel, "", 0))
@@ -229,13 +229,13 @@ func TestOutputOfARunIsBounded(t *testing.T) {
 	c := startRun("p", 1, RunUnplanned)
 	c.Steps = nil
 	for i := range MaxRunSteps {
-		c.Steps = append(c.Steps, NewStep{fmt.Sprint("s/post/", i), StepScript})
+		c.Steps = append(c.Steps, NewStep{fmt.Sprint("s/post/", i), TaskScript})
 	}
 	m.must(c)
 	for i := range MaxRunOutput/MaxStepOutput + 3 {
 		key := fmt.Sprint("s/post/", i)
 		m.must(advance("p", 1, 1, EventBegin, RunStep{Key: key}))
-		m.must(advance("p", 1, 1, EventFinish, RunStep{Key: key, State: StepDone, Output: make([]byte, MaxStepOutput), Bytes: MaxStepOutput}))
+		m.must(advance("p", 1, 1, EventFinish, RunStep{Key: key, State: TaskDone, Output: make([]byte, MaxStepOutput), Bytes: MaxStepOutput}))
 	}
 	r := m.s.runs[runKey{"p", 1}]
 	if n := r.outputs(); n != MaxRunOutput {

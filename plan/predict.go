@@ -40,7 +40,7 @@ func Predict(p *Plan, kind cluster.RunKind, direction cluster.RunDirection, took
 			}
 			se := estimate(s, kind, took[s.Key])
 			e.Steps = append(e.Steps, se)
-			if s.Type == cluster.StepConfirm {
+			if s.Type == cluster.TaskConfirm {
 				continue
 			}
 			expected, worst = max(expected, se.Expected), max(worst, se.Worst)
@@ -64,16 +64,16 @@ func estimate(s Step, kind cluster.RunKind, took []cluster.Timing) StepEstimate 
 	if len(same) == 0 && len(other) > 0 {
 		same, e.Assumes = other, "as long as in runs of another kind"
 	}
-	if s.Type == cluster.StepConfirm {
+	if s.Type == cluster.TaskConfirm {
 		e.Assumes = "the time that people take is not counted"
 	}
 	switch {
 	case len(same) > 0:
 		slices.Sort(same)
 		e.Expected, e.Worst, e.Measured = same[len(same)/2], same[len(same)-1], len(same)
-	case s.Type == cluster.StepConfirm:
+	case s.Type == cluster.TaskConfirm:
 		e.Worst = s.Limit()
-	case s.Type == cluster.StepGroup:
+	case s.Type == cluster.TaskGroup:
 		e.Expected, e.Worst, e.Assumes = groupGuess, groupGuess, fmt.Sprintf("never measured: %s, a guess", groupGuess)
 	default:
 		e.Expected, e.Worst, e.Assumes = s.Limit(), s.Limit(), "never measured: its whole time limit"

@@ -9,10 +9,10 @@ import (
 // Step is one step of a run.
 type Step struct {
 	Key    string // STAGE/group/NAME, STAGE/pre/NAME, STAGE/post/NAME, STAGE/cleanup/NAME or STAGE/close/NAME
-	Type   cluster.StepType
+	Type   cluster.TaskType
 	Stage  string
 	Node   string  // as the plan says; may be empty for a group
-	Group  *Group  // of StepGroup and StepClose
+	Group  *Group  // of TaskGroup and TaskClose
 	Action *Action // of the others
 }
 
@@ -25,7 +25,7 @@ func (s *Step) Limit() time.Duration {
 }
 
 // Undoing reports whether the step belongs to the cleanup.
-func (s *Step) Undoing() bool { return s.Type == cluster.StepSweep || s.Type == cluster.StepClose }
+func (s *Step) Undoing() bool { return s.Type == cluster.TaskSweep || s.Type == cluster.TaskClose }
 
 // stops reports whether a run of this kind stops when the step failed.
 func (s *Step) stops(k cluster.RunKind) bool {
@@ -39,7 +39,7 @@ func (s *Step) stops(k cluster.RunKind) bool {
 // pure function of the plan. A failback cannot be taken back.
 func (p *Plan) Steps(kind cluster.RunKind, direction cluster.RunDirection) []Step {
 	var out []Step
-	actions := func(s *Stage, list string, as []Action, script cluster.StepType) {
+	actions := func(s *Stage, list string, as []Action, script cluster.TaskType) {
 		for i := range as {
 			a := &as[i]
 			if !a.runs(kind, direction) {
@@ -47,12 +47,12 @@ func (p *Plan) Steps(kind cluster.RunKind, direction cluster.RunDirection) []Ste
 			}
 			st := Step{Key: s.Name + "/" + list + "/" + a.Name, Type: script, Stage: s.Name, Action: a, Node: or(a.Node, p.Node)}
 			if a.Confirm != "" {
-				st.Type, st.Node = cluster.StepConfirm, ""
+				st.Type, st.Node = cluster.TaskConfirm, ""
 			}
 			out = append(out, st)
 		}
 	}
-	groups := func(s *Stage, list string, t cluster.StepType) {
+	groups := func(s *Stage, list string, t cluster.TaskType) {
 		for i := range s.Groups {
 			g := &s.Groups[i]
 			out = append(out, Step{Key: s.Name + "/" + list + "/" + g.Name, Type: t, Stage: s.Name, Group: g, Node: or(g.Node, p.Node)})
@@ -60,17 +60,17 @@ func (p *Plan) Steps(kind cluster.RunKind, direction cluster.RunDirection) []Ste
 	}
 	for i := range p.Stages {
 		s := &p.Stages[i]
-		actions(s, "pre", s.Pre, cluster.StepScript)
-		groups(s, "group", cluster.StepGroup)
-		actions(s, "post", s.Post, cluster.StepScript)
+		actions(s, "pre", s.Pre, cluster.TaskScript)
+		groups(s, "group", cluster.TaskGroup)
+		actions(s, "post", s.Post, cluster.TaskScript)
 	}
 	if direction == cluster.RunFailback {
 		return out
 	}
 	for i := len(p.Stages) - 1; i >= 0; i-- {
 		s := &p.Stages[i]
-		actions(s, "cleanup", s.Cleanup, cluster.StepSweep)
-		groups(s, "close", cluster.StepClose)
+		actions(s, "cleanup", s.Cleanup, cluster.TaskSweep)
+		groups(s, "close", cluster.TaskClose)
 	}
 	return out
 }

@@ -4747,6 +4747,7 @@ type Export struct {
 	Created       *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=created,proto3" json:"created,omitempty"`
 	OverlayBytes  uint64                 `protobuf:"varint,10,opt,name=overlay_bytes,json=overlayBytes,proto3" json:"overlay_bytes,omitempty"` // written since it was opened, and hydrated
 	Hydration     *Hydration             `protobuf:"bytes,11,opt,name=hydration,proto3" json:"hydration,omitempty"`                            // unset if the point is not copied to the node
+	Label         string                 `protobuf:"bytes,85,opt,name=label,proto3" json:"label,omitempty"`                                    // the run of a recovery plan that opened it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4856,6 +4857,13 @@ func (x *Export) GetHydration() *Hydration {
 		return x.Hydration
 	}
 	return nil
+}
+
+func (x *Export) GetLabel() string {
+	if x != nil {
+		return x.Label
+	}
+	return ""
 }
 
 // Hydration is the copy of an exported point to the exporting node.
@@ -5261,11 +5269,14 @@ func (x *PointEnd) GetDataBytes() uint64 {
 }
 
 type TestFailoverRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Group         string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
-	Point         *PointSpec             `protobuf:"bytes,2,opt,name=point,proto3" json:"point,omitempty"`
-	Node          string                 `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"`        // the node to export on; empty: the node that is asked
-	Hydrate       bool                   `protobuf:"varint,4,opt,name=hydrate,proto3" json:"hydrate,omitempty"` // copy the disks to that node in the background
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Group   string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	Point   *PointSpec             `protobuf:"bytes,2,opt,name=point,proto3" json:"point,omitempty"`
+	Node    string                 `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"`        // the node to export on; empty: the node that is asked
+	Hydrate bool                   `protobuf:"varint,4,opt,name=hydrate,proto3" json:"hydrate,omitempty"` // copy the disks to that node in the background
+	// Of a run of a recovery plan: what has this label is opened only once, and
+	// the same call again returns it.
+	Label         string `protobuf:"bytes,85,opt,name=label,proto3" json:"label,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5328,6 +5339,13 @@ func (x *TestFailoverRequest) GetHydrate() bool {
 	return false
 }
 
+func (x *TestFailoverRequest) GetLabel() string {
+	if x != nil {
+		return x.Label
+	}
+	return ""
+}
+
 type TestFailoverResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Export        *Export                `protobuf:"bytes,1,opt,name=export,proto3" json:"export,omitempty"`
@@ -5383,7 +5401,8 @@ func (x *TestFailoverResponse) GetTookMs() uint64 {
 type CleanupTestRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Group         string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
-	Id            string                 `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"` // Export.id; empty: all test failovers of the group on the node
+	Id            string                 `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`        // Export.id; empty: all test failovers of the group on the node
+	Label         string                 `protobuf:"bytes,85,opt,name=label,proto3" json:"label,omitempty"` // only those of this label on the node that is asked; there may be none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5428,6 +5447,13 @@ func (x *CleanupTestRequest) GetGroup() string {
 func (x *CleanupTestRequest) GetId() string {
 	if x != nil {
 		return x.Id
+	}
+	return ""
+}
+
+func (x *CleanupTestRequest) GetLabel() string {
+	if x != nil {
+		return x.Label
 	}
 	return ""
 }
@@ -7043,7 +7069,7 @@ var File_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x14admin/v1/admin.proto\x12\x10redoubt.admin.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"2\n" +
+	"\x14admin/v1/admin.proto\x12\x10redoubt.admin.v1\x1a\x13admin/v1/plan.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"2\n" +
 	"\bPosition\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x10\n" +
 	"\x03lsn\x18\x02 \x01(\x04R\x03lsn\"D\n" +
@@ -7484,7 +7510,7 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x12ListExportsRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\"I\n" +
 	"\x13ListExportsResponse\x122\n" +
-	"\aexports\x18\x01 \x03(\v2\x18.redoubt.admin.v1.ExportR\aexports\"\x9a\x03\n" +
+	"\aexports\x18\x01 \x03(\v2\x18.redoubt.admin.v1.ExportR\aexports\"\xb0\x03\n" +
 	"\x06Export\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05group\x18\x02 \x01(\tR\x05group\x12\x12\n" +
@@ -7497,7 +7523,8 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\acreated\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\acreated\x12#\n" +
 	"\roverlay_bytes\x18\n" +
 	" \x01(\x04R\foverlayBytes\x129\n" +
-	"\thydration\x18\v \x01(\v2\x1b.redoubt.admin.v1.HydrationR\thydration\"\x91\x01\n" +
+	"\thydration\x18\v \x01(\v2\x1b.redoubt.admin.v1.HydrationR\thydration\x12\x14\n" +
+	"\x05label\x18U \x01(\tR\x05label\"\x91\x01\n" +
 	"\tHydration\x12\x1d\n" +
 	"\n" +
 	"done_bytes\x18\x01 \x01(\x04R\tdoneBytes\x12\x1f\n" +
@@ -7525,18 +7552,20 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x06crc32c\x18\x03 \x01(\aR\x06crc32c\")\n" +
 	"\bPointEnd\x12\x1d\n" +
 	"\n" +
-	"data_bytes\x18\x01 \x01(\x04R\tdataBytes\"\x8c\x01\n" +
+	"data_bytes\x18\x01 \x01(\x04R\tdataBytes\"\xa2\x01\n" +
 	"\x13TestFailoverRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x121\n" +
 	"\x05point\x18\x02 \x01(\v2\x1b.redoubt.admin.v1.PointSpecR\x05point\x12\x12\n" +
 	"\x04node\x18\x03 \x01(\tR\x04node\x12\x18\n" +
-	"\ahydrate\x18\x04 \x01(\bR\ahydrate\"a\n" +
+	"\ahydrate\x18\x04 \x01(\bR\ahydrate\x12\x14\n" +
+	"\x05label\x18U \x01(\tR\x05label\"a\n" +
 	"\x14TestFailoverResponse\x120\n" +
 	"\x06export\x18\x01 \x01(\v2\x18.redoubt.admin.v1.ExportR\x06export\x12\x17\n" +
-	"\atook_ms\x18\x02 \x01(\x04R\x06tookMs\":\n" +
+	"\atook_ms\x18\x02 \x01(\x04R\x06tookMs\"P\n" +
 	"\x12CleanupTestRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\x0e\n" +
-	"\x02id\x18\x02 \x01(\tR\x02id\"H\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\x12\x14\n" +
+	"\x05label\x18U \x01(\tR\x05label\"H\n" +
 	"\x13CleanupTestResponse\x12\x10\n" +
 	"\x03ids\x18\x01 \x03(\tR\x03ids\x12\x1f\n" +
 	"\vfreed_bytes\x18\x02 \x01(\x04R\n" +
@@ -7647,7 +7676,7 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x02op\x18\x02 \x01(\tR\x02op\x12\x16\n" +
 	"\x06object\x18\x03 \x01(\tR\x06object\x12\x12\n" +
 	"\x04hint\x18\x04 \x01(\tR\x04hint\x12\x18\n" +
-	"\amessage\x18\x05 \x01(\tR\amessage2\x9b\x13\n" +
+	"\amessage\x18\x05 \x01(\tR\amessage2\xd0\x1d\n" +
 	"\fAdminService\x12Y\n" +
 	"\tGetStatus\x12\".redoubt.admin.v1.GetStatusRequest\x1a#.redoubt.admin.v1.GetStatusResponse\"\x03\x90\x02\x01\x12\\\n" +
 	"\n" +
@@ -7677,7 +7706,23 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\tDrainNode\x12\".redoubt.admin.v1.DrainNodeRequest\x1a#.redoubt.admin.v1.DrainNodeResponse\x12Z\n" +
 	"\vReplaceNode\x12$.redoubt.admin.v1.ReplaceNodeRequest\x1a%.redoubt.admin.v1.ReplaceNodeResponse\x12W\n" +
 	"\n" +
-	"RemoveNode\x12#.redoubt.admin.v1.RemoveNodeRequest\x1a$.redoubt.admin.v1.RemoveNodeResponseB0Z.github.com/redoubt-dr/redoubt/admin/v1;adminv1b\x06proto3"
+	"RemoveNode\x12#.redoubt.admin.v1.RemoveNodeRequest\x1a$.redoubt.admin.v1.RemoveNodeResponse\x12N\n" +
+	"\aPutPlan\x12 .redoubt.admin.v1.PutPlanRequest\x1a!.redoubt.admin.v1.PutPlanResponse\x12b\n" +
+	"\fValidatePlan\x12%.redoubt.admin.v1.ValidatePlanRequest\x1a&.redoubt.admin.v1.ValidatePlanResponse\"\x03\x90\x02\x01\x12Y\n" +
+	"\tListPlans\x12\".redoubt.admin.v1.ListPlansRequest\x1a#.redoubt.admin.v1.ListPlansResponse\"\x03\x90\x02\x01\x12S\n" +
+	"\aGetPlan\x12 .redoubt.admin.v1.GetPlanRequest\x1a!.redoubt.admin.v1.GetPlanResponse\"\x03\x90\x02\x01\x12W\n" +
+	"\n" +
+	"DeletePlan\x12#.redoubt.admin.v1.DeletePlanRequest\x1a$.redoubt.admin.v1.DeletePlanResponse\x12T\n" +
+	"\tStartPlan\x12\".redoubt.admin.v1.StartPlanRequest\x1a#.redoubt.admin.v1.StartPlanResponse\x12\\\n" +
+	"\n" +
+	"GetPlanRun\x12#.redoubt.admin.v1.GetPlanRunRequest\x1a$.redoubt.admin.v1.GetPlanRunResponse\"\x03\x90\x02\x01\x12f\n" +
+	"\x0fConfirmPlanStep\x12(.redoubt.admin.v1.ConfirmPlanStepRequest\x1a).redoubt.admin.v1.ConfirmPlanStepResponse\x12`\n" +
+	"\rCancelPlanRun\x12&.redoubt.admin.v1.CancelPlanRunRequest\x1a'.redoubt.admin.v1.CancelPlanRunResponse\x12`\n" +
+	"\rResumePlanRun\x12&.redoubt.admin.v1.ResumePlanRunRequest\x1a'.redoubt.admin.v1.ResumePlanRunResponse\x12c\n" +
+	"\x0eCleanupPlanRun\x12'.redoubt.admin.v1.CleanupPlanRunRequest\x1a(.redoubt.admin.v1.CleanupPlanRunResponse\x12_\n" +
+	"\vPredictPlan\x12$.redoubt.admin.v1.PredictPlanRequest\x1a%.redoubt.admin.v1.PredictPlanResponse\"\x03\x90\x02\x01\x12`\n" +
+	"\rRunPlanScript\x12&.redoubt.admin.v1.RunPlanScriptRequest\x1a'.redoubt.admin.v1.RunPlanScriptResponse\x12n\n" +
+	"\x10CheckPlanScripts\x12).redoubt.admin.v1.CheckPlanScriptsRequest\x1a*.redoubt.admin.v1.CheckPlanScriptsResponse\"\x03\x90\x02\x01B0Z.github.com/redoubt-dr/redoubt/admin/v1;adminv1b\x06proto3"
 
 var (
 	file_admin_v1_admin_proto_rawDescOnce sync.Once
@@ -7787,6 +7832,34 @@ var file_admin_v1_admin_proto_goTypes = []any{
 	(*DiskExtents)(nil),                 // 91: redoubt.admin.v1.DiskExtents
 	(*ErrorDetail)(nil),                 // 92: redoubt.admin.v1.ErrorDetail
 	(*timestamppb.Timestamp)(nil),       // 93: google.protobuf.Timestamp
+	(*PutPlanRequest)(nil),              // 94: redoubt.admin.v1.PutPlanRequest
+	(*ValidatePlanRequest)(nil),         // 95: redoubt.admin.v1.ValidatePlanRequest
+	(*ListPlansRequest)(nil),            // 96: redoubt.admin.v1.ListPlansRequest
+	(*GetPlanRequest)(nil),              // 97: redoubt.admin.v1.GetPlanRequest
+	(*DeletePlanRequest)(nil),           // 98: redoubt.admin.v1.DeletePlanRequest
+	(*StartPlanRequest)(nil),            // 99: redoubt.admin.v1.StartPlanRequest
+	(*GetPlanRunRequest)(nil),           // 100: redoubt.admin.v1.GetPlanRunRequest
+	(*ConfirmPlanStepRequest)(nil),      // 101: redoubt.admin.v1.ConfirmPlanStepRequest
+	(*CancelPlanRunRequest)(nil),        // 102: redoubt.admin.v1.CancelPlanRunRequest
+	(*ResumePlanRunRequest)(nil),        // 103: redoubt.admin.v1.ResumePlanRunRequest
+	(*CleanupPlanRunRequest)(nil),       // 104: redoubt.admin.v1.CleanupPlanRunRequest
+	(*PredictPlanRequest)(nil),          // 105: redoubt.admin.v1.PredictPlanRequest
+	(*RunPlanScriptRequest)(nil),        // 106: redoubt.admin.v1.RunPlanScriptRequest
+	(*CheckPlanScriptsRequest)(nil),     // 107: redoubt.admin.v1.CheckPlanScriptsRequest
+	(*PutPlanResponse)(nil),             // 108: redoubt.admin.v1.PutPlanResponse
+	(*ValidatePlanResponse)(nil),        // 109: redoubt.admin.v1.ValidatePlanResponse
+	(*ListPlansResponse)(nil),           // 110: redoubt.admin.v1.ListPlansResponse
+	(*GetPlanResponse)(nil),             // 111: redoubt.admin.v1.GetPlanResponse
+	(*DeletePlanResponse)(nil),          // 112: redoubt.admin.v1.DeletePlanResponse
+	(*StartPlanResponse)(nil),           // 113: redoubt.admin.v1.StartPlanResponse
+	(*GetPlanRunResponse)(nil),          // 114: redoubt.admin.v1.GetPlanRunResponse
+	(*ConfirmPlanStepResponse)(nil),     // 115: redoubt.admin.v1.ConfirmPlanStepResponse
+	(*CancelPlanRunResponse)(nil),       // 116: redoubt.admin.v1.CancelPlanRunResponse
+	(*ResumePlanRunResponse)(nil),       // 117: redoubt.admin.v1.ResumePlanRunResponse
+	(*CleanupPlanRunResponse)(nil),      // 118: redoubt.admin.v1.CleanupPlanRunResponse
+	(*PredictPlanResponse)(nil),         // 119: redoubt.admin.v1.PredictPlanResponse
+	(*RunPlanScriptResponse)(nil),       // 120: redoubt.admin.v1.RunPlanScriptResponse
+	(*CheckPlanScriptsResponse)(nil),    // 121: redoubt.admin.v1.CheckPlanScriptsResponse
 }
 var file_admin_v1_admin_proto_depIdxs = []int32{
 	93,  // 0: redoubt.admin.v1.PointSpec.time:type_name -> google.protobuf.Timestamp
@@ -7941,34 +8014,62 @@ var file_admin_v1_admin_proto_depIdxs = []int32{
 	81,  // 149: redoubt.admin.v1.AdminService.DrainNode:input_type -> redoubt.admin.v1.DrainNodeRequest
 	83,  // 150: redoubt.admin.v1.AdminService.ReplaceNode:input_type -> redoubt.admin.v1.ReplaceNodeRequest
 	85,  // 151: redoubt.admin.v1.AdminService.RemoveNode:input_type -> redoubt.admin.v1.RemoveNodeRequest
-	6,   // 152: redoubt.admin.v1.AdminService.GetStatus:output_type -> redoubt.admin.v1.GetStatusResponse
-	33,  // 153: redoubt.admin.v1.AdminService.ListPoints:output_type -> redoubt.admin.v1.ListPointsResponse
-	55,  // 154: redoubt.admin.v1.AdminService.ListExports:output_type -> redoubt.admin.v1.ListExportsResponse
-	88,  // 155: redoubt.admin.v1.AdminService.GetLossReceipt:output_type -> redoubt.admin.v1.GetLossReceiptResponse
-	36,  // 156: redoubt.admin.v1.AdminService.AddBookmark:output_type -> redoubt.admin.v1.AddBookmarkResponse
-	40,  // 157: redoubt.admin.v1.AdminService.GetRetention:output_type -> redoubt.admin.v1.GetRetentionResponse
-	43,  // 158: redoubt.admin.v1.AdminService.PlanRetention:output_type -> redoubt.admin.v1.PlanRetentionResponse
-	45,  // 159: redoubt.admin.v1.AdminService.SetRetention:output_type -> redoubt.admin.v1.SetRetentionResponse
-	47,  // 160: redoubt.admin.v1.AdminService.PinPoint:output_type -> redoubt.admin.v1.PinPointResponse
-	49,  // 161: redoubt.admin.v1.AdminService.UnpinPoint:output_type -> redoubt.admin.v1.UnpinPointResponse
-	51,  // 162: redoubt.admin.v1.AdminService.HoldPoint:output_type -> redoubt.admin.v1.HoldPointResponse
-	53,  // 163: redoubt.admin.v1.AdminService.ConfirmClock:output_type -> redoubt.admin.v1.ConfirmClockResponse
-	64,  // 164: redoubt.admin.v1.AdminService.TestFailover:output_type -> redoubt.admin.v1.TestFailoverResponse
-	66,  // 165: redoubt.admin.v1.AdminService.CleanupTest:output_type -> redoubt.admin.v1.CleanupTestResponse
-	68,  // 166: redoubt.admin.v1.AdminService.UnplannedFailover:output_type -> redoubt.admin.v1.UnplannedFailoverResponse
-	70,  // 167: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:output_type -> redoubt.admin.v1.ChangeRecoveryPointResponse
-	72,  // 168: redoubt.admin.v1.AdminService.CommitFailover:output_type -> redoubt.admin.v1.CommitFailoverResponse
-	74,  // 169: redoubt.admin.v1.AdminService.CancelFailover:output_type -> redoubt.admin.v1.CancelFailoverResponse
-	76,  // 170: redoubt.admin.v1.AdminService.ReverseReplicate:output_type -> redoubt.admin.v1.ReverseReplicateResponse
-	19,  // 171: redoubt.admin.v1.AdminService.Scrub:output_type -> redoubt.admin.v1.ScrubResponse
-	59,  // 172: redoubt.admin.v1.AdminService.ReadPoint:output_type -> redoubt.admin.v1.ReadPointResponse
-	78,  // 173: redoubt.admin.v1.AdminService.Failback:output_type -> redoubt.admin.v1.FailbackResponse
-	80,  // 174: redoubt.admin.v1.AdminService.AddNode:output_type -> redoubt.admin.v1.AddNodeResponse
-	82,  // 175: redoubt.admin.v1.AdminService.DrainNode:output_type -> redoubt.admin.v1.DrainNodeResponse
-	84,  // 176: redoubt.admin.v1.AdminService.ReplaceNode:output_type -> redoubt.admin.v1.ReplaceNodeResponse
-	86,  // 177: redoubt.admin.v1.AdminService.RemoveNode:output_type -> redoubt.admin.v1.RemoveNodeResponse
-	152, // [152:178] is the sub-list for method output_type
-	126, // [126:152] is the sub-list for method input_type
+	94,  // 152: redoubt.admin.v1.AdminService.PutPlan:input_type -> redoubt.admin.v1.PutPlanRequest
+	95,  // 153: redoubt.admin.v1.AdminService.ValidatePlan:input_type -> redoubt.admin.v1.ValidatePlanRequest
+	96,  // 154: redoubt.admin.v1.AdminService.ListPlans:input_type -> redoubt.admin.v1.ListPlansRequest
+	97,  // 155: redoubt.admin.v1.AdminService.GetPlan:input_type -> redoubt.admin.v1.GetPlanRequest
+	98,  // 156: redoubt.admin.v1.AdminService.DeletePlan:input_type -> redoubt.admin.v1.DeletePlanRequest
+	99,  // 157: redoubt.admin.v1.AdminService.StartPlan:input_type -> redoubt.admin.v1.StartPlanRequest
+	100, // 158: redoubt.admin.v1.AdminService.GetPlanRun:input_type -> redoubt.admin.v1.GetPlanRunRequest
+	101, // 159: redoubt.admin.v1.AdminService.ConfirmPlanStep:input_type -> redoubt.admin.v1.ConfirmPlanStepRequest
+	102, // 160: redoubt.admin.v1.AdminService.CancelPlanRun:input_type -> redoubt.admin.v1.CancelPlanRunRequest
+	103, // 161: redoubt.admin.v1.AdminService.ResumePlanRun:input_type -> redoubt.admin.v1.ResumePlanRunRequest
+	104, // 162: redoubt.admin.v1.AdminService.CleanupPlanRun:input_type -> redoubt.admin.v1.CleanupPlanRunRequest
+	105, // 163: redoubt.admin.v1.AdminService.PredictPlan:input_type -> redoubt.admin.v1.PredictPlanRequest
+	106, // 164: redoubt.admin.v1.AdminService.RunPlanScript:input_type -> redoubt.admin.v1.RunPlanScriptRequest
+	107, // 165: redoubt.admin.v1.AdminService.CheckPlanScripts:input_type -> redoubt.admin.v1.CheckPlanScriptsRequest
+	6,   // 166: redoubt.admin.v1.AdminService.GetStatus:output_type -> redoubt.admin.v1.GetStatusResponse
+	33,  // 167: redoubt.admin.v1.AdminService.ListPoints:output_type -> redoubt.admin.v1.ListPointsResponse
+	55,  // 168: redoubt.admin.v1.AdminService.ListExports:output_type -> redoubt.admin.v1.ListExportsResponse
+	88,  // 169: redoubt.admin.v1.AdminService.GetLossReceipt:output_type -> redoubt.admin.v1.GetLossReceiptResponse
+	36,  // 170: redoubt.admin.v1.AdminService.AddBookmark:output_type -> redoubt.admin.v1.AddBookmarkResponse
+	40,  // 171: redoubt.admin.v1.AdminService.GetRetention:output_type -> redoubt.admin.v1.GetRetentionResponse
+	43,  // 172: redoubt.admin.v1.AdminService.PlanRetention:output_type -> redoubt.admin.v1.PlanRetentionResponse
+	45,  // 173: redoubt.admin.v1.AdminService.SetRetention:output_type -> redoubt.admin.v1.SetRetentionResponse
+	47,  // 174: redoubt.admin.v1.AdminService.PinPoint:output_type -> redoubt.admin.v1.PinPointResponse
+	49,  // 175: redoubt.admin.v1.AdminService.UnpinPoint:output_type -> redoubt.admin.v1.UnpinPointResponse
+	51,  // 176: redoubt.admin.v1.AdminService.HoldPoint:output_type -> redoubt.admin.v1.HoldPointResponse
+	53,  // 177: redoubt.admin.v1.AdminService.ConfirmClock:output_type -> redoubt.admin.v1.ConfirmClockResponse
+	64,  // 178: redoubt.admin.v1.AdminService.TestFailover:output_type -> redoubt.admin.v1.TestFailoverResponse
+	66,  // 179: redoubt.admin.v1.AdminService.CleanupTest:output_type -> redoubt.admin.v1.CleanupTestResponse
+	68,  // 180: redoubt.admin.v1.AdminService.UnplannedFailover:output_type -> redoubt.admin.v1.UnplannedFailoverResponse
+	70,  // 181: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:output_type -> redoubt.admin.v1.ChangeRecoveryPointResponse
+	72,  // 182: redoubt.admin.v1.AdminService.CommitFailover:output_type -> redoubt.admin.v1.CommitFailoverResponse
+	74,  // 183: redoubt.admin.v1.AdminService.CancelFailover:output_type -> redoubt.admin.v1.CancelFailoverResponse
+	76,  // 184: redoubt.admin.v1.AdminService.ReverseReplicate:output_type -> redoubt.admin.v1.ReverseReplicateResponse
+	19,  // 185: redoubt.admin.v1.AdminService.Scrub:output_type -> redoubt.admin.v1.ScrubResponse
+	59,  // 186: redoubt.admin.v1.AdminService.ReadPoint:output_type -> redoubt.admin.v1.ReadPointResponse
+	78,  // 187: redoubt.admin.v1.AdminService.Failback:output_type -> redoubt.admin.v1.FailbackResponse
+	80,  // 188: redoubt.admin.v1.AdminService.AddNode:output_type -> redoubt.admin.v1.AddNodeResponse
+	82,  // 189: redoubt.admin.v1.AdminService.DrainNode:output_type -> redoubt.admin.v1.DrainNodeResponse
+	84,  // 190: redoubt.admin.v1.AdminService.ReplaceNode:output_type -> redoubt.admin.v1.ReplaceNodeResponse
+	86,  // 191: redoubt.admin.v1.AdminService.RemoveNode:output_type -> redoubt.admin.v1.RemoveNodeResponse
+	108, // 192: redoubt.admin.v1.AdminService.PutPlan:output_type -> redoubt.admin.v1.PutPlanResponse
+	109, // 193: redoubt.admin.v1.AdminService.ValidatePlan:output_type -> redoubt.admin.v1.ValidatePlanResponse
+	110, // 194: redoubt.admin.v1.AdminService.ListPlans:output_type -> redoubt.admin.v1.ListPlansResponse
+	111, // 195: redoubt.admin.v1.AdminService.GetPlan:output_type -> redoubt.admin.v1.GetPlanResponse
+	112, // 196: redoubt.admin.v1.AdminService.DeletePlan:output_type -> redoubt.admin.v1.DeletePlanResponse
+	113, // 197: redoubt.admin.v1.AdminService.StartPlan:output_type -> redoubt.admin.v1.StartPlanResponse
+	114, // 198: redoubt.admin.v1.AdminService.GetPlanRun:output_type -> redoubt.admin.v1.GetPlanRunResponse
+	115, // 199: redoubt.admin.v1.AdminService.ConfirmPlanStep:output_type -> redoubt.admin.v1.ConfirmPlanStepResponse
+	116, // 200: redoubt.admin.v1.AdminService.CancelPlanRun:output_type -> redoubt.admin.v1.CancelPlanRunResponse
+	117, // 201: redoubt.admin.v1.AdminService.ResumePlanRun:output_type -> redoubt.admin.v1.ResumePlanRunResponse
+	118, // 202: redoubt.admin.v1.AdminService.CleanupPlanRun:output_type -> redoubt.admin.v1.CleanupPlanRunResponse
+	119, // 203: redoubt.admin.v1.AdminService.PredictPlan:output_type -> redoubt.admin.v1.PredictPlanResponse
+	120, // 204: redoubt.admin.v1.AdminService.RunPlanScript:output_type -> redoubt.admin.v1.RunPlanScriptResponse
+	121, // 205: redoubt.admin.v1.AdminService.CheckPlanScripts:output_type -> redoubt.admin.v1.CheckPlanScriptsResponse
+	166, // [166:206] is the sub-list for method output_type
+	126, // [126:166] is the sub-list for method input_type
 	126, // [126:126] is the sub-list for extension type_name
 	126, // [126:126] is the sub-list for extension extendee
 	0,   // [0:126] is the sub-list for field type_name
@@ -7979,6 +8080,7 @@ func file_admin_v1_admin_proto_init() {
 	if File_admin_v1_admin_proto != nil {
 		return
 	}
+	file_admin_v1_plan_proto_init()
 	file_admin_v1_admin_proto_msgTypes[3].OneofWrappers = []any{
 		(*PointSpec_Latest)(nil),
 		(*PointSpec_Time)(nil),
