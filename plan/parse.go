@@ -22,3 +22,10 @@ func Parse(b []byte, w *World) (*Plan, error) {
 	}
 	return p, nil
 }
+
+// Read is Parse for a plan that may have faults: it returns what could be read.
+func Read(b []byte) (*Plan, error) {
+	p := &Plan{}
+	err := config.Decode(b, p, func() config.Faults { return nil })
+	return p, err
+}

@@ -89,3 +89,13 @@ func (a *Action) runs(k cluster.RunKind, d cluster.RunDirection) bool {
 	}
 	return false
 }
+
+// GroupNames returns the groups in the order of the stages.
+func (p *Plan) GroupNames() (out []string) {
+	for i := range p.Stages {
+		for _, g := range p.Stages[i].Groups {
+			out = append(out, g.Name)
+		}
+	}
+	return out
+}

@@ -18,6 +18,7 @@ type Estimate struct {
 // StepEstimate says how long one step takes.
 type StepEstimate struct {
 	Step     Step
+	Batch    int           // those of the same number run at the same time
 	Expected time.Duration // median
 	Worst    time.Duration
 	Measured int    // how many measurements there are
@@ -32,13 +33,14 @@ const groupGuess = 5 * time.Second
 // by step key. Pure.
 func Predict(p *Plan, kind cluster.RunKind, direction cluster.RunDirection, took map[string][]cluster.Timing) Estimate {
 	var e Estimate
-	for _, b := range Batches(p.Steps(kind, direction)) {
+	for n, b := range Batches(p.Steps(kind, direction)) {
 		var expected, worst time.Duration
 		for _, s := range b {
 			if s.Undoing() {
 				return e
 			}
 			se := estimate(s, kind, took[s.Key])
+			se.Batch = n
 			e.Steps = append(e.Steps, se)
 			if s.Type == cluster.TaskConfirm {
 				continue

@@ -3,7 +3,6 @@ package plan
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -169,7 +168,7 @@ func (d *Driver) Start(ctx context.Context, name string, kind cluster.RunKind, d
 		}
 		now, _ := d.o.Cluster.Catalog().RecoveryPlan(name)
 		if !errors.Is(err, redoubt.ErrExists) || now.Version == rp.Version && now.Runs == rp.Runs {
-			return cluster.Run{}, fmt.Errorf("%w", err)
+			return cluster.Run{}, err
 		}
 	}
 }

@@ -35,7 +35,7 @@ func (s *service) TestFailover(ctx context.Context, r *adminv1.TestFailoverReque
 		return c.TestFailover(ctx, r)
 	}
 	start := time.Now()
-	in, err := s.target.exports.Test(ctx, redoubt.GroupID(r.GetGroup()), pointSpec(r.GetPoint()), r.GetHydrate())
+	in, err := s.openTest(ctx, r)
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +55,7 @@ func (s *service) CleanupTest(ctx context.Context, r *adminv1.CleanupTestRequest
 			return c.CleanupTest(ctx, r)
 		}
 	}
-	ids, freed, err := s.target.exports.Cleanup(redoubt.GroupID(r.GetGroup()), r.GetId())
+	ids, freed, err := s.closeTests(ctx, r)
 	if err != nil {
 		return nil, err
 	}

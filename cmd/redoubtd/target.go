@@ -13,6 +13,7 @@ import (
 	"github.com/redoubt-dr/redoubt/internal/pki"
 	"github.com/redoubt-dr/redoubt/internal/rpc"
 	"github.com/redoubt-dr/redoubt/internal/vfs"
+	"github.com/redoubt-dr/redoubt/plan"
 	"github.com/redoubt-dr/redoubt/target"
 	"github.com/redoubt-dr/redoubt/target/export"
 )
@@ -22,6 +23,7 @@ type targetRole struct {
 	node    *cluster.Node
 	store   *target.Store
 	exports *export.Manager
+	plans   *plan.Driver
 	undo    cleanup
 }
 
@@ -101,6 +103,12 @@ func openTarget(n *node) (t *targetRole, err error) {
 	}
 	t.undo.add(t.exports.Close)
 	return t, nil
+}
+
+// drivePlans begins to carry out runs of recovery plans, through svc.
+func (t *targetRole) drivePlans(n *node, svc *service) {
+	t.plans = plan.Open(plan.Options{ID: redoubt.NodeID(n.cfg.Name), Cluster: t.node, Site: planSite{svc}, Logger: n.log, Lease: 3 * time.Duration(n.cfg.Target.OwnerTimeout)})
+	t.undo.add(t.plans.Close)
 }
 
 // hydratePolicy reads target.hydrate, which was checked.

@@ -156,6 +156,8 @@ func (d *decoder) scalar(n ast.Node, key string, set func(string) error) {
 	switch s := n.(type) {
 	case *ast.StringNode:
 		text = s.Value
+	case *ast.LiteralNode: // a block of lines
+		text = s.Value.Value
 	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode:
 		text = n.GetToken().Value
 	default:

@@ -44,6 +44,8 @@ type Spec struct {
 	Created time.Time        `json:"created"`
 	// Hydrate: what lies under the overlays is copied to this node in the background.
 	Hydrate bool `json:"hydrate,omitempty"`
+	// Label of a test failover: see LabelledTest.
+	Label string `json:"label,omitempty"`
 }
 
 const specVersion = 1

@@ -19,6 +19,10 @@ import (
 // history. The caller ends it with Cleanup. hydrate has it copied to this node,
 // whatever the policy says.
 func (m *Manager) Test(ctx context.Context, id redoubt.GroupID, at target.PointSpec, hydrate bool) (*Instance, error) {
+	return m.test(ctx, id, at, hydrate, "")
+}
+
+func (m *Manager) test(ctx context.Context, id redoubt.GroupID, at target.PointSpec, hydrate bool, label string) (*Instance, error) {
 	g, err := m.group(ctx, id)
 	if err != nil {
 		return nil, err
@@ -32,7 +36,7 @@ func (m *Manager) Test(ctx context.Context, id redoubt.GroupID, at target.PointS
 	}
 	spec := Spec{
 		Version: specVersion, Kind: KindTest, Group: id, UUID: g.UUID, Disks: g.Disks,
-		Point: point, Epoch: point.Epoch, Time: when, Created: m.o.Now(), Hydrate: hydrate || m.o.Hydrate == HydrateAll,
+		Point: point, Epoch: point.Epoch, Time: when, Created: m.o.Now(), Hydrate: hydrate || m.o.Hydrate == HydrateAll, Label: label,
 	}
 	if err := m.reserve(&spec); err != nil {
 		return nil, err
