@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
@@ -29,6 +30,10 @@ type drive struct {
 	log    *slog.Logger
 	ctx    context.Context
 	stop   context.CancelCauseFunc
+
+	again   atomic.Bool // a group could not be closed yet
+	mu      sync.Mutex
+	settled []string // steps that failed and are not tried again
 }
 
 // run carries out what has no result yet. It ends without an error when the
@@ -42,10 +47,12 @@ func (dr *drive) run() error {
 	if err != nil { // it was valid when it was stored: by another version
 		return dr.impossible(err)
 	}
-	undoing := dr.phase == cluster.RunUndoing
+	if dr.phase == cluster.RunUndoing {
+		return dr.undo(p.Steps(r.Kind, r.Direction))
+	}
 	for _, batch := range Batches(p.Steps(r.Kind, r.Direction)) {
-		if batch[0].Undoing() != undoing {
-			continue
+		if batch[0].Undoing() {
+			break
 		}
 		if err := dr.batch(batch); err != nil {
 			return err
@@ -54,12 +61,33 @@ func (dr *drive) run() error {
 			return err
 		}
 		for i := range batch {
-			if st := r.Step(batch[i].Key); !undoing && st.State == cluster.TaskFailed && batch[i].stops(r.Kind) {
+			if r.Step(batch[i].Key).State == cluster.TaskFailed && batch[i].stops(r.Kind) {
 				return dr.event(dr.ctx, cluster.EventStop, cluster.RunStep{})
 			}
 		}
 	}
 	return dr.event(dr.ctx, cluster.EventConclude, cluster.RunStep{})
+}
+
+// undo takes back what was done, as often as it takes while nodes cannot be reached.
+func (dr *drive) undo(steps []Step) error {
+	for pause := closeRetry; ; pause = min(2*pause, closeRetryMax) {
+		dr.again.Store(false)
+		for _, batch := range Batches(steps) {
+			if !batch[0].Undoing() {
+				continue
+			}
+			if err := dr.batch(batch); err != nil {
+				return err
+			}
+		}
+		if !dr.again.Load() {
+			return dr.event(dr.ctx, cluster.EventConclude, cluster.RunStep{})
+		}
+		if err := sleep(dr.ctx, pause); err != nil {
+			return err
+		}
+	}
 }
 
 // impossible stops a run whose plan cannot be read any more.

@@ -42,6 +42,7 @@ type Move struct {
 	Node      redoubt.NodeID // that opens it; empty for a failback
 	Hydrate   bool
 	Before    redoubt.Epoch // the group's epoch before the first attempt
+	Attempt   uint64        // how often it was begun, at Node the last time
 	By        string        // who started the run
 }
 

@@ -3,6 +3,7 @@ package plan
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -10,7 +11,7 @@ import (
 	"github.com/redoubt-dr/redoubt/cluster"
 )
 
-// closeRetry is the first pause before a group is closed again; it doubles.
+// closeRetry is the first pause before groups are closed again; it doubles.
 const (
 	closeRetry    = time.Second
 	closeRetryMax = 30 * time.Second
@@ -60,7 +61,7 @@ func (dr *drive) place(s Step, g *cluster.Group, st *cluster.RunStep) string {
 func moveOf(s Step, r *cluster.Run) Move {
 	m := Move{Run: r.ID(), Group: redoubt.GroupID(s.Group.Name), Kind: r.Kind, Direction: r.Direction, Point: r.Point, Node: redoubt.NodeID(s.Node), Hydrate: s.Group.Hydrate, By: r.By}
 	if st := r.Step(s.Stage + "/group/" + s.Group.Name); st != nil {
-		m.Before = redoubt.Epoch(st.Mark)
+		m.Before, m.Attempt = redoubt.Epoch(st.Mark), st.Attempt
 		if s.Undoing() {
 			m.Node = st.Node
 		}
@@ -68,29 +69,41 @@ func moveOf(s Step, r *cluster.Run) Move {
 	return m
 }
 
-// close takes back what a group's step did, as often as it takes while nodes
-// cannot be reached.
+// close takes back what a group's step did. What a node that cannot be reached
+// may have open is closed later: the others do not wait for it.
 func (dr *drive) close(s Step, r *cluster.Run) error {
 	m := moveOf(s, r)
 	s.Node = string(m.Node)
-	if st := r.Step(s.Stage + "/group/" + s.Group.Name); st == nil || st.Attempt == 0 {
+	if m.Attempt == 0 {
 		return dr.nothing(s, "it was never opened")
 	}
-	for pause := closeRetry; ; pause = min(2*pause, closeRetryMax) {
-		if err := dr.begin(s, 0); err != nil {
-			return err
-		}
-		note, err := dr.d.o.Site.Close(dr.ctx, m)
-		if ferr := dr.finish(s, nil, Output{Tail: []byte(note), Bytes: uint64(len(note))}, err); ferr != nil || err == nil {
-			return ferr
-		}
-		if !errors.Is(err, redoubt.ErrUnavailable) && !errors.Is(err, context.DeadlineExceeded) {
-			return nil // another attempt would end in the same way
-		}
-		if err := sleep(dr.ctx, pause); err != nil {
-			return err
-		}
+	if dr.isSettled(s.Key) {
+		return nil
 	}
+	if err := dr.begin(s, 0); err != nil {
+		return err
+	}
+	note, err := dr.d.o.Site.Close(dr.ctx, m)
+	again := errors.Is(err, redoubt.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded)
+	if again {
+		dr.again.Store(true)
+	} else {
+		dr.settle(s.Key)
+	}
+	return dr.finish(s, nil, Output{Tail: []byte(note), Bytes: uint64(len(note))}, err)
+}
+
+// settle notes that another attempt of this life would end in the same way.
+func (dr *drive) settle(key string) {
+	dr.mu.Lock()
+	defer dr.mu.Unlock()
+	dr.settled = append(dr.settled, key)
+}
+
+func (dr *drive) isSettled(key string) bool {
+	dr.mu.Lock()
+	defer dr.mu.Unlock()
+	return slices.Contains(dr.settled, key)
 }
 
 // nothing records that there was nothing to do.

@@ -180,13 +180,16 @@ func (p planSite) Close(ctx context.Context, m plan.Move) (string, error) {
 	return fmt.Sprintf("given back to %s, epoch %d", r.Writer, r.Epoch), nil
 }
 
-// closeTests ends what the run opened of the group, on all nodes: a run that was
-// taken over may have opened it twice.
+// closeTests ends what the run opened of the group: on its node, or on all nodes
+// if it was begun more than once, because it may have been on another one then.
 func (p planSite) closeTests(ctx context.Context, m plan.Move) (string, error) {
 	req := &adminv1.CleanupTestRequest{Group: string(m.Group), Label: m.Run}
 	var note []string
 	var errs []error
 	for _, n := range p.s.target.node.Catalog().Nodes() {
+		if m.Attempt == 1 && n.ID != m.Node {
+			continue
+		}
 		r, err := p.cleanupAt(ctx, n.ID, req)
 		if err != nil {
 			errs = append(errs, &redoubt.Error{Op: "clean up at", Object: string(n.ID), Err: err, Hint: "bring the node back, or remove it; the cleanup goes on then"})
