@@ -95,11 +95,11 @@ func (r *results) chartRange() (lo, hi float64) {
 	return lo, hi
 }
 
-// chartRivals returns all but the subject, sorted.
+// chartRivals returns all but the subject and the ceiling, sorted.
 func (r *results) chartRivals() []string {
 	var out []string
 	for _, c := range r.Cells {
-		if c.Rival != r.Subject && !slices.Contains(out, c.Rival) {
+		if c.Rival != r.Subject && c.Rival != ceiling && !slices.Contains(out, c.Rival) {
 			out = append(out, c.Rival)
 		}
 	}

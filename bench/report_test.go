@@ -40,9 +40,28 @@ func TestVerdicts(t *testing.T) {
 	md := r.markdown("")
 	for _, want := range []string{
 		"## Targets: 1 met, 1 missed, 1 not measured",
-		"| j | loop-direct | >= 1.3 | 2.00 | 2.00 to 2.00 | met |",
-		"| j | nbdkit-file | >= 1.2 | 1.00 | 1.00 to 2.00 | **missed** (rounds disagree) |",
-		"| j | nbd-server | >= 1.0 | - | - | not measured |",
+		"| j | loop-direct | >= 1.3 | 2.00 | 2.00 to 2.00 | - | met |",
+		"| j | nbdkit-file | >= 1.2 | 1.00 | 1.00 to 2.00 | - | **missed** (rounds disagree) |",
+		"| j | nbd-server | >= 1.0 | - | - | - | not measured |",
+	} {
+		if !strings.Contains(md, want) {
+			t.Errorf("no %q in\n%s", want, md)
+		}
+	}
+}
+
+// What a server that does nothing cannot reach is missed in another way.
+func TestVerdictAboveTheCeiling(t *testing.T) {
+	r := sample()
+	for range 3 {
+		r.add("j", ceiling, measurement{IOPS: 22}) // 1.1 of nbdkit-file's 20
+	}
+	r.summarise()
+	md := r.markdown("")
+	for _, want := range []string{
+		"| j | loop-direct | >= 1.3 | 2.00 | 2.00 to 2.00 | 2.20 | met |",
+		"| j | nbdkit-file | >= 1.2 | 1.00 | 1.00 to 2.00 | 1.10 | missed (above the ceiling) (rounds disagree) |",
+		"1 of the missed ones are above the ceiling",
 	} {
 		if !strings.Contains(md, want) {
 			t.Errorf("no %q in\n%s", want, md)
@@ -59,7 +78,7 @@ func TestVerdictsOfReplication(t *testing.T) {
 	r.summarise()
 	md := r.markdown("")
 	for _, want := range []string{
-		"| j | redoubt | >= 0.5 | 0.40 | 0.40 to 0.40 | **missed** |",
+		"| j | redoubt | >= 0.5 | 0.40 | 0.40 to 0.40 | - | **missed** |",
 		"| j | 20 | 20 | 2 | 2.50 | 2.50 | **missed** |",
 		"| j | 20 | 5 | 1 | 0.00 | 0.00 | **rate not reached** |",
 	} {

@@ -28,6 +28,7 @@ func (e *skipError) Error() string { return "skipped: " + e.why }
 const (
 	unreplicated = "redoubt"
 	replicated   = "redoubt-replicated"
+	ceiling      = "nbdkit-null"
 )
 
 // subject is the rival that the others are compared with.
@@ -53,6 +54,7 @@ func rivalsOf(o options) []rival {
 		{"nbdkit-file", server(nbdkitFile)},
 		{"qemu-nbd", server(qemuNBD)},
 		{"nbd-server", server(nbdServer)},
+		{ceiling, server(nbdkitNull)},
 	}
 	if o.replicate {
 		all = append([]rival{{replicated, func(ctx context.Context, j job) (*target, error) { return startRedoubt(ctx, o, j, true) }}}, all...)

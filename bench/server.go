@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -20,6 +21,15 @@ type serverArgs func(dir, sock, img string) ([]string, error)
 
 func nbdkitFile(_, sock, img string) ([]string, error) {
 	return []string{"nbdkit", "-f", "-U", sock, "file", img}, nil
+}
+
+// nbdkitNull keeps nothing: what it reaches is the limit of client and socket.
+func nbdkitNull(_, sock, img string) ([]string, error) {
+	fi, err := os.Stat(img)
+	if err != nil {
+		return nil, err
+	}
+	return []string{"nbdkit", "-f", "-U", sock, "null", strconv.FormatInt(fi.Size(), 10)}, nil
 }
 
 func qemuNBD(_, sock, img string) ([]string, error) {

@@ -14,6 +14,9 @@ type verdict struct {
 	High     float64 `json:"ratio_high"`
 	Measured bool    `json:"measured"`
 	Met      bool    `json:"met"`
+	// Ceiling is what a server that does nothing reaches against the rival, with
+	// the same client over the same socket; 0: not measured.
+	Ceiling float64 `json:"ceiling"`
 }
 
 // ownGoal is what replication may cost: the part of its own figure that the
@@ -33,12 +36,18 @@ func (r *results) judge() []verdict {
 			if c := r.cell(j.name, g.Rival); c != nil && c.Ratio > 0 {
 				v.Measured, v.Ratio, v.Low, v.High = true, c.Ratio, c.Low, c.High
 				v.Met = v.Ratio >= v.Min
+				if n := r.cell(j.name, ceiling); n != nil && c.Median.IOPS > 0 {
+					v.Ceiling = n.Median.IOPS / c.Median.IOPS
+				}
 			}
 			out = append(out, v)
 		}
 	}
 	return out
 }
+
+// beyond reports whether not even a server that does nothing reaches the target.
+func (v verdict) beyond() bool { return v.Ceiling > 0 && v.Ceiling < v.Min }
 
 // word is the verdict for the table. Rounds on both sides of the target make
 // it a close one.
@@ -53,6 +62,9 @@ func (v verdict) word() string {
 	case v.Met:
 		return "met" + close
 	}
+	if v.beyond() {
+		return "missed (above the ceiling)" + close
+	}
 	return "**missed**" + close
 }
 
@@ -62,23 +74,31 @@ func (r *results) verdictTable() string {
 		return ""
 	}
 	var b strings.Builder
-	met, unknown := 0, 0
+	met, unknown, beyond := 0, 0, 0
 	for _, v := range r.Verdicts {
 		if v.Met {
 			met++
+		} else if v.beyond() {
+			beyond++
 		}
 		if !v.Measured {
 			unknown++
 		}
 	}
 	fmt.Fprintf(&b, "## Targets: %d met, %d missed, %d not measured\n\n", met, len(r.Verdicts)-met-unknown, unknown)
-	b.WriteString("| job | rival | target | ratio | rounds | verdict |\n|---|---|---:|---:|---:|---|\n")
+	if beyond > 0 {
+		fmt.Fprintf(&b, "%d of the missed ones are above the ceiling: %s, which keeps nothing and syncs nothing, does not reach them either.\n\n", beyond, ceiling)
+	}
+	b.WriteString("| job | rival | target | ratio | rounds | ceiling | verdict |\n|---|---|---:|---:|---:|---:|---|\n")
 	for _, v := range r.Verdicts {
-		ratio, rounds := "-", "-"
+		ratio, rounds, top := "-", "-", "-"
 		if v.Measured {
 			ratio, rounds = fmt.Sprintf("%.2f", v.Ratio), fmt.Sprintf("%.2f to %.2f", v.Low, v.High)
 		}
-		fmt.Fprintf(&b, "| %s | %s | >= %.1f | %s | %s | %s |\n", v.Job, v.Rival, v.Min, ratio, rounds, v.word())
+		if v.Ceiling > 0 {
+			top = fmt.Sprintf("%.2f", v.Ceiling)
+		}
+		fmt.Fprintf(&b, "| %s | %s | >= %.1f | %s | %s | %s | %s |\n", v.Job, v.Rival, v.Min, ratio, rounds, top, v.word())
 	}
 	return b.String()
 }

@@ -42,7 +42,7 @@ func (c PlanMoves) encode(e *encoder) {
 	}
 }
 
-func decodePlanMoves(d *decoder) Command {
+func decodePlanMoves(d *decoder) PlanMoves {
 	var c PlanMoves
 	for range d.count(MaxBatch, "number of moves") {
 		c.Moves = append(c.Moves, ShardMove{ShardRef: d.shardRef(), To: d.nodeID()})

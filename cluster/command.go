@@ -41,6 +41,7 @@ const (
 	kindRemoveNode   kind = 44
 	kindPlanMoves    kind = 45
 	kindFinishMoves  kind = 46
+	kindLevelShards  kind = 47
 
 	kindSetPolicy    kind = 60
 	kindAdvanceClock kind = 61
@@ -64,7 +65,7 @@ func (k kind) String() string {
 		kindCancelFailover: "CancelFailover", kindReverseReplicate: "ReverseReplicate", kindSetState: "SetState",
 		kindRecordReceipt: "RecordReceipt", kindInviteNode: "InviteNode", kindAnnounceNode: "AnnounceNode",
 		kindActivateNode: "ActivateNode", kindDrainNode: "DrainNode", kindRemoveNode: "RemoveNode",
-		kindPlanMoves: "PlanMoves", kindFinishMoves: "FinishMoves",
+		kindPlanMoves: "PlanMoves", kindFinishMoves: "FinishMoves", kindLevelShards: "LevelShards",
 		kindSetPolicy: "SetPolicy", kindAdvanceClock: "AdvanceClock", kindSetPin: "SetPin", kindRemovePin: "RemovePin",
 		kindBeginPlan: "BeginPlan", kindAdvancePlan: "AdvancePlan", kindThinSegments: "ThinSegments", kindReportShards: "ReportShards",
 		kindPutRecoveryPlan: "PutRecoveryPlan", kindStartRun: "StartRun", kindClaimRun: "ClaimRun", kindAdvanceRun: "AdvanceRun"}
@@ -218,6 +219,8 @@ func decodeBody(k kind, d *decoder) (Command, bool) {
 		return decodeClaimRun(d), true
 	case kindAdvanceRun:
 		return decodeAdvanceRun(d), true
+	case kindLevelShards:
+		return LevelShards(decodePlanMoves(d)), true
 	}
 	return nil, false
 }

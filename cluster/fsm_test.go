@@ -182,9 +182,10 @@ func FuzzDecodeCommand(f *testing.F) {
 		ReportShards{Node: "n1", Lost: true, Shards: []ShardOf{{ShardRef{Group: "g", Epoch: 1}, 5}}}, nil,
 		InviteNode{ID: "n4"}, AnnounceNode{Node: NodeInfo{ID: "n4", Addr: "a:1", Instance: "i"}, Domain: "d"}, ActivateNode{ID: "n4"},
 		DrainNode{ID: "n1", Successor: "n2", Leave: true}, RemoveNode{ID: "n1", Force: true},
-		PlanMoves{Moves: []ShardMove{{ShardRef{Group: "g", Epoch: 1}, "n4"}}}, FinishMoves{Node: "n4", Shards: []ShardOf{{ShardRef{Group: "g", Epoch: 1}, 5}}},
-		putPlan("p", "text"), startRun("p", 1, RunTest), ClaimRun{Plan: "p", Number: 1, Node: "n2", Term: 1},
-		advance("p", 1, 1, EventFinish, RunStep{Key: "s/group/g", State: TaskDone, Output: []byte("x")})} {
+		LevelShards{Moves: []ShardMove{{ShardRef{Group: "g", Epoch: 1}, "n4"}}}, PlanMoves{Moves: []ShardMove{{ShardRef{Group: "g", Epoch: 1}, "n4"}}}, FinishMoves{Node: "n4", Shards: []ShardOf{{ShardRef{Group: "g", Epoch: 1}, 5}}}} {
+		f.Add(encodeEnvelope(envelope{serial: 1, floor: 1, cmd: c}))
+	}
+	for _, c := range recoverySeeds() {
 		f.Add(encodeEnvelope(envelope{serial: 1, floor: 1, cmd: c}))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {

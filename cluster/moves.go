@@ -14,7 +14,7 @@ import (
 // missing; then those of nodes that only want to leave.
 func (s *state) movePlan(live func(redoubt.NodeID) bool, room int) []ShardMove {
 	var out []ShardMove
-	p := &planner{s: s, live: live, coming: map[redoubt.NodeID]uint64{}, moves: maps.Clone(s.moves)}
+	p := &planner{s: s, live: live, coming: map[redoubt.NodeID]uint64{}, moves: maps.Clone(s.moves), load: s.loads()}
 	for _, k := range slices.SortedFunc(maps.Keys(s.moves), compareShards) {
 		if p.stillGood(k, s.moves[k]) {
 			p.coming[s.moves[k]]++
@@ -54,12 +54,18 @@ type planner struct {
 	live   func(redoubt.NodeID) bool
 	moves  map[shardKey]redoubt.NodeID // planned, then and now
 	coming map[redoubt.NodeID]uint64   // of these, by node
+	load   map[redoubt.NodeID]uint64   // bytes on each node after the moves planned earlier
 }
 
-// stillGood reports whether a move that was planned earlier should go on.
+// stillGood reports whether a move that was planned earlier should go on: its
+// node leaves, or holds more than the new home even without the shard.
 func (p *planner) stillGood(k shardKey, to redoubt.NodeID) bool {
-	r, at, ok := p.s.shard(k)
-	return ok && p.takes(to) && p.s.nodes[at.nodes[k.shard]].State.leaving() && !slices.Contains(p.s.places.list[r.place].nodes, to)
+	_, at, ok := p.s.shard(k)
+	if !ok || !p.takes(to) || slices.Contains(at.nodes, to) {
+		return false
+	}
+	from := at.nodes[k.shard]
+	return p.s.nodes[from].State.leaving() || p.load[from] > p.load[to]
 }
 
 func (p *planner) takes(id redoubt.NodeID) bool {

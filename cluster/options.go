@@ -34,6 +34,9 @@ type Options struct {
 	Logger       *slog.Logger     // may be nil: no logging
 	Now          func() time.Time // may be nil: time.Now. Used to measure spans; never enters the catalog
 	Timeouts     Timeouts         // zero fields take the defaults
+	// LevelLeast is the least difference, in bytes held, between two nodes for
+	// which shards are moved from one to the other. Default 1 GiB.
+	LevelLeast uint64
 	// OnFatal may be nil. It is called once, in a goroutine of its own, when
 	// the node must not go on: the log's disk hangs or lies, an entry of a newer version
 	// arrived, or another node has this ID. The program should end.
@@ -84,6 +87,9 @@ func (o *Options) defaults() error {
 	}
 	if o.OnFatal == nil {
 		o.OnFatal = func(error) {}
+	}
+	if o.LevelLeast == 0 {
+		o.LevelLeast = 1 << 30
 	}
 	t := &o.Timeouts
 	set := func(d *time.Duration, v time.Duration) {

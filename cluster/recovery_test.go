@@ -32,6 +32,11 @@ func advance(plan string, number, term uint64, ev RunEvent, st RunStep) AdvanceR
 	return c
 }
 
+func recoverySeeds() []Command {
+	return []Command{putPlan("p", "text"), startRun("p", 1, RunTest), ClaimRun{Plan: "p", Number: 1, Node: "n2", Term: 1},
+		advance("p", 1, 1, EventFinish, RunStep{Key: "s/group/g", State: TaskDone, Output: []byte("x")})}
+}
+
 // runBed drives one run of plan p.
 type runBed struct {
 	*machine

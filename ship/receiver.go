@@ -3,13 +3,13 @@ package ship
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"sync"
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/netmux"
 	"github.com/redoubt-dr/redoubt/internal/pki"
 )
 
@@ -32,11 +32,10 @@ type Receiver struct {
 	o   ReceiverOptions
 	ctx context.Context
 	end context.CancelFunc
-	wg  sync.WaitGroup
+
+	acceptor netmux.Acceptor
 
 	mu       sync.Mutex
-	closed   bool
-	ls       map[net.Listener]struct{}
 	sessions map[streamKey]*inbound
 }
 
@@ -63,58 +62,20 @@ func NewReceiver(o ReceiverOptions) *Receiver {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	ctx, end := context.WithCancel(context.Background())
-	return &Receiver{o: o, ctx: ctx, end: end, ls: map[net.Listener]struct{}{}, sessions: map[streamKey]*inbound{}}
+	return &Receiver{o: o, ctx: ctx, end: end, sessions: map[streamKey]*inbound{}}
 }
 
 // Serve accepts until l or the receiver is closed, then returns nil. Connections
 // must have Identity() pki.Identity, as netmux.Conn has.
 func (r *Receiver) Serve(l net.Listener) error {
-	r.mu.Lock()
-	if r.closed {
-		r.mu.Unlock()
-		l.Close()
-		return &redoubt.Error{Op: "receive", Err: redoubt.ErrClosed}
-	}
-	r.ls[l] = struct{}{}
-	r.mu.Unlock()
-	for {
-		c, err := l.Accept()
-		if err != nil {
-			if errors.Is(err, net.ErrClosed) {
-				return nil
-			}
-			return &redoubt.Error{Op: "accept senders", Err: err}
-		}
-		id, ok := c.(interface{ Identity() pki.Identity })
-		if !ok {
-			c.Close()
-			return &redoubt.Error{Op: "accept senders", Err: fmt.Errorf("connection of type %T has no identity: %w", c, redoubt.ErrInvalid)}
-		}
-		r.mu.Lock()
-		if r.closed {
-			r.mu.Unlock()
-			c.Close()
-			return nil
-		}
-		r.wg.Add(1)
-		r.mu.Unlock()
-		go func() {
-			defer r.wg.Done()
-			r.serve(c, id.Identity())
-		}()
-	}
+	return r.acceptor.Serve("accept senders", l, r.serve)
 }
 
 // Close closes listeners and connections and waits until every Stream is closed.
 func (r *Receiver) Close() error {
-	r.mu.Lock()
-	r.closed = true
-	for l := range r.ls {
-		l.Close()
-	}
-	r.mu.Unlock()
+	r.acceptor.Close()
 	r.end()
-	r.wg.Wait()
+	r.acceptor.Wait()
 	return nil
 }
 

@@ -35,6 +35,7 @@ type site struct {
 	logFile int64
 	cache   int64
 	silent  time.Duration // after which an owner is replaced
+	level   uint64        // least difference in bytes that is levelled; 0: the default
 	ca      string
 	peers   []cluster.Peer
 	nodes   []*host
@@ -151,7 +152,7 @@ func (h *host) open() {
 	h.pool = rpc.NewPool(func(ctx context.Context, addr string) (net.Conn, error) { return dial(ctx, addr, netmux.ProtoPeer) })
 	var err error
 	h.node, err = cluster.Open(cluster.Options{ID: h.id, Advertise: h.addr, Dir: filepath.Join(h.dir, "raft"), Bootstrap: *h.founders, Join: h.join, Domain: h.domain, Dial: dial,
-		RaftListener: h.mux.Listener(netmux.ProtoRaft, pki.RoleTarget), RPC: h.rpc, Pool: h.pool, Logger: log,
+		RaftListener: h.mux.Listener(netmux.ProtoRaft, pki.RoleTarget), RPC: h.rpc, Pool: h.pool, Logger: log, LevelLeast: h.site.level,
 		Timeouts: cluster.Timeouts{Heartbeat: 500 * time.Millisecond, Owner: h.site.silent, Ping: 100 * time.Millisecond, Rebalance: time.Second}})
 	noErr(t, err)
 	o := Options{Node: h.node, Now: h.site.now, Dir: h.dir, FS: vfs.OS, RPC: h.rpc, Pool: h.pool, Logger: log, CacheBytes: h.site.cache, HeadBytes: h.site.cache / 4,

@@ -3,13 +3,12 @@ package rpc
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"sync"
 	"time"
 
-	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/netmux"
 	"github.com/redoubt-dr/redoubt/internal/pki"
 	"github.com/redoubt-dr/redoubt/internal/wire"
 )
@@ -30,19 +29,18 @@ type Server struct {
 	log *slog.Logger
 	ctx context.Context
 	end context.CancelFunc
-	wg  sync.WaitGroup
+	wg  sync.WaitGroup // of handlers
+
+	acceptor netmux.Acceptor
 
 	mu       sync.Mutex
-	closed   bool
 	handlers map[string]Handler
-	conns    map[net.Conn]struct{}
-	ls       map[net.Listener]struct{}
 }
 
 // NewServer returns a server without methods.
 func NewServer(log *slog.Logger) *Server {
 	ctx, end := context.WithCancel(context.Background())
-	return &Server{log: log, ctx: ctx, end: end, handlers: map[string]Handler{}, conns: map[net.Conn]struct{}{}, ls: map[net.Listener]struct{}{}}
+	return &Server{log: log, ctx: ctx, end: end, handlers: map[string]Handler{}}
 }
 
 // Handle registers the handler of method, at any time; a later one replaces an
@@ -59,64 +57,16 @@ func (s *Server) Handle(method string, h Handler) {
 // Serve accepts until l or the server is closed, then returns nil. Connections
 // must have Identity() pki.Identity, as netmux.Conn has.
 func (s *Server) Serve(l net.Listener) error {
-	if !s.addListener(l) {
-		l.Close()
-		return &redoubt.Error{Op: "serve calls", Err: redoubt.ErrClosed}
-	}
-	for {
-		c, err := l.Accept()
-		if err != nil {
-			if errors.Is(err, net.ErrClosed) {
-				return nil
-			}
-			return &redoubt.Error{Op: "accept calls", Err: err}
-		}
-		id, ok := c.(interface{ Identity() pki.Identity })
-		if !ok {
-			c.Close()
-			return &redoubt.Error{Op: "accept calls", Err: fmt.Errorf("connection of type %T has no identity: %w", c, redoubt.ErrInvalid)}
-		}
-		if !s.addConn(c) {
-			c.Close()
-			return nil
-		}
-		go s.serveConn(c, id.Identity())
-	}
+	return s.acceptor.Serve("accept calls", l, s.serveConn)
 }
 
 // Close closes listeners and connections, cancels running handlers and waits for them.
 func (s *Server) Close() error {
-	s.mu.Lock()
-	s.closed = true
+	s.acceptor.Close()
 	s.end()
-	for l := range s.ls {
-		l.Close()
-	}
-	for c := range s.conns {
-		c.Close()
-	}
-	s.mu.Unlock()
+	s.acceptor.Wait()
 	s.wg.Wait()
 	return nil
-}
-
-func (s *Server) addListener(l net.Listener) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.closed {
-		s.ls[l] = struct{}{}
-	}
-	return !s.closed
-}
-
-func (s *Server) addConn(c net.Conn) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.closed {
-		s.conns[c] = struct{}{}
-		s.wg.Add(1)
-	}
-	return !s.closed
 }
 
 func (s *Server) handler(method string) Handler {
@@ -126,7 +76,6 @@ func (s *Server) handler(method string) Handler {
 }
 
 func (s *Server) serveConn(c net.Conn, peer pki.Identity) {
-	defer s.wg.Done()
 	sc := &serverConn{s: s, peer: peer, w: newFrameWriter(c), cancels: map[uint64]context.CancelFunc{}}
 	sc.room = sync.NewCond(&sc.mu)
 	var cancel context.CancelFunc
@@ -137,9 +86,6 @@ func (s *Server) serveConn(c net.Conn, peer pki.Identity) {
 	cancel()
 	stop()
 	c.Close()
-	s.mu.Lock()
-	delete(s.conns, c)
-	s.mu.Unlock()
 	if !errors.Is(err, net.ErrClosed) {
 		s.log.Debug("call connection ended", "peer", peer.String(), "err", err)
 	}
