@@ -102,6 +102,26 @@ func (e Elsewhere) Failback(_ context.Context, r *adminv1.FailbackRequest) (*adm
 	return nil, e.refuse("failback", r.GetGroup())
 }
 
+// PlannedFailover refuses.
+func (e Elsewhere) PlannedFailover(_ context.Context, r *adminv1.PlannedFailoverRequest) (*adminv1.PlannedFailoverResponse, error) {
+	return nil, e.refuse("planned failover", r.GetGroup())
+}
+
+// ListJobs refuses.
+func (e Elsewhere) ListJobs(_ context.Context, r *adminv1.ListJobsRequest) (*adminv1.ListJobsResponse, error) {
+	return nil, e.refuse("list jobs", r.GetGroup())
+}
+
+// GetJob refuses.
+func (e Elsewhere) GetJob(_ context.Context, r *adminv1.GetJobRequest) (*adminv1.GetJobResponse, error) {
+	return nil, e.refuse("show job", r.GetGroup())
+}
+
+// CancelJob refuses.
+func (e Elsewhere) CancelJob(_ context.Context, r *adminv1.CancelJobRequest) (*adminv1.CancelJobResponse, error) {
+	return nil, e.refuse("cancel job", r.GetGroup())
+}
+
 // AddNode refuses.
 func (e Elsewhere) AddNode(_ context.Context, r *adminv1.AddNodeRequest) (*adminv1.AddNodeResponse, error) {
 	return nil, e.refuse("add node", r.GetName())

@@ -56,6 +56,12 @@ const (
 	kindStartRun        kind = 93
 	kindClaimRun        kind = 94
 	kindAdvanceRun      kind = 95
+
+	kindBeginJob kind = 70
+	kindClaimJob kind = 71
+	kindStepJob  kind = 72
+	kindEndJob   kind = 73
+	kindTellJob  kind = 74
 )
 
 func (k kind) String() string {
@@ -68,7 +74,8 @@ func (k kind) String() string {
 		kindPlanMoves: "PlanMoves", kindFinishMoves: "FinishMoves", kindLevelShards: "LevelShards",
 		kindSetPolicy: "SetPolicy", kindAdvanceClock: "AdvanceClock", kindSetPin: "SetPin", kindRemovePin: "RemovePin",
 		kindBeginPlan: "BeginPlan", kindAdvancePlan: "AdvancePlan", kindThinSegments: "ThinSegments", kindReportShards: "ReportShards",
-		kindPutRecoveryPlan: "PutRecoveryPlan", kindStartRun: "StartRun", kindClaimRun: "ClaimRun", kindAdvanceRun: "AdvanceRun"}
+		kindPutRecoveryPlan: "PutRecoveryPlan", kindStartRun: "StartRun", kindClaimRun: "ClaimRun", kindAdvanceRun: "AdvanceRun",
+		kindBeginJob: "BeginJob", kindClaimJob: "ClaimJob", kindStepJob: "StepJob", kindEndJob: "EndJob", kindTellJob: "TellJob"}
 	if int(k) < len(names) && names[k] != "" {
 		return names[k]
 	}
@@ -221,6 +228,16 @@ func decodeBody(k kind, d *decoder) (Command, bool) {
 		return decodeAdvanceRun(d), true
 	case kindLevelShards:
 		return LevelShards(decodePlanMoves(d)), true
+	case kindBeginJob:
+		return decodeBeginJob(d), true
+	case kindClaimJob:
+		return ClaimJob{Job: d.jobRef(), Node: d.nodeID(), Term: d.uvar(), Now: d.i64()}, true
+	case kindStepJob:
+		return decodeStepJob(d), true
+	case kindEndJob:
+		return decodeEndJob(d), true
+	case kindTellJob:
+		return decodeTellJob(d), true
 	}
 	return nil, false
 }

@@ -92,6 +92,9 @@ func dumpState(out *json.Encoder, path string, s *state) error {
 		if r, ok := s.retain[g.ID]; ok {
 			err = errors.Join(err, out.Encode(map[string]any{"group_id": g.ID, "retention": r}))
 		}
+		if js, ok := s.jobs[g.ID]; ok {
+			err = errors.Join(err, out.Encode(map[string]any{"group_id": g.ID, "jobs": js}))
+		}
 		for _, f := range g.Lineage {
 			for i := uint64(0); i < c.SegmentCount(g.ID, f.Epoch) && err == nil; i++ {
 				err = out.Encode(map[string]any{"group_id": g.ID, "segment": c.Segments(g.ID, f.Epoch, i, 1)[0]})

@@ -77,7 +77,9 @@ func (s *state) apply(index uint64, v envelope) []byte {
 	}
 	var o outcome
 	if o.err = v.cmd.check(); o.err == nil {
-		o.value, o.err = v.cmd.apply(s)
+		if o.err = s.ofJob(v.cmd); o.err == nil {
+			o.value, o.err = v.cmd.apply(s)
+		}
 	}
 	b := o.encode()
 	c.answers[v.serial] = b

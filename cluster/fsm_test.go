@@ -145,6 +145,7 @@ func TestSnapshotDamageIsFound(t *testing.T) {
 	m.must(DrainNode{ID: "n2"})
 	m.must(PlanMoves{Moves: m.s.movePlan(alive, 9)})
 	m.must(InviteNode{ID: "n9"})
+	m.must(BeginJob{Job: JobRef{"h", 1}, Kind: JobPlanned, Node: "n1", Epoch: 1, By: "b"})
 	var b bytes.Buffer
 	if err := writeSnapshot(&b, m.s.freeze()); err != nil {
 		t.Fatal(err)
@@ -182,7 +183,10 @@ func FuzzDecodeCommand(f *testing.F) {
 		ReportShards{Node: "n1", Lost: true, Shards: []ShardOf{{ShardRef{Group: "g", Epoch: 1}, 5}}}, nil,
 		InviteNode{ID: "n4"}, AnnounceNode{Node: NodeInfo{ID: "n4", Addr: "a:1", Instance: "i"}, Domain: "d"}, ActivateNode{ID: "n4"},
 		DrainNode{ID: "n1", Successor: "n2", Leave: true}, RemoveNode{ID: "n1", Force: true},
-		LevelShards{Moves: []ShardMove{{ShardRef{Group: "g", Epoch: 1}, "n4"}}}, PlanMoves{Moves: []ShardMove{{ShardRef{Group: "g", Epoch: 1}, "n4"}}}, FinishMoves{Node: "n4", Shards: []ShardOf{{ShardRef{Group: "g", Epoch: 1}, 5}}}} {
+		LevelShards{Moves: []ShardMove{{ShardRef{Group: "g", Epoch: 1}, "n4"}}}, PlanMoves{Moves: []ShardMove{{ShardRef{Group: "g", Epoch: 1}, "n4"}}}, FinishMoves{Node: "n4", Shards: []ShardOf{{ShardRef{Group: "g", Epoch: 1}, 5}}},
+		BeginJob{Job: jobOne(), Kind: JobUnplanned, By: "b", Node: "n1", Epoch: 1, Do: carryOut(g, OpUnplannedFailover), Note: "n"},
+		ClaimJob{Job: jobOne(), Node: "n1", Term: 2}, StepJob{Job: jobOne(), Term: 1, Step: StepPromote, Finish: true, Do: carryOut(g, OpPlannedFailover)},
+		EndJob{Job: jobOne(), State: JobFailed, Error: "e"}, TellJob{Job: jobOne(), What: ToldStopped, Head: 14, Sum: sum32, Proof: []ProofExtent{{1, redoubt.Extent{Len: 1}}}}} {
 		f.Add(encodeEnvelope(envelope{serial: 1, floor: 1, cmd: c}))
 	}
 	for _, c := range recoverySeeds() {

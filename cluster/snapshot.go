@@ -37,6 +37,7 @@ const (
 	recMoves   = 41
 	recRetain  = 60 // what is kept of a group
 	recPlan    = 92 // a recovery plan, or a run of one
+	recJobs    = 70 // what was and is done to a group
 	maxRecord  = 64 << 20
 	recordHead = 5
 )
@@ -45,7 +46,7 @@ const (
 // state is never changed in place: groups and answers by habit, histories by
 // the new generation.
 func (s *state) freeze() *state {
-	f := &state{index: s.index, nodes: maps.Clone(s.nodes), groups: maps.Clone(s.groups), retain: maps.Clone(s.retain),
+	f := &state{index: s.index, nodes: maps.Clone(s.nodes), groups: maps.Clone(s.groups), retain: maps.Clone(s.retain), jobs: maps.Clone(s.jobs),
 		places: places{list: slices.Clip(s.places.list)},
 		epochs: make(map[epochKey]*history, len(s.epochs)), clients: make(map[clientID]*client, len(s.clients)), moves: maps.Clone(s.moves),
 		plans: maps.Clone(s.plans), runs: maps.Clone(s.runs)}
@@ -125,6 +126,9 @@ func writeSnapshot(out io.Writer, s *state) error {
 		w.record(recGroup, func(e *encoder) { e.group(g) })
 		if r, ok := s.retain[id]; ok {
 			w.record(recRetain, func(e *encoder) { e.str(string(id)); e.retention(r) })
+		}
+		if js, ok := s.jobs[id]; ok {
+			w.record(recJobs, func(e *encoder) { e.str(string(id)); e.jobs(js) })
 		}
 		for _, f := range g.Lineage {
 			w.segments(epochKey{id, f.Epoch}, s.history(id, f.Epoch))

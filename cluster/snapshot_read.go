@@ -122,6 +122,8 @@ func (s *state) load(typ uint8, d *decoder) {
 			d.bad("retention of an unknown group")
 		}
 		s.retain[id] = r
+	case recJobs:
+		s.loadJobs(d)
 	case recMember:
 		s.loadMember(d)
 	case recMoves:

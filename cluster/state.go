@@ -25,6 +25,7 @@ type state struct {
 	moves   map[shardKey]redoubt.NodeID
 	plans   map[string]*RecoveryPlan // plans and runs are never changed in place
 	runs    map[runKey]*Run
+	jobs    map[redoubt.GroupID]*Jobs // never changed in place either
 }
 
 type epochKey struct {
@@ -45,6 +46,7 @@ func newState() *state {
 		moves:   map[shardKey]redoubt.NodeID{},
 		plans:   map[string]*RecoveryPlan{},
 		runs:    map[runKey]*Run{},
+		jobs:    map[redoubt.GroupID]*Jobs{},
 	}
 }
 

@@ -13,9 +13,11 @@ import (
 	"github.com/redoubt-dr/redoubt/cluster"
 )
 
+// ErrCancelled is the cause of the context of a step whose run was cancelled.
+var ErrCancelled = errors.New("the run was cancelled")
+
 var (
-	// errMoved: the run was cancelled, or another node carries it out.
-	errMoved = errors.New("the run was cancelled or moved")
+	errMoved = errors.New("another node carries the run out")
 	errAlone = fmt.Errorf("most of the nodes do not answer: %w", redoubt.ErrUnavailable)
 )
 
@@ -181,8 +183,11 @@ func (dr *drive) now() (*cluster.Run, error) {
 		return nil, context.Cause(dr.ctx)
 	}
 	r, ok := dr.d.o.Cluster.Catalog().Run(dr.plan, dr.number)
-	if !ok || r.Term != dr.term || r.State != dr.phase {
+	switch {
+	case !ok || r.Term != dr.term:
 		return nil, errMoved
+	case r.State != dr.phase:
+		return nil, ErrCancelled
 	}
 	return &r, nil
 }
@@ -197,7 +202,7 @@ const recordTime = 30 * time.Second
 // finish records how a step went. That of a step that was cancelled with its
 // run is recorded, too; that of a node that lost the run is not.
 func (dr *drive) finish(s Step, ds []Disk, out Output, failure error) error {
-	if cause := context.Cause(dr.ctx); cause != nil && !errors.Is(cause, errMoved) {
+	if cause := context.Cause(dr.ctx); cause != nil && !errors.Is(cause, ErrCancelled) {
 		return cause
 	}
 	st := cluster.RunStep{Key: s.Key, Node: redoubt.NodeID(s.Node), State: cluster.TaskDone, Bytes: out.Bytes, Digest: out.Digest, Output: out.Tail}

@@ -3,6 +3,7 @@ package plan
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -101,13 +102,12 @@ func (d *Driver) stopStale(runs []cluster.Run) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for id, dr := range d.drives {
-		good := false
-		for i := range runs {
-			r := &runs[i]
-			good = good || r.ID() == id && r.Holder == d.o.ID && r.Term == dr.term && r.State == dr.phase
-		}
-		if !good {
+		i := slices.IndexFunc(runs, func(r cluster.Run) bool { return r.ID() == id })
+		switch {
+		case i < 0, runs[i].Holder != d.o.ID, runs[i].Term != dr.term:
 			dr.stop(errMoved)
+		case runs[i].State != dr.phase:
+			dr.stop(ErrCancelled)
 		}
 	}
 }

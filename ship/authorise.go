@@ -31,6 +31,11 @@ func checkHello(h *Hello) error {
 	if h.K < 0 || h.M < 0 || h.K > maxShards || h.M > maxShards {
 		return fail(fmt.Errorf("%d+%d shards: %w", h.K, h.M, redoubt.ErrInvalid))
 	}
+	if h.Job != nil {
+		if err := h.Job.check(); err != nil {
+			return fail(err)
+		}
+	}
 	if h.Epoch == 0 && !h.Probe {
 		return fail(fmt.Errorf("epoch 0: %w", redoubt.ErrInvalid))
 	}

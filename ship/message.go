@@ -24,7 +24,9 @@ type Hello struct {
 	K         int             `json:"k,omitempty"`       // data shards wanted at creation
 	M         int             `json:"m,omitempty"`       // parity shards wanted at creation
 	Receipt   *LossSummary    `json:"receipt,omitempty"`
-	Whole     bool            `json:"whole,omitempty"` // wants to be told what is fully redundant; set by the Sender
+	Whole     bool            `json:"whole,omitempty"`   // wants to be told what is fully redundant; set by the Sender
+	Notices   bool            `json:"notices,omitempty"` // takes frameNotice; set by the Sender
+	Job       *JobReport      `json:"job,omitempty"`     // a source's word on the job of the Welcome before
 }
 
 // LossSummary is what a returned source found in its journal that the other
@@ -55,6 +57,8 @@ type Welcome struct {
 	Owner      string           `json:"owner,omitempty"`
 	Reason     string           `json:"reason,omitempty"` // in words, why there is no stream
 	Whole      bool             `json:"whole,omitempty"`  // set by the Receiver: it tells what is fully redundant
+	Jobs       bool             `json:"jobs,omitempty"`   // Job is said: without one, none is under way
+	Job        *JobOrder        `json:"job,omitempty"`    // what is asked of the source
 }
 
 // resume returns the last LSN that the receiver has of epoch's history: a
@@ -86,6 +90,8 @@ type Sink interface {
 // sender is silent. And it may have Whole() redoubt.LSN: the position up to which
 // everything is stored with all of its redundancy, which may fall when copies
 // are lost. It is asked about every second, while the stream is open.
+// And it may have Notice() <-chan struct{}: when something comes, the sender is
+// told to ask for a Welcome.
 type Stream interface {
 	// Begin says that the stream starts at LSN start. After Welcome.Resync it
 	// means: forget what you have and begin here.

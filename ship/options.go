@@ -33,6 +33,8 @@ type SenderOptions struct {
 	SkipCopies bool
 	// OnWelcome, if set, sees every Welcome, before anything is shipped.
 	OnWelcome func(Welcome)
+	// OnNotice, if set, is called when the receiver has news for a Welcome to come.
+	OnNotice func()
 	// OnResync is called after a Welcome with Resync, with what the receiver has
 	// changed; it returns the LSN at which the stream begins. Without it such a
 	// Welcome is an error. Heartbeats go on meanwhile.

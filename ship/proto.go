@@ -23,6 +23,7 @@ const (
 	frameDirty     uint8 = 9 // r: disk u16, offset u64, length u64, repeated
 	frameDirtyEnd  uint8 = 10
 	frameWhole     uint8 = 11 // r: fully redundant position, epoch u64, LSN u64; only if both sides said Whole
+	frameNotice    uint8 = 12 // r: nothing: there is news, ask for a Welcome; only if Hello said Notices
 )
 
 // Caps of frame bodies in bytes.

@@ -54,7 +54,7 @@ func (s *Sender) session(ctx context.Context, addr string, cur *journal.Cursor) 
 	j := s.o.Journal
 	head := j.Head()
 	h.Epoch, h.Head, h.HeadTime, h.Tail = head.Epoch, head.LSN, j.HeadTime(), j.Tail()
-	h.Whole = s.o.Keep != ""
+	h.Whole, h.Notices = s.o.Keep != "", s.o.OnNotice != nil
 	w, err := exchange(conn, h)
 	if err != nil {
 		return "", false, err
@@ -262,6 +262,12 @@ func (x *session) take(typ uint8, b []byte) error {
 			return err
 		}
 		return x.whole(redoubt.Position{Epoch: redoubt.Epoch(v[0]), LSN: redoubt.LSN(v[1])})
+	case frameNotice:
+		if x.s.o.OnNotice == nil {
+			return badFrame("a notice that nobody asked for")
+		}
+		x.s.o.OnNotice()
+		return nil
 	case frameError:
 		return wire.DecodeError("ship to", x.conn.RemoteAddr().String(), b)
 	case frameDirty, frameDirtyEnd:

@@ -31,9 +31,15 @@ func (in *inbound) speak() error {
 	if b, ok := in.stream.(interface{ Broken() <-chan error }); ok {
 		broken = b.Broken()
 	}
+	var notice <-chan struct{}
+	if n, ok := in.stream.(noticer); ok && in.hello.Notices {
+		notice = n.Notice()
+	}
 	for {
 		var err error
 		select {
+		case <-notice:
+			err = in.write(frameNotice)
 		case <-in.ackable:
 			in.mu.Lock()
 			p := in.acked

@@ -49,6 +49,12 @@ type GroupConfig struct {
 	ShipRate     int64    // bytes a second; 0 is unlimited
 	Disks        []DiskConfig
 	PollInterval time.Duration // how often a fenced source asks; default 1 s
+
+	// Freeze is a script that is run with "freeze" before a planned failover stops
+	// the clients, and with "thaw" when they go on or are fenced; empty: none.
+	// FreezeTimeout bounds each run; default 30 s.
+	Freeze        string
+	FreezeTimeout time.Duration
 }
 
 // DiskConfig names a protected disk and the image file or block device behind it.
@@ -56,6 +62,8 @@ type DiskConfig struct {
 	Name string
 	Path string
 }
+
+const defaultFreezeTimeout = 30 * time.Second
 
 func (c *GroupConfig) validate() error {
 	if err := redoubt.ValidName("group name", string(c.Name)); err != nil {

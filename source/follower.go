@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/crashpoint"
 	"github.com/redoubt-dr/redoubt/ship"
 )
 
@@ -20,12 +21,13 @@ func (g *Group) runFollower(ctx context.Context) {
 	g.step.Lock()
 	g.ensureReceipt() // a crash may have come between the fence and it
 	g.step.Unlock()
+	g.thaw(ctx) // nobody shall stay frozen over disks that are read-only
 	// Only a writer keeps what the secondary has without its redundancy.
 	if err := g.journal.RemoveCursor(keepName); err != nil && !errors.Is(err, redoubt.ErrNotFound) {
 		g.log.Warn("records stay in the journal that are not needed", "err", err)
 	}
 	for ctx.Err() == nil {
-		if w, err := g.ask(ctx); err == nil {
+		if w, err := g.ask(ctx, nil); err == nil {
 			g.keepWelcome(w)
 			g.refence(w)
 			if w.Writer == "source/"+g.host.Name && w.Epoch > g.Role().Epoch {
@@ -40,13 +42,13 @@ func (g *Group) runFollower(ctx context.Context) {
 	}
 }
 
-// ask returns what the group's owner says of the group.
-func (g *Group) ask(ctx context.Context) (ship.Welcome, error) {
+// ask returns what a node says of the group, after it was told r, which may be nil.
+func (g *Group) ask(ctx context.Context, r *ship.JobReport) (ship.Welcome, error) {
 	var last error
 	for _, addr := range g.host.Targets {
-		w, err := g.probe(ctx, addr)
+		w, err := g.probe(ctx, addr, r)
 		if err == nil && w.Redirect != "" {
-			w, err = g.probe(ctx, w.Redirect)
+			w, err = g.probe(ctx, w.Redirect, r)
 		}
 		if err == nil && w.Redirect == "" {
 			return w, nil
@@ -63,7 +65,7 @@ func hintOf(err error) string {
 	return err.Error()
 }
 
-func (g *Group) probe(ctx context.Context, addr string) (ship.Welcome, error) {
+func (g *Group) probe(ctx context.Context, addr string, r *ship.JobReport) (ship.Welcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	conn, err := g.host.Dial(ctx, addr)
@@ -72,7 +74,7 @@ func (g *Group) probe(ctx context.Context, addr string) (ship.Welcome, error) {
 	}
 	defer func(c net.Conn) { _ = c.Close() }(conn)
 	h := g.hello()
-	h.Probe = true
+	h.Probe, h.Job = true, r
 	return ship.Probe(ctx, conn, h)
 }
 
@@ -92,6 +94,7 @@ func (g *Group) fence(w ship.Welcome) error {
 	if err := g.setRole(r); err != nil {
 		return err
 	}
+	crashpoint.Here("source.fence.durable")
 	g.ensureReceipt()
 	g.log.Warn("fenced: a later epoch has taken over; the disks are read-only", "epoch", r.Epoch, "by", w.Lineage.Current(), "writer", w.Writer)
 	return nil
@@ -146,6 +149,7 @@ func (g *Group) takeOver(w ship.Welcome) error {
 	if err := r.save(g.journal); err != nil {
 		return err
 	}
+	crashpoint.Here("source.writer.role")
 	if err := g.journal.SetEpoch(w.Epoch); err != nil {
 		return err
 	}

@@ -50,6 +50,10 @@ type Group struct {
 	welcome   *ship.Welcome // what the secondary said last
 	contactAt time.Time     // and when
 	receipt   *Receipt      // what was lost, once fenced
+	stop      stopped       // of a planned failover
+	askErr    error         // why the last question about it got no answer
+
+	news chan struct{} // one token: the secondary may ask for something
 }
 
 func openGroup(host *Config, cfg GroupConfig) (g *Group, err error) {
@@ -59,7 +63,10 @@ func openGroup(host *Config, cfg GroupConfig) (g *Group, err error) {
 	if cfg.PollInterval == 0 {
 		cfg.PollInterval = time.Second
 	}
-	g = &Group{cfg: cfg, host: host, log: host.Logger.With("group", string(cfg.Name)), changed: make(chan struct{})}
+	if cfg.FreezeTimeout == 0 {
+		cfg.FreezeTimeout = defaultFreezeTimeout
+	}
+	g = &Group{cfg: cfg, host: host, log: host.Logger.With("group", string(cfg.Name)), changed: make(chan struct{}), news: make(chan struct{}, 1)}
 	var images []*blockdev.Image
 	defer func() {
 		if err == nil {
@@ -96,7 +103,7 @@ func openGroup(host *Config, cfg GroupConfig) (g *Group, err error) {
 	}
 	images = nil // OpenGroup owns them, also when it fails
 	g.disks, err = blockdev.OpenGroup(g.journal, members, blockdev.GroupOptions{
-		Logger: g.log, Now: host.Now, MemoryLimit: cfg.MemoryLimit, FullWait: cfg.FullWait, ReadOnly: g.role.fenceError(),
+		Logger: g.log, Now: host.Now, MemoryLimit: cfg.MemoryLimit, FullWait: cfg.FullWait, ReadOnly: g.readOnlyError(),
 	})
 	if err != nil {
 		return nil, err
@@ -121,6 +128,9 @@ func (g *Group) openJournal(dir string) (err error) {
 		return err
 	}
 	if g.role, err = loadRole(g.journal); err != nil {
+		return err
+	}
+	if g.stop, err = loadStopped(g.journal); err != nil {
 		return err
 	}
 	if g.receipt, err = loadReceipt(dir); err != nil {

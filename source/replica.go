@@ -69,8 +69,17 @@ func (g *Group) openReplica(peer pki.Identity, hello ship.Hello) (ship.Welcome, 
 			return ship.Welcome{}, nil, &redoubt.Error{Op: "reverse replicate", Object: string(g.cfg.Name), Err: redoubt.ErrInvalid,
 				Hint: fmt.Sprintf("epoch %d of this side is not part of the history of epoch %d", mine, hello.Epoch)}
 		}
-		r.resync, r.fork = true, fork
-		w.Resync, w.DirtyAfter = true, max(min(fork, w.Committed.LSN), g.journal.Tail()-1)
+		if g.equal(role, hello, w.Committed) {
+			if err := g.follow(hello); err != nil {
+				return ship.Welcome{}, nil, err
+			}
+			w.Committed, goesOn = g.journal.Head(), true
+		}
+		r.fork = fork
+	}
+	if !goesOn {
+		r.resync = true
+		w.Resync, w.DirtyAfter = true, max(min(r.fork, w.Committed.LSN), g.journal.Tail()-1)
 		r.dirtyAfter = w.DirtyAfter
 	}
 	g.swapReplica(r)

@@ -41,7 +41,8 @@ type Status struct {
 	ReverseOn  bool               // a master target writes to the disks
 	ContactAt  time.Time          // when the secondary answered last, other than on a stream
 	HasReceipt bool
-	Err        error // latched failure
+	Stopped    *Stopped // nil unless a planned failover has stopped the clients
+	Err        error    // latched failure
 }
 
 // Remote is where NBD clients reach a group over TCP.
@@ -76,6 +77,7 @@ func (g *Group) Status() Status {
 		s.Err = &redoubt.Error{Op: "grow journal of", Object: string(s.ID), Err: s.Journal.NoSpace,
 			Hint: "writes wait and then fail; free space on the journal's file system: nothing is lost, and writes go on by themselves"}
 	}
+	s.Stopped = g.stoppedStatus()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	s.ContactAt = g.contactAt
@@ -96,6 +98,11 @@ func (g *Group) Status() Status {
 func (g *Group) Bookmark(name string) (redoubt.Position, time.Time, error) {
 	if err := redoubt.ValidName("bookmark", name); err != nil {
 		return redoubt.Position{}, time.Time{}, err
+	}
+	g.step.Lock() // the last write of a stopped source is its last record
+	defer g.step.Unlock()
+	if s, stopped := g.held(); stopped {
+		return redoubt.Position{}, time.Time{}, g.stopError(s.Job)
 	}
 	if r := g.Role(); r.Mode != ModeWriter {
 		return redoubt.Position{}, time.Time{}, &redoubt.Error{Op: "add bookmark", Object: name, Err: redoubt.ErrState,

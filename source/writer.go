@@ -24,11 +24,12 @@ func (g *Group) runWriter(ctx context.Context) {
 			g.log.Error("the initial copy stopped", "err", err)
 		}
 	})
+	wg.Go(func() { g.runPlanned(ctx) })
 	for ctx.Err() == nil {
 		s := ship.NewSender(ship.SenderOptions{
 			Journal: g.journal, Cursor: cursorName, Keep: keepName, Current: g.disks, Hello: g.hello,
 			Dial: g.host.Dial, Addrs: func() []string { return g.host.Targets },
-			OnWelcome: g.keepWelcome, RateLimit: g.cfg.ShipRate, Logger: g.log, Now: g.host.Now,
+			OnWelcome: g.onWelcome, OnNotice: g.noteNews, RateLimit: g.cfg.ShipRate, Logger: g.log, Now: g.host.Now,
 		})
 		g.setSender(s)
 		err := s.Run(ctx)
@@ -85,6 +86,20 @@ func (g *Group) hello() ship.Hello {
 func (g *Group) setSender(s *ship.Sender) {
 	g.mu.Lock()
 	g.sender = s
+	g.mu.Unlock()
+}
+
+// onWelcome sees the Welcome of a stream.
+func (g *Group) onWelcome(w ship.Welcome) {
+	g.keepWelcome(w)
+	if w.Job != nil {
+		g.noteNews()
+	}
+}
+
+func (g *Group) keepAskError(err error) {
+	g.mu.Lock()
+	g.askErr = err
 	g.mu.Unlock()
 }
 

@@ -43,6 +43,8 @@ func (s *Store) checkStream(g *cluster.Group) {
 		st.fail(&redoubt.Error{Op: "store delta", Object: string(g.ID), Err: fmt.Errorf("epoch %d of %s: %w", g.Epoch, g.Writer, redoubt.ErrFenced)})
 	case g.Owner != s.o.ID || g.OwnerTerm != st.term:
 		st.fail(&redoubt.Error{Op: "store delta", Object: string(g.ID), Err: fmt.Errorf("node %s owns the group now: %w", g.Owner, redoubt.ErrUnavailable)})
+	default:
+		st.noteJob(g)
 	}
 }
 

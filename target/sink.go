@@ -59,6 +59,12 @@ func (k sink) Hello(ctx context.Context, peer pki.Identity, h ship.Hello) (ship.
 			s.o.Logger.Warn("loss receipt not recorded", "group", g.ID, "err", err)
 		}
 	}
+	if h.Job != nil && peer == (pki.Identity{Role: pki.RoleSource, Name: g.Source}) {
+		var err error
+		if g, err = s.tell(ctx, g, h.Job); err != nil {
+			return ship.Welcome{}, nil, err
+		}
+	}
 	w := s.welcome(&g)
 	if h.Probe {
 		w.Fenced = h.Epoch != g.Epoch || peer.String() != g.Writer
@@ -123,7 +129,7 @@ func (s *Store) lockGroup(id redoubt.GroupID) func() {
 
 func (s *Store) welcome(g *cluster.Group) ship.Welcome {
 	return ship.Welcome{Epoch: g.Epoch, Lineage: g.Lineage, Writer: g.Writer, Committed: g.Committed, Baseline: g.Baseline,
-		State: g.State.String(), Owner: string(g.Owner)}
+		State: g.State.String(), Owner: string(g.Owner), Jobs: true, Job: s.order(g)}
 }
 
 func (s *Store) create(ctx context.Context, h ship.Hello) (cluster.Group, error) {

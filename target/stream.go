@@ -24,6 +24,8 @@ type stream struct {
 	k, m   int
 
 	whole  *wholeness
+	notice chan struct{} // one token: the job of the group has news for the source
+	job    jobNews       // owned by follow
 	broken chan error
 	ctx    context.Context // ends with the stream
 	cancel context.CancelFunc
@@ -40,7 +42,7 @@ type stream struct {
 
 func newStream(s *Store, g *cluster.Group, ordinal uint64, tail redoubt.LSN) *stream {
 	st := &stream{s: s, group: g.ID, series: seriesOf(g, g.Epoch), term: g.OwnerTerm, writer: g.Writer, k: g.K, m: g.M,
-		whole: newWholeness(s.catalog, seriesOf(g, g.Epoch), tail), broken: make(chan error, 1), next: g.Committed.LSN + 1, ordinal: ordinal, last: g.CommittedTime}
+		whole: newWholeness(s.catalog, seriesOf(g, g.Epoch), tail), notice: make(chan struct{}, 1), broken: make(chan error, 1), next: g.Committed.LSN + 1, ordinal: ordinal, last: g.CommittedTime}
 	st.ctx, st.cancel = context.WithCancel(s.ctx)
 	st.atRest = sync.NewCond(&st.mu)
 	return st

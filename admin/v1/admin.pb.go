@@ -700,6 +700,7 @@ type Group struct {
 	Hint              string                 `protobuf:"bytes,32,opt,name=hint,proto3" json:"hint,omitempty"`           // what to do about error
 	Figures           *GroupFigures          `protobuf:"bytes,33,opt,name=figures,proto3" json:"figures,omitempty"`     // unset where the group's disks are not served
 	Retention         *RetentionStatus       `protobuf:"bytes,60,opt,name=retention,proto3" json:"retention,omitempty"` // unset at a source
+	Job               *Job                   `protobuf:"bytes,61,opt,name=job,proto3" json:"job,omitempty"`             // under way, at a target; at a source only its id, while its writers are stopped for it
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -968,6 +969,13 @@ func (x *Group) GetFigures() *GroupFigures {
 func (x *Group) GetRetention() *RetentionStatus {
 	if x != nil {
 		return x.Retention
+	}
+	return nil
+}
+
+func (x *Group) GetJob() *Job {
+	if x != nil {
+		return x.Job
 	}
 	return nil
 }
@@ -5855,8 +5863,11 @@ func (x *CommitFailoverResponse) GetEpoch() uint64 {
 }
 
 type CancelFailoverRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Group         string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Group string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	// At a source whose writers are stopped for a planned failover: let them go on
+	// although the secondary has not agreed.
+	Force         bool `protobuf:"varint,60,opt,name=force,proto3" json:"force,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5896,6 +5907,13 @@ func (x *CancelFailoverRequest) GetGroup() string {
 		return x.Group
 	}
 	return ""
+}
+
+func (x *CancelFailoverRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
 }
 
 type CancelFailoverResponse struct {
@@ -7069,7 +7087,7 @@ var File_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x14admin/v1/admin.proto\x12\x10redoubt.admin.v1\x1a\x13admin/v1/plan.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"2\n" +
+	"\x14admin/v1/admin.proto\x12\x10redoubt.admin.v1\x1a\x13admin/v1/plan.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x12admin/v1/job.proto\"2\n" +
 	"\bPosition\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x10\n" +
 	"\x03lsn\x18\x02 \x01(\x04R\x03lsn\"D\n" +
@@ -7115,8 +7133,7 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\aversion\x18\x03 \x01(\tR\aversion\x124\n" +
 	"\astarted\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x12,\n" +
 	"\x03now\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x03now\x12\x1c\n" +
-	"\tadvertise\x18\x06 \x01(\tR\tadvertise\"\xde\n" +
-	"\n" +
+	"\tadvertise\x18\x06 \x01(\tR\tadvertise\"\x87\v\n" +
 	"\x05Group\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04uuid\x18\x02 \x01(\tR\x04uuid\x12\x12\n" +
@@ -7157,7 +7174,8 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x05error\x18\x1f \x01(\tR\x05error\x12\x12\n" +
 	"\x04hint\x18  \x01(\tR\x04hint\x128\n" +
 	"\afigures\x18! \x01(\v2\x1e.redoubt.admin.v1.GroupFiguresR\afigures\x12?\n" +
-	"\tretention\x18< \x01(\v2!.redoubt.admin.v1.RetentionStatusR\tretentionB\x0e\n" +
+	"\tretention\x18< \x01(\v2!.redoubt.admin.v1.RetentionStatusR\tretention\x12'\n" +
+	"\x03job\x18= \x01(\v2\x15.redoubt.admin.v1.JobR\x03jobB\x0e\n" +
 	"\f_lag_seconds\"\xc6\x01\n" +
 	"\x0fRetentionStatus\x12\x14\n" +
 	"\x05plans\x18\x01 \x01(\x04R\x05plans\x12#\n" +
@@ -7591,9 +7609,10 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x05group\x18\x01 \x01(\tR\x05group\"f\n" +
 	"\x16CommitFailoverResponse\x126\n" +
 	"\bposition\x18\x01 \x01(\v2\x1a.redoubt.admin.v1.PositionR\bposition\x12\x14\n" +
-	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\"-\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\"C\n" +
 	"\x15CancelFailoverRequest\x12\x14\n" +
-	"\x05group\x18\x01 \x01(\tR\x05group\"\\\n" +
+	"\x05group\x18\x01 \x01(\tR\x05group\x12\x14\n" +
+	"\x05force\x18< \x01(\bR\x05force\"\\\n" +
 	"\x16CancelFailoverResponse\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\tR\x05state\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x16\n" +
@@ -7676,7 +7695,7 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x02op\x18\x02 \x01(\tR\x02op\x12\x16\n" +
 	"\x06object\x18\x03 \x01(\tR\x06object\x12\x12\n" +
 	"\x04hint\x18\x04 \x01(\tR\x04hint\x12\x18\n" +
-	"\amessage\x18\x05 \x01(\tR\amessage2\xd0\x1d\n" +
+	"\amessage\x18\x05 \x01(\tR\amessage2\xb8 \n" +
 	"\fAdminService\x12Y\n" +
 	"\tGetStatus\x12\".redoubt.admin.v1.GetStatusRequest\x1a#.redoubt.admin.v1.GetStatusResponse\"\x03\x90\x02\x01\x12\\\n" +
 	"\n" +
@@ -7701,7 +7720,11 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x10ReverseReplicate\x12).redoubt.admin.v1.ReverseReplicateRequest\x1a*.redoubt.admin.v1.ReverseReplicateResponse\x12H\n" +
 	"\x05Scrub\x12\x1e.redoubt.admin.v1.ScrubRequest\x1a\x1f.redoubt.admin.v1.ScrubResponse\x12V\n" +
 	"\tReadPoint\x12\".redoubt.admin.v1.ReadPointRequest\x1a#.redoubt.admin.v1.ReadPointResponse0\x01\x12Q\n" +
-	"\bFailback\x12!.redoubt.admin.v1.FailbackRequest\x1a\".redoubt.admin.v1.FailbackResponse\x12N\n" +
+	"\bFailback\x12!.redoubt.admin.v1.FailbackRequest\x1a\".redoubt.admin.v1.FailbackResponse\x12f\n" +
+	"\x0fPlannedFailover\x12(.redoubt.admin.v1.PlannedFailoverRequest\x1a).redoubt.admin.v1.PlannedFailoverResponse\x12V\n" +
+	"\bListJobs\x12!.redoubt.admin.v1.ListJobsRequest\x1a\".redoubt.admin.v1.ListJobsResponse\"\x03\x90\x02\x01\x12P\n" +
+	"\x06GetJob\x12\x1f.redoubt.admin.v1.GetJobRequest\x1a .redoubt.admin.v1.GetJobResponse\"\x03\x90\x02\x01\x12T\n" +
+	"\tCancelJob\x12\".redoubt.admin.v1.CancelJobRequest\x1a#.redoubt.admin.v1.CancelJobResponse\x12N\n" +
 	"\aAddNode\x12 .redoubt.admin.v1.AddNodeRequest\x1a!.redoubt.admin.v1.AddNodeResponse\x12T\n" +
 	"\tDrainNode\x12\".redoubt.admin.v1.DrainNodeRequest\x1a#.redoubt.admin.v1.DrainNodeResponse\x12Z\n" +
 	"\vReplaceNode\x12$.redoubt.admin.v1.ReplaceNodeRequest\x1a%.redoubt.admin.v1.ReplaceNodeResponse\x12W\n" +
@@ -7832,34 +7855,43 @@ var file_admin_v1_admin_proto_goTypes = []any{
 	(*DiskExtents)(nil),                 // 91: redoubt.admin.v1.DiskExtents
 	(*ErrorDetail)(nil),                 // 92: redoubt.admin.v1.ErrorDetail
 	(*timestamppb.Timestamp)(nil),       // 93: google.protobuf.Timestamp
-	(*PutPlanRequest)(nil),              // 94: redoubt.admin.v1.PutPlanRequest
-	(*ValidatePlanRequest)(nil),         // 95: redoubt.admin.v1.ValidatePlanRequest
-	(*ListPlansRequest)(nil),            // 96: redoubt.admin.v1.ListPlansRequest
-	(*GetPlanRequest)(nil),              // 97: redoubt.admin.v1.GetPlanRequest
-	(*DeletePlanRequest)(nil),           // 98: redoubt.admin.v1.DeletePlanRequest
-	(*StartPlanRequest)(nil),            // 99: redoubt.admin.v1.StartPlanRequest
-	(*GetPlanRunRequest)(nil),           // 100: redoubt.admin.v1.GetPlanRunRequest
-	(*ConfirmPlanStepRequest)(nil),      // 101: redoubt.admin.v1.ConfirmPlanStepRequest
-	(*CancelPlanRunRequest)(nil),        // 102: redoubt.admin.v1.CancelPlanRunRequest
-	(*ResumePlanRunRequest)(nil),        // 103: redoubt.admin.v1.ResumePlanRunRequest
-	(*CleanupPlanRunRequest)(nil),       // 104: redoubt.admin.v1.CleanupPlanRunRequest
-	(*PredictPlanRequest)(nil),          // 105: redoubt.admin.v1.PredictPlanRequest
-	(*RunPlanScriptRequest)(nil),        // 106: redoubt.admin.v1.RunPlanScriptRequest
-	(*CheckPlanScriptsRequest)(nil),     // 107: redoubt.admin.v1.CheckPlanScriptsRequest
-	(*PutPlanResponse)(nil),             // 108: redoubt.admin.v1.PutPlanResponse
-	(*ValidatePlanResponse)(nil),        // 109: redoubt.admin.v1.ValidatePlanResponse
-	(*ListPlansResponse)(nil),           // 110: redoubt.admin.v1.ListPlansResponse
-	(*GetPlanResponse)(nil),             // 111: redoubt.admin.v1.GetPlanResponse
-	(*DeletePlanResponse)(nil),          // 112: redoubt.admin.v1.DeletePlanResponse
-	(*StartPlanResponse)(nil),           // 113: redoubt.admin.v1.StartPlanResponse
-	(*GetPlanRunResponse)(nil),          // 114: redoubt.admin.v1.GetPlanRunResponse
-	(*ConfirmPlanStepResponse)(nil),     // 115: redoubt.admin.v1.ConfirmPlanStepResponse
-	(*CancelPlanRunResponse)(nil),       // 116: redoubt.admin.v1.CancelPlanRunResponse
-	(*ResumePlanRunResponse)(nil),       // 117: redoubt.admin.v1.ResumePlanRunResponse
-	(*CleanupPlanRunResponse)(nil),      // 118: redoubt.admin.v1.CleanupPlanRunResponse
-	(*PredictPlanResponse)(nil),         // 119: redoubt.admin.v1.PredictPlanResponse
-	(*RunPlanScriptResponse)(nil),       // 120: redoubt.admin.v1.RunPlanScriptResponse
-	(*CheckPlanScriptsResponse)(nil),    // 121: redoubt.admin.v1.CheckPlanScriptsResponse
+	(*Job)(nil),                         // 94: redoubt.admin.v1.Job
+	(*PlannedFailoverRequest)(nil),      // 95: redoubt.admin.v1.PlannedFailoverRequest
+	(*ListJobsRequest)(nil),             // 96: redoubt.admin.v1.ListJobsRequest
+	(*GetJobRequest)(nil),               // 97: redoubt.admin.v1.GetJobRequest
+	(*CancelJobRequest)(nil),            // 98: redoubt.admin.v1.CancelJobRequest
+	(*PutPlanRequest)(nil),              // 99: redoubt.admin.v1.PutPlanRequest
+	(*ValidatePlanRequest)(nil),         // 100: redoubt.admin.v1.ValidatePlanRequest
+	(*ListPlansRequest)(nil),            // 101: redoubt.admin.v1.ListPlansRequest
+	(*GetPlanRequest)(nil),              // 102: redoubt.admin.v1.GetPlanRequest
+	(*DeletePlanRequest)(nil),           // 103: redoubt.admin.v1.DeletePlanRequest
+	(*StartPlanRequest)(nil),            // 104: redoubt.admin.v1.StartPlanRequest
+	(*GetPlanRunRequest)(nil),           // 105: redoubt.admin.v1.GetPlanRunRequest
+	(*ConfirmPlanStepRequest)(nil),      // 106: redoubt.admin.v1.ConfirmPlanStepRequest
+	(*CancelPlanRunRequest)(nil),        // 107: redoubt.admin.v1.CancelPlanRunRequest
+	(*ResumePlanRunRequest)(nil),        // 108: redoubt.admin.v1.ResumePlanRunRequest
+	(*CleanupPlanRunRequest)(nil),       // 109: redoubt.admin.v1.CleanupPlanRunRequest
+	(*PredictPlanRequest)(nil),          // 110: redoubt.admin.v1.PredictPlanRequest
+	(*RunPlanScriptRequest)(nil),        // 111: redoubt.admin.v1.RunPlanScriptRequest
+	(*CheckPlanScriptsRequest)(nil),     // 112: redoubt.admin.v1.CheckPlanScriptsRequest
+	(*PlannedFailoverResponse)(nil),     // 113: redoubt.admin.v1.PlannedFailoverResponse
+	(*ListJobsResponse)(nil),            // 114: redoubt.admin.v1.ListJobsResponse
+	(*GetJobResponse)(nil),              // 115: redoubt.admin.v1.GetJobResponse
+	(*CancelJobResponse)(nil),           // 116: redoubt.admin.v1.CancelJobResponse
+	(*PutPlanResponse)(nil),             // 117: redoubt.admin.v1.PutPlanResponse
+	(*ValidatePlanResponse)(nil),        // 118: redoubt.admin.v1.ValidatePlanResponse
+	(*ListPlansResponse)(nil),           // 119: redoubt.admin.v1.ListPlansResponse
+	(*GetPlanResponse)(nil),             // 120: redoubt.admin.v1.GetPlanResponse
+	(*DeletePlanResponse)(nil),          // 121: redoubt.admin.v1.DeletePlanResponse
+	(*StartPlanResponse)(nil),           // 122: redoubt.admin.v1.StartPlanResponse
+	(*GetPlanRunResponse)(nil),          // 123: redoubt.admin.v1.GetPlanRunResponse
+	(*ConfirmPlanStepResponse)(nil),     // 124: redoubt.admin.v1.ConfirmPlanStepResponse
+	(*CancelPlanRunResponse)(nil),       // 125: redoubt.admin.v1.CancelPlanRunResponse
+	(*ResumePlanRunResponse)(nil),       // 126: redoubt.admin.v1.ResumePlanRunResponse
+	(*CleanupPlanRunResponse)(nil),      // 127: redoubt.admin.v1.CleanupPlanRunResponse
+	(*PredictPlanResponse)(nil),         // 128: redoubt.admin.v1.PredictPlanResponse
+	(*RunPlanScriptResponse)(nil),       // 129: redoubt.admin.v1.RunPlanScriptResponse
+	(*CheckPlanScriptsResponse)(nil),    // 130: redoubt.admin.v1.CheckPlanScriptsResponse
 }
 var file_admin_v1_admin_proto_depIdxs = []int32{
 	93,  // 0: redoubt.admin.v1.PointSpec.time:type_name -> google.protobuf.Timestamp
@@ -7885,194 +7917,203 @@ var file_admin_v1_admin_proto_depIdxs = []int32{
 	21,  // 20: redoubt.admin.v1.Group.reverse:type_name -> redoubt.admin.v1.Reverse
 	27,  // 21: redoubt.admin.v1.Group.figures:type_name -> redoubt.admin.v1.GroupFigures
 	9,   // 22: redoubt.admin.v1.Group.retention:type_name -> redoubt.admin.v1.RetentionStatus
-	28,  // 23: redoubt.admin.v1.Journal.figures:type_name -> redoubt.admin.v1.JournalFigures
-	93,  // 24: redoubt.admin.v1.Link.last_contact:type_name -> google.protobuf.Timestamp
-	30,  // 25: redoubt.admin.v1.Link.figures:type_name -> redoubt.admin.v1.ShipFigures
-	15,  // 26: redoubt.admin.v1.Healing.repair:type_name -> redoubt.admin.v1.Repair
-	16,  // 27: redoubt.admin.v1.Healing.scrub:type_name -> redoubt.admin.v1.Scrub
-	93,  // 28: redoubt.admin.v1.Scrub.started:type_name -> google.protobuf.Timestamp
-	93,  // 29: redoubt.admin.v1.Scrub.finished:type_name -> google.protobuf.Timestamp
-	93,  // 30: redoubt.admin.v1.Scrub.next:type_name -> google.protobuf.Timestamp
-	17,  // 31: redoubt.admin.v1.Scrub.found:type_name -> redoubt.admin.v1.ScrubFindings
-	17,  // 32: redoubt.admin.v1.Scrub.last_found:type_name -> redoubt.admin.v1.ScrubFindings
-	16,  // 33: redoubt.admin.v1.ScrubResponse.scrub:type_name -> redoubt.admin.v1.Scrub
-	15,  // 34: redoubt.admin.v1.ScrubResponse.repair:type_name -> redoubt.admin.v1.Repair
-	0,   // 35: redoubt.admin.v1.Promotion.position:type_name -> redoubt.admin.v1.Position
-	93,  // 36: redoubt.admin.v1.Promotion.point_time:type_name -> google.protobuf.Timestamp
-	93,  // 37: redoubt.admin.v1.Promotion.promoted:type_name -> google.protobuf.Timestamp
-	93,  // 38: redoubt.admin.v1.Promotion.known_head_time:type_name -> google.protobuf.Timestamp
-	93,  // 39: redoubt.admin.v1.Promotion.unknown_since:type_name -> google.protobuf.Timestamp
-	0,   // 40: redoubt.admin.v1.Reverse.committed:type_name -> redoubt.admin.v1.Position
-	30,  // 41: redoubt.admin.v1.Reverse.figures:type_name -> redoubt.admin.v1.ShipFigures
-	93,  // 42: redoubt.admin.v1.ClusterNode.last_contact:type_name -> google.protobuf.Timestamp
-	24,  // 43: redoubt.admin.v1.Histogram.buckets:type_name -> redoubt.admin.v1.HistogramBucket
-	23,  // 44: redoubt.admin.v1.DiskFigures.read_latency_ns:type_name -> redoubt.admin.v1.Histogram
-	23,  // 45: redoubt.admin.v1.DiskFigures.write_latency_ns:type_name -> redoubt.admin.v1.Histogram
-	23,  // 46: redoubt.admin.v1.DiskFigures.flush_latency_ns:type_name -> redoubt.admin.v1.Histogram
-	26,  // 47: redoubt.admin.v1.DiskFigures.rates:type_name -> redoubt.admin.v1.DiskRates
-	23,  // 48: redoubt.admin.v1.JournalFigures.fdatasync_ns:type_name -> redoubt.admin.v1.Histogram
-	23,  // 49: redoubt.admin.v1.JournalFigures.commit_records:type_name -> redoubt.admin.v1.Histogram
-	23,  // 50: redoubt.admin.v1.JournalFigures.commit_callers:type_name -> redoubt.admin.v1.Histogram
-	29,  // 51: redoubt.admin.v1.JournalFigures.rates:type_name -> redoubt.admin.v1.JournalRates
-	31,  // 52: redoubt.admin.v1.ShipFigures.rates:type_name -> redoubt.admin.v1.ShipRates
-	93,  // 53: redoubt.admin.v1.ListPointsRequest.around:type_name -> google.protobuf.Timestamp
-	34,  // 54: redoubt.admin.v1.ListPointsResponse.points:type_name -> redoubt.admin.v1.Point
-	34,  // 55: redoubt.admin.v1.ListPointsResponse.earliest:type_name -> redoubt.admin.v1.Point
-	34,  // 56: redoubt.admin.v1.ListPointsResponse.latest:type_name -> redoubt.admin.v1.Point
-	37,  // 57: redoubt.admin.v1.ListPointsResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
-	0,   // 58: redoubt.admin.v1.Point.position:type_name -> redoubt.admin.v1.Position
-	93,  // 59: redoubt.admin.v1.Point.time:type_name -> google.protobuf.Timestamp
-	93,  // 60: redoubt.admin.v1.Point.first_time:type_name -> google.protobuf.Timestamp
-	0,   // 61: redoubt.admin.v1.AddBookmarkResponse.position:type_name -> redoubt.admin.v1.Position
-	93,  // 62: redoubt.admin.v1.AddBookmarkResponse.time:type_name -> google.protobuf.Timestamp
-	93,  // 63: redoubt.admin.v1.RetentionTier.oldest:type_name -> google.protobuf.Timestamp
-	93,  // 64: redoubt.admin.v1.RetentionTier.newest:type_name -> google.protobuf.Timestamp
-	0,   // 65: redoubt.admin.v1.Pin.position:type_name -> redoubt.admin.v1.Position
-	93,  // 66: redoubt.admin.v1.Pin.time:type_name -> google.protobuf.Timestamp
-	93,  // 67: redoubt.admin.v1.Pin.until:type_name -> google.protobuf.Timestamp
-	93,  // 68: redoubt.admin.v1.GetRetentionResponse.clock:type_name -> google.protobuf.Timestamp
-	38,  // 69: redoubt.admin.v1.GetRetentionResponse.pins:type_name -> redoubt.admin.v1.Pin
-	37,  // 70: redoubt.admin.v1.GetRetentionResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
-	93,  // 71: redoubt.admin.v1.RetentionReason.oldest:type_name -> google.protobuf.Timestamp
-	93,  // 72: redoubt.admin.v1.RetentionReason.newest:type_name -> google.protobuf.Timestamp
-	93,  // 73: redoubt.admin.v1.PlanRetentionResponse.now:type_name -> google.protobuf.Timestamp
-	42,  // 74: redoubt.admin.v1.PlanRetentionResponse.keep:type_name -> redoubt.admin.v1.RetentionReason
-	42,  // 75: redoubt.admin.v1.PlanRetentionResponse.drop:type_name -> redoubt.admin.v1.RetentionReason
-	37,  // 76: redoubt.admin.v1.PlanRetentionResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
-	93,  // 77: redoubt.admin.v1.PlanRetentionResponse.short_at:type_name -> google.protobuf.Timestamp
-	3,   // 78: redoubt.admin.v1.PinPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	93,  // 79: redoubt.admin.v1.PinPointRequest.until:type_name -> google.protobuf.Timestamp
-	38,  // 80: redoubt.admin.v1.PinPointResponse.pin:type_name -> redoubt.admin.v1.Pin
-	3,   // 81: redoubt.admin.v1.HoldPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	93,  // 82: redoubt.admin.v1.HoldPointRequest.until:type_name -> google.protobuf.Timestamp
-	38,  // 83: redoubt.admin.v1.HoldPointResponse.pin:type_name -> redoubt.admin.v1.Pin
-	93,  // 84: redoubt.admin.v1.ConfirmClockResponse.clock:type_name -> google.protobuf.Timestamp
-	56,  // 85: redoubt.admin.v1.ListExportsResponse.exports:type_name -> redoubt.admin.v1.Export
-	0,   // 86: redoubt.admin.v1.Export.position:type_name -> redoubt.admin.v1.Position
-	93,  // 87: redoubt.admin.v1.Export.time:type_name -> google.protobuf.Timestamp
-	4,   // 88: redoubt.admin.v1.Export.disks:type_name -> redoubt.admin.v1.Disk
-	93,  // 89: redoubt.admin.v1.Export.created:type_name -> google.protobuf.Timestamp
-	57,  // 90: redoubt.admin.v1.Export.hydration:type_name -> redoubt.admin.v1.Hydration
-	3,   // 91: redoubt.admin.v1.ReadPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	60,  // 92: redoubt.admin.v1.ReadPointResponse.header:type_name -> redoubt.admin.v1.PointHeader
-	61,  // 93: redoubt.admin.v1.ReadPointResponse.data:type_name -> redoubt.admin.v1.PointData
-	62,  // 94: redoubt.admin.v1.ReadPointResponse.end:type_name -> redoubt.admin.v1.PointEnd
-	0,   // 95: redoubt.admin.v1.PointHeader.position:type_name -> redoubt.admin.v1.Position
-	93,  // 96: redoubt.admin.v1.PointHeader.time:type_name -> google.protobuf.Timestamp
-	3,   // 97: redoubt.admin.v1.TestFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	56,  // 98: redoubt.admin.v1.TestFailoverResponse.export:type_name -> redoubt.admin.v1.Export
-	3,   // 99: redoubt.admin.v1.UnplannedFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	20,  // 100: redoubt.admin.v1.UnplannedFailoverResponse.promotion:type_name -> redoubt.admin.v1.Promotion
-	56,  // 101: redoubt.admin.v1.UnplannedFailoverResponse.export:type_name -> redoubt.admin.v1.Export
-	3,   // 102: redoubt.admin.v1.ChangeRecoveryPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	20,  // 103: redoubt.admin.v1.ChangeRecoveryPointResponse.promotion:type_name -> redoubt.admin.v1.Promotion
-	56,  // 104: redoubt.admin.v1.ChangeRecoveryPointResponse.export:type_name -> redoubt.admin.v1.Export
-	0,   // 105: redoubt.admin.v1.CommitFailoverResponse.position:type_name -> redoubt.admin.v1.Position
-	0,   // 106: redoubt.admin.v1.ReverseReplicateResponse.fork:type_name -> redoubt.admin.v1.Position
-	91,  // 107: redoubt.admin.v1.ReverseReplicateResponse.disks:type_name -> redoubt.admin.v1.DiskExtents
-	0,   // 108: redoubt.admin.v1.FailbackResponse.position:type_name -> redoubt.admin.v1.Position
-	22,  // 109: redoubt.admin.v1.AddNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
-	22,  // 110: redoubt.admin.v1.DrainNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
-	22,  // 111: redoubt.admin.v1.ReplaceNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
-	22,  // 112: redoubt.admin.v1.RemoveNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
-	89,  // 113: redoubt.admin.v1.GetLossReceiptResponse.receipt:type_name -> redoubt.admin.v1.LossReceipt
-	0,   // 114: redoubt.admin.v1.LossReceipt.fork:type_name -> redoubt.admin.v1.Position
-	93,  // 115: redoubt.admin.v1.LossReceipt.fork_time:type_name -> google.protobuf.Timestamp
-	0,   // 116: redoubt.admin.v1.LossReceipt.old_head:type_name -> redoubt.admin.v1.Position
-	93,  // 117: redoubt.admin.v1.LossReceipt.old_head_time:type_name -> google.protobuf.Timestamp
-	93,  // 118: redoubt.admin.v1.LossReceipt.unknown_since:type_name -> google.protobuf.Timestamp
-	93,  // 119: redoubt.admin.v1.LossReceipt.first_time:type_name -> google.protobuf.Timestamp
-	93,  // 120: redoubt.admin.v1.LossReceipt.last_time:type_name -> google.protobuf.Timestamp
-	90,  // 121: redoubt.admin.v1.LossReceipt.writes:type_name -> redoubt.admin.v1.LostWrite
-	91,  // 122: redoubt.admin.v1.LossReceipt.disks:type_name -> redoubt.admin.v1.DiskExtents
-	93,  // 123: redoubt.admin.v1.LostWrite.time:type_name -> google.protobuf.Timestamp
-	2,   // 124: redoubt.admin.v1.LostWrite.extent:type_name -> redoubt.admin.v1.Extent
-	2,   // 125: redoubt.admin.v1.DiskExtents.extents:type_name -> redoubt.admin.v1.Extent
-	5,   // 126: redoubt.admin.v1.AdminService.GetStatus:input_type -> redoubt.admin.v1.GetStatusRequest
-	32,  // 127: redoubt.admin.v1.AdminService.ListPoints:input_type -> redoubt.admin.v1.ListPointsRequest
-	54,  // 128: redoubt.admin.v1.AdminService.ListExports:input_type -> redoubt.admin.v1.ListExportsRequest
-	87,  // 129: redoubt.admin.v1.AdminService.GetLossReceipt:input_type -> redoubt.admin.v1.GetLossReceiptRequest
-	35,  // 130: redoubt.admin.v1.AdminService.AddBookmark:input_type -> redoubt.admin.v1.AddBookmarkRequest
-	39,  // 131: redoubt.admin.v1.AdminService.GetRetention:input_type -> redoubt.admin.v1.GetRetentionRequest
-	41,  // 132: redoubt.admin.v1.AdminService.PlanRetention:input_type -> redoubt.admin.v1.PlanRetentionRequest
-	44,  // 133: redoubt.admin.v1.AdminService.SetRetention:input_type -> redoubt.admin.v1.SetRetentionRequest
-	46,  // 134: redoubt.admin.v1.AdminService.PinPoint:input_type -> redoubt.admin.v1.PinPointRequest
-	48,  // 135: redoubt.admin.v1.AdminService.UnpinPoint:input_type -> redoubt.admin.v1.UnpinPointRequest
-	50,  // 136: redoubt.admin.v1.AdminService.HoldPoint:input_type -> redoubt.admin.v1.HoldPointRequest
-	52,  // 137: redoubt.admin.v1.AdminService.ConfirmClock:input_type -> redoubt.admin.v1.ConfirmClockRequest
-	63,  // 138: redoubt.admin.v1.AdminService.TestFailover:input_type -> redoubt.admin.v1.TestFailoverRequest
-	65,  // 139: redoubt.admin.v1.AdminService.CleanupTest:input_type -> redoubt.admin.v1.CleanupTestRequest
-	67,  // 140: redoubt.admin.v1.AdminService.UnplannedFailover:input_type -> redoubt.admin.v1.UnplannedFailoverRequest
-	69,  // 141: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:input_type -> redoubt.admin.v1.ChangeRecoveryPointRequest
-	71,  // 142: redoubt.admin.v1.AdminService.CommitFailover:input_type -> redoubt.admin.v1.CommitFailoverRequest
-	73,  // 143: redoubt.admin.v1.AdminService.CancelFailover:input_type -> redoubt.admin.v1.CancelFailoverRequest
-	75,  // 144: redoubt.admin.v1.AdminService.ReverseReplicate:input_type -> redoubt.admin.v1.ReverseReplicateRequest
-	18,  // 145: redoubt.admin.v1.AdminService.Scrub:input_type -> redoubt.admin.v1.ScrubRequest
-	58,  // 146: redoubt.admin.v1.AdminService.ReadPoint:input_type -> redoubt.admin.v1.ReadPointRequest
-	77,  // 147: redoubt.admin.v1.AdminService.Failback:input_type -> redoubt.admin.v1.FailbackRequest
-	79,  // 148: redoubt.admin.v1.AdminService.AddNode:input_type -> redoubt.admin.v1.AddNodeRequest
-	81,  // 149: redoubt.admin.v1.AdminService.DrainNode:input_type -> redoubt.admin.v1.DrainNodeRequest
-	83,  // 150: redoubt.admin.v1.AdminService.ReplaceNode:input_type -> redoubt.admin.v1.ReplaceNodeRequest
-	85,  // 151: redoubt.admin.v1.AdminService.RemoveNode:input_type -> redoubt.admin.v1.RemoveNodeRequest
-	94,  // 152: redoubt.admin.v1.AdminService.PutPlan:input_type -> redoubt.admin.v1.PutPlanRequest
-	95,  // 153: redoubt.admin.v1.AdminService.ValidatePlan:input_type -> redoubt.admin.v1.ValidatePlanRequest
-	96,  // 154: redoubt.admin.v1.AdminService.ListPlans:input_type -> redoubt.admin.v1.ListPlansRequest
-	97,  // 155: redoubt.admin.v1.AdminService.GetPlan:input_type -> redoubt.admin.v1.GetPlanRequest
-	98,  // 156: redoubt.admin.v1.AdminService.DeletePlan:input_type -> redoubt.admin.v1.DeletePlanRequest
-	99,  // 157: redoubt.admin.v1.AdminService.StartPlan:input_type -> redoubt.admin.v1.StartPlanRequest
-	100, // 158: redoubt.admin.v1.AdminService.GetPlanRun:input_type -> redoubt.admin.v1.GetPlanRunRequest
-	101, // 159: redoubt.admin.v1.AdminService.ConfirmPlanStep:input_type -> redoubt.admin.v1.ConfirmPlanStepRequest
-	102, // 160: redoubt.admin.v1.AdminService.CancelPlanRun:input_type -> redoubt.admin.v1.CancelPlanRunRequest
-	103, // 161: redoubt.admin.v1.AdminService.ResumePlanRun:input_type -> redoubt.admin.v1.ResumePlanRunRequest
-	104, // 162: redoubt.admin.v1.AdminService.CleanupPlanRun:input_type -> redoubt.admin.v1.CleanupPlanRunRequest
-	105, // 163: redoubt.admin.v1.AdminService.PredictPlan:input_type -> redoubt.admin.v1.PredictPlanRequest
-	106, // 164: redoubt.admin.v1.AdminService.RunPlanScript:input_type -> redoubt.admin.v1.RunPlanScriptRequest
-	107, // 165: redoubt.admin.v1.AdminService.CheckPlanScripts:input_type -> redoubt.admin.v1.CheckPlanScriptsRequest
-	6,   // 166: redoubt.admin.v1.AdminService.GetStatus:output_type -> redoubt.admin.v1.GetStatusResponse
-	33,  // 167: redoubt.admin.v1.AdminService.ListPoints:output_type -> redoubt.admin.v1.ListPointsResponse
-	55,  // 168: redoubt.admin.v1.AdminService.ListExports:output_type -> redoubt.admin.v1.ListExportsResponse
-	88,  // 169: redoubt.admin.v1.AdminService.GetLossReceipt:output_type -> redoubt.admin.v1.GetLossReceiptResponse
-	36,  // 170: redoubt.admin.v1.AdminService.AddBookmark:output_type -> redoubt.admin.v1.AddBookmarkResponse
-	40,  // 171: redoubt.admin.v1.AdminService.GetRetention:output_type -> redoubt.admin.v1.GetRetentionResponse
-	43,  // 172: redoubt.admin.v1.AdminService.PlanRetention:output_type -> redoubt.admin.v1.PlanRetentionResponse
-	45,  // 173: redoubt.admin.v1.AdminService.SetRetention:output_type -> redoubt.admin.v1.SetRetentionResponse
-	47,  // 174: redoubt.admin.v1.AdminService.PinPoint:output_type -> redoubt.admin.v1.PinPointResponse
-	49,  // 175: redoubt.admin.v1.AdminService.UnpinPoint:output_type -> redoubt.admin.v1.UnpinPointResponse
-	51,  // 176: redoubt.admin.v1.AdminService.HoldPoint:output_type -> redoubt.admin.v1.HoldPointResponse
-	53,  // 177: redoubt.admin.v1.AdminService.ConfirmClock:output_type -> redoubt.admin.v1.ConfirmClockResponse
-	64,  // 178: redoubt.admin.v1.AdminService.TestFailover:output_type -> redoubt.admin.v1.TestFailoverResponse
-	66,  // 179: redoubt.admin.v1.AdminService.CleanupTest:output_type -> redoubt.admin.v1.CleanupTestResponse
-	68,  // 180: redoubt.admin.v1.AdminService.UnplannedFailover:output_type -> redoubt.admin.v1.UnplannedFailoverResponse
-	70,  // 181: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:output_type -> redoubt.admin.v1.ChangeRecoveryPointResponse
-	72,  // 182: redoubt.admin.v1.AdminService.CommitFailover:output_type -> redoubt.admin.v1.CommitFailoverResponse
-	74,  // 183: redoubt.admin.v1.AdminService.CancelFailover:output_type -> redoubt.admin.v1.CancelFailoverResponse
-	76,  // 184: redoubt.admin.v1.AdminService.ReverseReplicate:output_type -> redoubt.admin.v1.ReverseReplicateResponse
-	19,  // 185: redoubt.admin.v1.AdminService.Scrub:output_type -> redoubt.admin.v1.ScrubResponse
-	59,  // 186: redoubt.admin.v1.AdminService.ReadPoint:output_type -> redoubt.admin.v1.ReadPointResponse
-	78,  // 187: redoubt.admin.v1.AdminService.Failback:output_type -> redoubt.admin.v1.FailbackResponse
-	80,  // 188: redoubt.admin.v1.AdminService.AddNode:output_type -> redoubt.admin.v1.AddNodeResponse
-	82,  // 189: redoubt.admin.v1.AdminService.DrainNode:output_type -> redoubt.admin.v1.DrainNodeResponse
-	84,  // 190: redoubt.admin.v1.AdminService.ReplaceNode:output_type -> redoubt.admin.v1.ReplaceNodeResponse
-	86,  // 191: redoubt.admin.v1.AdminService.RemoveNode:output_type -> redoubt.admin.v1.RemoveNodeResponse
-	108, // 192: redoubt.admin.v1.AdminService.PutPlan:output_type -> redoubt.admin.v1.PutPlanResponse
-	109, // 193: redoubt.admin.v1.AdminService.ValidatePlan:output_type -> redoubt.admin.v1.ValidatePlanResponse
-	110, // 194: redoubt.admin.v1.AdminService.ListPlans:output_type -> redoubt.admin.v1.ListPlansResponse
-	111, // 195: redoubt.admin.v1.AdminService.GetPlan:output_type -> redoubt.admin.v1.GetPlanResponse
-	112, // 196: redoubt.admin.v1.AdminService.DeletePlan:output_type -> redoubt.admin.v1.DeletePlanResponse
-	113, // 197: redoubt.admin.v1.AdminService.StartPlan:output_type -> redoubt.admin.v1.StartPlanResponse
-	114, // 198: redoubt.admin.v1.AdminService.GetPlanRun:output_type -> redoubt.admin.v1.GetPlanRunResponse
-	115, // 199: redoubt.admin.v1.AdminService.ConfirmPlanStep:output_type -> redoubt.admin.v1.ConfirmPlanStepResponse
-	116, // 200: redoubt.admin.v1.AdminService.CancelPlanRun:output_type -> redoubt.admin.v1.CancelPlanRunResponse
-	117, // 201: redoubt.admin.v1.AdminService.ResumePlanRun:output_type -> redoubt.admin.v1.ResumePlanRunResponse
-	118, // 202: redoubt.admin.v1.AdminService.CleanupPlanRun:output_type -> redoubt.admin.v1.CleanupPlanRunResponse
-	119, // 203: redoubt.admin.v1.AdminService.PredictPlan:output_type -> redoubt.admin.v1.PredictPlanResponse
-	120, // 204: redoubt.admin.v1.AdminService.RunPlanScript:output_type -> redoubt.admin.v1.RunPlanScriptResponse
-	121, // 205: redoubt.admin.v1.AdminService.CheckPlanScripts:output_type -> redoubt.admin.v1.CheckPlanScriptsResponse
-	166, // [166:206] is the sub-list for method output_type
-	126, // [126:166] is the sub-list for method input_type
-	126, // [126:126] is the sub-list for extension type_name
-	126, // [126:126] is the sub-list for extension extendee
-	0,   // [0:126] is the sub-list for field type_name
+	94,  // 23: redoubt.admin.v1.Group.job:type_name -> redoubt.admin.v1.Job
+	28,  // 24: redoubt.admin.v1.Journal.figures:type_name -> redoubt.admin.v1.JournalFigures
+	93,  // 25: redoubt.admin.v1.Link.last_contact:type_name -> google.protobuf.Timestamp
+	30,  // 26: redoubt.admin.v1.Link.figures:type_name -> redoubt.admin.v1.ShipFigures
+	15,  // 27: redoubt.admin.v1.Healing.repair:type_name -> redoubt.admin.v1.Repair
+	16,  // 28: redoubt.admin.v1.Healing.scrub:type_name -> redoubt.admin.v1.Scrub
+	93,  // 29: redoubt.admin.v1.Scrub.started:type_name -> google.protobuf.Timestamp
+	93,  // 30: redoubt.admin.v1.Scrub.finished:type_name -> google.protobuf.Timestamp
+	93,  // 31: redoubt.admin.v1.Scrub.next:type_name -> google.protobuf.Timestamp
+	17,  // 32: redoubt.admin.v1.Scrub.found:type_name -> redoubt.admin.v1.ScrubFindings
+	17,  // 33: redoubt.admin.v1.Scrub.last_found:type_name -> redoubt.admin.v1.ScrubFindings
+	16,  // 34: redoubt.admin.v1.ScrubResponse.scrub:type_name -> redoubt.admin.v1.Scrub
+	15,  // 35: redoubt.admin.v1.ScrubResponse.repair:type_name -> redoubt.admin.v1.Repair
+	0,   // 36: redoubt.admin.v1.Promotion.position:type_name -> redoubt.admin.v1.Position
+	93,  // 37: redoubt.admin.v1.Promotion.point_time:type_name -> google.protobuf.Timestamp
+	93,  // 38: redoubt.admin.v1.Promotion.promoted:type_name -> google.protobuf.Timestamp
+	93,  // 39: redoubt.admin.v1.Promotion.known_head_time:type_name -> google.protobuf.Timestamp
+	93,  // 40: redoubt.admin.v1.Promotion.unknown_since:type_name -> google.protobuf.Timestamp
+	0,   // 41: redoubt.admin.v1.Reverse.committed:type_name -> redoubt.admin.v1.Position
+	30,  // 42: redoubt.admin.v1.Reverse.figures:type_name -> redoubt.admin.v1.ShipFigures
+	93,  // 43: redoubt.admin.v1.ClusterNode.last_contact:type_name -> google.protobuf.Timestamp
+	24,  // 44: redoubt.admin.v1.Histogram.buckets:type_name -> redoubt.admin.v1.HistogramBucket
+	23,  // 45: redoubt.admin.v1.DiskFigures.read_latency_ns:type_name -> redoubt.admin.v1.Histogram
+	23,  // 46: redoubt.admin.v1.DiskFigures.write_latency_ns:type_name -> redoubt.admin.v1.Histogram
+	23,  // 47: redoubt.admin.v1.DiskFigures.flush_latency_ns:type_name -> redoubt.admin.v1.Histogram
+	26,  // 48: redoubt.admin.v1.DiskFigures.rates:type_name -> redoubt.admin.v1.DiskRates
+	23,  // 49: redoubt.admin.v1.JournalFigures.fdatasync_ns:type_name -> redoubt.admin.v1.Histogram
+	23,  // 50: redoubt.admin.v1.JournalFigures.commit_records:type_name -> redoubt.admin.v1.Histogram
+	23,  // 51: redoubt.admin.v1.JournalFigures.commit_callers:type_name -> redoubt.admin.v1.Histogram
+	29,  // 52: redoubt.admin.v1.JournalFigures.rates:type_name -> redoubt.admin.v1.JournalRates
+	31,  // 53: redoubt.admin.v1.ShipFigures.rates:type_name -> redoubt.admin.v1.ShipRates
+	93,  // 54: redoubt.admin.v1.ListPointsRequest.around:type_name -> google.protobuf.Timestamp
+	34,  // 55: redoubt.admin.v1.ListPointsResponse.points:type_name -> redoubt.admin.v1.Point
+	34,  // 56: redoubt.admin.v1.ListPointsResponse.earliest:type_name -> redoubt.admin.v1.Point
+	34,  // 57: redoubt.admin.v1.ListPointsResponse.latest:type_name -> redoubt.admin.v1.Point
+	37,  // 58: redoubt.admin.v1.ListPointsResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
+	0,   // 59: redoubt.admin.v1.Point.position:type_name -> redoubt.admin.v1.Position
+	93,  // 60: redoubt.admin.v1.Point.time:type_name -> google.protobuf.Timestamp
+	93,  // 61: redoubt.admin.v1.Point.first_time:type_name -> google.protobuf.Timestamp
+	0,   // 62: redoubt.admin.v1.AddBookmarkResponse.position:type_name -> redoubt.admin.v1.Position
+	93,  // 63: redoubt.admin.v1.AddBookmarkResponse.time:type_name -> google.protobuf.Timestamp
+	93,  // 64: redoubt.admin.v1.RetentionTier.oldest:type_name -> google.protobuf.Timestamp
+	93,  // 65: redoubt.admin.v1.RetentionTier.newest:type_name -> google.protobuf.Timestamp
+	0,   // 66: redoubt.admin.v1.Pin.position:type_name -> redoubt.admin.v1.Position
+	93,  // 67: redoubt.admin.v1.Pin.time:type_name -> google.protobuf.Timestamp
+	93,  // 68: redoubt.admin.v1.Pin.until:type_name -> google.protobuf.Timestamp
+	93,  // 69: redoubt.admin.v1.GetRetentionResponse.clock:type_name -> google.protobuf.Timestamp
+	38,  // 70: redoubt.admin.v1.GetRetentionResponse.pins:type_name -> redoubt.admin.v1.Pin
+	37,  // 71: redoubt.admin.v1.GetRetentionResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
+	93,  // 72: redoubt.admin.v1.RetentionReason.oldest:type_name -> google.protobuf.Timestamp
+	93,  // 73: redoubt.admin.v1.RetentionReason.newest:type_name -> google.protobuf.Timestamp
+	93,  // 74: redoubt.admin.v1.PlanRetentionResponse.now:type_name -> google.protobuf.Timestamp
+	42,  // 75: redoubt.admin.v1.PlanRetentionResponse.keep:type_name -> redoubt.admin.v1.RetentionReason
+	42,  // 76: redoubt.admin.v1.PlanRetentionResponse.drop:type_name -> redoubt.admin.v1.RetentionReason
+	37,  // 77: redoubt.admin.v1.PlanRetentionResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
+	93,  // 78: redoubt.admin.v1.PlanRetentionResponse.short_at:type_name -> google.protobuf.Timestamp
+	3,   // 79: redoubt.admin.v1.PinPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	93,  // 80: redoubt.admin.v1.PinPointRequest.until:type_name -> google.protobuf.Timestamp
+	38,  // 81: redoubt.admin.v1.PinPointResponse.pin:type_name -> redoubt.admin.v1.Pin
+	3,   // 82: redoubt.admin.v1.HoldPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	93,  // 83: redoubt.admin.v1.HoldPointRequest.until:type_name -> google.protobuf.Timestamp
+	38,  // 84: redoubt.admin.v1.HoldPointResponse.pin:type_name -> redoubt.admin.v1.Pin
+	93,  // 85: redoubt.admin.v1.ConfirmClockResponse.clock:type_name -> google.protobuf.Timestamp
+	56,  // 86: redoubt.admin.v1.ListExportsResponse.exports:type_name -> redoubt.admin.v1.Export
+	0,   // 87: redoubt.admin.v1.Export.position:type_name -> redoubt.admin.v1.Position
+	93,  // 88: redoubt.admin.v1.Export.time:type_name -> google.protobuf.Timestamp
+	4,   // 89: redoubt.admin.v1.Export.disks:type_name -> redoubt.admin.v1.Disk
+	93,  // 90: redoubt.admin.v1.Export.created:type_name -> google.protobuf.Timestamp
+	57,  // 91: redoubt.admin.v1.Export.hydration:type_name -> redoubt.admin.v1.Hydration
+	3,   // 92: redoubt.admin.v1.ReadPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	60,  // 93: redoubt.admin.v1.ReadPointResponse.header:type_name -> redoubt.admin.v1.PointHeader
+	61,  // 94: redoubt.admin.v1.ReadPointResponse.data:type_name -> redoubt.admin.v1.PointData
+	62,  // 95: redoubt.admin.v1.ReadPointResponse.end:type_name -> redoubt.admin.v1.PointEnd
+	0,   // 96: redoubt.admin.v1.PointHeader.position:type_name -> redoubt.admin.v1.Position
+	93,  // 97: redoubt.admin.v1.PointHeader.time:type_name -> google.protobuf.Timestamp
+	3,   // 98: redoubt.admin.v1.TestFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	56,  // 99: redoubt.admin.v1.TestFailoverResponse.export:type_name -> redoubt.admin.v1.Export
+	3,   // 100: redoubt.admin.v1.UnplannedFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	20,  // 101: redoubt.admin.v1.UnplannedFailoverResponse.promotion:type_name -> redoubt.admin.v1.Promotion
+	56,  // 102: redoubt.admin.v1.UnplannedFailoverResponse.export:type_name -> redoubt.admin.v1.Export
+	3,   // 103: redoubt.admin.v1.ChangeRecoveryPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	20,  // 104: redoubt.admin.v1.ChangeRecoveryPointResponse.promotion:type_name -> redoubt.admin.v1.Promotion
+	56,  // 105: redoubt.admin.v1.ChangeRecoveryPointResponse.export:type_name -> redoubt.admin.v1.Export
+	0,   // 106: redoubt.admin.v1.CommitFailoverResponse.position:type_name -> redoubt.admin.v1.Position
+	0,   // 107: redoubt.admin.v1.ReverseReplicateResponse.fork:type_name -> redoubt.admin.v1.Position
+	91,  // 108: redoubt.admin.v1.ReverseReplicateResponse.disks:type_name -> redoubt.admin.v1.DiskExtents
+	0,   // 109: redoubt.admin.v1.FailbackResponse.position:type_name -> redoubt.admin.v1.Position
+	22,  // 110: redoubt.admin.v1.AddNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
+	22,  // 111: redoubt.admin.v1.DrainNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
+	22,  // 112: redoubt.admin.v1.ReplaceNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
+	22,  // 113: redoubt.admin.v1.RemoveNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
+	89,  // 114: redoubt.admin.v1.GetLossReceiptResponse.receipt:type_name -> redoubt.admin.v1.LossReceipt
+	0,   // 115: redoubt.admin.v1.LossReceipt.fork:type_name -> redoubt.admin.v1.Position
+	93,  // 116: redoubt.admin.v1.LossReceipt.fork_time:type_name -> google.protobuf.Timestamp
+	0,   // 117: redoubt.admin.v1.LossReceipt.old_head:type_name -> redoubt.admin.v1.Position
+	93,  // 118: redoubt.admin.v1.LossReceipt.old_head_time:type_name -> google.protobuf.Timestamp
+	93,  // 119: redoubt.admin.v1.LossReceipt.unknown_since:type_name -> google.protobuf.Timestamp
+	93,  // 120: redoubt.admin.v1.LossReceipt.first_time:type_name -> google.protobuf.Timestamp
+	93,  // 121: redoubt.admin.v1.LossReceipt.last_time:type_name -> google.protobuf.Timestamp
+	90,  // 122: redoubt.admin.v1.LossReceipt.writes:type_name -> redoubt.admin.v1.LostWrite
+	91,  // 123: redoubt.admin.v1.LossReceipt.disks:type_name -> redoubt.admin.v1.DiskExtents
+	93,  // 124: redoubt.admin.v1.LostWrite.time:type_name -> google.protobuf.Timestamp
+	2,   // 125: redoubt.admin.v1.LostWrite.extent:type_name -> redoubt.admin.v1.Extent
+	2,   // 126: redoubt.admin.v1.DiskExtents.extents:type_name -> redoubt.admin.v1.Extent
+	5,   // 127: redoubt.admin.v1.AdminService.GetStatus:input_type -> redoubt.admin.v1.GetStatusRequest
+	32,  // 128: redoubt.admin.v1.AdminService.ListPoints:input_type -> redoubt.admin.v1.ListPointsRequest
+	54,  // 129: redoubt.admin.v1.AdminService.ListExports:input_type -> redoubt.admin.v1.ListExportsRequest
+	87,  // 130: redoubt.admin.v1.AdminService.GetLossReceipt:input_type -> redoubt.admin.v1.GetLossReceiptRequest
+	35,  // 131: redoubt.admin.v1.AdminService.AddBookmark:input_type -> redoubt.admin.v1.AddBookmarkRequest
+	39,  // 132: redoubt.admin.v1.AdminService.GetRetention:input_type -> redoubt.admin.v1.GetRetentionRequest
+	41,  // 133: redoubt.admin.v1.AdminService.PlanRetention:input_type -> redoubt.admin.v1.PlanRetentionRequest
+	44,  // 134: redoubt.admin.v1.AdminService.SetRetention:input_type -> redoubt.admin.v1.SetRetentionRequest
+	46,  // 135: redoubt.admin.v1.AdminService.PinPoint:input_type -> redoubt.admin.v1.PinPointRequest
+	48,  // 136: redoubt.admin.v1.AdminService.UnpinPoint:input_type -> redoubt.admin.v1.UnpinPointRequest
+	50,  // 137: redoubt.admin.v1.AdminService.HoldPoint:input_type -> redoubt.admin.v1.HoldPointRequest
+	52,  // 138: redoubt.admin.v1.AdminService.ConfirmClock:input_type -> redoubt.admin.v1.ConfirmClockRequest
+	63,  // 139: redoubt.admin.v1.AdminService.TestFailover:input_type -> redoubt.admin.v1.TestFailoverRequest
+	65,  // 140: redoubt.admin.v1.AdminService.CleanupTest:input_type -> redoubt.admin.v1.CleanupTestRequest
+	67,  // 141: redoubt.admin.v1.AdminService.UnplannedFailover:input_type -> redoubt.admin.v1.UnplannedFailoverRequest
+	69,  // 142: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:input_type -> redoubt.admin.v1.ChangeRecoveryPointRequest
+	71,  // 143: redoubt.admin.v1.AdminService.CommitFailover:input_type -> redoubt.admin.v1.CommitFailoverRequest
+	73,  // 144: redoubt.admin.v1.AdminService.CancelFailover:input_type -> redoubt.admin.v1.CancelFailoverRequest
+	75,  // 145: redoubt.admin.v1.AdminService.ReverseReplicate:input_type -> redoubt.admin.v1.ReverseReplicateRequest
+	18,  // 146: redoubt.admin.v1.AdminService.Scrub:input_type -> redoubt.admin.v1.ScrubRequest
+	58,  // 147: redoubt.admin.v1.AdminService.ReadPoint:input_type -> redoubt.admin.v1.ReadPointRequest
+	77,  // 148: redoubt.admin.v1.AdminService.Failback:input_type -> redoubt.admin.v1.FailbackRequest
+	95,  // 149: redoubt.admin.v1.AdminService.PlannedFailover:input_type -> redoubt.admin.v1.PlannedFailoverRequest
+	96,  // 150: redoubt.admin.v1.AdminService.ListJobs:input_type -> redoubt.admin.v1.ListJobsRequest
+	97,  // 151: redoubt.admin.v1.AdminService.GetJob:input_type -> redoubt.admin.v1.GetJobRequest
+	98,  // 152: redoubt.admin.v1.AdminService.CancelJob:input_type -> redoubt.admin.v1.CancelJobRequest
+	79,  // 153: redoubt.admin.v1.AdminService.AddNode:input_type -> redoubt.admin.v1.AddNodeRequest
+	81,  // 154: redoubt.admin.v1.AdminService.DrainNode:input_type -> redoubt.admin.v1.DrainNodeRequest
+	83,  // 155: redoubt.admin.v1.AdminService.ReplaceNode:input_type -> redoubt.admin.v1.ReplaceNodeRequest
+	85,  // 156: redoubt.admin.v1.AdminService.RemoveNode:input_type -> redoubt.admin.v1.RemoveNodeRequest
+	99,  // 157: redoubt.admin.v1.AdminService.PutPlan:input_type -> redoubt.admin.v1.PutPlanRequest
+	100, // 158: redoubt.admin.v1.AdminService.ValidatePlan:input_type -> redoubt.admin.v1.ValidatePlanRequest
+	101, // 159: redoubt.admin.v1.AdminService.ListPlans:input_type -> redoubt.admin.v1.ListPlansRequest
+	102, // 160: redoubt.admin.v1.AdminService.GetPlan:input_type -> redoubt.admin.v1.GetPlanRequest
+	103, // 161: redoubt.admin.v1.AdminService.DeletePlan:input_type -> redoubt.admin.v1.DeletePlanRequest
+	104, // 162: redoubt.admin.v1.AdminService.StartPlan:input_type -> redoubt.admin.v1.StartPlanRequest
+	105, // 163: redoubt.admin.v1.AdminService.GetPlanRun:input_type -> redoubt.admin.v1.GetPlanRunRequest
+	106, // 164: redoubt.admin.v1.AdminService.ConfirmPlanStep:input_type -> redoubt.admin.v1.ConfirmPlanStepRequest
+	107, // 165: redoubt.admin.v1.AdminService.CancelPlanRun:input_type -> redoubt.admin.v1.CancelPlanRunRequest
+	108, // 166: redoubt.admin.v1.AdminService.ResumePlanRun:input_type -> redoubt.admin.v1.ResumePlanRunRequest
+	109, // 167: redoubt.admin.v1.AdminService.CleanupPlanRun:input_type -> redoubt.admin.v1.CleanupPlanRunRequest
+	110, // 168: redoubt.admin.v1.AdminService.PredictPlan:input_type -> redoubt.admin.v1.PredictPlanRequest
+	111, // 169: redoubt.admin.v1.AdminService.RunPlanScript:input_type -> redoubt.admin.v1.RunPlanScriptRequest
+	112, // 170: redoubt.admin.v1.AdminService.CheckPlanScripts:input_type -> redoubt.admin.v1.CheckPlanScriptsRequest
+	6,   // 171: redoubt.admin.v1.AdminService.GetStatus:output_type -> redoubt.admin.v1.GetStatusResponse
+	33,  // 172: redoubt.admin.v1.AdminService.ListPoints:output_type -> redoubt.admin.v1.ListPointsResponse
+	55,  // 173: redoubt.admin.v1.AdminService.ListExports:output_type -> redoubt.admin.v1.ListExportsResponse
+	88,  // 174: redoubt.admin.v1.AdminService.GetLossReceipt:output_type -> redoubt.admin.v1.GetLossReceiptResponse
+	36,  // 175: redoubt.admin.v1.AdminService.AddBookmark:output_type -> redoubt.admin.v1.AddBookmarkResponse
+	40,  // 176: redoubt.admin.v1.AdminService.GetRetention:output_type -> redoubt.admin.v1.GetRetentionResponse
+	43,  // 177: redoubt.admin.v1.AdminService.PlanRetention:output_type -> redoubt.admin.v1.PlanRetentionResponse
+	45,  // 178: redoubt.admin.v1.AdminService.SetRetention:output_type -> redoubt.admin.v1.SetRetentionResponse
+	47,  // 179: redoubt.admin.v1.AdminService.PinPoint:output_type -> redoubt.admin.v1.PinPointResponse
+	49,  // 180: redoubt.admin.v1.AdminService.UnpinPoint:output_type -> redoubt.admin.v1.UnpinPointResponse
+	51,  // 181: redoubt.admin.v1.AdminService.HoldPoint:output_type -> redoubt.admin.v1.HoldPointResponse
+	53,  // 182: redoubt.admin.v1.AdminService.ConfirmClock:output_type -> redoubt.admin.v1.ConfirmClockResponse
+	64,  // 183: redoubt.admin.v1.AdminService.TestFailover:output_type -> redoubt.admin.v1.TestFailoverResponse
+	66,  // 184: redoubt.admin.v1.AdminService.CleanupTest:output_type -> redoubt.admin.v1.CleanupTestResponse
+	68,  // 185: redoubt.admin.v1.AdminService.UnplannedFailover:output_type -> redoubt.admin.v1.UnplannedFailoverResponse
+	70,  // 186: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:output_type -> redoubt.admin.v1.ChangeRecoveryPointResponse
+	72,  // 187: redoubt.admin.v1.AdminService.CommitFailover:output_type -> redoubt.admin.v1.CommitFailoverResponse
+	74,  // 188: redoubt.admin.v1.AdminService.CancelFailover:output_type -> redoubt.admin.v1.CancelFailoverResponse
+	76,  // 189: redoubt.admin.v1.AdminService.ReverseReplicate:output_type -> redoubt.admin.v1.ReverseReplicateResponse
+	19,  // 190: redoubt.admin.v1.AdminService.Scrub:output_type -> redoubt.admin.v1.ScrubResponse
+	59,  // 191: redoubt.admin.v1.AdminService.ReadPoint:output_type -> redoubt.admin.v1.ReadPointResponse
+	78,  // 192: redoubt.admin.v1.AdminService.Failback:output_type -> redoubt.admin.v1.FailbackResponse
+	113, // 193: redoubt.admin.v1.AdminService.PlannedFailover:output_type -> redoubt.admin.v1.PlannedFailoverResponse
+	114, // 194: redoubt.admin.v1.AdminService.ListJobs:output_type -> redoubt.admin.v1.ListJobsResponse
+	115, // 195: redoubt.admin.v1.AdminService.GetJob:output_type -> redoubt.admin.v1.GetJobResponse
+	116, // 196: redoubt.admin.v1.AdminService.CancelJob:output_type -> redoubt.admin.v1.CancelJobResponse
+	80,  // 197: redoubt.admin.v1.AdminService.AddNode:output_type -> redoubt.admin.v1.AddNodeResponse
+	82,  // 198: redoubt.admin.v1.AdminService.DrainNode:output_type -> redoubt.admin.v1.DrainNodeResponse
+	84,  // 199: redoubt.admin.v1.AdminService.ReplaceNode:output_type -> redoubt.admin.v1.ReplaceNodeResponse
+	86,  // 200: redoubt.admin.v1.AdminService.RemoveNode:output_type -> redoubt.admin.v1.RemoveNodeResponse
+	117, // 201: redoubt.admin.v1.AdminService.PutPlan:output_type -> redoubt.admin.v1.PutPlanResponse
+	118, // 202: redoubt.admin.v1.AdminService.ValidatePlan:output_type -> redoubt.admin.v1.ValidatePlanResponse
+	119, // 203: redoubt.admin.v1.AdminService.ListPlans:output_type -> redoubt.admin.v1.ListPlansResponse
+	120, // 204: redoubt.admin.v1.AdminService.GetPlan:output_type -> redoubt.admin.v1.GetPlanResponse
+	121, // 205: redoubt.admin.v1.AdminService.DeletePlan:output_type -> redoubt.admin.v1.DeletePlanResponse
+	122, // 206: redoubt.admin.v1.AdminService.StartPlan:output_type -> redoubt.admin.v1.StartPlanResponse
+	123, // 207: redoubt.admin.v1.AdminService.GetPlanRun:output_type -> redoubt.admin.v1.GetPlanRunResponse
+	124, // 208: redoubt.admin.v1.AdminService.ConfirmPlanStep:output_type -> redoubt.admin.v1.ConfirmPlanStepResponse
+	125, // 209: redoubt.admin.v1.AdminService.CancelPlanRun:output_type -> redoubt.admin.v1.CancelPlanRunResponse
+	126, // 210: redoubt.admin.v1.AdminService.ResumePlanRun:output_type -> redoubt.admin.v1.ResumePlanRunResponse
+	127, // 211: redoubt.admin.v1.AdminService.CleanupPlanRun:output_type -> redoubt.admin.v1.CleanupPlanRunResponse
+	128, // 212: redoubt.admin.v1.AdminService.PredictPlan:output_type -> redoubt.admin.v1.PredictPlanResponse
+	129, // 213: redoubt.admin.v1.AdminService.RunPlanScript:output_type -> redoubt.admin.v1.RunPlanScriptResponse
+	130, // 214: redoubt.admin.v1.AdminService.CheckPlanScripts:output_type -> redoubt.admin.v1.CheckPlanScriptsResponse
+	171, // [171:215] is the sub-list for method output_type
+	127, // [127:171] is the sub-list for method input_type
+	127, // [127:127] is the sub-list for extension type_name
+	127, // [127:127] is the sub-list for extension extendee
+	0,   // [0:127] is the sub-list for field type_name
 }
 
 func init() { file_admin_v1_admin_proto_init() }
@@ -8081,6 +8122,7 @@ func file_admin_v1_admin_proto_init() {
 		return
 	}
 	file_admin_v1_plan_proto_init()
+	file_admin_v1_job_proto_init()
 	file_admin_v1_admin_proto_msgTypes[3].OneofWrappers = []any{
 		(*PointSpec_Latest)(nil),
 		(*PointSpec_Time)(nil),

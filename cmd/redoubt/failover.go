@@ -14,7 +14,7 @@ import (
 
 func failoverCommand(a *app) *cobra.Command {
 	return parent("failover", "open points of the past: for a test, or as the new production",
-		failoverTestCommand(a), cleanupCommand(a), unplannedCommand(a), changeCommand(a), commitCommand(a), cancelCommand(a), receiptCommand(a))
+		failoverTestCommand(a), cleanupCommand(a), plannedCommand(a), unplannedCommand(a), changeCommand(a), commitCommand(a), cancelCommand(a), receiptCommand(a))
 }
 
 // pointCommand returns a command about a group and a point in its past.

@@ -39,7 +39,7 @@ func printPrediction(w io.Writer, r *adminv1.PredictPlanResponse) {
 	t := newTable(w, "", "STEP", "NODE", "WHAT", "EXPECTED", "LONGEST", "MEASURED")
 	var unsure []string
 	for _, s := range r.Steps {
-		expected, worst := took(s.Expected), took(s.Worst)
+		expected, worst := planTime(s.Expected), planTime(s.Worst)
 		if s.Type == "confirm" {
 			expected = "(people)"
 		}
@@ -49,7 +49,7 @@ func printPrediction(w io.Writer, r *adminv1.PredictPlanResponse) {
 		}
 	}
 	t.flush()
-	fmt.Fprintf(w, "\nRTO of %s (version %d), %s %s: %s expected, %s at the longest\n", r.Plan, r.Version, r.Kind, r.Direction, took(r.Expected), took(r.Worst))
+	fmt.Fprintf(w, "\nRTO of %s (version %d), %s %s: %s expected, %s at the longest\n", r.Plan, r.Version, r.Kind, r.Direction, planTime(r.Expected), planTime(r.Worst))
 	if len(unsure) > 0 {
 		fmt.Fprintln(w, "assumed:")
 	}
@@ -58,7 +58,7 @@ func printPrediction(w io.Writer, r *adminv1.PredictPlanResponse) {
 	}
 }
 
-func took(d *durationpb.Duration) string {
+func planTime(d *durationpb.Duration) string {
 	if d == nil || d.AsDuration() == 0 {
 		return ""
 	}

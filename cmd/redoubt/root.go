@@ -33,7 +33,7 @@ Points in time (--at) are written as: latest, an RFC 3339 time such as
 	root.AddCommand(
 		statusCommand(a), groupCommand(a), diskCommand(a), exportCommand(a), nodeCommand(a),
 		pointsCommand(a), bookmarkCommand(a), retentionCommand(a),
-		failoverCommand(a), reverseCommand(a), failbackCommand(a), planCommand(a),
+		failoverCommand(a), reverseCommand(a), failbackCommand(a), planCommand(a), jobCommand(a),
 		journalCommand(a), segmentCommand(a),
 		caCommand(a), configCommand(a), demoCommand(a), crashtestCommand(a), crashtestWorkerCommand(a), versionCommand(a),
 	)

@@ -83,6 +83,12 @@ func concerns(n *adminv1.NodeInfo, g *adminv1.Group) []string {
 			add("hint: %s", g.Hint)
 		}
 	}
+	if j := g.GetJob(); j != nil {
+		add("%s", jobLine(j))
+		if j.Hint != "" {
+			add("hint: %s", j.Hint)
+		}
+	}
 	if c := g.GetCopy(); c != nil && !c.Complete {
 		add("copying, %s of %s (%s); no recovery point yet", iec(c.DoneBytes), iec(c.TotalBytes), percent(c.DoneBytes, c.TotalBytes))
 	}

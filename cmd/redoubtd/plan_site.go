@@ -53,6 +53,9 @@ func (p planSite) move(ctx context.Context, m plan.Move) ([]plan.Disk, error) {
 
 // unplanned fails a group over, unless that is done already.
 func (p planSite) unplanned(ctx context.Context, m plan.Move, point *adminv1.PointSpec) ([]plan.Disk, error) {
+	if err := p.idle(ctx, m.Group); err != nil {
+		return nil, err
+	}
 	if done, err := p.promoted(ctx, m); err != nil || done {
 		return p.production(ctx, m, err)
 	}
@@ -127,13 +130,11 @@ func (p planSite) exportsAt(ctx context.Context, node redoubt.NodeID, id redoubt
 	return c.ListExports(ctx, req)
 }
 
-// planned fails a group over without loss.
-func (p planSite) planned(_ context.Context, m plan.Move) ([]plan.Disk, error) {
-	return nil, &redoubt.Error{Op: "planned failover of", Object: string(m.Group), Err: fmt.Errorf("this version has none: %w", redoubt.ErrVersion), Hint: "a run of the kind unplanned"}
-}
-
 // failback moves the writer back, after reverse replication if that was not on.
 func (p planSite) failback(ctx context.Context, m plan.Move) error {
+	if err := p.idle(ctx, m.Group); err != nil {
+		return err
+	}
 	g, err := p.group(ctx, m.Group)
 	if err != nil {
 		return err

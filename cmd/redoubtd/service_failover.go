@@ -75,7 +75,7 @@ func (s *service) UnplannedFailover(ctx context.Context, r *adminv1.UnplannedFai
 	}
 	start := time.Now()
 	id := redoubt.GroupID(r.GetGroup())
-	in, err := s.target.exports.Failover(ctx, id, pointSpec(r.GetPoint()), r.GetHydrate())
+	in, err := s.target.exports.Failover(asked(ctx), id, pointSpec(r.GetPoint()), r.GetHydrate())
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +95,7 @@ func (s *service) ChangeRecoveryPoint(ctx context.Context, r *adminv1.ChangeReco
 	}
 	start := time.Now()
 	id := redoubt.GroupID(r.GetGroup())
-	in, err := s.target.exports.Change(ctx, id, pointSpec(r.GetPoint()), r.GetHydrate())
+	in, err := s.target.exports.Change(asked(ctx), id, pointSpec(r.GetPoint()), r.GetHydrate())
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +107,7 @@ func (s *service) CommitFailover(ctx context.Context, r *adminv1.CommitFailoverR
 	if s.target == nil {
 		return s.Elsewhere.CommitFailover(ctx, r)
 	}
-	g, err := s.target.exports.Commit(ctx, redoubt.GroupID(r.GetGroup()))
+	g, err := s.target.exports.Commit(asked(ctx), redoubt.GroupID(r.GetGroup()))
 	if err != nil {
 		return nil, err
 	}
@@ -116,6 +116,9 @@ func (s *service) CommitFailover(ctx context.Context, r *adminv1.CommitFailoverR
 
 // CancelFailover gives the group back to its source.
 func (s *service) CancelFailover(ctx context.Context, r *adminv1.CancelFailoverRequest) (*adminv1.CancelFailoverResponse, error) {
+	if r.GetForce() {
+		return s.forceResume(ctx, redoubt.GroupID(r.GetGroup()))
+	}
 	if s.target == nil {
 		return s.Elsewhere.CancelFailover(ctx, r)
 	}
@@ -125,7 +128,7 @@ func (s *service) CancelFailover(ctx context.Context, r *adminv1.CancelFailoverR
 		defer c.Close()
 		return c.CancelFailover(ctx, r)
 	}
-	g, err := s.target.exports.Cancel(ctx, redoubt.GroupID(r.GetGroup()))
+	g, err := s.target.exports.Cancel(asked(ctx), redoubt.GroupID(r.GetGroup()))
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +147,7 @@ func (s *service) ReverseReplicate(ctx context.Context, r *adminv1.ReverseReplic
 		return c.ReverseReplicate(ctx, r)
 	}
 	id := redoubt.GroupID(r.GetGroup())
-	p, err := s.target.exports.Reverse(ctx, id)
+	p, err := s.target.exports.Reverse(asked(ctx), id)
 	if err != nil {
 		return nil, err
 	}
@@ -164,7 +167,7 @@ func (s *service) Failback(ctx context.Context, r *adminv1.FailbackRequest) (*ad
 		defer c.Close()
 		return c.Failback(ctx, r)
 	}
-	f, err := s.target.exports.Failback(ctx, redoubt.GroupID(r.GetGroup()))
+	f, err := s.target.exports.Failback(asked(ctx), redoubt.GroupID(r.GetGroup()))
 	if err != nil {
 		return nil, err
 	}

@@ -42,6 +42,9 @@ func (s *service) sourceGroup(st source.Status) *adminv1.Group {
 		out.ReadOnly, out.ReadOnlyReason = true, readOnlyReason(st)
 		out.LagSeconds = nil
 	}
+	if x := st.Stopped; x != nil {
+		noteStopped(out, x)
+	}
 	if w := st.Welcome; w != nil {
 		out.Writer, out.Owner, out.BaselineLsn = w.Writer, w.Owner, uint64(w.Baseline)
 	}
@@ -72,6 +75,8 @@ func sourceState(st source.Status) string {
 		return "Replica"
 	case st.Role.Mode == source.ModeReplica:
 		return "Resyncing"
+	case st.Stopped != nil:
+		return "Quiesced"
 	case !st.CopyComplete:
 		return "InitialSync"
 	}
@@ -79,6 +84,9 @@ func sourceState(st source.Status) string {
 }
 
 func readOnlyReason(st source.Status) string {
+	if st.Stopped != nil {
+		return stoppedReason(st.Stopped)
+	}
 	if st.Role.Mode == source.ModeReplica {
 		return "the disks follow the secondary's writes; fail back to make them writable"
 	}
@@ -90,7 +98,7 @@ func (s *service) sourceDisks(st source.Status) []*adminv1.Disk {
 	for _, d := range st.Disks {
 		a := &adminv1.Disk{Id: uint32(d.ID), Name: d.Name, Size: d.Size, Path: st.Paths[d.Name], Socket: st.Socket, Export: d.Name, Uri: nbdURI(d.Name, st.Socket), RemoteUri: remoteURI(d.Name, st.Remote, s.node.cfg.Advertise),
 			Clients: uint32(st.Clients[d.Name]), Figures: diskFigures(st.Images, d.ID)}
-		if st.Role.Mode != source.ModeWriter {
+		if st.Role.Mode != source.ModeWriter || st.Stopped != nil {
 			a.ReadOnly, a.ReadOnlyReason = true, readOnlyReason(st)
 		}
 		out = append(out, a)

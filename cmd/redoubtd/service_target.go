@@ -42,6 +42,9 @@ func (s *service) targetGroup(g cluster.Group) *adminv1.Group {
 	if g.PromotedAt != 0 {
 		out.Promotion = promotion(g)
 	}
+	if j, ok := s.target.node.Catalog().Job(g.ID, 0); ok && (j.Running() || j.State == cluster.JobCancelling) {
+		out.Job = jobInfo(j)
+	}
 	for _, d := range g.Disks {
 		out.Disks = append(out.Disks, &adminv1.Disk{Id: uint32(d.ID), Name: d.Name, Size: d.Size})
 	}

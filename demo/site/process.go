@@ -29,6 +29,7 @@ func (n *Node) Start() error {
 	defer log.Close()
 	p := &process{cmd: exec.Command(n.bin, "--config", n.Config()), done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = log, log
+	p.cmd.Env = append(os.Environ(), n.Env...)
 	// The daemons end with the program that started them, and its Ctrl-C is not theirs.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := p.cmd.Start(); err != nil {

@@ -50,6 +50,7 @@ type Node struct {
 	Name string
 	Dir  string
 	Addr string
+	Env  []string // of the next Start, beside this process's own
 	proc *process
 	bin  string
 	join string // address of a member; empty: it is a founder

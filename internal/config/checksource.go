@@ -32,6 +32,7 @@ func (k *checker) source(c *Config) {
 		k.redundancy(key+".redundancy", g.Redundancy)
 		k.size(key+".memory", g.Memory, 16*MiB, TiB)
 		k.nbd(key+".nbd", g.NBD)
+		k.failover(key+".failover", g.Failover)
 		k.disks(key+".disks", g.Disks, paths)
 	}
 }
@@ -72,6 +73,13 @@ func (k *checker) journal(key string, j Journal) {
 	}
 	k.oneOf(key+".on_full", j.OnFull, "block")
 	k.duration(key+".full_wait", j.FullWait, 0, Duration(time.Hour))
+}
+
+func (k *checker) failover(key string, f Failover) {
+	if f.Freeze != "" {
+		k.path(key+".freeze", f.Freeze)
+	}
+	k.duration(key+".freeze_timeout", f.FreezeTimeout, Duration(time.Second), Duration(time.Hour))
 }
 
 func (k *checker) redundancy(key string, r Redundancy) {

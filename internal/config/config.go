@@ -46,7 +46,14 @@ type Group struct {
 	Redundancy Redundancy `yaml:"redundancy"`
 	Memory     Size       `yaml:"memory"` // bound on writes held in memory until they are applied
 	NBD        NBD        `yaml:"nbd"`
+	Failover   Failover   `yaml:"failover"`
 	Disks      []Disk     `yaml:"disks"`
+}
+
+// Failover says what a planned failover runs at the source.
+type Failover struct {
+	Freeze        string   `yaml:"freeze"`         // a script: run with "freeze" before the writers are stopped, with "thaw" afterwards; empty: none
+	FreezeTimeout Duration `yaml:"freeze_timeout"` // of each run
 }
 
 // Journal says where a group's journal lies and what happens when it is full.

@@ -30,6 +30,7 @@ func (g *Group) preset() {
 	g.Redundancy = Redundancy{Data: 2, Parity: 1}
 	g.Memory = 256 * MiB
 	g.NBD.ReadMemory = 256 * MiB
+	g.Failover.FreezeTimeout = Duration(30 * time.Second)
 }
 
 func (t *Target) preset() {

@@ -34,37 +34,109 @@ const (
 // ships what is left to the primary and into the history, and raises the epoch
 // with the primary as its writer. If the rest cannot be shipped in time, the
 // disks here are writable again and nothing has changed.
+//
+// It is a job: when ctx ends it goes on, and another call waits for the same one.
 func (m *Manager) Failback(ctx context.Context, id redoubt.GroupID) (Failback, error) {
-	g, unlock, err := m.begin(ctx, id)
+	g, err := m.group(ctx, id)
 	if err != nil {
 		return Failback{}, err
 	}
-	defer unlock()
-	if g.State != cluster.StateReverseReplicating {
-		return Failback{}, refused("failback", g)
+	j, running := m.o.Node.Catalog().RunningJob(id)
+	r := ref(j)
+	if !running || j.Kind != cluster.JobFailback {
+		m.idle(ctx, id)
+		if g.State != cluster.StateReverseReplicating {
+			return Failback{}, refused("failback", g)
+		}
+		if _, err := m.production(id); err != nil {
+			return Failback{}, err
+		}
+		if r, _, err = m.start(ctx, g, cluster.BeginJob{Kind: cluster.JobFailback, Limit: int64(drainTimeout), Fixed: true}); err != nil {
+			return Failback{}, err
+		}
 	}
-	p, err := m.production(id)
-	if err != nil {
+	if j, err = m.await(ctx, r); err != nil {
 		return Failback{}, err
+	}
+	if g, err = m.group(ctx, id); err != nil {
+		return Failback{}, err
+	}
+	return Failback{Position: g.Promoted, Epoch: g.Epoch, Writer: g.Writer, Paused: time.Duration(j.Held)}, nil
+}
+
+// caughtUp is the job's step catch-up.
+func (m *Manager) caughtUp(ctx context.Context, g cluster.Group) (done, error) {
+	p, err := m.awaitProduction(ctx, g)
+	if err != nil {
+		return done{}, err
+	}
+	return done{note: "the old primary is whole and close behind"}, p.catchUp(ctx)
+}
+
+// awaitProduction returns the group's production: after a restart it takes a
+// moment until it is open again.
+func (m *Manager) awaitProduction(ctx context.Context, g cluster.Group) (*production, error) {
+	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
+	defer cancel()
+	for {
+		p, err := m.production(g.ID)
+		if err == nil && p.Epoch == g.Epoch || sleep(ctx, poll) != nil {
+			return p, err
+		}
+	}
+}
+
+// outlive is asked before disks are opened again after a restart: they will be
+// writable, and the process before may have sent the word that gives them up. The
+// claim makes that word void, or the epoch shows that it was heard: then over is true.
+func (m *Manager) outlive(s Spec) (over bool, err error) {
+	j, ok := m.o.Node.Catalog().RunningJob(s.Group)
+	if !ok || s.Kind != KindFailover || j.Kind != cluster.JobFailback {
+		return false, nil
+	}
+	_, err = m.o.Node.Propose(m.ctx, cluster.ClaimJob{Job: ref(j), Node: m.o.ID, Term: j.Term + 1, Now: m.o.Now().UnixNano()})
+	if err != nil && !errors.Is(err, redoubt.ErrState) && !errors.Is(err, redoubt.ErrFenced) {
+		return false, err
+	}
+	g, err := m.group(m.ctx, s.Group)
+	return err == nil && g.Epoch != s.Epoch, err
+}
+
+// switched is the job's step switch: the disks here are frozen, the rest is
+// shipped, and the epoch goes to the source. It is one step, because a crash
+// opens the disks writable again: then all of it is done anew.
+func (m *Manager) switched(ctx context.Context, g cluster.Group) (done, error) {
+	p, err := m.awaitProduction(ctx, g)
+	if err != nil {
+		return done{}, err
 	}
 	if err := p.catchUp(ctx); err != nil {
-		return Failback{}, err
+		return done{}, err
 	}
-	frozen := m.o.Now()
+	p.frozenAt(m.o.Now())
 	head, err := p.drain(ctx)
 	if err != nil {
-		p.disks.SetReadOnly(nil)
-		return Failback{}, err
+		return done{}, err
 	}
-	after, err := m.giveBack(ctx, g, head)
-	if err != nil {
-		return Failback{}, err
+	now := m.o.Now().UnixNano()
+	return done{note: fmt.Sprintf("the last write here is %d:%d", g.Epoch, head), do: cluster.Promote{
+		Group: g.ID, Kind: cluster.PromoteFailback, Point: redoubt.Position{Epoch: g.Epoch, LSN: head}, NewEpoch: g.Epoch + 1,
+		Writer: cluster.SourceWriter(g.Source), KnownHead: head, KnownHeadTime: g.CommittedTime, LastContact: now, Now: now}}, nil
+}
+
+// written is the job's step writer.
+func (m *Manager) written(ctx context.Context, g cluster.Group) (done, error) {
+	p, err := m.production(g.ID)
+	if err != nil { // the node was started anew, and found the epoch gone
+		return done{note: g.Writer + " writes again when it reaches the secondary"}, nil
 	}
-	out := Failback{Position: redoubt.Position{Epoch: g.Epoch, LSN: head}, Epoch: after.Epoch, Writer: after.Writer}
-	p.awaitWriter(ctx, after.Epoch)
-	out.Paused = m.o.Now().Sub(frozen)
-	m.o.Logger.Warn("failed back", "group", string(id), "position", out.Position.String(), "epoch", after.Epoch, "paused", out.Paused)
-	return out, m.dropProduction(id)
+	p.awaitWriter(ctx, g.SourceAddr, g.Epoch)
+	out := done{note: g.Writer + " writes again"}
+	if at := p.frozenSince(); !at.IsZero() {
+		out.held = m.o.Now().Sub(at)
+	}
+	m.o.Logger.Warn("failed back", "group", string(g.ID), "position", g.Promoted.String(), "epoch", g.Epoch, "paused", out.held)
+	return out, nil
 }
 
 // catchUp waits until the old primary has the baseline and is less than a
@@ -101,46 +173,19 @@ func (p *production) drain(ctx context.Context) (redoubt.LSN, error) {
 	for back.Acked() < head || p.store.Acked() < head {
 		if err := sleep(ctx, poll); err != nil {
 			return 0, &redoubt.Error{Op: "fail back", Object: string(p.Group), Err: redoubt.ErrUnavailable,
-				Hint: fmt.Sprintf("the last writes could not be shipped in time: primary at %d, history at %d, head %d; the disks here are writable again", back.Acked(), p.store.Acked(), head)}
+				Hint: fmt.Sprintf("the last writes could not be shipped in time: primary at %d, history at %d, head %d; the disks here become writable again", back.Acked(), p.store.Acked(), head)}
 		}
 	}
 	return head, nil
 }
 
-// giveBack raises the epoch with the source as the writer. The answer to a
-// lost proposal is looked up, so that both sides are never writable.
-func (m *Manager) giveBack(ctx context.Context, g cluster.Group, head redoubt.LSN) (cluster.Group, error) {
-	after, err := m.propose(ctx, g, cluster.Promote{
-		Group: g.ID, Kind: cluster.PromoteFailback, Point: redoubt.Position{Epoch: g.Epoch, LSN: head}, NewEpoch: g.Epoch + 1,
-		Writer: cluster.SourceWriter(g.Source), KnownHead: head, KnownHeadTime: g.CommittedTime,
-		LastContact: m.o.Now().UnixNano(), Now: m.o.Now().UnixNano(),
-	})
-	if err == nil {
-		return after, nil
-	}
-	lookup, cancel := context.WithTimeout(m.ctx, drainTimeout)
-	defer cancel()
-	now, lerr := m.group(lookup, g.ID)
-	switch {
-	case lerr != nil:
-		return g, &redoubt.Error{Op: "fail back", Object: string(g.ID), Err: err,
-			Hint: "whether the epoch was raised is unknown; the disks here stay read-only until the catalog answers: run failback again"}
-	case now.Epoch > g.Epoch:
-		return now, nil
-	}
-	if p, perr := m.production(g.ID); perr == nil {
-		p.disks.SetReadOnly(nil)
-	}
-	return g, err
-}
-
 // awaitWriter waits until the source says that it is in the new epoch, for a
 // bounded time: the failback stands either way.
-func (p *production) awaitWriter(ctx context.Context, e redoubt.Epoch) {
+func (p *production) awaitWriter(ctx context.Context, addr string, e redoubt.Epoch) {
 	ctx, cancel := context.WithTimeout(ctx, takeoverTimeout)
 	defer cancel()
 	for {
-		if w, err := p.askSource(ctx); err == nil && w.Epoch >= e {
+		if w, err := p.askSource(ctx, addr); err == nil && w.Epoch >= e {
 			return
 		}
 		if sleep(ctx, poll) != nil {
@@ -151,10 +196,7 @@ func (p *production) awaitWriter(ctx context.Context, e redoubt.Epoch) {
 }
 
 // askSource asks the old primary which epoch it is in.
-func (p *production) askSource(ctx context.Context) (ship.Welcome, error) {
-	p.mu.Lock()
-	addr := p.reverse.addr
-	p.mu.Unlock()
+func (p *production) askSource(ctx context.Context, addr string) (ship.Welcome, error) {
 	conn, err := p.m.o.DialSource(ctx, addr)
 	if err != nil {
 		return ship.Welcome{}, err

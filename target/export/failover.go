@@ -2,11 +2,13 @@ package export
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/internal/crashpoint"
 	"github.com/redoubt-dr/redoubt/target"
 )
 
@@ -23,12 +25,13 @@ func (m *Manager) Failover(ctx context.Context, id redoubt.GroupID, at target.Po
 	if _, ok := cluster.Allowed(g.State, cluster.OpUnplannedFailover); !ok || g.State == cluster.StateReverseReplicating {
 		return nil, refused("unplanned failover", g)
 	}
-	return m.promote(ctx, g, cluster.PromoteUnplanned, at, hydrate)
+	return m.promote(ctx, g, cluster.JobUnplanned, cluster.PromoteUnplanned, at, hydrate)
 }
 
 // Change opens another point instead of the one that was failed over to. What
 // was written since the failover stays in the history, as a branch.
 func (m *Manager) Change(ctx context.Context, id redoubt.GroupID, at target.PointSpec, hydrate bool) (*Instance, error) {
+	defer m.hold(id)()
 	g, unlock, err := m.begin(ctx, id)
 	if err != nil {
 		return nil, err
@@ -39,42 +42,59 @@ func (m *Manager) Change(ctx context.Context, id redoubt.GroupID, at target.Poin
 	}
 	// The points to choose from are those of the history before the failover.
 	at.Before = g.Before
-	return m.promote(ctx, g, cluster.PromoteChange, at, hydrate)
+	return m.promote(ctx, g, cluster.JobChange, cluster.PromoteChange, at, hydrate)
 }
 
-func (m *Manager) promote(ctx context.Context, g cluster.Group, kind cluster.PromoteKind, at target.PointSpec, hydrate bool) (*Instance, error) {
+func (m *Manager) promote(ctx context.Context, g cluster.Group, job cluster.JobKind, kind cluster.PromoteKind, at target.PointSpec, hydrate bool) (*Instance, error) {
 	point, when, err := m.o.Store.Resolve(ctx, g.ID, at)
 	if err != nil {
 		return nil, err
 	}
 	head, headTime, contact := m.o.Store.Head(g.ID)
-	after, err := m.propose(ctx, g, cluster.Promote{
+	release := m.hold(g.ID)
+	r, after, err := m.start(ctx, g, cluster.BeginJob{Kind: job, Hydrate: hydrate, Note: fmt.Sprintf("point %s, epoch %d", point, g.Epoch+1), Do: cluster.Promote{
 		Group: g.ID, Kind: kind, Point: point, NewEpoch: g.Epoch + 1, Writer: cluster.TargetWriter(m.o.ID),
 		KnownHead: head, KnownHeadTime: unixNano(headTime), LastContact: unixNano(contact), Now: m.o.Now().UnixNano(),
-	})
+	}})
 	if err != nil {
+		release()
 		return nil, err
 	}
+	crashpoint.Here(crashpoint.Step(job.String(), cluster.StepExport.String(), "before"))
+	in, err := m.openProduction(ctx, after, when, hydrate)
+	if err != nil {
+		release()
+		return nil, err
+	}
+	crashpoint.Here(crashpoint.Step(job.String(), cluster.StepExport.String(), "effect"))
+	m.finish(r, cluster.StepExport, "exported by node "+string(m.o.ID), release)
+	m.o.Logger.Warn("failed over", "group", string(g.ID), "point", point.String(), "epoch", after.Epoch, "known_head", head)
+	return in, nil
+}
+
+// openProduction opens the point that g was promoted at, whose last write was
+// made at when, as g's production here.
+func (m *Manager) openProduction(ctx context.Context, g cluster.Group, when time.Time, hydrate bool) (*Instance, error) {
 	if err := m.dropProduction(g.ID); err != nil {
 		m.o.Logger.Error("the export of the former point could not be removed", "group", string(g.ID), "err", err)
 	}
 	spec := Spec{
 		Version: specVersion, Kind: KindFailover, Group: g.ID, UUID: g.UUID, Disks: g.Disks,
-		ID: fmt.Sprintf("epoch-%d", after.Epoch), Point: point, Epoch: after.Epoch, Time: when, Created: m.o.Now(),
+		ID: epochID(g.Epoch), Point: g.Promoted, Epoch: g.Epoch, Time: when, Created: m.o.Now(),
 		Hydrate: hydrate || m.o.Hydrate != HydrateNone,
 	}
 	dir := m.dir(spec)
 	if err := writeSpec(dir, spec); err != nil {
 		return nil, err
 	}
+	crashpoint.Here("target.export.spec")
 	in, err := m.open(ctx, spec, dir)
 	if err != nil {
 		// The promotion stands; the export is opened as soon as it can be.
 		m.wg.Go(func() { m.reopen(dir) })
 		return nil, err
 	}
-	m.o.Logger.Warn("failed over", "group", string(g.ID), "point", point.String(), "epoch", after.Epoch, "known_head", head)
-	return in, m.adopt(in, after)
+	return in, m.adopt(in, g)
 }
 
 // propose proposes cmd and returns the group as it is after it.
@@ -92,22 +112,58 @@ func (m *Manager) Commit(ctx context.Context, id redoubt.GroupID) (cluster.Group
 		return cluster.Group{}, err
 	}
 	defer unlock()
-	return m.propose(ctx, g, cluster.CommitFailover{Group: id, Epoch: g.Epoch, Now: m.o.Now().UnixNano()})
+	_, after, err := m.start(ctx, g, cluster.BeginJob{Kind: cluster.JobCommit, Note: "point " + g.Promoted.String() + " is final",
+		Do: cluster.CommitFailover{Group: id, Epoch: g.Epoch, Now: m.o.Now().UnixNano()}})
+	return after, err
 }
 
 // Cancel gives the group back to its source, which goes on where it was. What
-// was written at the secondary stays in the history, as a branch.
+// was written at the secondary stays in the history, as a branch. A job that has
+// not promoted anything yet is ended, and that is all.
 func (m *Manager) Cancel(ctx context.Context, id redoubt.GroupID) (cluster.Group, error) {
+	if g, over, err := m.callOff(ctx, id); over || err != nil {
+		return g, err
+	}
+	release := m.hold(id)
 	g, unlock, err := m.begin(ctx, id)
 	if err != nil {
+		release()
 		return cluster.Group{}, err
 	}
 	defer unlock()
-	after, err := m.propose(ctx, g, cluster.CancelFailover{Group: id, NewEpoch: g.Epoch + 1, Now: m.o.Now().UnixNano()})
+	r, after, err := m.start(ctx, g, cluster.BeginJob{Kind: cluster.JobCancel, Note: fmt.Sprintf("epoch %d, back to %s", g.Epoch+1, cluster.SourceWriter(g.Source)),
+		Do: cluster.CancelFailover{Group: id, NewEpoch: g.Epoch + 1, Now: m.o.Now().UnixNano()}})
 	if err != nil {
+		release()
 		return g, err
 	}
-	return after, m.dropProduction(id)
+	crashpoint.Here(crashpoint.Step(cluster.JobCancel.String(), cluster.StepClose.String(), "before"))
+	if err := m.dropProduction(id); err != nil {
+		release()
+		return after, err
+	}
+	crashpoint.Here(crashpoint.Step(cluster.JobCancel.String(), cluster.StepClose.String(), "effect"))
+	m.finish(r, cluster.StepClose, "the disks of node "+string(m.o.ID)+" are closed", release)
+	return after, nil
+}
+
+// callOff ends a job that has promoted nothing; over says that there was one.
+func (m *Manager) callOff(ctx context.Context, id redoubt.GroupID) (g cluster.Group, over bool, err error) {
+	if g, err = m.group(ctx, id); err != nil {
+		return g, false, err
+	}
+	j, ok := m.o.Node.Catalog().RunningJob(id)
+	if !ok {
+		return g, false, nil
+	}
+	if over = !j.Promoted() && (j.Kind == cluster.JobPlanned || j.Kind == cluster.JobFailback); !over {
+		return g, false, nil
+	}
+	if _, err := m.CancelJob(ctx, id, j.ID); err != nil && !errors.Is(err, redoubt.ErrState) {
+		return g, over, err
+	}
+	now, err := m.group(ctx, id)
+	return now, over && now.Epoch == g.Epoch, err
 }
 
 // dropProduction closes and deletes the group's production of this node, if any.

@@ -51,6 +51,10 @@ type Manager struct {
 	tests map[string]*Instance
 	prod  map[redoubt.GroupID]*production
 	busy  map[redoubt.GroupID]chan struct{} // held while an operation on the group runs
+
+	asking  map[redoubt.GroupID]bool   // whether the old primary is there
+	driving map[redoubt.GroupID]func() // ends the run of a job of the group that is driven here
+	held    map[redoubt.GroupID]int    // operations that do the steps of their job themselves
 }
 
 // Open returns a Manager that opens again, in the background, what was open
@@ -68,7 +72,7 @@ func Open(o Options) (*Manager, error) {
 	if err := errors.Join(os.MkdirAll(o.Dir, 0o700), os.MkdirAll(o.RunDir, 0o700)); err != nil {
 		return nil, err
 	}
-	m := &Manager{o: o, tests: map[string]*Instance{}, prod: map[redoubt.GroupID]*production{}, busy: map[redoubt.GroupID]chan struct{}{}}
+	m := &Manager{o: o, tests: map[string]*Instance{}, prod: map[redoubt.GroupID]*production{}, busy: map[redoubt.GroupID]chan struct{}{}, driving: map[redoubt.GroupID]func(){}, held: map[redoubt.GroupID]int{}, asking: map[redoubt.GroupID]bool{}}
 	m.ctx, m.end = context.WithCancel(context.Background())
 	dirs, err := filepath.Glob(filepath.Join(o.Dir, "*", "*", specFile))
 	if err != nil {
@@ -77,6 +81,7 @@ func Open(o Options) (*Manager, error) {
 	for _, f := range dirs {
 		m.wg.Go(func() { m.reopen(filepath.Dir(f)) })
 	}
+	m.wg.Go(m.drive)
 	return m, nil
 }
 
@@ -117,6 +122,7 @@ func (m *Manager) lock(ctx context.Context, id redoubt.GroupID) (unlock func(), 
 // begin starts an operation on the group: it waits for its turn and reads the
 // group as it is then. The caller ends it with unlock.
 func (m *Manager) begin(ctx context.Context, id redoubt.GroupID) (g cluster.Group, unlock func(), err error) {
+	m.idle(ctx, id)
 	if unlock, err = m.lock(ctx, id); err != nil {
 		return cluster.Group{}, nil, err
 	}
@@ -182,6 +188,9 @@ func (m *Manager) tryReopen(spec Spec, dir string) (over bool, err error) {
 	}
 	if spec.Kind == KindFailover && (g.Writer != cluster.TargetWriter(m.o.ID) || g.Epoch != spec.Epoch) {
 		return true, nil
+	}
+	if over, err := m.outlive(spec); over || err != nil {
+		return over, err
 	}
 	in, err := m.open(m.ctx, spec, dir)
 	if err != nil {

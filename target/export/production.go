@@ -38,6 +38,7 @@ type production struct {
 	lineage redoubt.Lineage
 	sender  *ship.Sender // to the store
 	reverse *reverse     // nil unless reverse replication is on
+	frozen  time.Time    // when a failback froze the disks last
 }
 
 // adopt makes in the production of g: its writes are shipped into the group's
@@ -115,6 +116,18 @@ func (p *production) wait(d time.Duration) {
 	case <-t.C:
 	case <-p.ctx.Done():
 	}
+}
+
+func (p *production) frozenAt(t time.Time) {
+	p.mu.Lock()
+	p.frozen = t
+	p.mu.Unlock()
+}
+
+func (p *production) frozenSince() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.frozen
 }
 
 // stop ends the senders. The disks stay open.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/internal/crashpoint"
 	"github.com/redoubt-dr/redoubt/journal"
 	"github.com/redoubt-dr/redoubt/ship"
 )
@@ -64,15 +65,71 @@ func (m *Manager) Reverse(ctx context.Context, id redoubt.GroupID) (Resync, erro
 			return Resync{}, &redoubt.Error{Op: "reverse replicate", Object: string(id), Err: redoubt.ErrInvalid,
 				Hint: "the source has not said where it listens: set listen and advertise in its redoubtd.yaml and restart it"}
 		}
-		if g, err = m.propose(ctx, g, cluster.ReverseReplicate{Group: id, Epoch: g.Epoch, Now: m.o.Now().UnixNano()}); err != nil {
+		release := m.hold(id)
+		var job cluster.JobRef
+		if job, g, err = m.start(ctx, g, cluster.BeginJob{Kind: cluster.JobReverse, Note: "to " + cluster.SourceWriter(g.Source),
+			Do: cluster.ReverseReplicate{Group: id, Epoch: g.Epoch, Now: m.o.Now().UnixNano()}}); err != nil {
+			release()
 			return Resync{}, err
 		}
+		return m.connect(ctx, p, g, job, release)
 	}
 	r, err := p.startReverse(g)
 	if err != nil {
 		return Resync{}, err
 	}
 	return r.await(ctx)
+}
+
+// connect is the job's second step, done for whoever asked. If that one does
+// not wait for the old primary's answer, the driver does.
+func (m *Manager) connect(ctx context.Context, p *production, g cluster.Group, job cluster.JobRef, release func()) (Resync, error) {
+	point := func(when string) {
+		crashpoint.Here(crashpoint.Step(cluster.JobReverse.String(), cluster.StepConnect.String(), when))
+	}
+	point("before")
+	r, err := p.startReverse(g)
+	if err != nil {
+		release()
+		return Resync{}, err
+	}
+	plan, err := r.await(ctx)
+	if err != nil {
+		release()
+		return plan, err
+	}
+	point("effect")
+	m.finish(job, cluster.StepConnect, plan.String(), release)
+	return plan, nil
+}
+
+// reverseByItself begins the way back after a planned failover that was
+// committed, as soon as the old primary answers.
+func (m *Manager) reverseByItself() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for id, p := range m.prod {
+		g, ok := m.o.Node.Catalog().Group(id)
+		if !ok || g.State != cluster.StateFailedOver || g.SourceAddr == "" || p.Epoch != g.Epoch || m.o.Node.Catalog().PlannedEpoch(id) != g.Epoch || m.asking[id] {
+			continue
+		}
+		m.asking[id] = true
+		m.wg.Go(func() {
+			defer func() {
+				m.mu.Lock()
+				delete(m.asking, id)
+				m.mu.Unlock()
+			}()
+			ctx, cancel := context.WithTimeout(m.ctx, takeoverTimeout)
+			defer cancel()
+			if _, err := p.askSource(ctx, g.SourceAddr); err != nil {
+				return // asked again at the next tick
+			}
+			if _, err := m.Reverse(By(ctx, "the planned failover"), id); err != nil && ctx.Err() == nil {
+				m.o.Logger.Warn("reverse replication did not begin by itself", "group", string(id), "err", err, "hint", redoubt.Hint(err))
+			}
+		})
+	}
 }
 
 // startReverse starts the stream, if it is not running.

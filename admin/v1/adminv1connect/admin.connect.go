@@ -104,6 +104,15 @@ const (
 	AdminServiceReadPointProcedure = "/redoubt.admin.v1.AdminService/ReadPoint"
 	// AdminServiceFailbackProcedure is the fully-qualified name of the AdminService's Failback RPC.
 	AdminServiceFailbackProcedure = "/redoubt.admin.v1.AdminService/Failback"
+	// AdminServicePlannedFailoverProcedure is the fully-qualified name of the AdminService's
+	// PlannedFailover RPC.
+	AdminServicePlannedFailoverProcedure = "/redoubt.admin.v1.AdminService/PlannedFailover"
+	// AdminServiceListJobsProcedure is the fully-qualified name of the AdminService's ListJobs RPC.
+	AdminServiceListJobsProcedure = "/redoubt.admin.v1.AdminService/ListJobs"
+	// AdminServiceGetJobProcedure is the fully-qualified name of the AdminService's GetJob RPC.
+	AdminServiceGetJobProcedure = "/redoubt.admin.v1.AdminService/GetJob"
+	// AdminServiceCancelJobProcedure is the fully-qualified name of the AdminService's CancelJob RPC.
+	AdminServiceCancelJobProcedure = "/redoubt.admin.v1.AdminService/CancelJob"
 	// AdminServiceAddNodeProcedure is the fully-qualified name of the AdminService's AddNode RPC.
 	AdminServiceAddNodeProcedure = "/redoubt.admin.v1.AdminService/AddNode"
 	// AdminServiceDrainNodeProcedure is the fully-qualified name of the AdminService's DrainNode RPC.
@@ -199,6 +208,14 @@ type AdminServiceClient interface {
 	ReadPoint(context.Context, *v1.ReadPointRequest) (*connect.ServerStreamForClient[v1.ReadPointResponse], error)
 	// Failback moves the writer back to the old primary without loss (target).
 	Failback(context.Context, *v1.FailbackRequest) (*v1.FailbackResponse, error)
+	// PlannedFailover begins to move the writer to the secondary without loss (target).
+	PlannedFailover(context.Context, *v1.PlannedFailoverRequest) (*v1.PlannedFailoverResponse, error)
+	// ListJobs returns what was and is done to a group (target).
+	ListJobs(context.Context, *v1.ListJobsRequest) (*v1.ListJobsResponse, error)
+	// GetJob returns one job (target).
+	GetJob(context.Context, *v1.GetJobRequest) (*v1.GetJobResponse, error)
+	// CancelJob ends a job (target).
+	CancelJob(context.Context, *v1.CancelJobRequest) (*v1.CancelJobResponse, error)
 	// AddNode lets a new node join.
 	AddNode(context.Context, *v1.AddNodeRequest) (*v1.AddNodeResponse, error)
 	// DrainNode has a node's shards and groups move to the others.
@@ -387,6 +404,32 @@ func NewAdminServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(adminServiceMethods.ByName("Failback")),
 			connect.WithClientOptions(opts...),
 		),
+		plannedFailover: connect.NewClient[v1.PlannedFailoverRequest, v1.PlannedFailoverResponse](
+			httpClient,
+			baseURL+AdminServicePlannedFailoverProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("PlannedFailover")),
+			connect.WithClientOptions(opts...),
+		),
+		listJobs: connect.NewClient[v1.ListJobsRequest, v1.ListJobsResponse](
+			httpClient,
+			baseURL+AdminServiceListJobsProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("ListJobs")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		getJob: connect.NewClient[v1.GetJobRequest, v1.GetJobResponse](
+			httpClient,
+			baseURL+AdminServiceGetJobProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("GetJob")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		cancelJob: connect.NewClient[v1.CancelJobRequest, v1.CancelJobResponse](
+			httpClient,
+			baseURL+AdminServiceCancelJobProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("CancelJob")),
+			connect.WithClientOptions(opts...),
+		),
 		addNode: connect.NewClient[v1.AddNodeRequest, v1.AddNodeResponse](
 			httpClient,
 			baseURL+AdminServiceAddNodeProcedure,
@@ -528,6 +571,10 @@ type adminServiceClient struct {
 	scrub               *connect.Client[v1.ScrubRequest, v1.ScrubResponse]
 	readPoint           *connect.Client[v1.ReadPointRequest, v1.ReadPointResponse]
 	failback            *connect.Client[v1.FailbackRequest, v1.FailbackResponse]
+	plannedFailover     *connect.Client[v1.PlannedFailoverRequest, v1.PlannedFailoverResponse]
+	listJobs            *connect.Client[v1.ListJobsRequest, v1.ListJobsResponse]
+	getJob              *connect.Client[v1.GetJobRequest, v1.GetJobResponse]
+	cancelJob           *connect.Client[v1.CancelJobRequest, v1.CancelJobResponse]
 	addNode             *connect.Client[v1.AddNodeRequest, v1.AddNodeResponse]
 	drainNode           *connect.Client[v1.DrainNodeRequest, v1.DrainNodeResponse]
 	replaceNode         *connect.Client[v1.ReplaceNodeRequest, v1.ReplaceNodeResponse]
@@ -736,6 +783,42 @@ func (c *adminServiceClient) ReadPoint(ctx context.Context, req *v1.ReadPointReq
 // Failback calls redoubt.admin.v1.AdminService.Failback.
 func (c *adminServiceClient) Failback(ctx context.Context, req *v1.FailbackRequest) (*v1.FailbackResponse, error) {
 	response, err := c.failback.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// PlannedFailover calls redoubt.admin.v1.AdminService.PlannedFailover.
+func (c *adminServiceClient) PlannedFailover(ctx context.Context, req *v1.PlannedFailoverRequest) (*v1.PlannedFailoverResponse, error) {
+	response, err := c.plannedFailover.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// ListJobs calls redoubt.admin.v1.AdminService.ListJobs.
+func (c *adminServiceClient) ListJobs(ctx context.Context, req *v1.ListJobsRequest) (*v1.ListJobsResponse, error) {
+	response, err := c.listJobs.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// GetJob calls redoubt.admin.v1.AdminService.GetJob.
+func (c *adminServiceClient) GetJob(ctx context.Context, req *v1.GetJobRequest) (*v1.GetJobResponse, error) {
+	response, err := c.getJob.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// CancelJob calls redoubt.admin.v1.AdminService.CancelJob.
+func (c *adminServiceClient) CancelJob(ctx context.Context, req *v1.CancelJobRequest) (*v1.CancelJobResponse, error) {
+	response, err := c.cancelJob.CallUnary(ctx, connect.NewRequest(req))
 	if response != nil {
 		return response.Msg, err
 	}
@@ -952,6 +1035,14 @@ type AdminServiceHandler interface {
 	ReadPoint(context.Context, *v1.ReadPointRequest, *connect.ServerStream[v1.ReadPointResponse]) error
 	// Failback moves the writer back to the old primary without loss (target).
 	Failback(context.Context, *v1.FailbackRequest) (*v1.FailbackResponse, error)
+	// PlannedFailover begins to move the writer to the secondary without loss (target).
+	PlannedFailover(context.Context, *v1.PlannedFailoverRequest) (*v1.PlannedFailoverResponse, error)
+	// ListJobs returns what was and is done to a group (target).
+	ListJobs(context.Context, *v1.ListJobsRequest) (*v1.ListJobsResponse, error)
+	// GetJob returns one job (target).
+	GetJob(context.Context, *v1.GetJobRequest) (*v1.GetJobResponse, error)
+	// CancelJob ends a job (target).
+	CancelJob(context.Context, *v1.CancelJobRequest) (*v1.CancelJobResponse, error)
 	// AddNode lets a new node join.
 	AddNode(context.Context, *v1.AddNodeRequest) (*v1.AddNodeResponse, error)
 	// DrainNode has a node's shards and groups move to the others.
@@ -1136,6 +1227,32 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 		connect.WithSchema(adminServiceMethods.ByName("Failback")),
 		connect.WithHandlerOptions(opts...),
 	)
+	adminServicePlannedFailoverHandler := connect.NewUnaryHandlerSimple(
+		AdminServicePlannedFailoverProcedure,
+		svc.PlannedFailover,
+		connect.WithSchema(adminServiceMethods.ByName("PlannedFailover")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceListJobsHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceListJobsProcedure,
+		svc.ListJobs,
+		connect.WithSchema(adminServiceMethods.ByName("ListJobs")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceGetJobHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceGetJobProcedure,
+		svc.GetJob,
+		connect.WithSchema(adminServiceMethods.ByName("GetJob")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceCancelJobHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceCancelJobProcedure,
+		svc.CancelJob,
+		connect.WithSchema(adminServiceMethods.ByName("CancelJob")),
+		connect.WithHandlerOptions(opts...),
+	)
 	adminServiceAddNodeHandler := connect.NewUnaryHandlerSimple(
 		AdminServiceAddNodeProcedure,
 		svc.AddNode,
@@ -1296,6 +1413,14 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 			adminServiceReadPointHandler.ServeHTTP(w, r)
 		case AdminServiceFailbackProcedure:
 			adminServiceFailbackHandler.ServeHTTP(w, r)
+		case AdminServicePlannedFailoverProcedure:
+			adminServicePlannedFailoverHandler.ServeHTTP(w, r)
+		case AdminServiceListJobsProcedure:
+			adminServiceListJobsHandler.ServeHTTP(w, r)
+		case AdminServiceGetJobProcedure:
+			adminServiceGetJobHandler.ServeHTTP(w, r)
+		case AdminServiceCancelJobProcedure:
+			adminServiceCancelJobHandler.ServeHTTP(w, r)
 		case AdminServiceAddNodeProcedure:
 			adminServiceAddNodeHandler.ServeHTTP(w, r)
 		case AdminServiceDrainNodeProcedure:
@@ -1427,6 +1552,22 @@ func (UnimplementedAdminServiceHandler) ReadPoint(context.Context, *v1.ReadPoint
 
 func (UnimplementedAdminServiceHandler) Failback(context.Context, *v1.FailbackRequest) (*v1.FailbackResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.Failback is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) PlannedFailover(context.Context, *v1.PlannedFailoverRequest) (*v1.PlannedFailoverResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.PlannedFailover is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) ListJobs(context.Context, *v1.ListJobsRequest) (*v1.ListJobsResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.ListJobs is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) GetJob(context.Context, *v1.GetJobRequest) (*v1.GetJobResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.GetJob is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) CancelJob(context.Context, *v1.CancelJobRequest) (*v1.CancelJobResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.CancelJob is not implemented"))
 }
 
 func (UnimplementedAdminServiceHandler) AddNode(context.Context, *v1.AddNodeRequest) (*v1.AddNodeResponse, error) {
