@@ -314,3 +314,51 @@ func readAll(c *oracle.Client, p []byte) error {
 	_, err := c.ReadAt(p, 0)
 	return err
 }
+
+// A planned run stops at an error, is resumed, and goes back in the end; what
+// was written on the way is there.
+func TestPlannedRunAndFailback(t *testing.T) {
+	b := newPlanBed(t, map[string]string{
+		"look": planScripts["look"],
+		"slow": `[ -e $T/mended ] || { echo the application does not start; exit 3; }`,
+	})
+	t1, t2 := b.site.Targets[0], b.site.Targets[1]
+	b.put(planText)
+	b.write("g", "primary g")
+	b.write("h", "primary h")
+	err := b.site.Call(b.ctx, t1, nil, "plan", "run", "shop", "--kind", "planned")
+	var ce *site.CommandError
+	if !errors.As(err, &ce) || !strings.Contains(ce.Stderr, "it is stopped, 1 steps failed") {
+		t.Fatalf("got %v", err)
+	}
+	r := b.run(t2, "shop/1")
+	if s := b.step(r, "web/post/slow"); s.State != "failed" || !strings.Contains(s.Error, "exit code 3") || s.Output != "the application does not start\n" || fmt.Sprint(r.Next) != "[resume cancel]" {
+		t.Fatalf("%v, next %v", s, r.Next)
+	}
+	b.must(os.WriteFile(filepath.Join(b.dir, "mended"), nil, 0o600))
+	b.must(b.site.Call(b.ctx, t2, r, "plan", "resume", r.Id))
+	if r.State != "done" || b.step(r, "db/group/g").Attempt != 1 || b.step(r, "web/post/slow").Attempt != 2 {
+		t.Fatalf("%v", r)
+	}
+	b.exports(r, "primary g", "primary h")
+	for _, g := range []string{"g", "h"} {
+		b.must(b.site.Call(b.ctx, t1, nil, "failover", "commit", g))
+	}
+	f := strings.Split(strings.TrimSpace(b.step(r, "db/group/g").Output), "\t")
+	rest, _ := strings.CutPrefix(f[3], "nbd+unix:///")
+	name, socket, _ := strings.Cut(rest, "?socket=")
+	c, err := oracle.Dial(b.ctx, socket, name)
+	b.must(err)
+	b.must(errors.Join(c.Write(sector("secondary g"), 0, false), c.Flush(), c.Close()))
+
+	b.must(b.site.Call(b.ctx, t2, r, "plan", "run", "shop", "--kind", "planned", "--direction", "failback"))
+	if r.State != "done" || r.Direction != "failback" {
+		t.Fatalf("%v", r)
+	}
+	st := &adminv1.GetStatusResponse{}
+	b.must(b.site.Call(b.ctx, b.site.Source, st, "status"))
+	for _, g := range st.Groups {
+		x := disk(t, g.Disks, b.groups[g.Id])
+		b.reads(x.Uri, map[string]string{"g": "secondary g", "h": "primary h"}[g.Id])
+	}
+}
