@@ -39,8 +39,16 @@ stages:
       - {name: down, script: look, node: t2}
 `
 
-// newPlanBed starts all nodes, with a folder of scripts each.
+// newPlanBed starts all nodes, with one folder of scripts for all.
 func newPlanBed(t *testing.T, scripts map[string]string) *planBed {
+	t.Helper()
+	b := preparePlanBed(t, scripts)
+	b.start()
+	return b
+}
+
+// preparePlanBed makes everything and starts nothing.
+func preparePlanBed(t *testing.T, scripts map[string]string) *planBed {
 	t.Helper()
 	b := &planBed{bed: &bed{T: t, ctx: t.Context()}, groups: map[string]string{"g": "a", "h": "b"}}
 	var err error
@@ -55,7 +63,9 @@ func newPlanBed(t *testing.T, scripts map[string]string) *planBed {
 	folder := filepath.Join(b.dir, "scripts")
 	b.must(os.Mkdir(folder, 0o755))
 	for name, body := range scripts {
-		body = "#!/bin/sh\nset -e\nT=" + b.dir + "\n" + body + "\n"
+		if !strings.HasPrefix(body, "#!") {
+			body = "#!/bin/sh\nset -e\nT=" + b.dir + "\n" + body + "\n"
+		}
 		b.must(os.WriteFile(filepath.Join(folder, name), []byte(body), 0o755))
 	}
 	b.site, err = site.New(b.ctx, site.Options{BinDir: binDir, Dir: b.dir, Group: "g", Disks: []site.Disk{{Name: "a", Path: filepath.Join(b.dir, "a")}}, JournalMax: "64MiB", Segment: "4MiB"})
@@ -69,6 +79,14 @@ func newPlanBed(t *testing.T, scripts map[string]string) *planBed {
 			more = fmt.Sprintf("    - name: h\n      redundancy: {data: 2, parity: 1}\n      journal: {max: 64MiB, segment: 4MiB}\n      disks: [{name: b, path: %s}]\n", filepath.Join(b.dir, "b")) + more
 		}
 		b.must(os.WriteFile(n.Config(), append(text, more...), 0o600))
+	}
+	return b
+}
+
+// start starts all nodes and waits until both groups are protected.
+func (b *planBed) start() {
+	b.Helper()
+	for _, n := range b.site.Nodes() {
 		b.must(n.Start())
 	}
 	b.until(func() bool {
@@ -83,7 +101,6 @@ func newPlanBed(t *testing.T, scripts map[string]string) *planBed {
 		}
 		return true
 	})
-	return b
 }
 
 // write puts text at the beginning of a group's disk and waits until it is safe.

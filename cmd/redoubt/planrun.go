@@ -73,7 +73,7 @@ func (a *app) afterwards(ctx context.Context, r *adminv1.PlanRun, noWait bool) e
 	}
 	switch r.State {
 	case "stopped", "failed":
-		return &redoubt.Error{Op: "carry out", Object: r.Id, Err: fmt.Errorf("it is %s, %d steps failed: %w", r.State, r.Failed, redoubt.ErrFailed),
+		return &redoubt.Error{Op: "carry out", Object: r.Id, Err: fmt.Errorf("it is %s, %d steps failed", r.State, r.Failed),
 			Hint: "mend what failed, then redoubt plan resume " + r.Id + "; or cancel it"}
 	}
 	return nil

@@ -39,7 +39,7 @@ func (p planSite) planned(ctx context.Context, m plan.Move) ([]plan.Disk, error)
 	case err != nil:
 		return nil, err
 	case j.State != cluster.JobDoneWell:
-		return nil, &redoubt.Error{Op: "planned failover of", Object: string(m.Group), Err: fmt.Errorf("job %d is %s: %s: %w", id, j.State, j.Error, redoubt.ErrFailed), Hint: j.Hint}
+		return nil, &redoubt.Error{Op: "planned failover of", Object: string(m.Group), Err: fmt.Errorf("job %d is %s: %s", id, j.State, j.Error), Hint: j.Hint}
 	}
 	return p.production(ctx, m, nil)
 }

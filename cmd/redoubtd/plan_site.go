@@ -235,10 +235,16 @@ func (p planSite) Script(ctx context.Context, sc plan.Script) (plan.Output, erro
 	}
 	out := plan.Output{Tail: r.Output, Bytes: r.OutputBytes, Digest: r.OutputSha256}
 	if r.Error != "" {
-		err = &redoubt.Error{Op: "at " + string(sc.Node), Err: fmt.Errorf("%s: %w", r.Error, redoubt.ErrScript), Hint: r.Hint}
+		err = &redoubt.Error{Op: "at " + string(sc.Node), Err: scriptError(r.Error), Hint: r.Hint}
 	}
 	return out, err
 }
+
+// scriptError is what another node says of its script.
+type scriptError string
+
+func (e scriptError) Error() string { return string(e) }
+func (e scriptError) Unwrap() error { return redoubt.ErrScript }
 
 // nodeSilent is how long a node may be silent that carries out a call. A source
 // is no node of the cluster: there the connection alone tells.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -38,6 +39,11 @@ func (s *service) StartPlan(ctx context.Context, r *adminv1.StartPlanRequest) (*
 	if err != nil {
 		return nil, err
 	}
+	if kind == cluster.RunTest {
+		if err := s.pointExists(ctx, rp, point); err != nil {
+			return nil, err
+		}
+	}
 	run, err := s.target.plans.Start(ctx, rp.Name, kind, direction, point, caller(ctx))
 	if err != nil {
 		return nil, err
@@ -72,6 +78,25 @@ func (s *service) planPoint(rp cluster.RecoveryPlan, kind cluster.RunKind, point
 		return "", &redoubt.Error{Op: "start plan", Object: rp.Name, Err: fmt.Errorf("point %s is one of a single group: %w", point, redoubt.ErrInvalid), Hint: "latest, a time, or bookmark:NAME"}
 	}
 	return admin.FormatPoint(spec), nil
+}
+
+// pointExists refuses a test at a point that a group does not have: there is
+// time to choose another one.
+func (s *service) pointExists(ctx context.Context, rp cluster.RecoveryPlan, point string) error {
+	p, err := plan.Parse(rp.Text, nil)
+	if err != nil {
+		return &redoubt.Error{Op: "read plan", Object: rp.Name, Err: err}
+	}
+	at, err := admin.ParsePoint(point)
+	if err != nil {
+		return err
+	}
+	for _, g := range p.GroupNames() {
+		if _, _, gerr := s.target.store.Resolve(ctx, redoubt.GroupID(g), pointSpec(at)); gerr != nil {
+			err = errors.Join(err, gerr)
+		}
+	}
+	return err
 }
 
 // GetPlanRun returns a run with its steps.
