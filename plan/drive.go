@@ -133,7 +133,7 @@ func (dr *drive) step(s Step) error {
 	case cluster.TaskConfirm:
 		return dr.await(s, st)
 	case cluster.TaskGroup:
-		return dr.move(s, r, st)
+		return dr.move(s, st)
 	case cluster.TaskClose:
 		return dr.close(s, r)
 	}

@@ -18,7 +18,7 @@ const (
 )
 
 // move opens a group, or fails it over or back.
-func (dr *drive) move(s Step, r *cluster.Run, st *cluster.RunStep) error {
+func (dr *drive) move(s Step, st *cluster.RunStep) error {
 	g, ok := dr.d.o.Cluster.Catalog().Group(redoubt.GroupID(s.Group.Name))
 	if !ok {
 		if err := dr.begin(s, 0); err != nil {
