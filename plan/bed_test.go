@@ -194,6 +194,7 @@ type world struct {
 	block   string // the step whose script runs until it is given up
 	down    bool   // groups cannot be closed at present
 	points  []string
+	causes  []error // for which scripts were given up
 }
 
 // Move implements Site.
@@ -249,6 +250,9 @@ func (w *world) Script(ctx context.Context, s Script) (Output, error) {
 	}()
 	if block {
 		<-ctx.Done()
+		w.mu.Lock()
+		w.causes = append(w.causes, context.Cause(ctx))
+		w.mu.Unlock()
 		return Output{Tail: []byte("interrupted"), Bytes: 11}, context.Cause(ctx)
 	}
 	if failure != nil {
