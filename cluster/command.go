@@ -226,8 +226,6 @@ func decodeBody(k kind, d *decoder) (Command, bool) {
 		return decodeClaimRun(d), true
 	case kindAdvanceRun:
 		return decodeAdvanceRun(d), true
-	case kindLevelShards:
-		return LevelShards(decodePlanMoves(d)), true
 	case kindBeginJob:
 		return decodeBeginJob(d), true
 	case kindClaimJob:
@@ -238,6 +236,8 @@ func decodeBody(k kind, d *decoder) (Command, bool) {
 		return decodeEndJob(d), true
 	case kindTellJob:
 		return decodeTellJob(d), true
+	case kindLevelShards:
+		return LevelShards(decodePlanMoves(d)), true
 	}
 	return nil, false
 }

@@ -183,13 +183,10 @@ func FuzzDecodeCommand(f *testing.F) {
 		ReportShards{Node: "n1", Lost: true, Shards: []ShardOf{{ShardRef{Group: "g", Epoch: 1}, 5}}}, nil,
 		InviteNode{ID: "n4"}, AnnounceNode{Node: NodeInfo{ID: "n4", Addr: "a:1", Instance: "i"}, Domain: "d"}, ActivateNode{ID: "n4"},
 		DrainNode{ID: "n1", Successor: "n2", Leave: true}, RemoveNode{ID: "n1", Force: true},
-		LevelShards{Moves: []ShardMove{{ShardRef{Group: "g", Epoch: 1}, "n4"}}}, PlanMoves{Moves: []ShardMove{{ShardRef{Group: "g", Epoch: 1}, "n4"}}}, FinishMoves{Node: "n4", Shards: []ShardOf{{ShardRef{Group: "g", Epoch: 1}, 5}}},
-		BeginJob{Job: jobOne(), Kind: JobUnplanned, By: "b", Node: "n1", Epoch: 1, Do: carryOut(g, OpUnplannedFailover), Note: "n"},
-		ClaimJob{Job: jobOne(), Node: "n1", Term: 2}, StepJob{Job: jobOne(), Term: 1, Step: StepPromote, Finish: true, Do: carryOut(g, OpPlannedFailover)},
-		EndJob{Job: jobOne(), State: JobFailed, Error: "e"}, TellJob{Job: jobOne(), What: ToldStopped, Head: 14, Sum: sum32, Proof: []ProofExtent{{1, redoubt.Extent{Len: 1}}}}} {
+		LevelShards{Moves: []ShardMove{{ShardRef{Group: "g", Epoch: 1}, "n4"}}}, PlanMoves{Moves: []ShardMove{{ShardRef{Group: "g", Epoch: 1}, "n4"}}}, FinishMoves{Node: "n4", Shards: []ShardOf{{ShardRef{Group: "g", Epoch: 1}, 5}}}} {
 		f.Add(encodeEnvelope(envelope{serial: 1, floor: 1, cmd: c}))
 	}
-	for _, c := range recoverySeeds() {
+	for _, c := range append(jobCommands(g), recoverySeeds()...) {
 		f.Add(encodeEnvelope(envelope{serial: 1, floor: 1, cmd: c}))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -42,6 +42,17 @@ func promoteTo(head redoubt.LSN) Promote {
 	return Promote{Group: "g", Kind: PromotePlanned, Point: redoubt.Position{Epoch: 1, LSN: head}, NewEpoch: 2, Writer: "target/n2", Now: 9}
 }
 
+// jobCommands are seeds for the decoder.
+func jobCommands(g Group) []Command {
+	return []Command{
+		BeginJob{Job: jobOne(), Kind: JobUnplanned, By: "b", Node: "n1", Epoch: 1, Do: carryOut(g, OpUnplannedFailover), Note: "n"},
+		BeginJob{Job: jobOne(), Kind: JobPlanned, Node: "n1", Epoch: 1, Limit: 1, Fixed: true}, ClaimJob{Job: jobOne(), Node: "n1", Term: 2},
+		StepJob{Job: jobOne(), Term: 1, Step: StepPromote, Finish: true, Do: carryOut(g, OpPlannedFailover)},
+		EndJob{Job: jobOne(), State: JobFailed, Error: "e"},
+		TellJob{Job: jobOne(), What: ToldStopped, Head: 14, Sum: sum32, Proof: []ProofExtent{{1, redoubt.Extent{Len: 1}}}},
+	}
+}
+
 func (m *machine) job() Job {
 	m.t.Helper()
 	j := m.s.jobs["g"].find(1)

@@ -1,9 +1,11 @@
 package systest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -39,12 +41,16 @@ func crashPoints() []string {
 }
 
 // crashes chooses the points of this run: REDOUBT_CRASHES=n takes n of them,
-// several times each if n is large.
+// several times each if n is large; a prefix takes those that begin with it.
 func crashes(b *bed) []string {
-	all := crashPoints()
-	n, err := strconv.Atoi(os.Getenv("REDOUBT_CRASHES"))
-	if err != nil {
+	all, want := crashPoints(), os.Getenv("REDOUBT_CRASHES")
+	n, err := strconv.Atoi(want)
+	switch {
+	case want == "":
 		n = sized(6, 3)
+	case err != nil:
+		all = slices.DeleteFunc(all, func(p string) bool { return !strings.HasPrefix(p, want) })
+		n = len(all)
 	}
 	var out []string
 	for len(out) < n {
@@ -126,8 +132,11 @@ func (c *crashBed) up() {
 				return fmt.Errorf("%s is not seen alive", n.Id)
 			}
 		}
-		if !g.GetLink().GetConnected() {
-			return errors.New("the source does not ship")
+		return nil
+	})
+	c.wait(c.site.Source, "the source to serve and ship", func(_ *adminv1.GetStatusResponse, g *adminv1.Group) error {
+		if len(g.GetDisks()) == 0 || g.Disks[0].Socket == "" || !g.GetLink().GetConnected() {
+			return errors.New("not yet")
 		}
 		return nil
 	})
@@ -148,9 +157,12 @@ func (c *crashBed) reach(what string, ok func(*adminv1.Group) bool, args ...stri
 			c.Fatalf("waited for %s: state %s epoch %d writer %s job %v: %v", what, g.GetState(), g.GetEpoch(), g.GetWriter(), g.GetJob(), err)
 		}
 		if len(args) > 0 && err == nil && g.GetJob() == nil {
-			if err := c.site.Call(c.ctx, c.prod, nil, args...); err != nil {
+			// Whoever asks gives up soon: what has died is started in between, and the job goes on.
+			ctx, cancel := context.WithTimeout(c.ctx, 4*time.Second)
+			if err := c.site.Call(ctx, c.prod, nil, append(args, "--timeout", "3s")...); err != nil {
 				c.Logf("%v: %v", args, err)
 			}
+			cancel()
 			continue
 		}
 		time.Sleep(50 * time.Millisecond) // the operator's view can only be polled

@@ -16,6 +16,10 @@ import (
 // jobPoll is how often a job that is waited for is looked at.
 const jobPoll = 200 * time.Millisecond
 
+// resumeWait is how long a job that is over waits for its source to say that it
+// goes on.
+const resumeWait = 10 * time.Second
+
 func plannedCommand(a *app) *cobra.Command {
 	var node string
 	var stop time.Duration
@@ -83,8 +87,8 @@ func (a *app) exportOf(ctx context.Context, group string) (*adminv1.Export, erro
 func (a *app) waitJob(ctx context.Context, j *adminv1.Job) (*adminv1.Job, error) {
 	tick := time.NewTicker(jobPoll)
 	defer tick.Stop()
-	said, line, silent := 0, "", time.Time{}
-	for j.State == "running" || j.State == "cancelling" {
+	said, line, silent, over := 0, "", time.Time{}, time.Time{}
+	for j.State == "running" || j.State == "cancelling" && (over.IsZero() || time.Since(over) < resumeWait) {
 		select {
 		case <-ctx.Done():
 			return nil, &redoubt.Error{Op: "wait for job", Object: fmt.Sprintf("%s/%d", j.Group, j.Id), Err: ctx.Err(), Hint: "it goes on: redoubt job show " + j.Group}
@@ -101,6 +105,9 @@ func (a *app) waitJob(ctx context.Context, j *adminv1.Job) (*adminv1.Job, error)
 			return nil, err
 		}
 		j, silent = r.Job, time.Time{}
+		if j.State == "cancelling" && over.IsZero() {
+			over = time.Now()
+		}
 		said, line = a.sayJob(j, said, line)
 	}
 	if j.State == "done" {
