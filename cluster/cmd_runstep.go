@@ -108,6 +108,9 @@ func (c AdvanceRun) on(s *state, r *Run) error {
 	case EventConfirm:
 		return c.confirm(s, r)
 	case EventCancel:
+		if c.Undo && r.Direction == RunFailback {
+			return c.refuse(r, "a failback is not taken back; cancel it without undo")
+		}
 		if c.Undo || r.Kind == RunTest {
 			return c.enter(r, RunUndoing, RunRunning, RunStopped, RunDone, RunFailed)
 		}

@@ -251,6 +251,23 @@ func TestOutputOfARunIsBounded(t *testing.T) {
 	}
 }
 
+func TestFailbackIsNotTakenBack(t *testing.T) {
+	m := newMachine(t, 1)
+	m.must(putPlan("p", "text"))
+	c := startRun("p", 1, RunUnplanned)
+	c.Direction = RunFailback
+	if err := c.check(); !errors.Is(err, redoubt.ErrInvalid) {
+		t.Errorf("an unplanned failback: %v", err)
+	}
+	c.Kind = RunPlanned
+	m.must(c)
+	cancel := advance("p", 1, 0, EventCancel, RunStep{})
+	cancel.Undo = true
+	m.refused(cancel, redoubt.ErrState)
+	cancel.Undo = false
+	m.must(cancel)
+}
+
 func TestRunID(t *testing.T) {
 	if p, n, err := ParseRunID("a-b/17"); err != nil || p != "a-b" || n != 17 {
 		t.Errorf("%s %d %v", p, n, err)
