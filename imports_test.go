@@ -46,6 +46,7 @@ var importTable = []room{
 	{"admin", plumbing},
 	{"crashtest", []string{".", "internal/vfs", "journal", "blockdev"}},
 	{"internal/config", plumbing},
+	{"plan", with(plumbing, "internal/config", "internal/hook", "cluster")},
 	{"cmd", []string{"*"}},
 	{"demo", []string{".", "internal/oracle", "admin/v1"}},
 	{"bench", []string{".", "internal/oracle", "admin/v1", "demo/site"}},

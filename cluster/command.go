@@ -57,18 +57,22 @@ const (
 	kindRequireResync      kind = 82
 	kindBindJournal        kind = 83
 
-	kindBeginJob  kind = 70
-	kindClaimJob  kind = 71
-	kindStepJob   kind = 72
-	kindEndJob    kind = 73
-	kindTellJob   kind = 74
-	kindOperate   kind = 75
-	kindEraseDone kind = 76
-	kindNoteDisks kind = 77
-	kindOpenGap   kind = 84
-	kindAddMarks  kind = 88
-	kindCommitSet kind = 89
-	kindPutCheck  kind = 90
+	kindBeginJob        kind = 70
+	kindClaimJob        kind = 71
+	kindStepJob         kind = 72
+	kindEndJob          kind = 73
+	kindTellJob         kind = 74
+	kindOperate         kind = 75
+	kindEraseDone       kind = 76
+	kindNoteDisks       kind = 77
+	kindOpenGap         kind = 84
+	kindAddMarks        kind = 88
+	kindCommitSet       kind = 89
+	kindPutCheck        kind = 90
+	kindPutRecoveryPlan kind = 92
+	kindStartRun        kind = 93
+	kindClaimRun        kind = 94
+	kindAdvanceRun      kind = 95
 )
 
 func (k kind) String() string {
@@ -81,6 +85,7 @@ func (k kind) String() string {
 		kindPlanMoves: "PlanMoves", kindFinishMoves: "FinishMoves", kindLevelShards: "LevelShards",
 		kindSetPolicy: "SetPolicy", kindAdvanceClock: "AdvanceClock", kindSetPin: "SetPin", kindRemovePin: "RemovePin",
 		kindBeginPlan: "BeginPlan", kindAdvancePlan: "AdvancePlan", kindThinSegments: "ThinSegments", kindReportShards: "ReportShards",
+		kindPutRecoveryPlan: "PutRecoveryPlan", kindStartRun: "StartRun", kindClaimRun: "ClaimRun", kindAdvanceRun: "AdvanceRun",
 		kindBeginJob: "BeginJob", kindClaimJob: "ClaimJob", kindStepJob: "StepJob", kindEndJob: "EndJob", kindTellJob: "TellJob",
 		kindOperate: "Operate", kindEraseDone: "EraseDone", kindNoteDisks: "NoteDisks",
 		kindRecordVerification: "RecordVerification", kindBeginResync: "BeginResync", kindRequireResync: "RequireResync", kindBindJournal: "BindJournal",
@@ -244,6 +249,14 @@ func decodeBody(k kind, d *decoder) (Command, bool) {
 		return decodePlanMoves(d), true
 	case kindFinishMoves:
 		return decodeFinishMoves(d), true
+	case kindPutRecoveryPlan:
+		return decodePutRecoveryPlan(d), true
+	case kindStartRun:
+		return decodeStartRun(d), true
+	case kindClaimRun:
+		return decodeClaimRun(d), true
+	case kindAdvanceRun:
+		return decodeAdvanceRun(d), true
 	case kindBeginJob:
 		return decodeBeginJob(d), true
 	case kindClaimJob:

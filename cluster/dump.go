@@ -81,6 +81,12 @@ func dumpState(out *json.Encoder, path string, s *state) error {
 		err = errors.Join(err, out.Encode(map[string]any{"node": s.nodes[id]}))
 	}
 	c := &Catalog{s: s, changed: make(chan struct{})}
+	for _, p := range c.RecoveryPlans() {
+		err = errors.Join(err, out.Encode(map[string]any{"recovery_plan": p}))
+	}
+	for _, r := range c.Runs("") {
+		err = errors.Join(err, out.Encode(map[string]any{"run": r}))
+	}
 	for _, g := range c.Groups() {
 		err = errors.Join(err, out.Encode(map[string]any{"group": g}))
 		if r, ok := s.retain[g.ID]; ok {

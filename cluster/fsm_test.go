@@ -138,6 +138,8 @@ func TestEnvelopeDamageIsFound(t *testing.T) {
 
 func TestSnapshotDamageIsFound(t *testing.T) {
 	m := newMachine(t, 4)
+	m.must(putPlan("p", "text"))
+	m.must(startRun("p", 1, RunPlanned))
 	inState(m, StateReverseReplicating)
 	m.protected("h")
 	m.must(DrainNode{ID: "n2"})
@@ -172,6 +174,7 @@ func TestSnapshotDamageIsFound(t *testing.T) {
 func FuzzDecodeCommand(f *testing.F) {
 	m := newMachine(f, 4)
 	g := m.protected("g")
+	m.must(putPlan("p", "old"))
 	m.must(DrainNode{ID: "n1"})
 	m.must(PlanMoves{Moves: m.s.movePlan(alive, 9)})
 	for _, c := range []Command{PutNode{Node: NodeInfo{ID: "n", Addr: "a:1", Instance: "i"}}, createG("g"), UpdateGroup{Group: "g"},
@@ -193,7 +196,7 @@ func FuzzDecodeCommand(f *testing.F) {
 		LevelShards{Moves: []ShardMove{{ShardRef{Group: "g", Epoch: 1}, "n4"}}}, PlanMoves{Moves: []ShardMove{{ShardRef{Group: "g", Epoch: 1}, "n4"}}}, FinishMoves{Node: "n4", Shards: []ShardOf{{ShardRef{Group: "g", Epoch: 1}, 5}}}} {
 		f.Add(encodeEnvelope(envelope{serial: 1, floor: 1, cmd: c}))
 	}
-	for _, c := range jobCommands(g) {
+	for _, c := range append(jobCommands(g), recoverySeeds()...) {
 		f.Add(encodeEnvelope(envelope{serial: 1, floor: 1, cmd: c}))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -220,6 +223,8 @@ func FuzzDecodeCommand(f *testing.F) {
 
 func FuzzReadSnapshot(f *testing.F) {
 	m := newMachine(f, 4)
+	m.must(putPlan("p", "text"))
+	m.must(startRun("p", 1, RunTest))
 	inState(m, StateReverseReplicating)
 	m.inGap("gap")
 	m.must(rightPlan(m, m.aged("old")))

@@ -36,6 +36,7 @@ const (
 	recMember  = 40 // what a node's record does not hold
 	recMoves   = 41
 	recRetain  = 60 // what is kept of a group
+	recPlan    = 92 // a recovery plan, or a run of one
 	recJobs    = 70 // what was and is done to a group
 	recStands  = 75 // what operators decided about it
 	recResized = 76 // how its disks have changed
@@ -56,7 +57,7 @@ func (s *state) freeze() *state {
 		places: places{list: slices.Clip(s.places.list)},
 		epochs: make(map[epochKey]*history, len(s.epochs)), clients: make(map[clientID]*client, len(s.clients)), moves: maps.Clone(s.moves), stands: maps.Clone(s.stands), resized: maps.Clone(s.resized),
 		marks: maps.Clone(s.marks), sets: maps.Clone(s.sets), checks: maps.Clone(s.checks),
-		verified: maps.Clone(s.verified), bindings: maps.Clone(s.bindings)}
+		verified: maps.Clone(s.verified), bindings: maps.Clone(s.bindings), plans: maps.Clone(s.plans), runs: maps.Clone(s.runs)}
 	for k, h := range s.epochs {
 		frozen := h.freeze()
 		f.epochs[k] = &frozen
@@ -154,6 +155,7 @@ func writeSnapshot(out io.Writer, s *state) error {
 	w.named(s)
 	w.verified(s)
 	w.bindings(s)
+	w.recovery(s)
 	ids := slices.SortedFunc(maps.Keys(s.clients), func(a, b clientID) int { return slices.Compare(a[:], b[:]) })
 	for _, id := range ids {
 		w.client(id, s.clients[id])

@@ -162,6 +162,8 @@ func (s *state) load(typ uint8, d *decoder) {
 		s.loadNamed(d)
 	case recMoves:
 		s.loadMoves(d)
+	case recPlan:
+		s.loadRecovery(d)
 	default:
 		d.bad(fmt.Sprintf("unknown record type %d", typ))
 	}

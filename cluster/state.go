@@ -24,6 +24,8 @@ type state struct {
 	gaps    map[redoubt.GroupID][]Gap      // nor these
 	held    map[redoubt.NodeID]*Held       // what follows from epochs; see count
 	moves   map[shardKey]redoubt.NodeID
+	plans   map[string]*RecoveryPlan // plans and runs are never changed in place
+	runs    map[runKey]*Run
 	jobs    map[redoubt.GroupID]*Jobs       // never changed in place either
 	stands  map[redoubt.GroupID]*Standing   // never changed in place
 	marks   map[redoubt.GroupID][]Bookmark  // rising; never changed in place either
@@ -52,6 +54,8 @@ func newState() *state {
 		gaps:    map[redoubt.GroupID][]Gap{},
 		held:    map[redoubt.NodeID]*Held{},
 		moves:   map[shardKey]redoubt.NodeID{},
+		plans:   map[string]*RecoveryPlan{},
+		runs:    map[runKey]*Run{},
 		jobs:    map[redoubt.GroupID]*Jobs{},
 		stands:  map[redoubt.GroupID]*Standing{},
 		resized: map[redoubt.GroupID][]DiskEvent{},

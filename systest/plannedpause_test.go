@@ -67,7 +67,7 @@ func (c *crashBed) measured() (pause, recorded, rto time.Duration) {
 	first := c.firstWrite(filepath.Join(c.prod.Dir, "run", "export", groupName+".sock"))
 	c.must(<-answer)
 	head := redoubt.Position{Epoch: c.epoch, LSN: c.model.Head(c.epoch)}
-	g := c.reach("the failover", exported)
+	g := c.reach("the failover", isExported)
 	c.at(g, head)
 	g = c.reach("the cancel", func(g *adminv1.Group) bool { return g.State == "Protected" && g.Job == nil }, "failover", "cancel", groupName)
 	c.home(g, head)

@@ -4966,6 +4966,7 @@ type Export struct {
 	Created       *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=created,proto3" json:"created,omitempty"`
 	OverlayBytes  uint64                 `protobuf:"varint,10,opt,name=overlay_bytes,json=overlayBytes,proto3" json:"overlay_bytes,omitempty"` // written since it was opened, and hydrated
 	Hydration     *Hydration             `protobuf:"bytes,11,opt,name=hydration,proto3" json:"hydration,omitempty"`                            // unset if the point is not copied to the node
+	Label         string                 `protobuf:"bytes,85,opt,name=label,proto3" json:"label,omitempty"`                                    // the run of a recovery plan that opened it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5075,6 +5076,13 @@ func (x *Export) GetHydration() *Hydration {
 		return x.Hydration
 	}
 	return nil
+}
+
+func (x *Export) GetLabel() string {
+	if x != nil {
+		return x.Label
+	}
+	return ""
 }
 
 // Hydration is the copy of an exported point to the exporting node.
@@ -5488,12 +5496,15 @@ func (x *PointEnd) GetDataBytes() uint64 {
 }
 
 type TestFailoverRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Group         string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
-	Point         *PointSpec             `protobuf:"bytes,2,opt,name=point,proto3" json:"point,omitempty"`
-	Node          string                 `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"`        // the node to export on; empty: the node that is asked
-	Hydrate       bool                   `protobuf:"varint,4,opt,name=hydrate,proto3" json:"hydrate,omitempty"` // copy the disks to that node in the background
-	Branch        string                 `protobuf:"bytes,90,opt,name=branch,proto3" json:"branch,omitempty"`   // Branch.id, instead of a point: the disks as the old primary had them
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Group   string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	Point   *PointSpec             `protobuf:"bytes,2,opt,name=point,proto3" json:"point,omitempty"`
+	Node    string                 `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"`        // the node to export on; empty: the node that is asked
+	Hydrate bool                   `protobuf:"varint,4,opt,name=hydrate,proto3" json:"hydrate,omitempty"` // copy the disks to that node in the background
+	Branch  string                 `protobuf:"bytes,90,opt,name=branch,proto3" json:"branch,omitempty"`   // Branch.id, instead of a point: the disks as the old primary had them
+	// Of a run of a recovery plan: what has this label is opened only once, and
+	// the same call again returns it.
+	Label         string `protobuf:"bytes,85,opt,name=label,proto3" json:"label,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5563,6 +5574,13 @@ func (x *TestFailoverRequest) GetBranch() string {
 	return ""
 }
 
+func (x *TestFailoverRequest) GetLabel() string {
+	if x != nil {
+		return x.Label
+	}
+	return ""
+}
+
 type TestFailoverResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Export        *Export                `protobuf:"bytes,1,opt,name=export,proto3" json:"export,omitempty"`
@@ -5618,7 +5636,8 @@ func (x *TestFailoverResponse) GetTookMs() uint64 {
 type CleanupTestRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Group         string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
-	Id            string                 `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"` // Export.id; empty: all test failovers of the group on the node
+	Id            string                 `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`        // Export.id; empty: all test failovers of the group on the node
+	Label         string                 `protobuf:"bytes,85,opt,name=label,proto3" json:"label,omitempty"` // only those of this label on the node that is asked; there may be none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5663,6 +5682,13 @@ func (x *CleanupTestRequest) GetGroup() string {
 func (x *CleanupTestRequest) GetId() string {
 	if x != nil {
 		return x.Id
+	}
+	return ""
+}
+
+func (x *CleanupTestRequest) GetLabel() string {
+	if x != nil {
+		return x.Label
 	}
 	return ""
 }
@@ -7296,7 +7322,7 @@ var File_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x14admin/v1/admin.proto\x12\x10redoubt.admin.v1\x1a\x14admin/v1/disks.proto\x1a\x15admin/v1/resync.proto\x1a\x15admin/v1/verify.proto\x1a\x15admin/v1/states.proto\x1a\x15admin/v1/branch.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x12admin/v1/job.proto\x1a\x12admin/v1/gap.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x17admin/v1/bookmark.proto\x1a\x16admin/v1/barrier.proto\x1a\x14admin/v1/check.proto\"2\n" +
+	"\x14admin/v1/admin.proto\x12\x10redoubt.admin.v1\x1a\x14admin/v1/disks.proto\x1a\x15admin/v1/resync.proto\x1a\x15admin/v1/verify.proto\x1a\x15admin/v1/states.proto\x1a\x15admin/v1/branch.proto\x1a\x13admin/v1/plan.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x12admin/v1/job.proto\x1a\x12admin/v1/gap.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x17admin/v1/bookmark.proto\x1a\x16admin/v1/barrier.proto\x1a\x14admin/v1/check.proto\"2\n" +
 	"\bPosition\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x10\n" +
 	"\x03lsn\x18\x02 \x01(\x04R\x03lsn\"D\n" +
@@ -7767,7 +7793,7 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x12ListExportsRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\"I\n" +
 	"\x13ListExportsResponse\x122\n" +
-	"\aexports\x18\x01 \x03(\v2\x18.redoubt.admin.v1.ExportR\aexports\"\x9a\x03\n" +
+	"\aexports\x18\x01 \x03(\v2\x18.redoubt.admin.v1.ExportR\aexports\"\xb0\x03\n" +
 	"\x06Export\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05group\x18\x02 \x01(\tR\x05group\x12\x12\n" +
@@ -7780,7 +7806,8 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\acreated\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\acreated\x12#\n" +
 	"\roverlay_bytes\x18\n" +
 	" \x01(\x04R\foverlayBytes\x129\n" +
-	"\thydration\x18\v \x01(\v2\x1b.redoubt.admin.v1.HydrationR\thydration\"\x91\x01\n" +
+	"\thydration\x18\v \x01(\v2\x1b.redoubt.admin.v1.HydrationR\thydration\x12\x14\n" +
+	"\x05label\x18U \x01(\tR\x05label\"\x91\x01\n" +
 	"\tHydration\x12\x1d\n" +
 	"\n" +
 	"done_bytes\x18\x01 \x01(\x04R\tdoneBytes\x12\x1f\n" +
@@ -7809,19 +7836,21 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x06crc32c\x18\x03 \x01(\aR\x06crc32c\")\n" +
 	"\bPointEnd\x12\x1d\n" +
 	"\n" +
-	"data_bytes\x18\x01 \x01(\x04R\tdataBytes\"\xa4\x01\n" +
+	"data_bytes\x18\x01 \x01(\x04R\tdataBytes\"\xba\x01\n" +
 	"\x13TestFailoverRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x121\n" +
 	"\x05point\x18\x02 \x01(\v2\x1b.redoubt.admin.v1.PointSpecR\x05point\x12\x12\n" +
 	"\x04node\x18\x03 \x01(\tR\x04node\x12\x18\n" +
 	"\ahydrate\x18\x04 \x01(\bR\ahydrate\x12\x16\n" +
-	"\x06branch\x18Z \x01(\tR\x06branch\"a\n" +
+	"\x06branch\x18Z \x01(\tR\x06branch\x12\x14\n" +
+	"\x05label\x18U \x01(\tR\x05label\"a\n" +
 	"\x14TestFailoverResponse\x120\n" +
 	"\x06export\x18\x01 \x01(\v2\x18.redoubt.admin.v1.ExportR\x06export\x12\x17\n" +
-	"\atook_ms\x18\x02 \x01(\x04R\x06tookMs\":\n" +
+	"\atook_ms\x18\x02 \x01(\x04R\x06tookMs\"P\n" +
 	"\x12CleanupTestRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\x0e\n" +
-	"\x02id\x18\x02 \x01(\tR\x02id\"H\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\x12\x14\n" +
+	"\x05label\x18U \x01(\tR\x05label\"H\n" +
 	"\x13CleanupTestResponse\x12\x10\n" +
 	"\x03ids\x18\x01 \x03(\tR\x03ids\x12\x1f\n" +
 	"\vfreed_bytes\x18\x02 \x01(\x04R\n" +
@@ -7934,7 +7963,7 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x02op\x18\x02 \x01(\tR\x02op\x12\x16\n" +
 	"\x06object\x18\x03 \x01(\tR\x06object\x12\x12\n" +
 	"\x04hint\x18\x04 \x01(\tR\x04hint\x12\x18\n" +
-	"\amessage\x18\x05 \x01(\tR\amessage2\xc4!\n" +
+	"\amessage\x18\x05 \x01(\tR\amessage2\xf9+\n" +
 	"\fAdminService\x12Y\n" +
 	"\tGetStatus\x12\".redoubt.admin.v1.GetStatusRequest\x1a#.redoubt.admin.v1.GetStatusResponse\"\x03\x90\x02\x01\x12\\\n" +
 	"\n" +
@@ -7987,7 +8016,23 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\tDrainNode\x12\".redoubt.admin.v1.DrainNodeRequest\x1a#.redoubt.admin.v1.DrainNodeResponse\x12Z\n" +
 	"\vReplaceNode\x12$.redoubt.admin.v1.ReplaceNodeRequest\x1a%.redoubt.admin.v1.ReplaceNodeResponse\x12W\n" +
 	"\n" +
-	"RemoveNode\x12#.redoubt.admin.v1.RemoveNodeRequest\x1a$.redoubt.admin.v1.RemoveNodeResponseB0Z.github.com/redoubt-dr/redoubt/admin/v1;adminv1b\x06proto3"
+	"RemoveNode\x12#.redoubt.admin.v1.RemoveNodeRequest\x1a$.redoubt.admin.v1.RemoveNodeResponse\x12N\n" +
+	"\aPutPlan\x12 .redoubt.admin.v1.PutPlanRequest\x1a!.redoubt.admin.v1.PutPlanResponse\x12b\n" +
+	"\fValidatePlan\x12%.redoubt.admin.v1.ValidatePlanRequest\x1a&.redoubt.admin.v1.ValidatePlanResponse\"\x03\x90\x02\x01\x12Y\n" +
+	"\tListPlans\x12\".redoubt.admin.v1.ListPlansRequest\x1a#.redoubt.admin.v1.ListPlansResponse\"\x03\x90\x02\x01\x12S\n" +
+	"\aGetPlan\x12 .redoubt.admin.v1.GetPlanRequest\x1a!.redoubt.admin.v1.GetPlanResponse\"\x03\x90\x02\x01\x12W\n" +
+	"\n" +
+	"DeletePlan\x12#.redoubt.admin.v1.DeletePlanRequest\x1a$.redoubt.admin.v1.DeletePlanResponse\x12T\n" +
+	"\tStartPlan\x12\".redoubt.admin.v1.StartPlanRequest\x1a#.redoubt.admin.v1.StartPlanResponse\x12\\\n" +
+	"\n" +
+	"GetPlanRun\x12#.redoubt.admin.v1.GetPlanRunRequest\x1a$.redoubt.admin.v1.GetPlanRunResponse\"\x03\x90\x02\x01\x12f\n" +
+	"\x0fConfirmPlanStep\x12(.redoubt.admin.v1.ConfirmPlanStepRequest\x1a).redoubt.admin.v1.ConfirmPlanStepResponse\x12`\n" +
+	"\rCancelPlanRun\x12&.redoubt.admin.v1.CancelPlanRunRequest\x1a'.redoubt.admin.v1.CancelPlanRunResponse\x12`\n" +
+	"\rResumePlanRun\x12&.redoubt.admin.v1.ResumePlanRunRequest\x1a'.redoubt.admin.v1.ResumePlanRunResponse\x12c\n" +
+	"\x0eCleanupPlanRun\x12'.redoubt.admin.v1.CleanupPlanRunRequest\x1a(.redoubt.admin.v1.CleanupPlanRunResponse\x12_\n" +
+	"\vPredictPlan\x12$.redoubt.admin.v1.PredictPlanRequest\x1a%.redoubt.admin.v1.PredictPlanResponse\"\x03\x90\x02\x01\x12`\n" +
+	"\rRunPlanScript\x12&.redoubt.admin.v1.RunPlanScriptRequest\x1a'.redoubt.admin.v1.RunPlanScriptResponse\x12n\n" +
+	"\x10CheckPlanScripts\x12).redoubt.admin.v1.CheckPlanScriptsRequest\x1a*.redoubt.admin.v1.CheckPlanScriptsResponse\"\x03\x90\x02\x01B0Z.github.com/redoubt-dr/redoubt/admin/v1;adminv1b\x06proto3"
 
 var (
 	file_admin_v1_admin_proto_rawDescOnce sync.Once
@@ -8128,26 +8173,54 @@ var file_admin_v1_admin_proto_goTypes = []any{
 	(*RunCheckRequest)(nil),             // 122: redoubt.admin.v1.RunCheckRequest
 	(*ListChecksRequest)(nil),           // 123: redoubt.admin.v1.ListChecksRequest
 	(*GrowDiskRequest)(nil),             // 124: redoubt.admin.v1.GrowDiskRequest
-	(*AddBookmarkSetResponse)(nil),      // 125: redoubt.admin.v1.AddBookmarkSetResponse
-	(*BarrierResponse)(nil),             // 126: redoubt.admin.v1.BarrierResponse
-	(*ListBookmarksResponse)(nil),       // 127: redoubt.admin.v1.ListBookmarksResponse
-	(*ResynchroniseResponse)(nil),       // 128: redoubt.admin.v1.ResynchroniseResponse
-	(*VerifyResponse)(nil),              // 129: redoubt.admin.v1.VerifyResponse
-	(*GetVerifyResponse)(nil),           // 130: redoubt.admin.v1.GetVerifyResponse
-	(*PlannedFailoverResponse)(nil),     // 131: redoubt.admin.v1.PlannedFailoverResponse
-	(*ListJobsResponse)(nil),            // 132: redoubt.admin.v1.ListJobsResponse
-	(*GetJobResponse)(nil),              // 133: redoubt.admin.v1.GetJobResponse
-	(*CancelJobResponse)(nil),           // 134: redoubt.admin.v1.CancelJobResponse
-	(*ListBranchesResponse)(nil),        // 135: redoubt.admin.v1.ListBranchesResponse
-	(*DropBranchResponse)(nil),          // 136: redoubt.admin.v1.DropBranchResponse
-	(*StreamBranchResponse)(nil),        // 137: redoubt.admin.v1.StreamBranchResponse
-	(*PauseGroupResponse)(nil),          // 138: redoubt.admin.v1.PauseGroupResponse
-	(*ResumeGroupResponse)(nil),         // 139: redoubt.admin.v1.ResumeGroupResponse
-	(*UnprotectGroupResponse)(nil),      // 140: redoubt.admin.v1.UnprotectGroupResponse
-	(*ProtectGroupResponse)(nil),        // 141: redoubt.admin.v1.ProtectGroupResponse
-	(*RunCheckResponse)(nil),            // 142: redoubt.admin.v1.RunCheckResponse
-	(*ListChecksResponse)(nil),          // 143: redoubt.admin.v1.ListChecksResponse
-	(*GrowDiskResponse)(nil),            // 144: redoubt.admin.v1.GrowDiskResponse
+	(*PutPlanRequest)(nil),              // 125: redoubt.admin.v1.PutPlanRequest
+	(*ValidatePlanRequest)(nil),         // 126: redoubt.admin.v1.ValidatePlanRequest
+	(*ListPlansRequest)(nil),            // 127: redoubt.admin.v1.ListPlansRequest
+	(*GetPlanRequest)(nil),              // 128: redoubt.admin.v1.GetPlanRequest
+	(*DeletePlanRequest)(nil),           // 129: redoubt.admin.v1.DeletePlanRequest
+	(*StartPlanRequest)(nil),            // 130: redoubt.admin.v1.StartPlanRequest
+	(*GetPlanRunRequest)(nil),           // 131: redoubt.admin.v1.GetPlanRunRequest
+	(*ConfirmPlanStepRequest)(nil),      // 132: redoubt.admin.v1.ConfirmPlanStepRequest
+	(*CancelPlanRunRequest)(nil),        // 133: redoubt.admin.v1.CancelPlanRunRequest
+	(*ResumePlanRunRequest)(nil),        // 134: redoubt.admin.v1.ResumePlanRunRequest
+	(*CleanupPlanRunRequest)(nil),       // 135: redoubt.admin.v1.CleanupPlanRunRequest
+	(*PredictPlanRequest)(nil),          // 136: redoubt.admin.v1.PredictPlanRequest
+	(*RunPlanScriptRequest)(nil),        // 137: redoubt.admin.v1.RunPlanScriptRequest
+	(*CheckPlanScriptsRequest)(nil),     // 138: redoubt.admin.v1.CheckPlanScriptsRequest
+	(*AddBookmarkSetResponse)(nil),      // 139: redoubt.admin.v1.AddBookmarkSetResponse
+	(*BarrierResponse)(nil),             // 140: redoubt.admin.v1.BarrierResponse
+	(*ListBookmarksResponse)(nil),       // 141: redoubt.admin.v1.ListBookmarksResponse
+	(*ResynchroniseResponse)(nil),       // 142: redoubt.admin.v1.ResynchroniseResponse
+	(*VerifyResponse)(nil),              // 143: redoubt.admin.v1.VerifyResponse
+	(*GetVerifyResponse)(nil),           // 144: redoubt.admin.v1.GetVerifyResponse
+	(*PlannedFailoverResponse)(nil),     // 145: redoubt.admin.v1.PlannedFailoverResponse
+	(*ListJobsResponse)(nil),            // 146: redoubt.admin.v1.ListJobsResponse
+	(*GetJobResponse)(nil),              // 147: redoubt.admin.v1.GetJobResponse
+	(*CancelJobResponse)(nil),           // 148: redoubt.admin.v1.CancelJobResponse
+	(*ListBranchesResponse)(nil),        // 149: redoubt.admin.v1.ListBranchesResponse
+	(*DropBranchResponse)(nil),          // 150: redoubt.admin.v1.DropBranchResponse
+	(*StreamBranchResponse)(nil),        // 151: redoubt.admin.v1.StreamBranchResponse
+	(*PauseGroupResponse)(nil),          // 152: redoubt.admin.v1.PauseGroupResponse
+	(*ResumeGroupResponse)(nil),         // 153: redoubt.admin.v1.ResumeGroupResponse
+	(*UnprotectGroupResponse)(nil),      // 154: redoubt.admin.v1.UnprotectGroupResponse
+	(*ProtectGroupResponse)(nil),        // 155: redoubt.admin.v1.ProtectGroupResponse
+	(*RunCheckResponse)(nil),            // 156: redoubt.admin.v1.RunCheckResponse
+	(*ListChecksResponse)(nil),          // 157: redoubt.admin.v1.ListChecksResponse
+	(*GrowDiskResponse)(nil),            // 158: redoubt.admin.v1.GrowDiskResponse
+	(*PutPlanResponse)(nil),             // 159: redoubt.admin.v1.PutPlanResponse
+	(*ValidatePlanResponse)(nil),        // 160: redoubt.admin.v1.ValidatePlanResponse
+	(*ListPlansResponse)(nil),           // 161: redoubt.admin.v1.ListPlansResponse
+	(*GetPlanResponse)(nil),             // 162: redoubt.admin.v1.GetPlanResponse
+	(*DeletePlanResponse)(nil),          // 163: redoubt.admin.v1.DeletePlanResponse
+	(*StartPlanResponse)(nil),           // 164: redoubt.admin.v1.StartPlanResponse
+	(*GetPlanRunResponse)(nil),          // 165: redoubt.admin.v1.GetPlanRunResponse
+	(*ConfirmPlanStepResponse)(nil),     // 166: redoubt.admin.v1.ConfirmPlanStepResponse
+	(*CancelPlanRunResponse)(nil),       // 167: redoubt.admin.v1.CancelPlanRunResponse
+	(*ResumePlanRunResponse)(nil),       // 168: redoubt.admin.v1.ResumePlanRunResponse
+	(*CleanupPlanRunResponse)(nil),      // 169: redoubt.admin.v1.CleanupPlanRunResponse
+	(*PredictPlanResponse)(nil),         // 170: redoubt.admin.v1.PredictPlanResponse
+	(*RunPlanScriptResponse)(nil),       // 171: redoubt.admin.v1.RunPlanScriptResponse
+	(*CheckPlanScriptsResponse)(nil),    // 172: redoubt.admin.v1.CheckPlanScriptsResponse
 }
 var file_admin_v1_admin_proto_depIdxs = []int32{
 	93,  // 0: redoubt.admin.v1.PointSpec.time:type_name -> google.protobuf.Timestamp
@@ -8334,54 +8407,82 @@ var file_admin_v1_admin_proto_depIdxs = []int32{
 	81,  // 181: redoubt.admin.v1.AdminService.DrainNode:input_type -> redoubt.admin.v1.DrainNodeRequest
 	83,  // 182: redoubt.admin.v1.AdminService.ReplaceNode:input_type -> redoubt.admin.v1.ReplaceNodeRequest
 	85,  // 183: redoubt.admin.v1.AdminService.RemoveNode:input_type -> redoubt.admin.v1.RemoveNodeRequest
-	6,   // 184: redoubt.admin.v1.AdminService.GetStatus:output_type -> redoubt.admin.v1.GetStatusResponse
-	33,  // 185: redoubt.admin.v1.AdminService.ListPoints:output_type -> redoubt.admin.v1.ListPointsResponse
-	55,  // 186: redoubt.admin.v1.AdminService.ListExports:output_type -> redoubt.admin.v1.ListExportsResponse
-	88,  // 187: redoubt.admin.v1.AdminService.GetLossReceipt:output_type -> redoubt.admin.v1.GetLossReceiptResponse
-	36,  // 188: redoubt.admin.v1.AdminService.AddBookmark:output_type -> redoubt.admin.v1.AddBookmarkResponse
-	125, // 189: redoubt.admin.v1.AdminService.AddBookmarkSet:output_type -> redoubt.admin.v1.AddBookmarkSetResponse
-	126, // 190: redoubt.admin.v1.AdminService.Barrier:output_type -> redoubt.admin.v1.BarrierResponse
-	127, // 191: redoubt.admin.v1.AdminService.ListBookmarks:output_type -> redoubt.admin.v1.ListBookmarksResponse
-	40,  // 192: redoubt.admin.v1.AdminService.GetRetention:output_type -> redoubt.admin.v1.GetRetentionResponse
-	43,  // 193: redoubt.admin.v1.AdminService.PlanRetention:output_type -> redoubt.admin.v1.PlanRetentionResponse
-	45,  // 194: redoubt.admin.v1.AdminService.SetRetention:output_type -> redoubt.admin.v1.SetRetentionResponse
-	47,  // 195: redoubt.admin.v1.AdminService.PinPoint:output_type -> redoubt.admin.v1.PinPointResponse
-	49,  // 196: redoubt.admin.v1.AdminService.UnpinPoint:output_type -> redoubt.admin.v1.UnpinPointResponse
-	51,  // 197: redoubt.admin.v1.AdminService.HoldPoint:output_type -> redoubt.admin.v1.HoldPointResponse
-	53,  // 198: redoubt.admin.v1.AdminService.ConfirmClock:output_type -> redoubt.admin.v1.ConfirmClockResponse
-	64,  // 199: redoubt.admin.v1.AdminService.TestFailover:output_type -> redoubt.admin.v1.TestFailoverResponse
-	66,  // 200: redoubt.admin.v1.AdminService.CleanupTest:output_type -> redoubt.admin.v1.CleanupTestResponse
-	68,  // 201: redoubt.admin.v1.AdminService.UnplannedFailover:output_type -> redoubt.admin.v1.UnplannedFailoverResponse
-	70,  // 202: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:output_type -> redoubt.admin.v1.ChangeRecoveryPointResponse
-	72,  // 203: redoubt.admin.v1.AdminService.CommitFailover:output_type -> redoubt.admin.v1.CommitFailoverResponse
-	74,  // 204: redoubt.admin.v1.AdminService.CancelFailover:output_type -> redoubt.admin.v1.CancelFailoverResponse
-	76,  // 205: redoubt.admin.v1.AdminService.ReverseReplicate:output_type -> redoubt.admin.v1.ReverseReplicateResponse
-	19,  // 206: redoubt.admin.v1.AdminService.Scrub:output_type -> redoubt.admin.v1.ScrubResponse
-	59,  // 207: redoubt.admin.v1.AdminService.ReadPoint:output_type -> redoubt.admin.v1.ReadPointResponse
-	128, // 208: redoubt.admin.v1.AdminService.Resynchronise:output_type -> redoubt.admin.v1.ResynchroniseResponse
-	129, // 209: redoubt.admin.v1.AdminService.Verify:output_type -> redoubt.admin.v1.VerifyResponse
-	130, // 210: redoubt.admin.v1.AdminService.GetVerify:output_type -> redoubt.admin.v1.GetVerifyResponse
-	78,  // 211: redoubt.admin.v1.AdminService.Failback:output_type -> redoubt.admin.v1.FailbackResponse
-	131, // 212: redoubt.admin.v1.AdminService.PlannedFailover:output_type -> redoubt.admin.v1.PlannedFailoverResponse
-	132, // 213: redoubt.admin.v1.AdminService.ListJobs:output_type -> redoubt.admin.v1.ListJobsResponse
-	133, // 214: redoubt.admin.v1.AdminService.GetJob:output_type -> redoubt.admin.v1.GetJobResponse
-	134, // 215: redoubt.admin.v1.AdminService.CancelJob:output_type -> redoubt.admin.v1.CancelJobResponse
-	135, // 216: redoubt.admin.v1.AdminService.ListBranches:output_type -> redoubt.admin.v1.ListBranchesResponse
-	136, // 217: redoubt.admin.v1.AdminService.DropBranch:output_type -> redoubt.admin.v1.DropBranchResponse
-	137, // 218: redoubt.admin.v1.AdminService.StreamBranch:output_type -> redoubt.admin.v1.StreamBranchResponse
-	138, // 219: redoubt.admin.v1.AdminService.PauseGroup:output_type -> redoubt.admin.v1.PauseGroupResponse
-	139, // 220: redoubt.admin.v1.AdminService.ResumeGroup:output_type -> redoubt.admin.v1.ResumeGroupResponse
-	140, // 221: redoubt.admin.v1.AdminService.UnprotectGroup:output_type -> redoubt.admin.v1.UnprotectGroupResponse
-	141, // 222: redoubt.admin.v1.AdminService.ProtectGroup:output_type -> redoubt.admin.v1.ProtectGroupResponse
-	142, // 223: redoubt.admin.v1.AdminService.RunCheck:output_type -> redoubt.admin.v1.RunCheckResponse
-	143, // 224: redoubt.admin.v1.AdminService.ListChecks:output_type -> redoubt.admin.v1.ListChecksResponse
-	144, // 225: redoubt.admin.v1.AdminService.GrowDisk:output_type -> redoubt.admin.v1.GrowDiskResponse
-	80,  // 226: redoubt.admin.v1.AdminService.AddNode:output_type -> redoubt.admin.v1.AddNodeResponse
-	82,  // 227: redoubt.admin.v1.AdminService.DrainNode:output_type -> redoubt.admin.v1.DrainNodeResponse
-	84,  // 228: redoubt.admin.v1.AdminService.ReplaceNode:output_type -> redoubt.admin.v1.ReplaceNodeResponse
-	86,  // 229: redoubt.admin.v1.AdminService.RemoveNode:output_type -> redoubt.admin.v1.RemoveNodeResponse
-	184, // [184:230] is the sub-list for method output_type
-	138, // [138:184] is the sub-list for method input_type
+	125, // 184: redoubt.admin.v1.AdminService.PutPlan:input_type -> redoubt.admin.v1.PutPlanRequest
+	126, // 185: redoubt.admin.v1.AdminService.ValidatePlan:input_type -> redoubt.admin.v1.ValidatePlanRequest
+	127, // 186: redoubt.admin.v1.AdminService.ListPlans:input_type -> redoubt.admin.v1.ListPlansRequest
+	128, // 187: redoubt.admin.v1.AdminService.GetPlan:input_type -> redoubt.admin.v1.GetPlanRequest
+	129, // 188: redoubt.admin.v1.AdminService.DeletePlan:input_type -> redoubt.admin.v1.DeletePlanRequest
+	130, // 189: redoubt.admin.v1.AdminService.StartPlan:input_type -> redoubt.admin.v1.StartPlanRequest
+	131, // 190: redoubt.admin.v1.AdminService.GetPlanRun:input_type -> redoubt.admin.v1.GetPlanRunRequest
+	132, // 191: redoubt.admin.v1.AdminService.ConfirmPlanStep:input_type -> redoubt.admin.v1.ConfirmPlanStepRequest
+	133, // 192: redoubt.admin.v1.AdminService.CancelPlanRun:input_type -> redoubt.admin.v1.CancelPlanRunRequest
+	134, // 193: redoubt.admin.v1.AdminService.ResumePlanRun:input_type -> redoubt.admin.v1.ResumePlanRunRequest
+	135, // 194: redoubt.admin.v1.AdminService.CleanupPlanRun:input_type -> redoubt.admin.v1.CleanupPlanRunRequest
+	136, // 195: redoubt.admin.v1.AdminService.PredictPlan:input_type -> redoubt.admin.v1.PredictPlanRequest
+	137, // 196: redoubt.admin.v1.AdminService.RunPlanScript:input_type -> redoubt.admin.v1.RunPlanScriptRequest
+	138, // 197: redoubt.admin.v1.AdminService.CheckPlanScripts:input_type -> redoubt.admin.v1.CheckPlanScriptsRequest
+	6,   // 198: redoubt.admin.v1.AdminService.GetStatus:output_type -> redoubt.admin.v1.GetStatusResponse
+	33,  // 199: redoubt.admin.v1.AdminService.ListPoints:output_type -> redoubt.admin.v1.ListPointsResponse
+	55,  // 200: redoubt.admin.v1.AdminService.ListExports:output_type -> redoubt.admin.v1.ListExportsResponse
+	88,  // 201: redoubt.admin.v1.AdminService.GetLossReceipt:output_type -> redoubt.admin.v1.GetLossReceiptResponse
+	36,  // 202: redoubt.admin.v1.AdminService.AddBookmark:output_type -> redoubt.admin.v1.AddBookmarkResponse
+	139, // 203: redoubt.admin.v1.AdminService.AddBookmarkSet:output_type -> redoubt.admin.v1.AddBookmarkSetResponse
+	140, // 204: redoubt.admin.v1.AdminService.Barrier:output_type -> redoubt.admin.v1.BarrierResponse
+	141, // 205: redoubt.admin.v1.AdminService.ListBookmarks:output_type -> redoubt.admin.v1.ListBookmarksResponse
+	40,  // 206: redoubt.admin.v1.AdminService.GetRetention:output_type -> redoubt.admin.v1.GetRetentionResponse
+	43,  // 207: redoubt.admin.v1.AdminService.PlanRetention:output_type -> redoubt.admin.v1.PlanRetentionResponse
+	45,  // 208: redoubt.admin.v1.AdminService.SetRetention:output_type -> redoubt.admin.v1.SetRetentionResponse
+	47,  // 209: redoubt.admin.v1.AdminService.PinPoint:output_type -> redoubt.admin.v1.PinPointResponse
+	49,  // 210: redoubt.admin.v1.AdminService.UnpinPoint:output_type -> redoubt.admin.v1.UnpinPointResponse
+	51,  // 211: redoubt.admin.v1.AdminService.HoldPoint:output_type -> redoubt.admin.v1.HoldPointResponse
+	53,  // 212: redoubt.admin.v1.AdminService.ConfirmClock:output_type -> redoubt.admin.v1.ConfirmClockResponse
+	64,  // 213: redoubt.admin.v1.AdminService.TestFailover:output_type -> redoubt.admin.v1.TestFailoverResponse
+	66,  // 214: redoubt.admin.v1.AdminService.CleanupTest:output_type -> redoubt.admin.v1.CleanupTestResponse
+	68,  // 215: redoubt.admin.v1.AdminService.UnplannedFailover:output_type -> redoubt.admin.v1.UnplannedFailoverResponse
+	70,  // 216: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:output_type -> redoubt.admin.v1.ChangeRecoveryPointResponse
+	72,  // 217: redoubt.admin.v1.AdminService.CommitFailover:output_type -> redoubt.admin.v1.CommitFailoverResponse
+	74,  // 218: redoubt.admin.v1.AdminService.CancelFailover:output_type -> redoubt.admin.v1.CancelFailoverResponse
+	76,  // 219: redoubt.admin.v1.AdminService.ReverseReplicate:output_type -> redoubt.admin.v1.ReverseReplicateResponse
+	19,  // 220: redoubt.admin.v1.AdminService.Scrub:output_type -> redoubt.admin.v1.ScrubResponse
+	59,  // 221: redoubt.admin.v1.AdminService.ReadPoint:output_type -> redoubt.admin.v1.ReadPointResponse
+	142, // 222: redoubt.admin.v1.AdminService.Resynchronise:output_type -> redoubt.admin.v1.ResynchroniseResponse
+	143, // 223: redoubt.admin.v1.AdminService.Verify:output_type -> redoubt.admin.v1.VerifyResponse
+	144, // 224: redoubt.admin.v1.AdminService.GetVerify:output_type -> redoubt.admin.v1.GetVerifyResponse
+	78,  // 225: redoubt.admin.v1.AdminService.Failback:output_type -> redoubt.admin.v1.FailbackResponse
+	145, // 226: redoubt.admin.v1.AdminService.PlannedFailover:output_type -> redoubt.admin.v1.PlannedFailoverResponse
+	146, // 227: redoubt.admin.v1.AdminService.ListJobs:output_type -> redoubt.admin.v1.ListJobsResponse
+	147, // 228: redoubt.admin.v1.AdminService.GetJob:output_type -> redoubt.admin.v1.GetJobResponse
+	148, // 229: redoubt.admin.v1.AdminService.CancelJob:output_type -> redoubt.admin.v1.CancelJobResponse
+	149, // 230: redoubt.admin.v1.AdminService.ListBranches:output_type -> redoubt.admin.v1.ListBranchesResponse
+	150, // 231: redoubt.admin.v1.AdminService.DropBranch:output_type -> redoubt.admin.v1.DropBranchResponse
+	151, // 232: redoubt.admin.v1.AdminService.StreamBranch:output_type -> redoubt.admin.v1.StreamBranchResponse
+	152, // 233: redoubt.admin.v1.AdminService.PauseGroup:output_type -> redoubt.admin.v1.PauseGroupResponse
+	153, // 234: redoubt.admin.v1.AdminService.ResumeGroup:output_type -> redoubt.admin.v1.ResumeGroupResponse
+	154, // 235: redoubt.admin.v1.AdminService.UnprotectGroup:output_type -> redoubt.admin.v1.UnprotectGroupResponse
+	155, // 236: redoubt.admin.v1.AdminService.ProtectGroup:output_type -> redoubt.admin.v1.ProtectGroupResponse
+	156, // 237: redoubt.admin.v1.AdminService.RunCheck:output_type -> redoubt.admin.v1.RunCheckResponse
+	157, // 238: redoubt.admin.v1.AdminService.ListChecks:output_type -> redoubt.admin.v1.ListChecksResponse
+	158, // 239: redoubt.admin.v1.AdminService.GrowDisk:output_type -> redoubt.admin.v1.GrowDiskResponse
+	80,  // 240: redoubt.admin.v1.AdminService.AddNode:output_type -> redoubt.admin.v1.AddNodeResponse
+	82,  // 241: redoubt.admin.v1.AdminService.DrainNode:output_type -> redoubt.admin.v1.DrainNodeResponse
+	84,  // 242: redoubt.admin.v1.AdminService.ReplaceNode:output_type -> redoubt.admin.v1.ReplaceNodeResponse
+	86,  // 243: redoubt.admin.v1.AdminService.RemoveNode:output_type -> redoubt.admin.v1.RemoveNodeResponse
+	159, // 244: redoubt.admin.v1.AdminService.PutPlan:output_type -> redoubt.admin.v1.PutPlanResponse
+	160, // 245: redoubt.admin.v1.AdminService.ValidatePlan:output_type -> redoubt.admin.v1.ValidatePlanResponse
+	161, // 246: redoubt.admin.v1.AdminService.ListPlans:output_type -> redoubt.admin.v1.ListPlansResponse
+	162, // 247: redoubt.admin.v1.AdminService.GetPlan:output_type -> redoubt.admin.v1.GetPlanResponse
+	163, // 248: redoubt.admin.v1.AdminService.DeletePlan:output_type -> redoubt.admin.v1.DeletePlanResponse
+	164, // 249: redoubt.admin.v1.AdminService.StartPlan:output_type -> redoubt.admin.v1.StartPlanResponse
+	165, // 250: redoubt.admin.v1.AdminService.GetPlanRun:output_type -> redoubt.admin.v1.GetPlanRunResponse
+	166, // 251: redoubt.admin.v1.AdminService.ConfirmPlanStep:output_type -> redoubt.admin.v1.ConfirmPlanStepResponse
+	167, // 252: redoubt.admin.v1.AdminService.CancelPlanRun:output_type -> redoubt.admin.v1.CancelPlanRunResponse
+	168, // 253: redoubt.admin.v1.AdminService.ResumePlanRun:output_type -> redoubt.admin.v1.ResumePlanRunResponse
+	169, // 254: redoubt.admin.v1.AdminService.CleanupPlanRun:output_type -> redoubt.admin.v1.CleanupPlanRunResponse
+	170, // 255: redoubt.admin.v1.AdminService.PredictPlan:output_type -> redoubt.admin.v1.PredictPlanResponse
+	171, // 256: redoubt.admin.v1.AdminService.RunPlanScript:output_type -> redoubt.admin.v1.RunPlanScriptResponse
+	172, // 257: redoubt.admin.v1.AdminService.CheckPlanScripts:output_type -> redoubt.admin.v1.CheckPlanScriptsResponse
+	198, // [198:258] is the sub-list for method output_type
+	138, // [138:198] is the sub-list for method input_type
 	138, // [138:138] is the sub-list for extension type_name
 	138, // [138:138] is the sub-list for extension extendee
 	0,   // [0:138] is the sub-list for field type_name
@@ -8397,6 +8498,7 @@ func file_admin_v1_admin_proto_init() {
 	file_admin_v1_verify_proto_init()
 	file_admin_v1_states_proto_init()
 	file_admin_v1_branch_proto_init()
+	file_admin_v1_plan_proto_init()
 	file_admin_v1_job_proto_init()
 	file_admin_v1_gap_proto_init()
 	file_admin_v1_bookmark_proto_init()

@@ -34,7 +34,7 @@ application-consistent bookmark), latest-crash, an RFC 3339 time such as
 	root.AddCommand(
 		statusCommand(a), groupCommand(a), diskCommand(a), exportCommand(a), nodeCommand(a),
 		pointsCommand(a), bookmarkCommand(a), retentionCommand(a), checkCommand(a), verifyCommand(a), resyncCommand(a),
-		failoverCommand(a), reverseCommand(a), failbackCommand(a), jobCommand(a), branchCommand(a),
+		failoverCommand(a), reverseCommand(a), failbackCommand(a), jobCommand(a), planCommand(a), branchCommand(a),
 		journalCommand(a), segmentCommand(a),
 		caCommand(a), configCommand(a), demoCommand(a), crashtestCommand(a), crashtestWorkerCommand(a), versionCommand(a),
 	)

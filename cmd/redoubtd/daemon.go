@@ -90,6 +90,7 @@ func (n *node) run(l *life, in *handover.Inherited) (err error) {
 		}
 		undo.add(t.close)
 		svc.target, sinks.forward, compared.store = t, t.store.Sink(), t.store.Comparisons()
+		t.drivePlans(n, svc)
 	}
 	if src != nil {
 		src.start()

@@ -19,6 +19,8 @@ type service struct {
 	source  sourceHost // nil without the role
 	target  *targetRole
 	started time.Time
+
+	planScripts planScripts
 }
 
 // GetStatus describes this node and what it knows.

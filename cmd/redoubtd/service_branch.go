@@ -130,6 +130,9 @@ func (s *service) tail(ctx context.Context, id redoubt.GroupID, branch string) (
 // testOf opens what a request for a test failover names.
 func (s *service) testOf(ctx context.Context, r *adminv1.TestFailoverRequest) (*export.Instance, error) {
 	id := redoubt.GroupID(r.GetGroup())
+	if r.GetLabel() != "" {
+		return s.openTest(ctx, r)
+	}
 	if r.GetBranch() == "" {
 		return s.target.exports.Test(ctx, id, pointSpec(r.GetPoint()), r.GetHydrate())
 	}

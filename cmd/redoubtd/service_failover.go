@@ -55,7 +55,7 @@ func (s *service) CleanupTest(ctx context.Context, r *adminv1.CleanupTestRequest
 			return c.CleanupTest(ctx, r)
 		}
 	}
-	ids, freed, err := s.target.exports.Cleanup(redoubt.GroupID(r.GetGroup()), r.GetId())
+	ids, freed, err := s.closeTests(ctx, r)
 	if err != nil {
 		return nil, err
 	}

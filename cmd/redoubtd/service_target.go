@@ -114,6 +114,7 @@ func (s *service) exportInfo(in *export.Instance) *adminv1.Export {
 	x := &adminv1.Export{
 		Id: in.ID, Group: string(in.Group), Kind: string(in.Kind), Position: admin.FromPosition(in.Point), Time: stamp(in.Time),
 		Socket: in.Socket, Disks: exportDisks(in), Node: s.node.cfg.Name, Created: timestamppb.New(in.Created), OverlayBytes: in.Bytes(),
+		Label: in.Label,
 	}
 	if h, ok := in.Hydration(); ok {
 		x.Hydration = &adminv1.Hydration{DoneBytes: h.Done, TotalBytes: h.Total, Complete: h.Complete}

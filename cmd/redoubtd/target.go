@@ -14,6 +14,7 @@ import (
 	"github.com/redoubt-dr/redoubt/internal/pki"
 	"github.com/redoubt-dr/redoubt/internal/rpc"
 	"github.com/redoubt-dr/redoubt/internal/vfs"
+	"github.com/redoubt-dr/redoubt/plan"
 	"github.com/redoubt-dr/redoubt/target"
 	"github.com/redoubt-dr/redoubt/target/check"
 	"github.com/redoubt-dr/redoubt/target/export"
@@ -26,6 +27,7 @@ type targetRole struct {
 	exports *export.Manager
 	checker *check.Checker
 	roots   rootJobs
+	plans   *plan.Driver
 	undo    cleanup
 }
 
@@ -129,6 +131,12 @@ func openChecker(n *node, t *targetRole) (*check.Checker, error) {
 		o.Schedule = append(o.Schedule, check.Scheduled{Group: redoubt.GroupID(s.Group), Script: s.Script, At: at, Every: time.Duration(s.Every), NoHash: !s.Hash})
 	}
 	return check.Open(o)
+}
+
+// drivePlans begins to carry out runs of recovery plans, through svc.
+func (t *targetRole) drivePlans(n *node, svc *service) {
+	t.plans = plan.Open(plan.Options{ID: redoubt.NodeID(n.cfg.Name), Cluster: t.node, Site: planSite{svc}, Logger: n.log, Lease: 3 * time.Duration(n.cfg.Target.OwnerTimeout)})
+	t.undo.add(t.plans.Close)
 }
 
 // hydratePolicy reads target.hydrate, which was checked.

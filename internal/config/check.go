@@ -32,6 +32,9 @@ func Check(c *Config) Faults {
 	k.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	k.oneOf("log.format", c.Log.Format, "text", "json")
 	k.metrics(c.Metrics.Listen)
+	if c.Scripts != "" {
+		k.path("scripts", c.Scripts)
+	}
 	if c.Source == nil && c.Target == nil {
 		k.add("", "neither source nor target is given", "the section source: protects disks, the section target: makes it a master target")
 	}

@@ -17,6 +17,7 @@ type Config struct {
 	Identity  string  `yaml:"identity"`  // folder with node.crt, node.key, ca.crt
 	Log       Log     `yaml:"log"`
 	Metrics   Metrics `yaml:"metrics"`
+	Scripts   string  `yaml:"scripts"` // folder of the scripts that recovery plans may run here; empty: none
 	Source    *Source `yaml:"source"`
 	Target    *Target `yaml:"target"`
 }

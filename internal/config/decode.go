@@ -17,7 +17,7 @@ import (
 
 type position struct{ line, column int }
 
-// decoder puts a YAML tree into a Config. The YAML library's own strict mode
+// decoder puts a YAML tree into a struct. The YAML library's own strict mode
 // stops at the first unknown key and forgets where values stood; an operator
 // with five faults wants to see five, and a rule that a value breaks later
 // must still name its line.
@@ -28,7 +28,7 @@ type decoder struct {
 	usable bool                // the document is a mapping, so rules can be checked
 }
 
-func (d *decoder) document(b []byte, c *Config) {
+func (d *decoder) document(b []byte, v reflect.Value) {
 	file, err := parser.ParseBytes(b, 0)
 	if err != nil {
 		d.syntax(err)
@@ -40,7 +40,7 @@ func (d *decoder) document(b []byte, c *Config) {
 			continue
 		}
 		if body != nil {
-			d.faultAt(doc.Body, "", "a second document", "one file, one configuration")
+			d.faultAt(doc.Body, "", "a second document", "one file, one document")
 			return
 		}
 		body = doc.Body
@@ -50,7 +50,7 @@ func (d *decoder) document(b []byte, c *Config) {
 		return
 	}
 	d.usable = true
-	d.value(body, "", reflect.ValueOf(c).Elem())
+	d.value(body, "", v)
 }
 
 func (d *decoder) value(n ast.Node, key string, v reflect.Value) {
@@ -93,7 +93,7 @@ func (d *decoder) value(n ast.Node, key string, v reflect.Value) {
 			return nil
 		})
 	default:
-		panic("config: no way to read a " + v.Type().String()) // a field of Config that nobody taught us
+		panic("config: no way to read a " + v.Type().String()) // a field's type that nobody taught us
 	}
 }
 
@@ -156,6 +156,8 @@ func (d *decoder) scalar(n ast.Node, key string, set func(string) error) {
 	switch s := n.(type) {
 	case *ast.StringNode:
 		text = s.Value
+	case *ast.LiteralNode: // a block of lines
+		text = s.Value.Value
 	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode:
 		text = n.GetToken().Value
 	default:

@@ -1,4 +1,5 @@
-// Package config reads the configuration of redoubtd.
+// Package config reads the configuration of redoubtd, and other YAML just as
+// strictly (Decode).
 //
 // The file is YAML, read strictly: a key that is not known, a value of the
 // wrong kind and a value that makes no sense are all refused, all of them at

@@ -45,24 +45,8 @@ func Load(path string) (*Config, error) {
 // of type Faults.
 func Parse(b []byte) (*Config, error) {
 	c := &Config{}
-	d := decoder{where: map[string]position{}}
-	d.document(b, c)
-	if len(d.faults) > 0 && !d.usable {
-		return nil, d.faults.sorted()
-	}
-	c.derive()
-	faults := d.faults
-	for _, f := range Check(c) {
-		if d.failed(f.Key) {
-			continue // said already: its value could not be read
-		}
-		if p := d.nearest(f.Key); p.line > 0 {
-			f.Line, f.Column = p.line, p.column
-		}
-		faults = append(faults, f)
-	}
-	if len(faults) > 0 {
-		return nil, faults.sorted()
+	if err := Decode(b, c, func() Faults { c.derive(); return Check(c) }); err != nil {
+		return nil, err
 	}
 	return c, nil
 }

@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"context"
 	_ "embed"
 	"errors"
 	"maps"
@@ -32,7 +33,29 @@ func build(path, root, redoubt string) (image, error) {
 			return image{}, err
 		}
 	}
-	return image{kernel, path}, write(path, files, strings.Join(mods, "\n")+"\n")
+	return image{kernel, path}, write(path, files, initScript, strings.Join(mods, "\n")+"\n")
+}
+
+// Image makes an initramfs at path with busybox, these kernel modules and what they
+// need (in the order of the file /modules), and init as its first process. It
+// returns the kernel's path. The error wraps ErrNoPackages as that of Boot.
+func Image(ctx context.Context, path string, init []byte, names ...string) (kernel string, err error) {
+	root, err := fetch(ctx)
+	if err != nil {
+		return "", err
+	}
+	kernel, mods, err := modules(root, names...)
+	if err != nil {
+		return "", err
+	}
+	files := map[string]string{}
+	for _, m := range mods {
+		files[m] = filepath.Join(root, m)
+	}
+	if err := program(files, root, []string{"bin/busybox", "usr/bin/busybox"}); err != nil {
+		return "", err
+	}
+	return kernel, write(path, files, init, strings.Join(mods, "\n")+"\n")
 }
 
 // program adds a program with its libraries; the loader's path is fixed in it.
@@ -57,7 +80,7 @@ func program(files map[string]string, root string, names []string) error {
 	return nil
 }
 
-func write(path string, files map[string]string, mods string) error {
+func write(path string, files map[string]string, init []byte, mods string) error {
 	out, err := os.Create(path)
 	if err != nil {
 		return err
@@ -73,7 +96,7 @@ func write(path string, files map[string]string, mods string) error {
 	for _, d := range slices.Sorted(maps.Keys(dirs)) { // parents sort before children
 		c.add(d, modeDir, nil)
 	}
-	c.add("init", modeFile, initScript)
+	c.add("init", modeFile, init)
 	c.add("modules", modeFile, []byte(mods))
 	for _, to := range slices.Sorted(maps.Keys(files)) {
 		b, err := os.ReadFile(files[to])

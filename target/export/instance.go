@@ -50,6 +50,8 @@ type Spec struct {
 	Filling bool   `json:"filling,omitempty"`
 	// Check names the recovery check that opened it, and ends it; "": an operator did.
 	Check string `json:"check,omitempty"`
+	// Label of a test failover: see LabelledTest.
+	Label string `json:"label,omitempty"`
 }
 
 const specVersion = 1

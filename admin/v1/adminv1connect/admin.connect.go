@@ -162,6 +162,42 @@ const (
 	AdminServiceReplaceNodeProcedure = "/redoubt.admin.v1.AdminService/ReplaceNode"
 	// AdminServiceRemoveNodeProcedure is the fully-qualified name of the AdminService's RemoveNode RPC.
 	AdminServiceRemoveNodeProcedure = "/redoubt.admin.v1.AdminService/RemoveNode"
+	// AdminServicePutPlanProcedure is the fully-qualified name of the AdminService's PutPlan RPC.
+	AdminServicePutPlanProcedure = "/redoubt.admin.v1.AdminService/PutPlan"
+	// AdminServiceValidatePlanProcedure is the fully-qualified name of the AdminService's ValidatePlan
+	// RPC.
+	AdminServiceValidatePlanProcedure = "/redoubt.admin.v1.AdminService/ValidatePlan"
+	// AdminServiceListPlansProcedure is the fully-qualified name of the AdminService's ListPlans RPC.
+	AdminServiceListPlansProcedure = "/redoubt.admin.v1.AdminService/ListPlans"
+	// AdminServiceGetPlanProcedure is the fully-qualified name of the AdminService's GetPlan RPC.
+	AdminServiceGetPlanProcedure = "/redoubt.admin.v1.AdminService/GetPlan"
+	// AdminServiceDeletePlanProcedure is the fully-qualified name of the AdminService's DeletePlan RPC.
+	AdminServiceDeletePlanProcedure = "/redoubt.admin.v1.AdminService/DeletePlan"
+	// AdminServiceStartPlanProcedure is the fully-qualified name of the AdminService's StartPlan RPC.
+	AdminServiceStartPlanProcedure = "/redoubt.admin.v1.AdminService/StartPlan"
+	// AdminServiceGetPlanRunProcedure is the fully-qualified name of the AdminService's GetPlanRun RPC.
+	AdminServiceGetPlanRunProcedure = "/redoubt.admin.v1.AdminService/GetPlanRun"
+	// AdminServiceConfirmPlanStepProcedure is the fully-qualified name of the AdminService's
+	// ConfirmPlanStep RPC.
+	AdminServiceConfirmPlanStepProcedure = "/redoubt.admin.v1.AdminService/ConfirmPlanStep"
+	// AdminServiceCancelPlanRunProcedure is the fully-qualified name of the AdminService's
+	// CancelPlanRun RPC.
+	AdminServiceCancelPlanRunProcedure = "/redoubt.admin.v1.AdminService/CancelPlanRun"
+	// AdminServiceResumePlanRunProcedure is the fully-qualified name of the AdminService's
+	// ResumePlanRun RPC.
+	AdminServiceResumePlanRunProcedure = "/redoubt.admin.v1.AdminService/ResumePlanRun"
+	// AdminServiceCleanupPlanRunProcedure is the fully-qualified name of the AdminService's
+	// CleanupPlanRun RPC.
+	AdminServiceCleanupPlanRunProcedure = "/redoubt.admin.v1.AdminService/CleanupPlanRun"
+	// AdminServicePredictPlanProcedure is the fully-qualified name of the AdminService's PredictPlan
+	// RPC.
+	AdminServicePredictPlanProcedure = "/redoubt.admin.v1.AdminService/PredictPlan"
+	// AdminServiceRunPlanScriptProcedure is the fully-qualified name of the AdminService's
+	// RunPlanScript RPC.
+	AdminServiceRunPlanScriptProcedure = "/redoubt.admin.v1.AdminService/RunPlanScript"
+	// AdminServiceCheckPlanScriptsProcedure is the fully-qualified name of the AdminService's
+	// CheckPlanScripts RPC.
+	AdminServiceCheckPlanScriptsProcedure = "/redoubt.admin.v1.AdminService/CheckPlanScripts"
 )
 
 // AdminServiceClient is a client for the redoubt.admin.v1.AdminService service.
@@ -264,6 +300,35 @@ type AdminServiceClient interface {
 	ReplaceNode(context.Context, *v1.ReplaceNodeRequest) (*v1.ReplaceNodeResponse, error)
 	// RemoveNode takes a node out of the cluster for good.
 	RemoveNode(context.Context, *v1.RemoveNodeRequest) (*v1.RemoveNodeResponse, error)
+	// PutPlan stores a plan.
+	PutPlan(context.Context, *v1.PutPlanRequest) (*v1.PutPlanResponse, error)
+	// ValidatePlan says everything that is wrong with a plan.
+	ValidatePlan(context.Context, *v1.ValidatePlanRequest) (*v1.ValidatePlanResponse, error)
+	// ListPlans returns the plans, and what became of their runs.
+	ListPlans(context.Context, *v1.ListPlansRequest) (*v1.ListPlansResponse, error)
+	// GetPlan returns one plan with its text.
+	GetPlan(context.Context, *v1.GetPlanRequest) (*v1.GetPlanResponse, error)
+	// DeletePlan forgets a plan and its runs.
+	DeletePlan(context.Context, *v1.DeletePlanRequest) (*v1.DeletePlanResponse, error)
+	// StartPlan begins a run; it is carried out in the background.
+	StartPlan(context.Context, *v1.StartPlanRequest) (*v1.StartPlanResponse, error)
+	// GetPlanRun returns a run with its steps.
+	GetPlanRun(context.Context, *v1.GetPlanRunRequest) (*v1.GetPlanRunResponse, error)
+	// ConfirmPlanStep answers a step that waits for an operator.
+	ConfirmPlanStep(context.Context, *v1.ConfirmPlanStepRequest) (*v1.ConfirmPlanStepResponse, error)
+	// CancelPlanRun ends a run where it is, or takes it back.
+	CancelPlanRun(context.Context, *v1.CancelPlanRunRequest) (*v1.CancelPlanRunResponse, error)
+	// ResumePlanRun goes on after an error.
+	ResumePlanRun(context.Context, *v1.ResumePlanRunRequest) (*v1.ResumePlanRunResponse, error)
+	// CleanupPlanRun ends the test failovers of a test run.
+	CleanupPlanRun(context.Context, *v1.CleanupPlanRunRequest) (*v1.CleanupPlanRunResponse, error)
+	// PredictPlan says what a run would do, and how long it would take.
+	PredictPlan(context.Context, *v1.PredictPlanRequest) (*v1.PredictPlanResponse, error)
+	// RunPlanScript runs a script of this node for a run (any role; for master
+	// targets and the local socket only).
+	RunPlanScript(context.Context, *v1.RunPlanScriptRequest) (*v1.RunPlanScriptResponse, error)
+	// CheckPlanScripts says which scripts this node can run (any role).
+	CheckPlanScripts(context.Context, *v1.CheckPlanScriptsRequest) (*v1.CheckPlanScriptsResponse, error)
 }
 
 // NewAdminServiceClient constructs a client for the redoubt.admin.v1.AdminService service. By
@@ -565,6 +630,96 @@ func NewAdminServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(adminServiceMethods.ByName("RemoveNode")),
 			connect.WithClientOptions(opts...),
 		),
+		putPlan: connect.NewClient[v1.PutPlanRequest, v1.PutPlanResponse](
+			httpClient,
+			baseURL+AdminServicePutPlanProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("PutPlan")),
+			connect.WithClientOptions(opts...),
+		),
+		validatePlan: connect.NewClient[v1.ValidatePlanRequest, v1.ValidatePlanResponse](
+			httpClient,
+			baseURL+AdminServiceValidatePlanProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("ValidatePlan")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		listPlans: connect.NewClient[v1.ListPlansRequest, v1.ListPlansResponse](
+			httpClient,
+			baseURL+AdminServiceListPlansProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("ListPlans")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		getPlan: connect.NewClient[v1.GetPlanRequest, v1.GetPlanResponse](
+			httpClient,
+			baseURL+AdminServiceGetPlanProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("GetPlan")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		deletePlan: connect.NewClient[v1.DeletePlanRequest, v1.DeletePlanResponse](
+			httpClient,
+			baseURL+AdminServiceDeletePlanProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("DeletePlan")),
+			connect.WithClientOptions(opts...),
+		),
+		startPlan: connect.NewClient[v1.StartPlanRequest, v1.StartPlanResponse](
+			httpClient,
+			baseURL+AdminServiceStartPlanProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("StartPlan")),
+			connect.WithClientOptions(opts...),
+		),
+		getPlanRun: connect.NewClient[v1.GetPlanRunRequest, v1.GetPlanRunResponse](
+			httpClient,
+			baseURL+AdminServiceGetPlanRunProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("GetPlanRun")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		confirmPlanStep: connect.NewClient[v1.ConfirmPlanStepRequest, v1.ConfirmPlanStepResponse](
+			httpClient,
+			baseURL+AdminServiceConfirmPlanStepProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("ConfirmPlanStep")),
+			connect.WithClientOptions(opts...),
+		),
+		cancelPlanRun: connect.NewClient[v1.CancelPlanRunRequest, v1.CancelPlanRunResponse](
+			httpClient,
+			baseURL+AdminServiceCancelPlanRunProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("CancelPlanRun")),
+			connect.WithClientOptions(opts...),
+		),
+		resumePlanRun: connect.NewClient[v1.ResumePlanRunRequest, v1.ResumePlanRunResponse](
+			httpClient,
+			baseURL+AdminServiceResumePlanRunProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("ResumePlanRun")),
+			connect.WithClientOptions(opts...),
+		),
+		cleanupPlanRun: connect.NewClient[v1.CleanupPlanRunRequest, v1.CleanupPlanRunResponse](
+			httpClient,
+			baseURL+AdminServiceCleanupPlanRunProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("CleanupPlanRun")),
+			connect.WithClientOptions(opts...),
+		),
+		predictPlan: connect.NewClient[v1.PredictPlanRequest, v1.PredictPlanResponse](
+			httpClient,
+			baseURL+AdminServicePredictPlanProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("PredictPlan")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		runPlanScript: connect.NewClient[v1.RunPlanScriptRequest, v1.RunPlanScriptResponse](
+			httpClient,
+			baseURL+AdminServiceRunPlanScriptProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("RunPlanScript")),
+			connect.WithClientOptions(opts...),
+		),
+		checkPlanScripts: connect.NewClient[v1.CheckPlanScriptsRequest, v1.CheckPlanScriptsResponse](
+			httpClient,
+			baseURL+AdminServiceCheckPlanScriptsProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("CheckPlanScripts")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -616,6 +771,20 @@ type adminServiceClient struct {
 	drainNode           *connect.Client[v1.DrainNodeRequest, v1.DrainNodeResponse]
 	replaceNode         *connect.Client[v1.ReplaceNodeRequest, v1.ReplaceNodeResponse]
 	removeNode          *connect.Client[v1.RemoveNodeRequest, v1.RemoveNodeResponse]
+	putPlan             *connect.Client[v1.PutPlanRequest, v1.PutPlanResponse]
+	validatePlan        *connect.Client[v1.ValidatePlanRequest, v1.ValidatePlanResponse]
+	listPlans           *connect.Client[v1.ListPlansRequest, v1.ListPlansResponse]
+	getPlan             *connect.Client[v1.GetPlanRequest, v1.GetPlanResponse]
+	deletePlan          *connect.Client[v1.DeletePlanRequest, v1.DeletePlanResponse]
+	startPlan           *connect.Client[v1.StartPlanRequest, v1.StartPlanResponse]
+	getPlanRun          *connect.Client[v1.GetPlanRunRequest, v1.GetPlanRunResponse]
+	confirmPlanStep     *connect.Client[v1.ConfirmPlanStepRequest, v1.ConfirmPlanStepResponse]
+	cancelPlanRun       *connect.Client[v1.CancelPlanRunRequest, v1.CancelPlanRunResponse]
+	resumePlanRun       *connect.Client[v1.ResumePlanRunRequest, v1.ResumePlanRunResponse]
+	cleanupPlanRun      *connect.Client[v1.CleanupPlanRunRequest, v1.CleanupPlanRunResponse]
+	predictPlan         *connect.Client[v1.PredictPlanRequest, v1.PredictPlanResponse]
+	runPlanScript       *connect.Client[v1.RunPlanScriptRequest, v1.RunPlanScriptResponse]
+	checkPlanScripts    *connect.Client[v1.CheckPlanScriptsRequest, v1.CheckPlanScriptsResponse]
 }
 
 // GetStatus calls redoubt.admin.v1.AdminService.GetStatus.
@@ -1024,6 +1193,132 @@ func (c *adminServiceClient) RemoveNode(ctx context.Context, req *v1.RemoveNodeR
 	return nil, err
 }
 
+// PutPlan calls redoubt.admin.v1.AdminService.PutPlan.
+func (c *adminServiceClient) PutPlan(ctx context.Context, req *v1.PutPlanRequest) (*v1.PutPlanResponse, error) {
+	response, err := c.putPlan.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// ValidatePlan calls redoubt.admin.v1.AdminService.ValidatePlan.
+func (c *adminServiceClient) ValidatePlan(ctx context.Context, req *v1.ValidatePlanRequest) (*v1.ValidatePlanResponse, error) {
+	response, err := c.validatePlan.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// ListPlans calls redoubt.admin.v1.AdminService.ListPlans.
+func (c *adminServiceClient) ListPlans(ctx context.Context, req *v1.ListPlansRequest) (*v1.ListPlansResponse, error) {
+	response, err := c.listPlans.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// GetPlan calls redoubt.admin.v1.AdminService.GetPlan.
+func (c *adminServiceClient) GetPlan(ctx context.Context, req *v1.GetPlanRequest) (*v1.GetPlanResponse, error) {
+	response, err := c.getPlan.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// DeletePlan calls redoubt.admin.v1.AdminService.DeletePlan.
+func (c *adminServiceClient) DeletePlan(ctx context.Context, req *v1.DeletePlanRequest) (*v1.DeletePlanResponse, error) {
+	response, err := c.deletePlan.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// StartPlan calls redoubt.admin.v1.AdminService.StartPlan.
+func (c *adminServiceClient) StartPlan(ctx context.Context, req *v1.StartPlanRequest) (*v1.StartPlanResponse, error) {
+	response, err := c.startPlan.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// GetPlanRun calls redoubt.admin.v1.AdminService.GetPlanRun.
+func (c *adminServiceClient) GetPlanRun(ctx context.Context, req *v1.GetPlanRunRequest) (*v1.GetPlanRunResponse, error) {
+	response, err := c.getPlanRun.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// ConfirmPlanStep calls redoubt.admin.v1.AdminService.ConfirmPlanStep.
+func (c *adminServiceClient) ConfirmPlanStep(ctx context.Context, req *v1.ConfirmPlanStepRequest) (*v1.ConfirmPlanStepResponse, error) {
+	response, err := c.confirmPlanStep.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// CancelPlanRun calls redoubt.admin.v1.AdminService.CancelPlanRun.
+func (c *adminServiceClient) CancelPlanRun(ctx context.Context, req *v1.CancelPlanRunRequest) (*v1.CancelPlanRunResponse, error) {
+	response, err := c.cancelPlanRun.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// ResumePlanRun calls redoubt.admin.v1.AdminService.ResumePlanRun.
+func (c *adminServiceClient) ResumePlanRun(ctx context.Context, req *v1.ResumePlanRunRequest) (*v1.ResumePlanRunResponse, error) {
+	response, err := c.resumePlanRun.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// CleanupPlanRun calls redoubt.admin.v1.AdminService.CleanupPlanRun.
+func (c *adminServiceClient) CleanupPlanRun(ctx context.Context, req *v1.CleanupPlanRunRequest) (*v1.CleanupPlanRunResponse, error) {
+	response, err := c.cleanupPlanRun.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// PredictPlan calls redoubt.admin.v1.AdminService.PredictPlan.
+func (c *adminServiceClient) PredictPlan(ctx context.Context, req *v1.PredictPlanRequest) (*v1.PredictPlanResponse, error) {
+	response, err := c.predictPlan.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// RunPlanScript calls redoubt.admin.v1.AdminService.RunPlanScript.
+func (c *adminServiceClient) RunPlanScript(ctx context.Context, req *v1.RunPlanScriptRequest) (*v1.RunPlanScriptResponse, error) {
+	response, err := c.runPlanScript.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// CheckPlanScripts calls redoubt.admin.v1.AdminService.CheckPlanScripts.
+func (c *adminServiceClient) CheckPlanScripts(ctx context.Context, req *v1.CheckPlanScriptsRequest) (*v1.CheckPlanScriptsResponse, error) {
+	response, err := c.checkPlanScripts.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // AdminServiceHandler is an implementation of the redoubt.admin.v1.AdminService service.
 type AdminServiceHandler interface {
 	// GetStatus returns what the node knows: itself, its groups, the cluster.
@@ -1124,6 +1419,35 @@ type AdminServiceHandler interface {
 	ReplaceNode(context.Context, *v1.ReplaceNodeRequest) (*v1.ReplaceNodeResponse, error)
 	// RemoveNode takes a node out of the cluster for good.
 	RemoveNode(context.Context, *v1.RemoveNodeRequest) (*v1.RemoveNodeResponse, error)
+	// PutPlan stores a plan.
+	PutPlan(context.Context, *v1.PutPlanRequest) (*v1.PutPlanResponse, error)
+	// ValidatePlan says everything that is wrong with a plan.
+	ValidatePlan(context.Context, *v1.ValidatePlanRequest) (*v1.ValidatePlanResponse, error)
+	// ListPlans returns the plans, and what became of their runs.
+	ListPlans(context.Context, *v1.ListPlansRequest) (*v1.ListPlansResponse, error)
+	// GetPlan returns one plan with its text.
+	GetPlan(context.Context, *v1.GetPlanRequest) (*v1.GetPlanResponse, error)
+	// DeletePlan forgets a plan and its runs.
+	DeletePlan(context.Context, *v1.DeletePlanRequest) (*v1.DeletePlanResponse, error)
+	// StartPlan begins a run; it is carried out in the background.
+	StartPlan(context.Context, *v1.StartPlanRequest) (*v1.StartPlanResponse, error)
+	// GetPlanRun returns a run with its steps.
+	GetPlanRun(context.Context, *v1.GetPlanRunRequest) (*v1.GetPlanRunResponse, error)
+	// ConfirmPlanStep answers a step that waits for an operator.
+	ConfirmPlanStep(context.Context, *v1.ConfirmPlanStepRequest) (*v1.ConfirmPlanStepResponse, error)
+	// CancelPlanRun ends a run where it is, or takes it back.
+	CancelPlanRun(context.Context, *v1.CancelPlanRunRequest) (*v1.CancelPlanRunResponse, error)
+	// ResumePlanRun goes on after an error.
+	ResumePlanRun(context.Context, *v1.ResumePlanRunRequest) (*v1.ResumePlanRunResponse, error)
+	// CleanupPlanRun ends the test failovers of a test run.
+	CleanupPlanRun(context.Context, *v1.CleanupPlanRunRequest) (*v1.CleanupPlanRunResponse, error)
+	// PredictPlan says what a run would do, and how long it would take.
+	PredictPlan(context.Context, *v1.PredictPlanRequest) (*v1.PredictPlanResponse, error)
+	// RunPlanScript runs a script of this node for a run (any role; for master
+	// targets and the local socket only).
+	RunPlanScript(context.Context, *v1.RunPlanScriptRequest) (*v1.RunPlanScriptResponse, error)
+	// CheckPlanScripts says which scripts this node can run (any role).
+	CheckPlanScripts(context.Context, *v1.CheckPlanScriptsRequest) (*v1.CheckPlanScriptsResponse, error)
 }
 
 // NewAdminServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -1421,6 +1745,96 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 		connect.WithSchema(adminServiceMethods.ByName("RemoveNode")),
 		connect.WithHandlerOptions(opts...),
 	)
+	adminServicePutPlanHandler := connect.NewUnaryHandlerSimple(
+		AdminServicePutPlanProcedure,
+		svc.PutPlan,
+		connect.WithSchema(adminServiceMethods.ByName("PutPlan")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceValidatePlanHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceValidatePlanProcedure,
+		svc.ValidatePlan,
+		connect.WithSchema(adminServiceMethods.ByName("ValidatePlan")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceListPlansHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceListPlansProcedure,
+		svc.ListPlans,
+		connect.WithSchema(adminServiceMethods.ByName("ListPlans")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceGetPlanHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceGetPlanProcedure,
+		svc.GetPlan,
+		connect.WithSchema(adminServiceMethods.ByName("GetPlan")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceDeletePlanHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceDeletePlanProcedure,
+		svc.DeletePlan,
+		connect.WithSchema(adminServiceMethods.ByName("DeletePlan")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceStartPlanHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceStartPlanProcedure,
+		svc.StartPlan,
+		connect.WithSchema(adminServiceMethods.ByName("StartPlan")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceGetPlanRunHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceGetPlanRunProcedure,
+		svc.GetPlanRun,
+		connect.WithSchema(adminServiceMethods.ByName("GetPlanRun")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceConfirmPlanStepHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceConfirmPlanStepProcedure,
+		svc.ConfirmPlanStep,
+		connect.WithSchema(adminServiceMethods.ByName("ConfirmPlanStep")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceCancelPlanRunHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceCancelPlanRunProcedure,
+		svc.CancelPlanRun,
+		connect.WithSchema(adminServiceMethods.ByName("CancelPlanRun")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceResumePlanRunHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceResumePlanRunProcedure,
+		svc.ResumePlanRun,
+		connect.WithSchema(adminServiceMethods.ByName("ResumePlanRun")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceCleanupPlanRunHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceCleanupPlanRunProcedure,
+		svc.CleanupPlanRun,
+		connect.WithSchema(adminServiceMethods.ByName("CleanupPlanRun")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServicePredictPlanHandler := connect.NewUnaryHandlerSimple(
+		AdminServicePredictPlanProcedure,
+		svc.PredictPlan,
+		connect.WithSchema(adminServiceMethods.ByName("PredictPlan")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceRunPlanScriptHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceRunPlanScriptProcedure,
+		svc.RunPlanScript,
+		connect.WithSchema(adminServiceMethods.ByName("RunPlanScript")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceCheckPlanScriptsHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceCheckPlanScriptsProcedure,
+		svc.CheckPlanScripts,
+		connect.WithSchema(adminServiceMethods.ByName("CheckPlanScripts")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/redoubt.admin.v1.AdminService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case AdminServiceGetStatusProcedure:
@@ -1515,6 +1929,34 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 			adminServiceReplaceNodeHandler.ServeHTTP(w, r)
 		case AdminServiceRemoveNodeProcedure:
 			adminServiceRemoveNodeHandler.ServeHTTP(w, r)
+		case AdminServicePutPlanProcedure:
+			adminServicePutPlanHandler.ServeHTTP(w, r)
+		case AdminServiceValidatePlanProcedure:
+			adminServiceValidatePlanHandler.ServeHTTP(w, r)
+		case AdminServiceListPlansProcedure:
+			adminServiceListPlansHandler.ServeHTTP(w, r)
+		case AdminServiceGetPlanProcedure:
+			adminServiceGetPlanHandler.ServeHTTP(w, r)
+		case AdminServiceDeletePlanProcedure:
+			adminServiceDeletePlanHandler.ServeHTTP(w, r)
+		case AdminServiceStartPlanProcedure:
+			adminServiceStartPlanHandler.ServeHTTP(w, r)
+		case AdminServiceGetPlanRunProcedure:
+			adminServiceGetPlanRunHandler.ServeHTTP(w, r)
+		case AdminServiceConfirmPlanStepProcedure:
+			adminServiceConfirmPlanStepHandler.ServeHTTP(w, r)
+		case AdminServiceCancelPlanRunProcedure:
+			adminServiceCancelPlanRunHandler.ServeHTTP(w, r)
+		case AdminServiceResumePlanRunProcedure:
+			adminServiceResumePlanRunHandler.ServeHTTP(w, r)
+		case AdminServiceCleanupPlanRunProcedure:
+			adminServiceCleanupPlanRunHandler.ServeHTTP(w, r)
+		case AdminServicePredictPlanProcedure:
+			adminServicePredictPlanHandler.ServeHTTP(w, r)
+		case AdminServiceRunPlanScriptProcedure:
+			adminServiceRunPlanScriptHandler.ServeHTTP(w, r)
+		case AdminServiceCheckPlanScriptsProcedure:
+			adminServiceCheckPlanScriptsHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -1706,4 +2148,60 @@ func (UnimplementedAdminServiceHandler) ReplaceNode(context.Context, *v1.Replace
 
 func (UnimplementedAdminServiceHandler) RemoveNode(context.Context, *v1.RemoveNodeRequest) (*v1.RemoveNodeResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.RemoveNode is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) PutPlan(context.Context, *v1.PutPlanRequest) (*v1.PutPlanResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.PutPlan is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) ValidatePlan(context.Context, *v1.ValidatePlanRequest) (*v1.ValidatePlanResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.ValidatePlan is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) ListPlans(context.Context, *v1.ListPlansRequest) (*v1.ListPlansResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.ListPlans is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) GetPlan(context.Context, *v1.GetPlanRequest) (*v1.GetPlanResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.GetPlan is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) DeletePlan(context.Context, *v1.DeletePlanRequest) (*v1.DeletePlanResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.DeletePlan is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) StartPlan(context.Context, *v1.StartPlanRequest) (*v1.StartPlanResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.StartPlan is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) GetPlanRun(context.Context, *v1.GetPlanRunRequest) (*v1.GetPlanRunResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.GetPlanRun is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) ConfirmPlanStep(context.Context, *v1.ConfirmPlanStepRequest) (*v1.ConfirmPlanStepResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.ConfirmPlanStep is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) CancelPlanRun(context.Context, *v1.CancelPlanRunRequest) (*v1.CancelPlanRunResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.CancelPlanRun is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) ResumePlanRun(context.Context, *v1.ResumePlanRunRequest) (*v1.ResumePlanRunResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.ResumePlanRun is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) CleanupPlanRun(context.Context, *v1.CleanupPlanRunRequest) (*v1.CleanupPlanRunResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.CleanupPlanRun is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) PredictPlan(context.Context, *v1.PredictPlanRequest) (*v1.PredictPlanResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.PredictPlan is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) RunPlanScript(context.Context, *v1.RunPlanScriptRequest) (*v1.RunPlanScriptResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.RunPlanScript is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) CheckPlanScripts(context.Context, *v1.CheckPlanScriptsRequest) (*v1.CheckPlanScriptsResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.CheckPlanScripts is not implemented"))
 }

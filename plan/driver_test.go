@@ -1,0 +1,222 @@
+package plan
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/cluster"
+)
+
+// A daemon is killed before, or just after, each of its proposals in turn, and
+// another one goes on: every run ends as if nothing had been, and no group was moved twice.
+func TestKilledAtEveryStep(t *testing.T) {
+	b := newBed(t, shop)
+	b.start("n1", 0, false)
+	number := uint64(0)
+	for _, kind := range []cluster.RunKind{cluster.RunUnplanned, cluster.RunTest} {
+		for _, after := range []bool{false, true} {
+			for n := 1; ; n++ {
+				victim := b.start("n2", n, after)
+				r, err := victim.driver.Start(t.Context(), "shop", kind, cluster.RunFailover, "latest", "ann")
+				if err != nil { // it was killed before the run began, or before it heard of that
+					if n != 1 {
+						t.Fatal(err)
+					}
+					if !after {
+						noErr(t, victim.driver.Close())
+						continue
+					}
+				}
+				number++
+				b.answer(number)
+				over := b.finish(number)
+				killed := victim.gone()
+				b.judge(number, fmt.Sprintf("%s, killed at %d, after %v", kind, n, after))
+				victim.kill()
+				noErr(t, victim.driver.Close())
+				if !killed {
+					if n < 10 || over.Term != 1 {
+						t.Fatalf("the daemon lived on after %d proposals, term %d", n, over.Term)
+					}
+					break
+				}
+				if r.Number != 0 && over.Term < 2 && !after {
+					t.Fatalf("killed at %d, but nobody took over: term %d, %s", n, over.Term, over.State)
+				}
+			}
+		}
+	}
+	t.Logf("%d runs", number)
+}
+
+// answer confirms what the run asks.
+func (b *bed) answer(n uint64) {
+	go func() {
+		for range 60000 {
+			r := b.run(n)
+			if st := r.Step("db/post/ask"); st != nil && st.State == cluster.TaskWaiting {
+				_, _ = b.node.Propose(b.Context(), Event(cluster.AdvanceRun{Plan: "shop", Number: n, Event: cluster.EventConfirm, By: "ann", Now: time.Now().UnixNano(),
+					Step: cluster.RunStep{Key: "db/post/ask", State: cluster.TaskDone}}))
+			}
+			if r.State != cluster.RunRunning {
+				return
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}()
+}
+
+// finish waits for the run's end, and takes it back.
+func (b *bed) finish(n uint64) cluster.Run {
+	b.Helper()
+	b.ends(n, cluster.RunDone)
+	b.world.mu.Lock()
+	if b.world.moves != 3 || b.world.twice {
+		b.Errorf("run %d: %d moves, a script twice at the same time: %v", n, b.world.moves, b.world.twice)
+	}
+	b.world.mu.Unlock()
+	b.tell(cluster.AdvanceRun{Number: n, Event: cluster.EventCancel, Undo: true})
+	return b.ends(n, cluster.RunUndone)
+}
+
+func (b *bed) judge(n uint64, what string) {
+	b.Helper()
+	r := b.run(n)
+	for i := range r.Steps {
+		if st := &r.Steps[i]; st.State != cluster.TaskDone {
+			b.Fatalf("%s: step %s is %s: %s", what, st.Key, st.State, st.Error)
+		}
+	}
+	w := b.world
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.open)+len(w.epoch) != 0 {
+		b.Fatalf("%s: left behind %v %v", what, w.open, w.epoch)
+	}
+	ran := map[string]int{}
+	for _, s := range w.scripts {
+		ran[s]++
+	}
+	for i := range r.Steps {
+		st := &r.Steps[i]
+		if script := st.Type == cluster.TaskScript || st.Type == cluster.TaskSweep; script && (ran[st.Key] == 0 || uint64(ran[st.Key]) > st.Attempt) {
+			b.Fatalf("%s: %s ran %d times in %d attempts", what, st.Key, ran[st.Key], st.Attempt)
+		}
+	}
+	w.scripts, w.moves = nil, 0
+}
+
+func TestPlannedStopsAndResumes(t *testing.T) {
+	b := newBed(t, shop)
+	d := b.start("n1", 0, false)
+	broken := map[string]bool{"stock": true}
+	b.world.fail = func(step string) error {
+		if broken[step] {
+			return &redoubt.Error{Op: "move", Object: step, Err: errors.New("broken"), Hint: "mend it"}
+		}
+		return nil
+	}
+	r, err := d.driver.Start(t.Context(), "shop", cluster.RunPlanned, cluster.RunFailover, "latest", "ann")
+	noErr(t, err)
+	now := b.ends(r.Number, cluster.RunStopped)
+	if st := now.Step("db/group/stock"); st.State != cluster.TaskFailed || st.Hint != "mend it" || now.Step("db/group/orders").State != cluster.TaskDone || now.Step("db/post/start").State != cluster.TaskPending {
+		t.Fatalf("%+v", now)
+	}
+	b.world.mu.Lock()
+	broken = map[string]bool{"web/post/dns": true}
+	b.world.mu.Unlock()
+	b.tell(cluster.AdvanceRun{Number: r.Number, Event: cluster.EventResume})
+	b.answer(r.Number)
+	b.until("dns to fail", func() bool { now := b.run(r.Number); return now.Step("web/post/dns").State == cluster.TaskFailed })
+	b.ends(r.Number, cluster.RunStopped)
+	b.tell(cluster.AdvanceRun{Number: r.Number, Event: cluster.EventResume, Step: cluster.RunStep{Key: "web/post/dns"}})
+	now = b.ends(r.Number, cluster.RunDone)
+	if st := now.Step("web/post/dns"); st.State != cluster.TaskSkipped || st.By != "operator/ann" || now.Step("db/group/orders").Attempt != 1 {
+		t.Errorf("%+v", st)
+	}
+
+	// An unplanned run goes on, but for an action that says otherwise.
+	r, err = d.driver.Start(t.Context(), "shop", cluster.RunTest, cluster.RunFailover, "2026-01-01T00:00:00Z", "ann")
+	noErr(t, err)
+	b.world.mu.Lock()
+	broken = map[string]bool{"stock": true}
+	b.world.points = nil
+	b.world.mu.Unlock()
+	now = b.ends(r.Number, cluster.RunFailed)
+	if now.Step("web/group/pages").State != cluster.TaskDone {
+		t.Errorf("%+v", now)
+	}
+	for _, p := range b.world.points {
+		if p != "2026-01-01T00:00:00Z" {
+			t.Errorf("a group was opened at %s", p)
+		}
+	}
+}
+
+func TestCancelInterruptsAndCleansUp(t *testing.T) {
+	b := newBed(t, shop)
+	d := b.start("n1", 0, false)
+	b.world.block, b.world.down = "db/post/start", true
+	r, err := d.driver.Start(t.Context(), "shop", cluster.RunTest, cluster.RunFailover, "latest", "ann")
+	noErr(t, err)
+	b.until("the script", func() bool { now := b.run(r.Number); return now.Step("db/post/start").State == cluster.TaskRunning })
+	b.tell(cluster.AdvanceRun{Number: r.Number, Event: cluster.EventCancel})
+	b.until("a failed close", func() bool { now := b.run(r.Number); return now.Step("db/close/orders").State == cluster.TaskFailed })
+	now := b.run(r.Number)
+	if st := now.Step("db/post/start"); st.State != cluster.TaskFailed || string(st.Output) != "interrupted" || st.Error != ErrCancelled.Error() {
+		t.Errorf("%+v", st)
+	}
+	b.world.mu.Lock()
+	b.world.down = false
+	b.world.mu.Unlock()
+	now = b.ends(r.Number, cluster.RunUndone)
+	if len(b.world.open) != 0 || now.Step("db/close/orders").Attempt < 2 || now.Step("db/cleanup/halt").State != cluster.TaskDone {
+		t.Errorf("%v, %+v", b.world.open, now)
+	}
+	if st := now.Step("web/close/pages"); st.State != cluster.TaskDone || string(st.Output) != "it was never opened" {
+		t.Errorf("%+v", st)
+	}
+}
+
+// A daemon that reaches no majority stops what it does before another one goes on.
+func TestAloneItStops(t *testing.T) {
+	b := newBed(t, shop)
+	first := b.start("n2", 0, false)
+	b.world.block = "db/post/start"
+	r, err := first.driver.Start(t.Context(), "shop", cluster.RunTest, cluster.RunFailover, "latest", "ann")
+	noErr(t, err)
+	b.until("the script", func() bool {
+		b.world.mu.Lock()
+		defer b.world.mu.Unlock()
+		return len(b.world.now) == 1
+	})
+	b.start("n1", 0, false)
+	b.mu.Lock()
+	b.alone["n2"] = true
+	b.mu.Unlock()
+	b.until("the takeover", func() bool {
+		now := b.run(r.Number)
+		st := now.Step("db/post/start")
+		return now.Holder == "n1" && st.Attempt == 2
+	})
+	b.world.mu.Lock()
+	defer b.world.mu.Unlock()
+	// The first one shares the catalog here, and would hear of the takeover: it must not have waited for that.
+	if b.world.twice || len(b.world.causes) == 0 || !errors.Is(b.world.causes[0], errAlone) {
+		t.Errorf("the script ran twice at the same time: %v; it was given up for: %v", b.world.twice, b.world.causes)
+	}
+}
+
+func TestNobodyConfirms(t *testing.T) {
+	b := newBed(t, "version: 1\nname: shop\nstages: [{name: s, groups: [{name: orders}], post: [{name: ask, confirm: well?, timeout: 1s}]}]\n")
+	d := b.start("n1", 0, false)
+	r, err := d.driver.Start(t.Context(), "shop", cluster.RunPlanned, cluster.RunFailover, "latest", "ann")
+	noErr(t, err)
+	now := b.ends(r.Number, cluster.RunStopped)
+	if st := now.Step("s/post/ask"); st.State != cluster.TaskFailed || st.Ended-st.Started < int64(time.Second) {
+		t.Errorf("%+v", st)
+	}
+}
