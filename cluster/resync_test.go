@@ -59,12 +59,12 @@ func TestResync(t *testing.T) {
 func TestResyncAndOtherStates(t *testing.T) {
 	m := newMachine(t, 3)
 	m.protected("g")
-	m.must(SetState{Group: "g", Epoch: 1, Op: OpPause})
+	m.operate("g", OpPause)
 	m.must(RequireResync{Group: "g", Epoch: 1, Reason: "why"})
 	if g := m.group("g"); g.State != StatePaused || g.Prior != StateResyncRequired {
 		t.Fatalf("%s, %s", g.State, g.Prior)
 	}
-	m.must(SetState{Group: "g", Epoch: 1, Op: OpResume})
+	m.operate("g", OpResume)
 	if g := m.group("g"); g.State != StateResyncRequired {
 		t.Fatal(g.State)
 	}

@@ -26,7 +26,7 @@ func (fixedStatus) GetStatus(context.Context, *adminv1.GetStatusRequest) (*admin
 	ship := func() *adminv1.ShipFigures { return &adminv1.ShipFigures{LinkBytesPerSecond: 1e6, Codec: "zstd"} }
 	healing := &adminv1.Healing{Repair: &adminv1.Repair{EtaSeconds: proto.Float64(1)}, Scrub: &adminv1.Scrub{Finished: timestamppb.Now()}}
 	return &adminv1.GetStatusResponse{Healing: healing, Cluster: []*adminv1.ClusterNode{{Id: "t1", State: "active", Domain: "r1"}}, Groups: []*adminv1.Group{{
-		Id: "db", Role: "source", State: "Protected", LagSeconds: proto.Float64(0.5), Redundancy: &adminv1.Redundancy{}, Retention: &adminv1.RetentionStatus{},
+		Id: "db", Role: "source", State: "Protected", LagSeconds: proto.Float64(0.5), Redundancy: &adminv1.Redundancy{}, Retention: &adminv1.RetentionStatus{}, Overflow: &adminv1.Overflow{}, Gap: &adminv1.Gap{},
 		Figures: &adminv1.GroupFigures{}, Verify: &adminv1.VerifyStatus{Last: &adminv1.Verification{Finished: timestamppb.Now()}}, Health: &adminv1.Health{Level: "Normal"},
 		LastCheck: &adminv1.Check{Script: "e2fsck", Node: "t1", Time: timestamppb.Now(), Rto: durationpb.New(time.Second)},
 		Bookmarks: &adminv1.BookmarkFigures{LastApp: timestamppb.Now(), LastFrozen: durationpb.New(time.Second)},
