@@ -100,7 +100,6 @@ type Group struct {
 	readOnly error
 	failed   error // latched
 	closed   bool
-	held     bool          // submissions wait
 	changed  chan struct{} // closed and replaced when any of the above lets a waiter go on
 }
 

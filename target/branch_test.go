@@ -31,7 +31,7 @@ func (f *feed) promoted(at redoubt.LSN) *feed {
 	n := *f
 	n.epoch, n.fork, n.all = 3, at, slices.Clone(f.all[:at])
 	_, st, err := f.owner.store.Sink().Hello(t.Context(), pki.Identity{Role: pki.RoleSource, Name: "web1"},
-		ship.Hello{Group: f.group, UUID: "u1", Source: "web1", Epoch: 3, Lineage: g.Lineage, Disks: []redoubt.Disk{f.disk}})
+		ship.Hello{Group: f.group, UUID: "u1", Source: "web1", Epoch: 3, Lineage: g.Lineage, Head: at, Disks: []redoubt.Disk{f.disk}})
 	noErr(t, err)
 	noErr(t, st.Begin(at+1))
 	n.st = st
