@@ -60,12 +60,6 @@ type GroupConfig struct {
 	// BookmarkEvery is the time between two bookmarks that nobody asks for; 0: none.
 	BookmarkEvery time.Duration
 	PollInterval  time.Duration // how often a fenced source asks; default 1 s
-
-	// Freeze is a script that is run with "freeze" before a planned failover stops
-	// the clients, and with "thaw" when they go on or are fenced; empty: none.
-	// FreezeTimeout bounds each run; default 30 s.
-	Freeze        string
-	FreezeTimeout time.Duration
 }
 
 // Hooks says what brings a group's applications to rest for a bookmark. The
@@ -82,8 +76,6 @@ type DiskConfig struct {
 	Name string
 	Path string
 }
-
-const defaultFreezeTimeout = 30 * time.Second
 
 func (c *GroupConfig) validate() error {
 	if err := redoubt.ValidName("group name", string(c.Name)); err != nil {

@@ -21,7 +21,7 @@ func (g *Group) runFollower(ctx context.Context) {
 	g.step.Lock()
 	g.ensureReceipt() // a crash may have come between the fence and it
 	g.step.Unlock()
-	g.thaw(ctx) // nobody shall stay frozen over disks that are read-only
+	g.thaw() // nobody shall stay frozen over disks that are read-only
 	// Only a writer keeps what the secondary has without its redundancy.
 	if err := g.journal.RemoveCursor(keepName); err != nil && !errors.Is(err, redoubt.ErrNotFound) {
 		g.log.Warn("records stay in the journal that are not needed", "err", err)

@@ -63,9 +63,10 @@ type Group struct {
 	lost      string          // why the secondary takes nothing from here
 	receipt   *Receipt        // what was lost, once fenced
 	declared  map[redoubt.DiskID]declaration
-	marks     Bookmarks // without FrozenSince
-	stop      stopped   // of a planned failover
-	askErr    error     // why the last question about it got no answer
+	marks     Bookmarks            // without FrozenSince
+	stop      stopped              // of a planned failover
+	frozen    func() freeze.Report // thaws what was frozen for it; nil: nothing is
+	askErr    error                // why the last question about it got no answer
 
 	news chan struct{} // one token: the secondary may ask for something
 }
@@ -76,9 +77,6 @@ func openGroup(host *Config, cfg GroupConfig) (g *Group, err error) {
 	}
 	if cfg.PollInterval == 0 {
 		cfg.PollInterval = time.Second
-	}
-	if cfg.FreezeTimeout == 0 {
-		cfg.FreezeTimeout = defaultFreezeTimeout
 	}
 	g = &Group{cfg: cfg, host: host, log: host.Logger.With("group", string(cfg.Name)), changed: make(chan struct{}), nudge: make(chan struct{}, 1), news: make(chan struct{}, 1), openedAt: host.Now()}
 	var images []*blockdev.Image

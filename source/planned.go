@@ -42,9 +42,6 @@ type planned struct {
 
 // runPlanned follows orders until ctx is done.
 func (g *Group) runPlanned(ctx context.Context) {
-	if _, ok := g.held(); !ok {
-		g.thaw(ctx) // a crash may have come between the freeze and the stop
-	}
 	p := &planned{g: g}
 	for ctx.Err() == nil {
 		if _, ok := g.held(); !ok && p.report == nil {
@@ -114,7 +111,7 @@ func (p *planned) act(ctx context.Context, o *ship.JobOrder) time.Duration {
 	s, held := g.held()
 	switch {
 	case held && (o == nil || o.ID != s.Job):
-		return p.resume(ctx, s)
+		return p.resume(s)
 	case o == nil:
 		return 0
 	case o.Step == "resume":
@@ -143,9 +140,9 @@ func (p *planned) refuse(job uint64, why, hint string) time.Duration {
 }
 
 // resume goes on as if nothing had happened: the catalog says that the job is over.
-func (p *planned) resume(ctx context.Context, s stopped) time.Duration {
+func (p *planned) resume(s stopped) time.Duration {
 	lasted := time.Duration(p.g.heldFor(s)).Round(time.Millisecond)
-	if err := p.g.resumeWriters(ctx, s.Job, false); err != nil {
+	if err := p.g.resumeWriters(s.Job, false); err != nil {
 		p.g.log.Error("writes cannot go on", "err", err)
 		return stopPoll
 	}

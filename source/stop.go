@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
@@ -18,11 +19,10 @@ import (
 type stopped struct {
 	Job    uint64            `json:"job,omitempty"`
 	Epoch  redoubt.Epoch     `json:"epoch,omitempty"`
-	Frozen bool              `json:"frozen,omitempty"` // the freeze hook was begun: the thaw hook is due
-	Held   bool              `json:"held,omitempty"`   // the clients are stopped
-	Head   redoubt.LSN       `json:"head,omitempty"`   // the last write, for good
-	At     int64             `json:"at,omitempty"`     // when they were stopped, Unix nanoseconds
-	Limit  int64             `json:"limit,omitempty"`  // nanoseconds until this side asks to cancel
+	Held   bool              `json:"held,omitempty"`  // the clients are stopped
+	Head   redoubt.LSN       `json:"head,omitempty"`  // the last write, for good
+	At     int64             `json:"at,omitempty"`    // when they were stopped, Unix nanoseconds
+	Limit  int64             `json:"limit,omitempty"` // nanoseconds until this side asks to cancel
 	Sum    []byte            `json:"sum,omitempty"`
 	Proof  []ship.DiskExtent `json:"proof,omitempty"`
 	Forced uint64            `json:"forced,omitempty"` // the job that an operator overruled here
@@ -83,24 +83,37 @@ func (g *Group) stopError(job uint64) error {
 }
 
 // stopWriters freezes the applications, stops the clients, and returns what the
-// secondary is told. On an error everything is as it was.
+// secondary is told. On an error everything is as it was. Applications stay
+// frozen while it is open how the failover ends (for hooks.hold at most): if it
+// is called off they have seen no error.
 func (g *Group) stopWriters(ctx context.Context, o *ship.JobOrder) (*ship.JobReport, error) {
-	s := stopped{Job: o.ID, Epoch: g.Role().Epoch, Limit: o.Limit, Frozen: g.cfg.Freeze != ""}
-	if s.Frozen {
-		if err := g.keepStopped(s); err != nil {
-			return nil, err
-		}
-		if err := g.hook(ctx, "freeze", s.Job); err != nil {
-			g.thaw(ctx)
-			return nil, err
-		}
+	thaw, err := g.Freeze(ctx, "planned-failover-"+strconv.FormatUint(o.ID, 10))
+	if err != nil {
+		return nil, err
 	}
+	g.mu.Lock()
+	g.frozen = thaw
+	g.mu.Unlock()
 	crashpoint.Here("source.stop.frozen")
-	if err := g.stopClients(s); err != nil {
-		g.thaw(ctx)
+	if err := g.stopClients(stopped{Job: o.ID, Epoch: g.Role().Epoch, Limit: o.Limit}); err != nil {
+		g.thaw()
 		return nil, err
 	}
 	return g.stopReport()
+}
+
+// thaw lets go on what was frozen for a planned failover, if anything is.
+func (g *Group) thaw() {
+	g.mu.Lock()
+	thaw := g.frozen
+	g.frozen = nil
+	g.mu.Unlock()
+	if thaw == nil {
+		return
+	}
+	if r := thaw(); r.Err != nil {
+		g.log.Error("not everything could be thawed", "err", r.Err, "hint", redoubt.Hint(r.Err))
+	}
 }
 
 // stopClients stops the clients for good: the head is final, durable, and said to be so on disk.
@@ -161,12 +174,12 @@ func (g *Group) heldFor(s stopped) int64 { return max(0, g.host.Now().UnixNano()
 
 // resumeWriters lets the clients of the job's stop write again; forced says that an
 // operator wants it, not the catalog.
-func (g *Group) resumeWriters(ctx context.Context, job uint64, forced bool) error {
+func (g *Group) resumeWriters(job uint64, forced bool) error {
 	if err := g.release(job, forced); err != nil {
 		return err
 	}
 	crashpoint.Here("source.resume.open")
-	g.thaw(ctx)
+	g.thaw()
 	return nil
 }
 
@@ -177,7 +190,7 @@ func (g *Group) release(job uint64, forced bool) error {
 	if !ok || s.Job != job {
 		return &redoubt.Error{Op: "resume writes to group", Object: string(g.cfg.Name), Err: redoubt.ErrState, Hint: "they are not stopped for this job"}
 	}
-	n := stopped{Job: s.Job, Frozen: s.Frozen, Forced: s.Forced}
+	n := stopped{Forced: s.Forced}
 	if forced {
 		n.Forced = job
 	}
@@ -194,12 +207,12 @@ func (g *Group) release(job uint64, forced bool) error {
 // secondary was promoted meanwhile, what is written here from now on is a tail
 // that its history does not have: this side is fenced at its next contact, and
 // the receipt lists it.
-func (g *Group) ForceResume(ctx context.Context) (job uint64, err error) {
+func (g *Group) ForceResume() (job uint64, err error) {
 	s, ok := g.held()
 	if !ok {
 		return 0, &redoubt.Error{Op: "force writes to group", Object: string(g.cfg.Name), Err: redoubt.ErrState, Hint: "its writers are not stopped by a planned failover"}
 	}
-	if err := g.resumeWriters(ctx, s.Job, true); err != nil {
+	if err := g.resumeWriters(s.Job, true); err != nil {
 		return 0, err
 	}
 	g.noteNews()

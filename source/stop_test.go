@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/hook"
 	"github.com/redoubt-dr/redoubt/ship"
 )
 
@@ -18,11 +19,11 @@ func stopHost(t *testing.T, script string) (cfg Config, log string) {
 	t.Helper()
 	cfg = nbdConfig(t, "")
 	log = filepath.Join(t.TempDir(), "log")
-	hook := filepath.Join(t.TempDir(), "hook")
-	if err := os.WriteFile(hook, []byte("#!/bin/sh\necho \"$1 $REDOUBT_GROUP $REDOUBT_JOB\" >>"+log+"\n"+script+"\n"), 0o700); err != nil {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "hook"), []byte("#!/bin/sh\necho \"$1 $2 $3\" >>"+log+"\n"+script+"\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	cfg.Groups[0].Freeze, cfg.Groups[0].FreezeTimeout = hook, 5*time.Second
+	cfg.Groups[0].Hooks = Hooks{Scripts: hook.Dir(dir), Time: 5 * time.Second, Hold: time.Minute}
 	return cfg, log
 }
 
@@ -82,19 +83,19 @@ func TestStopIsDurable(t *testing.T) {
 	h, g = openOne(t, cfg)
 	defer func() { h.Close() }()
 	refused(g)
-	if err := g.resumeWriters(t.Context(), 6, false); !errors.Is(err, redoubt.ErrState) {
+	if err := g.resumeWriters(6, false); !errors.Is(err, redoubt.ErrState) {
 		t.Errorf("resumed for another job: %v", err)
 	}
-	if got := words(t, log); got != "freeze g 7" {
+	if got := words(t, log); got != "freeze g planned-failover-7, thaw g planned-failover-7" { // nothing stays frozen when the daemon ends
 		t.Errorf("hook: %s", got)
 	}
-	if err := g.resumeWriters(t.Context(), 7, false); err != nil {
+	if err := g.resumeWriters(7, false); err != nil {
 		t.Fatal(err)
 	}
 	if err := g.disks.Volumes()[0].Write(data, 4096, false); err != nil {
 		t.Error(err)
 	}
-	if got := words(t, log); got != "freeze g 7, thaw g 7" {
+	if got := words(t, log); got != "freeze g planned-failover-7, thaw g planned-failover-7" {
 		t.Errorf("hook: %s", got)
 	}
 }
@@ -104,7 +105,7 @@ func TestStopNeedsTheHook(t *testing.T) {
 	for name, script := range map[string]string{"fails": "[ $1 = thaw ] || { echo no room >&2; exit 3; }", "hangs": "[ $1 = thaw ] || sleep 60"} {
 		t.Run(name, func(t *testing.T) {
 			cfg, log := stopHost(t, script)
-			cfg.Groups[0].FreezeTimeout = 300 * time.Millisecond
+			cfg.Groups[0].Hooks.Time = 300 * time.Millisecond
 			h, g := openOne(t, cfg)
 			defer h.Close()
 			_, err := g.stopWriters(t.Context(), &ship.JobOrder{ID: 1})
@@ -114,7 +115,7 @@ func TestStopNeedsTheHook(t *testing.T) {
 			if _, ok := g.held(); ok || g.disks.ReadOnly() != nil {
 				t.Error("the clients are stopped")
 			}
-			if got := words(t, log); got != "freeze g 1, thaw g 1" {
+			if got := words(t, log); got != "freeze g planned-failover-1, thaw g planned-failover-1" {
 				t.Errorf("hook: %s", got)
 			}
 		})
@@ -125,13 +126,13 @@ func TestStopNeedsTheHook(t *testing.T) {
 func TestForcedSourceRefusesTheJob(t *testing.T) {
 	cfg, _ := stopHost(t, "")
 	h, g := openOne(t, cfg)
-	if _, err := g.ForceResume(t.Context()); !errors.Is(err, redoubt.ErrState) {
+	if _, err := g.ForceResume(); !errors.Is(err, redoubt.ErrState) {
 		t.Errorf("forced what is not stopped: %v", err)
 	}
 	if _, err := g.stopWriters(t.Context(), &ship.JobOrder{ID: 3}); err != nil {
 		t.Fatal(err)
 	}
-	if job, err := g.ForceResume(t.Context()); err != nil || job != 3 {
+	if job, err := g.ForceResume(); err != nil || job != 3 {
 		t.Fatal(job, err)
 	}
 	if err := h.Close(); err != nil {

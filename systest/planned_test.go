@@ -150,10 +150,11 @@ func TestPlannedFailoverCalledOff(t *testing.T) {
 // more when it freezes. It returns whether the hook has ended for a word.
 func (b *bed) hook(more string) (ran func(word string) bool) {
 	b.Helper()
-	path, log := filepath.Join(b.dir, "hook"), filepath.Join(b.dir, "hook.log")
-	script := fmt.Sprintf("#!/bin/sh\necho \"$1 $REDOUBT_GROUP $REDOUBT_JOB\" >>%s\n[ $1 = thaw ] || { %s; }\n", log, more)
-	b.must(os.WriteFile(path, []byte(script), 0o700))
-	b.reconfigure("      disks:", "      failover: {freeze: "+path+", freeze_timeout: 10s}\n      disks:")
+	dir, log := filepath.Join(b.dir, "hooks"), filepath.Join(b.dir, "hook.log")
+	script := fmt.Sprintf("#!/bin/sh\necho \"$1 $2 $3\" >>%s\n[ $1 = thaw ] || { %s; }\n", log, more)
+	b.must(os.Mkdir(dir, 0o700))
+	b.must(os.WriteFile(filepath.Join(dir, "hook"), []byte(script), 0o700))
+	b.reconfigure("      disks:", "      hooks: {scripts: "+dir+", time: 10s}\n      disks:")
 	b.must(b.site.Source.Stop(patience))
 	b.must(b.site.Source.Start())
 	b.wait(b.site.Source, "the source to serve and ship", func(_ *adminv1.GetStatusResponse, g *adminv1.Group) error {
@@ -165,6 +166,6 @@ func (b *bed) hook(more string) (ran func(word string) bool) {
 	b.relay.Resume()
 	return func(word string) bool {
 		got, err := os.ReadFile(log)
-		return err == nil && strings.Contains(string(got), word+" "+groupName+" 1")
+		return err == nil && strings.Contains(string(got), word+" "+groupName+" planned-failover-1")
 	}
 }

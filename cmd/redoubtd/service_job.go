@@ -104,7 +104,7 @@ func (s *service) forceResume(ctx context.Context, id redoubt.GroupID) (*adminv1
 	if err != nil {
 		return nil, err
 	}
-	if _, err := g.ForceResume(ctx); err != nil {
+	if _, err := g.ForceResume(); err != nil {
 		return nil, err
 	}
 	st := g.Status()

@@ -31,7 +31,6 @@ func openSource(n *node) (*sourceRole, error) {
 	for _, g := range c.Groups {
 		gc := source.GroupConfig{
 			Name: redoubt.GroupID(g.Name), JournalDir: g.Journal.Dir, JournalMax: int64(g.Journal.Max), Preallocate: g.Journal.Preallocate, SegmentSize: int64(g.Journal.Segment),
-			Freeze: g.Failover.Freeze, FreezeTimeout: time.Duration(g.Failover.FreezeTimeout),
 			FullWait: time.Duration(g.Journal.FullWait), Track: g.Journal.OnFull == "track", MemoryLimit: int64(g.Memory), K: g.Redundancy.Data, M: g.Redundancy.Parity, Listen: g.NBD.Listen, Clients: g.NBD.Clients, ReadMemory: int64(g.NBD.ReadMemory),
 			Hooks:         source.Hooks{Mounts: g.Hooks.Mounts, Scripts: hook.Dir(g.Hooks.Scripts), Time: time.Duration(g.Hooks.Time), Hold: time.Duration(g.Hooks.Hold)},
 			BookmarkEvery: time.Duration(g.BookmarkEvery),

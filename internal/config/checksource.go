@@ -36,7 +36,6 @@ func (k *checker) source(c *Config) {
 		if g.Verify.Every != 0 {
 			k.duration(key+".verify.every", g.Verify.Every, Duration(time.Minute), Duration(365*24*time.Hour))
 		}
-		k.failover(key+".failover", g.Failover)
 		k.disks(key+".disks", g.Disks, paths)
 		k.hooks(key+".hooks", g.Hooks)
 		if g.BookmarkEvery != 0 {
@@ -98,13 +97,6 @@ func (k *checker) journal(key string, j Journal) {
 	}
 	k.oneOf(key+".on_full", j.OnFull, "track", "block")
 	k.duration(key+".full_wait", j.FullWait, 0, Duration(time.Hour))
-}
-
-func (k *checker) failover(key string, f Failover) {
-	if f.Freeze != "" {
-		k.path(key+".freeze", f.Freeze)
-	}
-	k.duration(key+".freeze_timeout", f.FreezeTimeout, Duration(time.Second), Duration(time.Hour))
 }
 
 func (k *checker) redundancy(key string, r Redundancy) {

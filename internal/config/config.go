@@ -47,7 +47,6 @@ type Group struct {
 	Memory     Size       `yaml:"memory"` // bound on writes held in memory until they are applied
 	NBD        NBD        `yaml:"nbd"`
 	Verify     Verify     `yaml:"verify"`
-	Failover   Failover   `yaml:"failover"`
 	Disks      []Disk     `yaml:"disks"`
 	Hooks      Hooks      `yaml:"hooks"`
 	// BookmarkEvery is the time between two bookmarks that nobody asks for; 0: none.
@@ -60,12 +59,6 @@ type Hooks struct {
 	Scripts string   `yaml:"scripts"` // folder; empty: none
 	Time    Duration `yaml:"time"`    // limit of each script and each mount point
 	Hold    Duration `yaml:"hold"`    // from the first step on; everything is thawed at its end
-}
-
-// Failover says what a planned failover runs at the source.
-type Failover struct {
-	Freeze        string   `yaml:"freeze"`         // a script: run with "freeze" before the writers are stopped, with "thaw" afterwards; empty: none
-	FreezeTimeout Duration `yaml:"freeze_timeout"` // of each run
 }
 
 // Journal says where a group's journal lies and what happens when it is full.

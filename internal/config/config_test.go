@@ -33,7 +33,7 @@ func TestDefaults(t *testing.T) {
 		Source: &Source{Targets: []string{"t1:7700", "t2:7700"}, Groups: []Group{{
 			Name:       "db",
 			Journal:    Journal{Dir: "/var/lib/redoubt/groups/db/journal", Max: 4 * GiB, Segment: 64 * MiB, OnFull: "track", FullWait: Duration(30 * time.Second)},
-			Redundancy: Redundancy{2, 1}, Memory: 256 * MiB, NBD: NBD{ReadMemory: 256 * MiB}, Verify: Verify{Rate: 64 * MiB}, Failover: Failover{FreezeTimeout: Duration(30 * time.Second)},
+			Redundancy: Redundancy{2, 1}, Memory: 256 * MiB, NBD: NBD{ReadMemory: 256 * MiB}, Verify: Verify{Rate: 64 * MiB},
 			Disks: []Disk{{"root", "/srv/root.img"}, {"007", "/dev/sdb"}},
 			Hooks: Hooks{Time: Duration(30 * time.Second), Hold: Duration(time.Minute)},
 		}}},
@@ -113,8 +113,6 @@ func TestFaults(t *testing.T) {
 		{"bad size", edit("name: db", "name: db\n      memory: 64MB"), `7:15: source.groups[0].memory: "64MB" is not valid (a size is`},
 		{"small size", edit("name: db", "name: db\n      memory: 0"), `7:15: source.groups[0].memory: 0B is out of range (16MiB to 1TiB)`},
 		{"bare duration", edit("name: db", "name: db\n      journal: {full_wait: 30}"), `source.groups[0].journal.full_wait: "30" is not valid (a duration is`},
-		{"relative hook", edit("name: db", "name: db\n      failover: {freeze: hook.sh}"), `source.groups[0].failover.freeze`},
-		{"no time for the hook", edit("name: db", "name: db\n      failover: {freeze: /h, freeze_timeout: 0s}"), `source.groups[0].failover.freeze_timeout: 0s is out of range`},
 		{"not a number", edit("name: db", "name: db\n      redundancy: {data: two}"), `source.groups[0].redundancy.data: "two" is not valid (a whole decimal number)`},
 		{"hooks on the root", edit("name: db", "name: db\n      hooks: {mounts: [/srv, /]}"), `source.groups[0].hooks.mounts[1]: the file system that holds / is never frozen`},
 		{"hooks relative", edit("name: db", "name: db\n      hooks: {scripts: hooks}"), `source.groups[0].hooks.scripts: "hooks" is relative`},

@@ -31,7 +31,6 @@ func (g *Group) preset() {
 	g.Memory = 256 * MiB
 	g.NBD.ReadMemory = 256 * MiB
 	g.Verify.Rate = 64 * MiB
-	g.Failover.FreezeTimeout = Duration(30 * time.Second)
 	g.Hooks = Hooks{Time: Duration(30 * time.Second), Hold: Duration(time.Minute)}
 }
 
