@@ -95,7 +95,7 @@ func (g *Group) finishAnew(in anew) error {
 		return err
 	}
 	g.publish(r)
-	g.disks.SetReadOnly(nil)
+	g.disks.SetReadOnly(g.readOnlyError())
 	g.log.Info("protected again", "epoch", in.Epoch, "after", in.At)
 	return nil
 }

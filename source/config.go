@@ -57,6 +57,9 @@ type GroupConfig struct {
 	VerifyEvery time.Duration // from the end of a comparison to the next; 0: only when asked
 	Disks       []DiskConfig
 	Hooks       Hooks
+	// Lease is after how long without an answer of the secondary this side takes no
+	// writes, until there is one; 0: it writes on.
+	Lease time.Duration
 	// BookmarkEvery is the time between two bookmarks that nobody asks for; 0: none.
 	BookmarkEvery time.Duration
 	PollInterval  time.Duration // how often a fenced source asks; default 1 s

@@ -209,7 +209,8 @@ func (g *Group) takeOver(w ship.Welcome) error {
 			return err
 		}
 	}
-	g.disks.SetReadOnly(nil)
+	g.beginLease()
+	g.disks.SetReadOnly(g.readOnlyError())
 	g.log.Info("took over as the writer", "epoch", w.Epoch, "head", g.journal.Head())
 	return nil
 }

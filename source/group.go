@@ -60,8 +60,9 @@ type Group struct {
 	sender    *ship.Sender    // nil unless shipping
 	welcome   *ship.Welcome   // what the secondary said last
 	contactAt time.Time       // and when
-	lost      string          // why the secondary takes nothing from here
-	receipt   *Receipt        // what was lost, once fenced
+	lease     lease
+	lost      string   // why the secondary takes nothing from here
+	receipt   *Receipt // what was lost, once fenced
 	declared  map[redoubt.DiskID]declaration
 	marks     Bookmarks            // without FrozenSince
 	stop      stopped              // of a planned failover
@@ -125,6 +126,7 @@ func openGroup(host *Config, cfg GroupConfig) (g *Group, err error) {
 		members[i] = blockdev.Member{Disk: disks[i], Backing: images[i]}
 	}
 	images = nil // OpenGroup owns them, also when it fails
+	g.openLease()
 	o := blockdev.GroupOptions{Logger: g.log, Now: host.Now, MemoryLimit: cfg.MemoryLimit, FullWait: cfg.FullWait, ReadOnly: g.readOnlyError()}
 	g.catchUp = newCatchUp(g)
 	if cfg.Track {
@@ -224,7 +226,11 @@ func (g *Group) run(ctx context.Context) {
 			}
 		}()
 		if role.Mode == ModeWriter {
+			var wg sync.WaitGroup
+			wg.Go(func() { g.runLease(mctx) })
 			g.runWriter(mctx)
+			cancel()
+			wg.Wait()
 		} else {
 			g.runFollower(mctx)
 		}

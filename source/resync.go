@@ -101,7 +101,7 @@ func (g *Group) beginResync(ctx context.Context, w ship.Welcome) error {
 		return err
 	}
 	g.publish(role)
-	g.disks.SetReadOnly(nil)
+	g.disks.SetReadOnly(g.readOnlyError())
 	g.log.Warn("the disks are compared with the secondary, and what differs is shipped", "epoch", r.Epoch, "from", r.Base.String())
 	return nil
 }

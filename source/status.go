@@ -53,6 +53,7 @@ type Status struct {
 	HasReceipt bool
 	Stopped    *Stopped // nil unless a planned failover has stopped the clients
 	Bookmarks  Bookmarks
+	LeaseOver  bool  // the disks take no writes for want of contact
 	Err        error // latched failure
 
 	Track    bool          // a full journal gives up records
@@ -114,7 +115,7 @@ func (g *Group) Status() Status {
 		w := *g.welcome
 		s.Welcome = &w
 	}
-	s.Lost = g.lost
+	s.Lost, s.LeaseOver = g.lost, g.lease.over && g.role.Mode == ModeWriter
 	s.ReverseOn, s.HasReceipt = g.replica != nil, g.receipt != nil
 	return s
 }

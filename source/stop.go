@@ -74,7 +74,10 @@ func (g *Group) readOnlyError() error {
 	if s, ok := g.held(); ok {
 		return g.stopError(s.Job)
 	}
-	return g.role.fenceError()
+	if err := g.Role().fenceError(); err != nil {
+		return err
+	}
+	return g.leaseError()
 }
 
 func (g *Group) stopError(job uint64) error {
@@ -135,7 +138,7 @@ func (g *Group) stopClients(s stopped) error {
 		err = g.keepStopped(s)
 	}
 	if err != nil {
-		g.disks.SetReadOnly(nil)
+		g.disks.SetReadOnly(g.readOnlyError())
 		return err
 	}
 	crashpoint.Here("source.stop.durable")
@@ -198,7 +201,7 @@ func (g *Group) release(job uint64, forced bool) error {
 		return err
 	}
 	crashpoint.Here("source.resume.durable")
-	g.disks.SetReadOnly(nil)
+	g.disks.SetReadOnly(g.readOnlyError())
 	g.log.Warn("the planned failover came to nothing: writes go on", "job", job, "stopped_for", time.Duration(g.heldFor(s)), "forced", forced)
 	return nil
 }

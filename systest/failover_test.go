@@ -192,11 +192,17 @@ func (b *bed) fenced() {
 		}
 		return nil
 	})
+	b.takeNoWrites(g)
+}
+
+// takeNoWrites checks that clients of the disks are told that they may not write.
+func (b *bed) takeNoWrites(g *adminv1.Group) {
+	b.Helper()
 	for _, d := range g.Disks {
 		c, err := oracle.Dial(b.ctx, d.Socket, d.Export)
 		b.must(err)
 		if err := c.Write(make([]byte, 4096), 0, false); !errors.Is(err, syscall.EPERM) {
-			b.Fatalf("a write to the fenced disk %s: %v, want EPERM", d.Name, err)
+			b.Fatalf("a write to disk %s: %v, want EPERM", d.Name, err)
 		}
 		b.must(c.Close())
 	}

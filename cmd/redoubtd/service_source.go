@@ -37,8 +37,10 @@ func (s *service) sourceGroup(st source.Status) *adminv1.Group {
 		Copy:           &adminv1.CopyProgress{DoneBytes: st.CopyDone, TotalBytes: st.CopyTotal, Complete: st.CopyComplete, Comparing: st.Comparing, DifferingBytes: st.CopyDiffering},
 		HasLossReceipt: st.HasReceipt, LagSeconds: lag(st.AckedAt), Link: &adminv1.Link{},
 	}
-	if st.Role.Mode != source.ModeWriter {
+	if st.Role.Mode != source.ModeWriter || st.LeaseOver {
 		out.ReadOnly, out.ReadOnlyReason = true, readOnlyReason(st)
+	}
+	if st.Role.Mode != source.ModeWriter {
 		out.LagSeconds = nil
 	}
 	if x := st.Stopped; x != nil {
@@ -104,6 +106,9 @@ func readOnlyReason(st source.Status) string {
 	if st.Stopped != nil {
 		return stoppedReason(st.Stopped)
 	}
+	if st.LeaseOver {
+		return "the lease is over: no contact with the secondary; writes go on when there is one"
+	}
 	if st.Role.Mode == source.ModeReplica {
 		return "the disks follow the secondary's writes; fail back to make them writable"
 	}
@@ -115,7 +120,7 @@ func (s *service) sourceDisks(st source.Status) []*adminv1.Disk {
 	for _, d := range st.Disks {
 		a := &adminv1.Disk{Id: uint32(d.ID), Name: d.Name, Size: d.Size, Path: st.Paths[d.Name], Socket: st.Socket, Export: d.Name, Uri: nbdURI(d.Name, st.Socket), RemoteUri: remoteURI(d.Name, st.Remote, s.node.cfg.Advertise),
 			Clients: uint32(st.Clients[d.Name]), Figures: diskFigures(st.Images, d.ID)}
-		if st.Role.Mode != source.ModeWriter || st.Stopped != nil {
+		if st.Role.Mode != source.ModeWriter || st.Stopped != nil || st.LeaseOver {
 			a.ReadOnly, a.ReadOnlyReason = true, readOnlyReason(st)
 		}
 		out = append(out, a)

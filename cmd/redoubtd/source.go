@@ -33,7 +33,7 @@ func openSource(n *node) (*sourceRole, error) {
 			Name: redoubt.GroupID(g.Name), JournalDir: g.Journal.Dir, JournalMax: int64(g.Journal.Max), Preallocate: g.Journal.Preallocate, SegmentSize: int64(g.Journal.Segment),
 			FullWait: time.Duration(g.Journal.FullWait), Track: g.Journal.OnFull == "track", MemoryLimit: int64(g.Memory), K: g.Redundancy.Data, M: g.Redundancy.Parity, Listen: g.NBD.Listen, Clients: g.NBD.Clients, ReadMemory: int64(g.NBD.ReadMemory),
 			Hooks:         source.Hooks{Mounts: g.Hooks.Mounts, Scripts: hook.Dir(g.Hooks.Scripts), Time: time.Duration(g.Hooks.Time), Hold: time.Duration(g.Hooks.Hold)},
-			BookmarkEvery: time.Duration(g.BookmarkEvery),
+			BookmarkEvery: time.Duration(g.BookmarkEvery), Lease: time.Duration(g.Lease),
 		}
 		gc.CompareRate, gc.VerifyEvery = int64(g.Verify.Rate), time.Duration(g.Verify.Every)
 		for _, d := range g.Disks {

@@ -38,6 +38,9 @@ func (k *checker) source(c *Config) {
 		}
 		k.disks(key+".disks", g.Disks, paths)
 		k.hooks(key+".hooks", g.Hooks)
+		if g.Lease != 0 {
+			k.duration(key+".lease", g.Lease, Duration(15*time.Second), Duration(24*time.Hour))
+		}
 		if g.BookmarkEvery != 0 {
 			k.duration(key+".bookmark_every", g.BookmarkEvery, Duration(time.Minute), Duration(7*24*time.Hour))
 		}

@@ -51,6 +51,8 @@ type Group struct {
 	Hooks      Hooks      `yaml:"hooks"`
 	// BookmarkEvery is the time between two bookmarks that nobody asks for; 0: none.
 	BookmarkEvery Duration `yaml:"bookmark_every"`
+	// Lease is after how long without the secondary the disks take no writes; 0: they do.
+	Lease Duration `yaml:"lease"`
 }
 
 // Hooks says what brings a group's applications to rest for a bookmark.

@@ -117,6 +117,7 @@ func TestFaults(t *testing.T) {
 		{"hooks on the root", edit("name: db", "name: db\n      hooks: {mounts: [/srv, /]}"), `source.groups[0].hooks.mounts[1]: the file system that holds / is never frozen`},
 		{"hooks relative", edit("name: db", "name: db\n      hooks: {scripts: hooks}"), `source.groups[0].hooks.scripts: "hooks" is relative`},
 		{"hooks held too short", edit("name: db", "name: db\n      hooks: {time: 2m}"), `source.groups[0].hooks.hold: 1m0s is out of range (2m0s to 1h0m0s)`},
+		{"lease too short", edit("name: db", "name: db\n      lease: 5s"), `source.groups[0].lease: 5s is out of range`},
 		{"bookmarks too often", edit("name: db", "name: db\n      bookmark_every: 1s"), `source.groups[0].bookmark_every: 1s is out of range`},
 		{"check without scripts", targets("  bootstrap: [{name: t1, address: \"t1:7700\"}]\n  checks: {schedule: [{group: db, script: e2fsck}]}\n"), `target.checks.scripts: is missing`},
 		{"check of a path", targets("  bootstrap: [{name: t1, address: \"t1:7700\"}]\n  checks: {scripts: /c, schedule: [{group: db, script: ../x}]}\n"), `target.checks.schedule[0].script: "../x" is not valid`},
