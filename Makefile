@@ -33,8 +33,8 @@ powercut: deps ## power cuts of a real file system under redoubtd, about 1 s eac
 	$(GO) test ./systest -run '^TestPowerCut' -count=1 -v -timeout 60m -args -powercut.rounds=$(or $(ROUNDS),200)
 
 .PHONY: test
-test: deps ## all tests (about 10 minutes on two cores)
-	$(GO) test -timeout 20m ./...
+test: deps ## all tests (about 20 minutes on two cores)
+	$(GO) test -timeout 45m ./...
 
 .PHONY: fsstress
 fsstress: deps ## kill -9 under ext4, xfs and btrfs on a protected disk: ROUNDS=30 in all; as root
