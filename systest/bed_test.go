@@ -129,6 +129,9 @@ func newBedWith(t *testing.T, o site.Options, mix oracle.Mix, disks ...redoubt.D
 	o.BinDir, o.Dir, o.Group, o.Disks = binDir, b.dir, groupName, sd
 	if o.JournalMax == "" {
 		o.JournalMax, o.Segment = "512MiB", "4MiB"
+		if o.OnFull == "" {
+			o.OnFull = "block" // every change shall be a point, however fast they come
+		}
 	}
 	b.site, err = site.New(b.ctx, o)
 	b.must(err)
