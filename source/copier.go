@@ -95,12 +95,9 @@ func (c *copier) next(d redoubt.Disk, from uint64, zeros bool) (redoubt.Extent, 
 
 func (c *copier) save() error {
 	c.mu.Lock()
-	b, err := json.Marshal(c.state)
+	st := c.state
 	c.mu.Unlock()
-	if err != nil {
-		return err
-	}
-	return c.group.journal.PutState(copyKey, b)
+	return c.group.putState(copyKey, st)
 }
 
 // Progress returns bytes copied, bytes to copy, and whether the baseline is complete.

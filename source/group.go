@@ -165,7 +165,7 @@ func (g *Group) openJournal(dir string) (err error) {
 	if g.role, err = loadRole(g.journal); err != nil {
 		return err
 	}
-	if g.stop, err = loadStopped(g.journal); err != nil {
+	if g.stop, _, err = loadState[stopped](g, stopKey); err != nil {
 		return err
 	}
 	if g.receipt, err = loadReceipt(dir); err != nil {

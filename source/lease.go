@@ -76,22 +76,20 @@ func (g *Group) askForLease(ctx context.Context, began time.Time) {
 
 // applyLease stops or lets go the clients, as the lease says now.
 func (g *Group) applyLease(ctx context.Context) {
-	unprotected := g.heldBack().State == stateUnprotected // then nobody can take over
-	g.mu.Lock()
-	was, until := g.lease.over, g.lease.until
-	over := !unprotected && !g.host.Now().Before(until)
-	g.mu.Unlock()
-	if over == was {
-		return
-	}
-	g.step.Lock()
+	g.step.Lock() // before the look: to wait for it may take longer than the lease has left
 	defer g.step.Unlock()
 	if ctx.Err() != nil {
 		return // another mode has begun
 	}
+	unprotected := g.heldBack().State == stateUnprotected // then nobody can take over
 	g.mu.Lock()
+	was := g.lease.over
+	over := !unprotected && !g.host.Now().Before(g.lease.until)
 	g.lease.over = over
 	g.mu.Unlock()
+	if over == was {
+		return
+	}
 	g.disks.SetReadOnly(g.readOnlyError())
 	if over {
 		g.log.Warn("no contact with the secondary: the disks take no writes until there is one", "lease", g.cfg.Lease)

@@ -2,14 +2,12 @@ package source
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strconv"
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/internal/crashpoint"
-	"github.com/redoubt-dr/redoubt/journal"
 	"github.com/redoubt-dr/redoubt/ship"
 )
 
@@ -30,24 +28,9 @@ type stopped struct {
 
 const stopKey = "stop"
 
-func loadStopped(j *journal.Journal) (s stopped, err error) {
-	b, ok, err := j.State(stopKey)
-	if err != nil || !ok {
-		return s, err
-	}
-	if err := json.Unmarshal(b, &s); err != nil {
-		return s, &redoubt.Error{Op: "read state of a planned failover", Err: fmt.Errorf("%w: %v", redoubt.ErrCorrupt, err)}
-	}
-	return s, nil
-}
-
 // keepStopped makes s durable, then visible.
 func (g *Group) keepStopped(s stopped) error {
-	b, err := json.Marshal(s)
-	if err != nil {
-		return err
-	}
-	if err := g.journal.PutState(stopKey, b); err != nil {
+	if err := g.putState(stopKey, s); err != nil {
 		return err
 	}
 	g.mu.Lock()
