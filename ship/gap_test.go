@@ -128,7 +128,8 @@ func gapTest(t *testing.T, cuts bool) {
 	writes(100)
 	s, _ := w.run(o)
 	done := make(chan struct{})
-	go func() { defer close(done); announcer(t, j, s, rand.New(rand.NewPCG(wrng.Uint64(), 5))) }()
+	arng := rand.New(rand.NewPCG(wrng.Uint64(), 5))
+	go func() { defer close(done); announcer(t, j, s, arng) }()
 	writes(200)
 	<-done
 	writes(50)

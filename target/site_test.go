@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -40,6 +41,9 @@ type site struct {
 	peers   []cluster.Peer
 	nodes   []*host
 	set     func(*Options) // changes the options of every store that is opened, if set
+
+	mu    sync.Mutex
+	addrs []string // of all nodes that ever were, for senders, which ask at any time
 }
 
 // host is one node.
@@ -120,7 +124,11 @@ func (s *site) host(id redoubt.NodeID) *host {
 	noErr(s.t, os.MkdirAll(h.dir, 0o700))
 	h.cred = s.issue(pki.Identity{Role: pki.RoleTarget, Name: string(id)})
 	h.listen("127.0.0.1:0")
+	h.addr = h.mux.Addr().String()
 	s.nodes = append(s.nodes, h)
+	s.mu.Lock()
+	s.addrs = append(s.addrs, h.addr)
+	s.mu.Unlock()
 	return h
 }
 
@@ -138,7 +146,6 @@ func (h *host) listen(addr string) {
 	var err error
 	h.mux, err = netmux.Listen(addr, h.cred, logger(h.site.t))
 	noErr(h.site.t, err)
-	h.addr = h.mux.Addr().String()
 }
 
 func (h *host) open() {
@@ -287,11 +294,9 @@ func (s *source) hello() ship.Hello {
 }
 
 func (s *source) addrs() []string {
-	var out []string
-	for _, h := range s.site.nodes {
-		out = append(out, h.addr)
-	}
-	return out
+	s.site.mu.Lock()
+	defer s.site.mu.Unlock()
+	return slices.Clone(s.site.addrs)
 }
 
 func (s *source) dial(ctx context.Context, addr string) (net.Conn, error) {
