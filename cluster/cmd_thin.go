@@ -112,6 +112,7 @@ func (c ThinSegments) apply(s *state) (any, error) {
 	if p.Work[0].From = c.Done.To; p.Work[0].From == p.Work[0].To {
 		p.Work = p.Work[1:]
 	}
+	s.joinGone(h, c.Done, &n)
 	n.Plan = &p
 	if len(p.Work) == 0 {
 		n.Plan = nil

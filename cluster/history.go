@@ -21,12 +21,22 @@ type record struct {
 
 const chunkLen = 1024
 
-// chunk holds up to chunkLen records. gen is the generation in which the
-// chunk's array was made: a snapshot starts a new generation, and a record of
-// an older one is never changed in place.
+// chunk holds the records of up to chunkLen segments. gen is the generation in
+// which the chunk's array was made: a snapshot starts a new generation, and a
+// record of an older one is never changed in place.
 type chunk struct {
-	recs []record
-	gen  uint64
+	recs   []record
+	starts []uint16 // of each record the first ordinal, within the chunk; nil: each is one segment's (stretch.go)
+	gen    uint64
+}
+
+func (c *chunk) full() bool { return c.starts != nil || len(c.recs) == chunkLen }
+
+func (c *chunk) at(i uint64) *record {
+	if c.starts == nil {
+		return &c.recs[i]
+	}
+	return &c.recs[c.holder(i)]
 }
 
 // history is the segments of one (group, epoch), by ordinal. All chunks but
@@ -41,14 +51,17 @@ func (h *history) len() uint64 {
 		return 0
 	}
 	last := len(h.chunks) - 1
+	if h.chunks[last].full() {
+		return uint64(last+1) * chunkLen
+	}
 	return uint64(last)*chunkLen + uint64(len(h.chunks[last].recs))
 }
 
-func (h *history) at(i uint64) *record { return &h.chunks[i/chunkLen].recs[i%chunkLen] }
+func (h *history) at(i uint64) *record { return h.chunks[i/chunkLen].at(i % chunkLen) }
 
 func (h *history) add(r record, gen uint64) {
 	n := len(h.chunks)
-	if n == 0 || len(h.chunks[n-1].recs) == chunkLen {
+	if n == 0 || h.chunks[n-1].full() {
 		c := chunk{gen: gen}
 		if n > 0 {
 			c.recs = make([]record, 0, chunkLen) // a long history: no regrowth
@@ -60,13 +73,14 @@ func (h *history) add(r record, gen uint64) {
 	h.chunks[n-1].recs = append(h.chunks[n-1].recs, r)
 }
 
-// own returns record i to be changed, leaving frozen copies as they are.
+// own returns record i to be changed, leaving frozen copies as they are. It is
+// not for segments of which nothing is left: they may share a record.
 func (h *history) own(i, gen uint64) *record {
 	c := &h.chunks[i/chunkLen]
 	if c.gen != gen {
 		c.recs, c.gen = slices.Clone(c.recs), gen
 	}
-	return &c.recs[i%chunkLen]
+	return c.at(i % chunkLen)
 }
 
 // freeze returns a copy that later changes do not reach, provided that they

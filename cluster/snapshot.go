@@ -33,6 +33,7 @@ const (
 	recSegs    = 5 // up to chunkLen segments of one epoch, in order
 	recClient  = 6
 	recEnd     = 7  // how many records came before
+	recJoined  = 8  // chunkLen segments of one epoch, some of which share a record
 	recMember  = 40 // what a node's record does not hold
 	recMoves   = 41
 	recRetain  = 60 // what is kept of a group
@@ -170,13 +171,20 @@ func writeSnapshot(out io.Writer, s *state) error {
 
 func (w *snapshotWriter) segments(k epochKey, h *history) {
 	for i := range h.chunks {
-		recs := h.chunks[i].recs
-		w.record(recSegs, func(e *encoder) {
+		c := &h.chunks[i]
+		typ := uint8(recSegs)
+		if c.starts != nil {
+			typ = recJoined
+		}
+		w.record(typ, func(e *encoder) {
 			e.str(string(k.group))
 			e.uvar(uint64(k.epoch))
-			e.uvar(uint64(len(recs)))
-			for j := range recs {
-				e.record(&recs[j])
+			e.uvar(uint64(len(c.recs)))
+			for j := range c.recs {
+				if typ == recJoined {
+					e.uvar(c.span(j))
+				}
+				e.record(&c.recs[j])
 			}
 		})
 	}

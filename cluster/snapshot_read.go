@@ -122,8 +122,8 @@ func (s *state) load(typ uint8, d *decoder) {
 		}
 	case recGroup:
 		s.loadGroup(d)
-	case recSegs:
-		s.loadSegments(d)
+	case recSegs, recJoined:
+		s.loadSegments(d, typ == recJoined)
 	case recClient:
 		s.loadClient(d)
 	case recRetain:
@@ -180,7 +180,7 @@ func (s *state) loadGroup(d *decoder) {
 	}
 }
 
-func (s *state) loadSegments(d *decoder) {
+func (s *state) loadSegments(d *decoder, joined bool) {
 	key := epochKey{d.groupID(), d.epoch()}
 	g, ok := s.groups[key.group]
 	if !ok {
@@ -201,17 +201,39 @@ func (s *state) loadSegments(d *decoder) {
 	if n := h.len(); n > 0 {
 		last = h.at(n - 1).last
 	}
+	if joined && h.len()%chunkLen != 0 {
+		d.bad("segments that are joined in the middle of a chunk")
+		return
+	}
 	var sum subtotals
 	defer func() { s.countAll(h, sum) }()
+	c, ordinals := chunk{gen: s.gen}, uint64(0)
 	for range d.count(chunkLen, "number of segments") {
+		span := uint64(1)
+		if joined {
+			span = d.uvar()
+		}
 		r := d.record()
-		if r.first != last+1 || r.last < r.first || int(r.place) >= len(s.places.list) {
+		alone := span == 1 && r.last >= r.first
+		if r.first != last+1 || !alone && (!joined || !r.hollow()) || int(r.place) >= len(s.places.list) || span == 0 || span > chunkLen-ordinals {
 			d.bad("bad segment")
 			return
 		}
 		last = r.last
-		h.add(r, s.gen)
-		sum.add(s, &r)
+		sum.add(s, &r, span)
+		if joined {
+			c.recs, c.starts = append(c.recs, r), append(c.starts, uint16(ordinals))
+		} else {
+			h.add(r, s.gen)
+		}
+		ordinals += span
+	}
+	switch {
+	case !joined || d.err != nil:
+	case ordinals != chunkLen:
+		d.bad("segments that are joined are not a chunk")
+	default:
+		h.chunks = append(h.chunks, c)
 	}
 }
 

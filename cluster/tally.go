@@ -41,7 +41,8 @@ type subtotal struct {
 // subtotals are few: most segments of a stretch of history lie alike.
 type subtotals []subtotal
 
-func (t *subtotals) add(s *state, r *record) {
+// add counts the record for n segments.
+func (t *subtotals) add(s *state, r *record, n uint64) {
 	at := len(*t) - 1
 	for at >= 0 && (*t)[at].place != r.place {
 		at--
@@ -52,18 +53,18 @@ func (t *subtotals) add(s *state, r *record) {
 	}
 	o, p := &(*t)[at], &s.places.list[r.place]
 	stored := uint64(bits.OnesCount32(r.stored))
-	o.records++
+	o.records += n
 	if r.size == 0 {
-		o.gone++
+		o.gone += n
 	}
 	if stored < uint64(len(p.nodes)) {
-		o.degraded++
+		o.degraded += n
 	}
 	if stored <= uint64(p.k) && p.m > 0 {
-		o.bare++
+		o.bare += n
 	}
-	o.bytes += stored * uint64(r.shardSize)
-	o.each += uint64(r.shardSize)
+	o.bytes += n * stored * uint64(r.shardSize)
+	o.each += n * uint64(r.shardSize)
 }
 
 // count adds the record to the tallies (by 1), or takes it out of them (by -1).
@@ -72,7 +73,7 @@ func (t *subtotals) add(s *state, r *record) {
 func (s *state) count(h *history, r *record, by int) {
 	var one [1]subtotal
 	t := subtotals(one[:0])
-	t.add(s, r)
+	t.add(s, r, 1)
 	s.tell(h, &t[0], uint64(by)) // -1 wraps, and so subtracts
 }
 
