@@ -82,15 +82,17 @@ func (h *health) heard(id redoubt.NodeID, pong []byte) {
 // maxRole bounds the name of a role in a pong, in bytes.
 const maxRole = 64
 
-// pong is this node's answer to a ping: its role, with the length as a varint in
-// front, and the index of its catalog, 8 bytes.
-func (n *Node) pong() []byte {
-	role := n.raft.State().String()
+// pong is this node's answer to a ping.
+func (n *Node) pong() []byte { return writePong(n.raft.State().String(), n.catalog.Index()) }
+
+// writePong encodes a role, with its length as a varint in front, and the index
+// of the catalog, 8 bytes, big endian.
+func writePong(role string, applied uint64) []byte {
 	b := append(binary.AppendUvarint(nil, uint64(len(role))), role...)
-	return binary.BigEndian.AppendUint64(b, n.catalog.Index())
+	return binary.BigEndian.AppendUint64(b, applied)
 }
 
-// readPong reads a pong; not ok if it is none.
+// readPong reads what writePong wrote; not ok if it is anything else.
 func readPong(b []byte) (role string, applied uint64, ok bool) {
 	size, n := binary.Uvarint(b)
 	if n != 1 || size > maxRole || uint64(len(b)) != 1+size+8 {
