@@ -33,6 +33,11 @@ func (s *Store) follow() {
 	}
 }
 
+// firstLeft tells the index of which segments nothing is left.
+func (s *Store) firstLeft(sr index.Series, from, to uint64) uint64 {
+	return s.catalog.FirstLeft(sr.Group, sr.UUID, sr.Epoch, from, to)
+}
+
 // checkStream ends the group's stream if it is no longer allowed.
 func (s *Store) checkStream(g *catalog.Group) {
 	s.mu.Lock()

@@ -27,6 +27,7 @@ type Options struct {
 
 	CacheBytes   int64         // bound on inflated blocks in memory; default 128 MiB
 	IndexBytes   int64         // bound on index blocks in memory; default 64 MiB
+	IndexReclaim time.Duration // how often the index takes space back; default 10 min
 	ListBytes    int64         // bound on what the shard log's files list, in memory; default 16 MiB
 	HeadBytes    int64         // bound on parsed heads in memory; default 32 MiB
 	PendingBytes int64         // bound on deltas that are not committed yet, over all groups; default 256 MiB

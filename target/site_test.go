@@ -163,7 +163,7 @@ func (h *host) open() {
 		Timeouts: cluster.Timeouts{Heartbeat: 500 * time.Millisecond, Owner: h.site.silent, Ping: 100 * time.Millisecond, Rebalance: time.Second}})
 	noErr(t, err)
 	o := Options{Node: h.node, Now: h.site.now, Dir: h.dir, FS: vfs.OS, RPC: h.rpc, Pool: h.pool, Logger: log, CacheBytes: h.site.cache, HeadBytes: h.site.cache / 4,
-		LogFileSize: h.site.logFile, Tick: 50 * time.Millisecond, RepairBytes: 1 << 30, ScrubBytes: -1}
+		LogFileSize: h.site.logFile, Tick: 50 * time.Millisecond, IndexReclaim: 20 * time.Millisecond, RepairBytes: 1 << 30, ScrubBytes: -1}
 	if h.site.now != nil {
 		o.RetainEvery = -1
 	}

@@ -94,7 +94,7 @@ func Open(o Options) (*Store, error) {
 	if s.log, err = segment.Open(filepath.Join(o.Dir, "shards"), segment.Options{FS: o.FS, Logger: o.Logger, FileSize: o.LogFileSize, CacheBytes: o.ListBytes}); err != nil {
 		return nil, err
 	}
-	s.idx, err = index.Open(filepath.Join(o.Dir, "index"), index.Options{FS: o.FS, Logger: o.Logger, Heads: s, CacheBytes: o.IndexBytes})
+	s.idx, err = index.Open(filepath.Join(o.Dir, "index"), index.Options{FS: o.FS, Logger: o.Logger, Heads: s, Gone: s.firstLeft, Reclaim: o.IndexReclaim, CacheBytes: o.IndexBytes})
 	if err != nil {
 		s.log.Close()
 		return nil, err

@@ -111,6 +111,27 @@ func (h *history) join(from, to, gen uint64, apart func(first, last redoubt.LSN)
 	}
 }
 
+// firstLeft returns the first ordinal in [from, to) of which something is left,
+// or to; something is left of what is not committed yet.
+func (h *history) firstLeft(from, to uint64) uint64 {
+	n := h.len()
+	for from < to {
+		if from >= n {
+			return from
+		}
+		c, at := &h.chunks[from/chunkLen], from%chunkLen
+		if c.at(at).size != 0 {
+			return from
+		}
+		from++
+		if c.starts != nil {
+			i := c.holder(at)
+			from = from - 1 - at + uint64(c.starts[i]) + c.span(i)
+		}
+	}
+	return to
+}
+
 // joinGone joins what is gone of the epoch's segments [from, to), but where
 // there is a point, or may be one: a point's time is that of its own segment.
 func (s *state) joinGone(h *history, w Work, r *Retention) {

@@ -141,6 +141,14 @@ func agree(t *testing.T, c *Catalog, list []Segment, lsn redoubt.LSN, at int64) 
 		}
 		same(fmt.Sprint("time ", x), got, want)
 	}
+	for i, next := len(list)-1, uint64(len(list)); i >= 0; i-- {
+		if !list[i].Gone() {
+			next = uint64(i)
+		}
+		if got := c.FirstLeft("g", c.s.groups["g"].UUID, 1, uint64(i), uint64(len(list)+7)); got != next {
+			t.Fatalf("from %d on the first that is left is %d, not %d", i, got, next)
+		}
+	}
 	for i := range list {
 		if got := c.Segments("g", 1, uint64(i), 1); len(got) != 1 || got[0].Gone() != list[i].Gone() || got[0].Ordinal != uint64(i) {
 			t.Fatalf("segment %d: %+v", i, got)
