@@ -2,6 +2,7 @@ package ship
 
 import (
 	"context"
+	"slices"
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/internal/pki"
@@ -19,6 +20,11 @@ type Hello struct {
 	Tail      redoubt.LSN     `json:"tail"` // first LSN that it can still ship
 	HeadTime  int64           `json:"head_time"`
 	Disks     []redoubt.Disk  `json:"disks"`
+	// Joining are those of Disks that do not belong to points yet: they are being
+	// copied. Gone are disks that have left, whose records may still come.
+	Joining []redoubt.DiskID `json:"joining,omitempty"`
+	Gone    []redoubt.Disk   `json:"gone,omitempty"`
+
 	Reverse   bool            `json:"reverse,omitempty"` // to a source's own disks, not to a store
 	Probe     bool            `json:"probe,omitempty"`   // wants a Welcome and nothing else
 	K         int             `json:"k,omitempty"`       // data shards wanted at creation
@@ -33,6 +39,28 @@ type Hello struct {
 	// GivenUp, if not 0, is the last LSN whose payload the journal gave up: what
 	// comes instead of everything up to it leaves a gap without points. Set by the Sender.
 	GivenUp redoubt.LSN `json:"given_up,omitempty"`
+}
+
+// Members returns the disks that belong to points, as far as the sender knows.
+func (h *Hello) Members() (out []redoubt.Disk) {
+	for _, d := range h.Disks {
+		if !slices.Contains(h.Joining, d.ID) {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// Named returns the disk with that number, also one that has left.
+func (h *Hello) Named(id redoubt.DiskID) (redoubt.Disk, bool) {
+	for _, list := range [][]redoubt.Disk{h.Disks, h.Gone} {
+		for _, d := range list {
+			if d.ID == id {
+				return d, true
+			}
+		}
+	}
+	return redoubt.Disk{}, false
 }
 
 // LossSummary is what a returned source found in its journal that the other
@@ -68,6 +96,7 @@ type Welcome struct {
 	Hold       *Hold            `json:"hold,omitempty"`    // the source keeps its writes to itself
 	Anew       redoubt.Epoch    `json:"anew,omitempty"`    // a source of an earlier epoch forgets its journal and copies its disks whole from where this epoch begins
 	Disks      []redoubt.Disk   `json:"disks,omitempty"`   // as the receiver knows them at Committed; a source whose disks are larger says so in its stream
+	NextDisk   redoubt.DiskID   `json:"next_disk,omitempty"` // no disk of the group had this number or a larger one
 	Answer     *Answer          `json:"answer,omitempty"`  // to Ask; a receiver that does not know Ask gives none
 	UUID       string           `json:"uuid,omitempty"`    // of the group, if the sender has another one
 	Journal    string           `json:"journal,omitempty"` // of a replica: names its journal
