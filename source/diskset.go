@@ -87,8 +87,8 @@ func (g *Group) foreign() (out []redoubt.Disk) {
 // wrote is made durable in its image, which is left alone from then on, and the
 // order of writes says that it has left. Points of before keep it. A crash before
 // group.json says so leaves the disk as it was; after that the rest is done by
-// itself. The configuration must not name the disk any more at a later start but
-// one.
+// itself. A host that does not write the group lets go of disks that its history
+// does not have.
 func (g *Group) RemoveDisk(ctx context.Context, name string) (redoubt.Disk, error) {
 	g.step.Lock()
 	defer g.step.Unlock()
@@ -100,15 +100,18 @@ func (g *Group) RemoveDisk(ctx context.Context, name string) (redoubt.Disk, erro
 	if !ok {
 		return fail(redoubt.ErrNotFound, "`redoubt disk list` names the disks")
 	}
-	joining := slices.Contains(id.Joining, d.ID)
+	joining, follows := slices.Contains(id.Joining, d.ID), g.Role().Mode != ModeWriter
 	g.mu.Lock()
-	job := g.welcome != nil && g.welcome.Job != nil
+	w := g.welcome
 	g.mu.Unlock()
+	job := w != nil && w.Job != nil
+	unknown := w != nil && len(w.Disks) > 0 && !slices.ContainsFunc(w.Disks, func(k redoubt.Disk) bool { return k.ID == d.ID })
 	_, stopped := g.held()
 	_, gap := g.journal.Gap()
 	_, _, copied := g.copy.Progress()
 	switch {
-	case g.Role().Mode != ModeWriter:
+	case follows && unknown && len(id.Disks) > 1:
+	case follows:
 		return fail(fmt.Errorf("this host is not the group's writer at present: %w", redoubt.ErrState), "remove it when the group is back here")
 	case stopped || job:
 		return fail(fmt.Errorf("a failover is under way: %w", redoubt.ErrState), "wait for it, or cancel it")
@@ -133,6 +136,9 @@ func (g *Group) RemoveDisk(ctx context.Context, name string) (redoubt.Disk, erro
 	}
 	crashpoint.Here("source.remove.durable")
 	g.log.Warn("disk removed", "disk", name, "hint", "take it out of the configuration")
+	if follows {
+		return d, nil
+	}
 	return d, g.tellLeaving()
 }
 
@@ -309,6 +315,10 @@ func (g *Group) checkWayBack(disks []redoubt.Disk) error {
 			return err
 		}
 	}
+	first := ""
+	if _, taken := id.disk(lacks[0].Name); taken {
+		first = "remove the disk of that name first, which this history does not have: redoubt disk remove " + string(g.cfg.Name) + " " + lacks[0].Name + "; then "
+	}
 	return &redoubt.Error{Op: "reverse replicate", Object: string(g.cfg.Name), Err: fmt.Errorf("the point that was failed over to has disk %s, which this host has not: %w", lacks[0].Name, redoubt.ErrState),
-		Hint: fmt.Sprintf("name disk %s in the configuration of %s, with an image of %d bytes, whose content will be overwritten, and restart redoubtd there", lacks[0].Name, g.host.Name, lacks[0].Size)}
+		Hint: first + fmt.Sprintf("name disk %s in the configuration of %s, with an image of %d bytes, whose content will be overwritten, and restart redoubtd there", lacks[0].Name, g.host.Name, lacks[0].Size)}
 }
