@@ -85,6 +85,7 @@ func openGroup(host *Config, cfg GroupConfig) (g *Group, err error) {
 	}
 	g = &Group{cfg: cfg, host: host, log: host.Logger.With("group", string(cfg.Name)), changed: make(chan struct{}), nudge: make(chan struct{}, 1), news: make(chan struct{}, 1), openedAt: host.Now()}
 	var images []*blockdev.Image
+	begun := g // a return of nil must not hide what is to be closed
 	defer func() {
 		if err == nil {
 			return
@@ -92,7 +93,7 @@ func openGroup(host *Config, cfg GroupConfig) (g *Group, err error) {
 		for _, im := range images {
 			err = errors.Join(err, im.Close())
 		}
-		err = errors.Join(err, g.close())
+		err = errors.Join(err, begun.close())
 	}()
 
 	dir := host.groupDir(cfg.Name)

@@ -109,14 +109,18 @@ func TestDisksComeAndGo(t *testing.T) {
 	// A line that is missing is a slip.
 	b.must(b.site.SetDisks(a))
 	src.Kill()
-	if err := src.Start(); err == nil || !strings.Contains(src.LogTail(20), "redoubt disk remove") {
-		t.Fatalf("it started without a disk: %v", err)
+	b.must(src.Start())
+	b.killed(src)
+	if log := src.LogTail(20); !strings.Contains(log, "redoubt disk remove") {
+		t.Fatalf("it started without a disk: %s", log)
 	}
 	c := image("c", 40<<20)
 	b.must(b.site.SetDisks(a, old, c))
 	start("source.join.begun")
 	b.killed(src)
 	start("source.join.copied")
+	b.inStateAt(src, "Protected")
+	b.put(b.source("c"), []byte(strings.Repeat("copying.", 512)), 4096)
 	stop := b.scribble()
 	_, g, err := b.site.Status(b.ctx, tgt)
 	b.must(err)
@@ -131,7 +135,6 @@ func TestDisksComeAndGo(t *testing.T) {
 	b.killed(src)
 	_ = stop() // its socket is gone
 	start("source.join.told")
-	b.put(b.source("c"), []byte(strings.Repeat("copying.", 512)), 4096)
 	b.killed(src)
 	start("")
 	b.disksAre(tgt, "a", "b", "c")
@@ -153,6 +156,7 @@ func TestDisksComeAndGo(t *testing.T) {
 	}
 	for _, at := range []string{"source.remove.closed", "source.remove.durable"} {
 		start(at)
+		b.inStateAt(src, "Protected")
 		client, err := oracle.Dial(b.ctx, b.source("b").Socket, "b")
 		b.must(err)
 		stop := b.scribble()
@@ -173,6 +177,7 @@ func TestDisksComeAndGo(t *testing.T) {
 	}
 	b.must(b.site.SetDisks(a, c))
 	start("")
+	b.inStateAt(src, "Protected")
 	b.put(b.source("a"), []byte(strings.Repeat("removed.", 512)), 8192)
 	removed := b.shoot(src)
 	b.opens(tgt, before, joined, removed)
