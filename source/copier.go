@@ -73,6 +73,15 @@ func openCopier(g *Group) (*copier, error) {
 // restart begins the copy of all disks from their first byte on. Nobody else
 // uses the copier.
 func (c *copier) restart(zeros bool) error {
+	st := c.plan(zeros)
+	c.mu.Lock()
+	c.state = st
+	c.mu.Unlock()
+	return c.save()
+}
+
+// plan is the state of a copy that has not begun.
+func (c *copier) plan(zeros bool) copyState {
 	disks := c.disks()
 	st := copyState{Zeros: zeros}
 	for _, d := range disks {
@@ -83,10 +92,7 @@ func (c *copier) restart(zeros bool) error {
 	if len(disks) > 0 {
 		st.Disk = disks[0].ID
 	}
-	c.mu.Lock()
-	c.state = st
-	c.mu.Unlock()
-	return c.save()
+	return st
 }
 
 // next returns what is to be copied next of a disk, from an offset on.

@@ -59,11 +59,10 @@ func (c *copier) begin(id redoubt.DiskID, zeros bool) error {
 	c.mu.Lock()
 	c.state = copyState{Disk: id}
 	c.mu.Unlock()
-	if err := c.restart(zeros); err != nil {
-		return err
-	}
+	st := c.plan(zeros)
+	st.Disk, st.Epoch = id, c.group.journal.Epoch()
 	c.mu.Lock()
-	c.state.Disk, c.state.Epoch = id, c.group.journal.Epoch()
+	c.state = st
 	c.mu.Unlock()
 	return c.save()
 }
