@@ -42,6 +42,7 @@ func TestDisksJoinAndLeave(t *testing.T) {
 		change(&src.more)
 		stop = src.run()
 	}
+	var gone []redoubt.Disk
 	begin := func(id redoubt.DiskID, name string) {
 		t.Helper()
 		d := redoubt.Disk{ID: id, Name: name, Size: 1 << 19}
@@ -52,7 +53,7 @@ func TestDisksJoinAndLeave(t *testing.T) {
 		}
 		src.now = append(src.now, b)
 		src.disks = append(slices.Clone(src.disks), d)
-		again(func(h *ship.Hello) { h.Joining = []redoubt.DiskID{id} })
+		again(func(h *ship.Hello) { h.Joining, h.Gone = []redoubt.DiskID{id}, gone })
 		const step = 128 << 10
 		for off := uint64(0); off < d.Size; off += step {
 			src.add(redoubt.Write{Disk: id, Kind: redoubt.KindCopy, Extent: redoubt.Extent{Off: off, Len: step}})
@@ -72,7 +73,7 @@ func TestDisksJoinAndLeave(t *testing.T) {
 	src.write(50)
 	shot()
 	shape(2, redoubt.KindLeave)
-	members = []redoubt.DiskID{1, 3}
+	members, gone = []redoubt.DiskID{1, 3}, src.disks[1:2:2]
 	src.onlyTo = []int{0, 2}
 	shot()
 	shape(2, redoubt.KindLeave) // told again

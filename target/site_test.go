@@ -292,7 +292,8 @@ func (s *source) ReadCurrent(d redoubt.DiskID, p []byte, off uint64) error {
 }
 
 func (s *source) hello() ship.Hello {
-	return ship.Hello{Group: s.group, UUID: "9a1c7a2e-shop", Source: s.name, Disks: s.disks, Lineage: s.lin, K: s.k, M: s.m, Joining: s.more.Joining, Gone: s.more.Gone}
+	disks := slices.DeleteFunc(slices.Clone(s.disks), func(d redoubt.Disk) bool { return slices.Contains(s.more.Gone, d) })
+	return ship.Hello{Group: s.group, UUID: "9a1c7a2e-shop", Source: s.name, Disks: disks, Lineage: s.lin, K: s.k, M: s.m, Joining: s.more.Joining, Gone: s.more.Gone}
 }
 
 func (s *source) addrs() []string {
