@@ -41,6 +41,12 @@ const (
 	// KindResize says that the disk has Extent.Off bytes from here on, Extent.Len
 	// is 0. A disk only grows; what it grows by reads as zeros.
 	KindResize Kind = 7
+	// KindJoin says that the disk, of Extent.Off bytes, belongs to the group's points
+	// from here on: what was written and copied of it before makes it whole.
+	KindJoin Kind = 8
+	// KindLeave says that the disk, of Extent.Off bytes, does not belong to the
+	// group's points from here on. Its history reads as zeros.
+	KindLeave Kind = 9
 )
 
 // String returns the kind's name in lower case.
@@ -60,12 +66,20 @@ func (k Kind) String() string {
 		return "bookmark"
 	case KindResize:
 		return "resize"
+	case KindJoin:
+		return "join"
+	case KindLeave:
+		return "leave"
 	}
 	return "kind-" + strconv.Itoa(int(k))
 }
 
 // Valid reports whether k is a kind that this version knows.
-func (k Kind) Valid() bool { return k >= KindWrite && k <= KindResize }
+func (k Kind) Valid() bool { return k >= KindWrite && k <= KindLeave }
+
+// Shapes reports whether a write of kind k says what its disk is, not what it holds:
+// Extent.Off is the disk's size, Extent.Len is 0, and there is no data.
+func (k Kind) Shapes() bool { return k >= KindResize && k <= KindLeave }
 
 // Zeroes reports whether the extent reads as zeros after a write of kind k.
 func (k Kind) Zeroes() bool { return k == KindZero || k == KindTrim }

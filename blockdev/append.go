@@ -112,6 +112,8 @@ func (g *Group) admit(s *submission, need int64) error {
 			return g.failed
 		case g.readOnly != nil && !s.replica && !s.control:
 			return g.readOnly
+		case !s.replica && !s.control && g.removed(s.ws):
+			return &redoubt.Error{Op: "write", Err: redoubt.ErrNotFound, Hint: "the disk was removed from its group"}
 		case g.stopped > 0:
 		case g.holds > 0 && !s.replica && !s.control:
 		case g.used == 0 || g.used+need <= g.o.MemoryLimit:
@@ -191,8 +193,8 @@ func (g *Group) check(w *redoubt.Write) error {
 	if !w.Kind.Valid() {
 		return &redoubt.Error{Op: "take write", Object: w.LSN.String(), Err: fmt.Errorf("%s: %w", w.Kind, redoubt.ErrInvalid)}
 	}
-	if w.Kind == redoubt.KindResize {
-		return g.checkResize(w)
+	if w.Kind.Shapes() {
+		return g.checkShape(w)
 	}
 	if w.Kind == redoubt.KindBaseline || w.Kind == redoubt.KindBookmark {
 		return nil
@@ -244,7 +246,7 @@ func (g *Group) Replicate(e redoubt.Epoch, ws []redoubt.Write) error {
 }
 
 // AppendControl puts records that change no disk (KindCopy, KindBaseline,
-// KindBookmark, KindResize) into the order; it fills in their LSN and Time. It is allowed
+// KindBookmark, what shapes a disk) into the order; it fills in their LSN and Time. It is allowed
 // while clients may not write, so that a quiesced group can be marked.
 func (g *Group) AppendControl(ws []redoubt.Write) error {
 	for i := range ws {

@@ -19,6 +19,7 @@ type disk struct {
 	vector  vectorWriter // backing, or nil
 	holes   dataMap      // backing, or nil
 	gate    gate
+	gone    atomic.Bool // removed from the group; its backing is closed or about to be
 	touched atomic.Bool // the backing was written to since its last sync began
 
 	mu      sync.RWMutex

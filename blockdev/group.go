@@ -43,6 +43,9 @@ type GroupOptions struct {
 	OnFull func()
 	// ReadOnly, if not nil, is what clients' writes fail with from the start.
 	ReadOnly error
+	// Gone are disks whose records the journal may still have, but that were
+	// removed: they are in their backings already.
+	Gone []redoubt.DiskID
 }
 
 func (o *GroupOptions) setDefaults(journalMax int64) {
@@ -175,8 +178,10 @@ func (g *Group) replay() error {
 			if w.LSN != g.head+1 && (w.LSN != g.head || g.head == from) {
 				return &redoubt.Error{Op: "replay journal", Object: w.LSN.String(), Err: fmt.Errorf("expected %d: %w", g.head+1, redoubt.ErrGap)}
 			}
-			if err := g.check(w); err != nil {
-				return err
+			if !slices.Contains(g.o.Gone, w.Disk) {
+				if err := g.check(w); err != nil {
+					return err
+				}
 			}
 			g.insert(w) // its data is ours to keep
 			return nil
@@ -201,7 +206,7 @@ func (g *Group) replay() error {
 
 // Volume returns the disk with that name.
 func (g *Group) Volume(name string) (*Volume, bool) {
-	for _, v := range g.volumes {
+	for _, v := range g.present() {
 		if v.disk.info.Name == name {
 			return v, true
 		}
@@ -210,7 +215,7 @@ func (g *Group) Volume(name string) (*Volume, bool) {
 }
 
 // Volumes returns all disks, in the order in which they were given.
-func (g *Group) Volumes() []*Volume { return slices.Clone(g.volumes) }
+func (g *Group) Volumes() []*Volume { return g.present() }
 
 // Journal returns the group's journal.
 func (g *Group) Journal() *journal.Journal { return g.j }
@@ -280,7 +285,7 @@ func (g *Group) ReadCurrent(d redoubt.DiskID, p []byte, off uint64) error {
 // anything but zeros, or false if there is none.
 func (g *Group) NextData(d redoubt.DiskID, from uint64) (redoubt.Extent, bool) {
 	dk := g.byID[d]
-	if dk == nil {
+	if dk == nil || dk.gone.Load() {
 		return redoubt.Extent{}, false
 	}
 	return dk.nextData(from)
@@ -288,7 +293,7 @@ func (g *Group) NextData(d redoubt.DiskID, from uint64) (redoubt.Extent, bool) {
 
 func (g *Group) disk(op string, id redoubt.DiskID, e redoubt.Extent) (*disk, error) {
 	d := g.byID[id]
-	if d == nil {
+	if d == nil || d.gone.Load() {
 		return nil, &redoubt.Error{Op: op, Object: id.String(), Err: redoubt.ErrNotFound}
 	}
 	if !e.Within(d.size.Load()) {
@@ -322,7 +327,7 @@ func (g *Group) Close() error {
 
 func (g *Group) closeBackings() error {
 	var errs []error
-	for _, v := range g.volumes {
+	for _, v := range g.present() {
 		errs = append(errs, v.disk.backing.Close())
 	}
 	return errors.Join(errs...)

@@ -7,11 +7,12 @@ import (
 	"github.com/redoubt-dr/redoubt"
 )
 
-// checkResize tells whether a resize from the journal or the other site makes sense.
-func (g *Group) checkResize(w *redoubt.Write) error {
+// checkShape tells whether a record that shapes a disk makes sense. One that leaves
+// may be unknown here: it is told again after a restart.
+func (g *Group) checkShape(w *redoubt.Write) error {
 	d, size := g.byID[w.Disk], w.Extent.Off
-	if d == nil || w.Extent.Len != 0 || len(w.Data) > 0 || size == 0 || size%redoubt.SectorSize != 0 || size > redoubt.MaxDiskSize {
-		return &redoubt.Error{Op: "take resize", Object: w.LSN.String(), Err: fmt.Errorf("disk %d to %d bytes: %w", w.Disk, size, redoubt.ErrInvalid)}
+	if w.Disk == 0 || d == nil && w.Kind != redoubt.KindLeave || w.Extent.Len != 0 || len(w.Data) > 0 || size == 0 || size%redoubt.SectorSize != 0 || size > redoubt.MaxDiskSize {
+		return &redoubt.Error{Op: "take " + w.Kind.String(), Object: w.LSN.String(), Err: fmt.Errorf("disk %d to %d bytes: %w", w.Disk, size, redoubt.ErrInvalid)}
 	}
 	return nil
 }

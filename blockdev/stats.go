@@ -74,7 +74,7 @@ func (g *Group) Stats() Stats {
 		Rounds: g.rounds, Waiting: g.waiting, ReadOnly: g.readOnly, Err: g.failed,
 	}
 	g.mu.Unlock()
-	for _, v := range g.volumes {
+	for _, v := range g.present() {
 		c := &v.disk.count
 		s.Disks = append(s.Disks, DiskStats{
 			Disk:  v.disk.info,

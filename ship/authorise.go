@@ -25,7 +25,7 @@ func checkHello(h *Hello) error {
 	if err := redoubt.ValidName("source", h.Source); err != nil {
 		return err
 	}
-	if len(h.UUID) > maxText || len(h.Advertise) > maxText || len(h.Lineage) > maxLineage || len(h.Disks) > maxDisks {
+	if len(h.UUID) > maxText || len(h.Advertise) > maxText || len(h.Lineage) > maxLineage || len(h.Disks) > maxDisks || len(h.Gone) > maxDisks || len(h.Joining) > len(h.Disks) {
 		return fail(fmt.Errorf("too long: %w", redoubt.ErrInvalid))
 	}
 	if h.K < 0 || h.M < 0 || h.K > maxShards || h.M > maxShards {
@@ -54,6 +54,15 @@ func checkHello(h *Hello) error {
 			return fail(fmt.Errorf("disk %d %q of %d bytes: %w", d.ID, d.Name, d.Size, redoubt.ErrInvalid))
 		}
 		ids[d.ID], names[d.Name] = true, true
+	}
+	for _, d := range h.Gone {
+		if err := redoubt.ValidName("disk", d.Name); err != nil {
+			return err
+		}
+		if d.ID == 0 || ids[d.ID] || d.Size == 0 || d.Size > redoubt.MaxDiskSize || d.Size%redoubt.SectorSize != 0 {
+			return fail(fmt.Errorf("disk %d %q of %d bytes, which has left: %w", d.ID, d.Name, d.Size, redoubt.ErrInvalid))
+		}
+		ids[d.ID] = true
 	}
 	return nil
 }
@@ -97,7 +106,11 @@ func checkDelta(d *Delta, h *Hello, sizes map[redoubt.DiskID]uint64) error {
 	}
 	for i := range d.Entries {
 		e := &d.Entries[i]
-		if size, ok := sizes[e.Disk]; ok && e.Kind == redoubt.KindResize {
+		if e.Kind.Shapes() {
+			size, ok := sizes[e.Disk]
+			if !ok {
+				return fail(fmt.Errorf("entry %d: %s of disk %d, which the hello does not name: %w", i, e.Kind, e.Disk, redoubt.ErrOutOfRange))
+			}
 			sizes[e.Disk] = max(size, e.Extent.Off)
 		}
 		if !onDisk(e.Kind) {

@@ -87,7 +87,7 @@ func (b *Builder) Put(k redoubt.Kind, disk redoubt.DiskID, x redoubt.Extent, dat
 	if onDisk(k) {
 		wrong = wrong || disk == 0 || x.Empty() || !x.Within(redoubt.MaxDiskSize) ||
 			k.Zeroes() && data != nil || k == redoubt.KindWrite && data == nil || data != nil && uint64(len(data)) != x.Len
-	} else if k == redoubt.KindResize {
+	} else if k.Shapes() {
 		wrong = wrong || data != nil || !validSize(disk, x)
 	} else {
 		e.Extent = redoubt.Extent{}

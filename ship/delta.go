@@ -23,7 +23,7 @@ type Entry struct {
 	Time   int64 // Unix time in nanoseconds
 	Kind   redoubt.Kind
 	Disk   redoubt.DiskID
-	Extent redoubt.Extent // empty for KindBaseline and KindBookmark; for KindResize the new size is its Off
+	Extent redoubt.Extent // empty for KindBaseline and KindBookmark; where Kind.Shapes the disk's size is its Off
 	CRC    uint32         // redoubt.Checksum of the entry's data; 0 without data
 	Block  uint32         // number of the block that holds the data, or NoBlock
 	// BlockOff and DataLen place the data in the raw block, in bytes. DataLen is
@@ -199,10 +199,10 @@ func appendEntry(b []byte, e *Entry) []byte {
 
 // onDisk reports whether entries of kind k have an extent.
 func onDisk(k redoubt.Kind) bool {
-	return k != redoubt.KindBaseline && k != redoubt.KindBookmark && k != redoubt.KindResize
+	return k != redoubt.KindBaseline && k != redoubt.KindBookmark && !k.Shapes()
 }
 
-// validSize reports whether the entry of a resize names a size that a disk can have.
+// validSize reports whether an entry whose kind shapes a disk names a size that a disk can have.
 func validSize(disk redoubt.DiskID, x redoubt.Extent) bool {
 	return disk != 0 && x.Len == 0 && x.Off > 0 && x.Off <= redoubt.MaxDiskSize && x.Off%redoubt.SectorSize == 0
 }

@@ -1,6 +1,8 @@
 package ship
 
 import (
+	"errors"
+
 	"github.com/redoubt-dr/redoubt"
 )
 
@@ -23,8 +25,20 @@ func (s *Sender) add(b *Builder, w *redoubt.Write, reverse bool) (redoubt.LSN, e
 		// Every copy before was read before now, so it holds nothing newer than the head.
 		whole := s.o.Journal.Head().LSN
 		return whole, b.Baseline(w.LSN, w.Time, whole)
+	case redoubt.KindLeave:
+		return w.LSN, addLeave(b, w)
 	}
 	return w.LSN, b.Add(w)
+}
+
+// addLeave ships the end of a disk, with a trim of all of it: so what its history
+// holds goes when no retained point shows it any more. The trim is made here and
+// not in the journal, which would apply it to the image.
+func addLeave(b *Builder, w *redoubt.Write) error {
+	if err := b.Add(w); err != nil {
+		return err
+	}
+	return b.Put(redoubt.KindTrim, w.Disk, redoubt.Extent{Len: w.Extent.Off}, nil, 0)
 }
 
 // addCopy ships the present content of a copy record's extent. The content may
@@ -42,7 +56,9 @@ func (s *Sender) addCopy(b *Builder, w *redoubt.Write, reverse bool) (redoubt.LS
 		s.copyBuf = make([]byte, w.Extent.Len)
 	}
 	buf := s.copyBuf[:w.Extent.Len]
-	if err := s.o.Current.ReadCurrent(w.Disk, buf, w.Extent.Off); err != nil {
+	if err := s.o.Current.ReadCurrent(w.Disk, buf, w.Extent.Off); errors.Is(err, redoubt.ErrNotFound) {
+		return w.LSN, nil // the disk left while it was copied: no point has it
+	} else if err != nil {
 		return 0, &redoubt.Error{Op: "read disk to copy", Object: w.Disk.String() + " " + w.Extent.String(), Err: err}
 	}
 	head := s.o.Journal.Head().LSN

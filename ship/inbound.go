@@ -134,8 +134,10 @@ func (in *inbound) greet() error {
 // receive reads until the stream ends, with speak and the dirty extents beside it.
 func (in *inbound) receive() error {
 	in.sizes = map[redoubt.DiskID]uint64{}
-	for _, d := range in.hello.Disks {
-		in.sizes[d.ID] = d.Size
+	for _, list := range [][]redoubt.Disk{in.hello.Gone, in.hello.Disks} {
+		for _, d := range list {
+			in.sizes[d.ID] = d.Size
+		}
 	}
 	var wg sync.WaitGroup
 	goes := func(fn func() error) {

@@ -154,7 +154,7 @@ func (d *Delta) checkEntry(i int, e *Entry) error {
 	case redoubt.KindBaseline, redoubt.KindBookmark:
 		ok = e.Extent.Off == 0 && (e.HasData() || e.Extent.Len == 0)
 		e.Extent = redoubt.Extent{}
-	case redoubt.KindResize:
+	case redoubt.KindResize, redoubt.KindJoin, redoubt.KindLeave:
 		ok = !e.HasData() && validSize(e.Disk, e.Extent)
 	}
 	if onDisk(e.Kind) {

@@ -139,7 +139,10 @@ func (c *catchUp) announce() error {
 	j := c.group.journal
 	var ws []redoubt.Write
 	bytes := uint64(0)
-	for _, d := range c.group.id.Disks {
+	for _, d := range c.group.gone() { // no point will have what these lack
+		j.Announced(d.ID, redoubt.Extent{Len: d.Size})
+	}
+	for _, d := range c.group.Disks() {
 		from := uint64(0)
 		for len(ws) < announceMost && bytes < announceBytes {
 			e, ok := j.NextDirty(d.ID, from, copyExtent)

@@ -17,6 +17,8 @@ import (
 // bounded number of bytes ahead of what the secondary has acknowledged.
 type copier struct {
 	group *Group
+	key   string                // of its state
+	disks func() []redoubt.Disk // what it copies, by rising number
 
 	mu        sync.Mutex
 	state     copyState
@@ -31,6 +33,8 @@ type copyState struct {
 	Copied   uint64         `json:"copied"` // bytes announced and acknowledged, holes not counted
 	Total    uint64         `json:"total"`  // bytes that held data when the copy began
 	Baseline redoubt.LSN    `json:"baseline,omitempty"`
+	Epoch    redoubt.Epoch  `json:"epoch,omitempty"` // in which a disk is added
+	Told     redoubt.LSN    `json:"told,omitempty"`  // where it was said to have joined
 	Zeros    bool           `json:"zeros,omitempty"` // holes are copied too: the history beneath may hold data there
 	// Resync, if not nil, says that only what differs from its base is copied.
 	Resync *resyncState `json:"resync,omitempty"`
@@ -48,8 +52,8 @@ const (
 	ackPoll = 20 * time.Millisecond
 )
 
-func loadCopyState(j *journal.Journal) (st copyState, ok bool, err error) {
-	b, ok, err := j.State(copyKey)
+func loadCopyState(j *journal.Journal, key string) (st copyState, ok bool, err error) {
+	b, ok, err := j.State(key)
 	if err != nil || !ok {
 		return st, false, err
 	}
@@ -57,8 +61,8 @@ func loadCopyState(j *journal.Journal) (st copyState, ok bool, err error) {
 }
 
 func openCopier(g *Group) (*copier, error) {
-	c := &copier{group: g}
-	st, ok, err := loadCopyState(g.journal)
+	c := &copier{group: g, key: copyKey, disks: g.members}
+	st, ok, err := loadCopyState(g.journal, c.key)
 	if err != nil || ok {
 		c.state = st
 		return c, err
@@ -69,20 +73,26 @@ func openCopier(g *Group) (*copier, error) {
 // restart begins the copy of all disks from their first byte on. Nobody else
 // uses the copier.
 func (c *copier) restart(zeros bool) error {
-	g := c.group
-	st := copyState{Zeros: zeros}
-	for _, d := range g.Disks() {
-		for e, more := c.next(d, 0, zeros); more; e, more = c.next(d, e.End(), zeros) {
-			st.Total += e.Len
-		}
-	}
-	if len(g.Disks()) > 0 {
-		st.Disk = g.Disks()[0].ID
-	}
+	st := c.plan(zeros)
 	c.mu.Lock()
 	c.state = st
 	c.mu.Unlock()
 	return c.save()
+}
+
+// plan is the state of a copy that has not begun.
+func (c *copier) plan(zeros bool) copyState {
+	disks := c.disks()
+	st := copyState{Zeros: zeros}
+	for _, d := range disks {
+		for e, more := c.next(d, 0, zeros); more; e, more = c.next(d, e.End(), zeros) {
+			st.Total += e.Len
+		}
+	}
+	if len(disks) > 0 {
+		st.Disk = disks[0].ID
+	}
+	return st
 }
 
 // next returns what is to be copied next of a disk, from an offset on.
@@ -97,7 +107,7 @@ func (c *copier) save() error {
 	c.mu.Lock()
 	st := c.state
 	c.mu.Unlock()
-	return c.group.putState(copyKey, st)
+	return c.group.putState(c.key, st)
 }
 
 // Progress returns bytes copied, bytes to copy, and whether the baseline is complete.
@@ -207,6 +217,9 @@ func (c *copier) run(ctx context.Context) error {
 	if err := each(ctx, st, q); err != nil {
 		return err
 	}
+	if err := c.group.tellLeaving(); err != nil {
+		return err
+	}
 	w := []redoubt.Write{{Kind: redoubt.KindBaseline}}
 	if err := c.group.disks.AppendControl(w); err != nil {
 		return err
@@ -229,7 +242,7 @@ func (c *copier) run(ctx context.Context) error {
 
 // everything announces all that the disks hold.
 func (c *copier) everything(ctx context.Context, st copyState, q *queue) error {
-	for _, d := range c.group.Disks() {
+	for _, d := range c.disks() {
 		if d.ID < st.Disk {
 			continue
 		}

@@ -12,8 +12,8 @@ import (
 // the journal is of r's epoch.
 func (c *copier) restartFrom(r resyncState) error {
 	st := copyState{Resync: &r}
-	if len(c.group.id.Disks) > 0 {
-		st.Disk = c.group.id.Disks[0].ID
+	if disks := c.disks(); len(disks) > 0 {
+		st.Disk = disks[0].ID
 	}
 	c.mu.Lock()
 	c.state, c.announced = st, false
@@ -37,7 +37,7 @@ func (c *copier) finish(at redoubt.LSN) error {
 
 // size is that of all disks, compared the part of it that is done. The caller holds c.mu.
 func (c *copier) size() (n uint64) {
-	for _, d := range c.group.id.Disks {
+	for _, d := range c.disks() {
 		n += d.Size
 	}
 	return n
@@ -47,7 +47,7 @@ func (c *copier) compared() (n uint64) {
 	if c.state.Done {
 		return c.size()
 	}
-	for _, d := range c.group.id.Disks {
+	for _, d := range c.disks() {
 		switch {
 		case d.ID < c.state.Disk:
 			n += d.Size
@@ -95,7 +95,7 @@ func (c *copier) compareOn(ctx context.Context, st *copyState, q *queue) error {
 	if err := d.Open(); err != nil {
 		return err
 	}
-	for _, disk := range g.Disks() {
+	for _, disk := range c.disks() {
 		if disk.ID < st.Disk {
 			continue
 		}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,10 +28,12 @@ const keepName = "whole"
 // Group is one protection group at its source: its disks over one journal,
 // their NBD exports, and what moves their writes to the secondary.
 type Group struct {
-	cfg  GroupConfig
-	host *Config
-	log  *slog.Logger
-	id   identity // its Disks are guarded by mu, and replaced as a whole
+	cfg     GroupConfig
+	host    *Config
+	log     *slog.Logger
+	id      identity   // guarded by mu; its lists are replaced as a whole
+	telling sync.Mutex // held while it is told which disks have left; taken before edit
+	edit    sync.Mutex // held over a change of id; taken before mu
 
 	journal *journal.Journal
 	disks   *blockdev.Group
@@ -39,6 +42,7 @@ type Group struct {
 	// listening is the address of NBD over TCP, nil if there is none.
 	listening net.Addr
 	copy      *copier
+	adds      *copier // of the disk that is being added
 	verify    *verifier
 	openedAt  time.Time
 	outlook   outlook
@@ -81,6 +85,7 @@ func openGroup(host *Config, cfg GroupConfig) (g *Group, err error) {
 	}
 	g = &Group{cfg: cfg, host: host, log: host.Logger.With("group", string(cfg.Name)), changed: make(chan struct{}), nudge: make(chan struct{}, 1), news: make(chan struct{}, 1), openedAt: host.Now()}
 	var images []*blockdev.Image
+	begun := g // a return of nil must not hide what is to be closed
 	defer func() {
 		if err == nil {
 			return
@@ -88,27 +93,41 @@ func openGroup(host *Config, cfg GroupConfig) (g *Group, err error) {
 		for _, im := range images {
 			err = errors.Join(err, im.Close())
 		}
-		err = errors.Join(err, g.close())
+		err = errors.Join(err, begun.close())
 	}()
 
 	dir := host.groupDir(cfg.Name)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
+	id, known, err := readIdentity(dir)
+	if err != nil {
+		return nil, err
+	}
+	lingers := slices.Clone(id.Lingers)
+	cfg.Disks = id.linger(cfg.Disks)
+	if g.cfg = cfg; len(id.Lingers) > 0 {
+		g.log.Warn("the configuration still names disks that were removed; they are not served", "disks", id.Lingers, "hint", "take them out; to protect such a disk again, do that, reload, and put it in again")
+	}
 	if err := g.openFreezer(dir); err != nil {
 		return nil, err
 	}
 	var disks []redoubt.Disk
-	for i, d := range cfg.Disks {
+	for _, d := range cfg.Disks {
 		im, err := blockdev.OpenImage(d.Path, 0)
 		if err != nil {
 			return nil, err
 		}
 		images = append(images, im)
-		disks = append(disks, redoubt.Disk{ID: redoubt.DiskID(i + 1), Name: d.Name, Size: im.Size()})
+		disks = append(disks, redoubt.Disk{Name: d.Name, Size: im.Size()})
 	}
-	if g.id, err = loadIdentity(dir, disks); err != nil {
+	if err := id.settle(dir, known, disks); err != nil {
 		return nil, err
+	}
+	if g.id = id; !slices.Equal(lingers, id.Lingers) {
+		if err := g.changeIdentity(func(*identity) {}); err != nil {
+			return nil, err
+		}
 	}
 	for i, im := range images {
 		if have := im.Size(); have > disks[i].Size {
@@ -127,7 +146,7 @@ func openGroup(host *Config, cfg GroupConfig) (g *Group, err error) {
 	}
 	images = nil // OpenGroup owns them, also when it fails
 	g.openLease()
-	o := blockdev.GroupOptions{Logger: g.log, Now: host.Now, MemoryLimit: cfg.MemoryLimit, FullWait: cfg.FullWait, ReadOnly: g.readOnlyError()}
+	o := blockdev.GroupOptions{Logger: g.log, Now: host.Now, MemoryLimit: cfg.MemoryLimit, FullWait: cfg.FullWait, ReadOnly: g.readOnlyError(), Gone: g.goneIDs()}
 	g.catchUp = newCatchUp(g)
 	if cfg.Track {
 		o.FullWait, o.OnFull = max(o.FullWait, trackWait), g.catchUp.full
@@ -146,6 +165,9 @@ func openGroup(host *Config, cfg GroupConfig) (g *Group, err error) {
 	}
 	g.copy, err = openCopier(g)
 	if err != nil {
+		return nil, err
+	}
+	if g.adds, err = openJoiner(g); err != nil {
 		return nil, err
 	}
 	if g.verify, err = openVerifier(g); err != nil {

@@ -3,7 +3,6 @@ package source
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"slices"
 
 	"github.com/redoubt-dr/redoubt"
@@ -35,6 +34,9 @@ func (g *Group) Grow(ctx context.Context, name string, size uint64) (before, aft
 	if r := g.Role(); r.Mode != ModeWriter {
 		return fail(fmt.Errorf("this host is not the group's writer at present: %w", redoubt.ErrState), "grow it when the group is back here")
 	}
+	if g.isJoining(before.ID) {
+		return fail(fmt.Errorf("it is being added: %w", redoubt.ErrState), "wait until it is a part of the group's points; `redoubt status` shows it")
+	}
 	room, err := g.disks.Room(before.ID)
 	if err != nil {
 		return before, after, err
@@ -52,9 +54,12 @@ func (g *Group) Grow(ctx context.Context, name string, size uint64) (before, aft
 	case size > redoubt.MaxDiskSize || size%redoubt.SectorSize != 0:
 		return fail(fmt.Errorf("%d bytes: %w", size, redoubt.ErrInvalid), fmt.Sprintf("a size is a multiple of %d, up to %d", redoubt.SectorSize, uint64(redoubt.MaxDiskSize)))
 	}
+	if err := g.noteSize(before); err != nil {
+		return before, after, err
+	}
 	after.Size = size
 	disks[i] = after
-	if err := g.keepDisks(disks); err != nil {
+	if err := g.changeIdentity(func(id *identity) { id.Disks = disks }); err != nil {
 		return before, after, err
 	}
 	if err := g.enlarge(ctx, before.Size, after); err != nil {
@@ -62,21 +67,6 @@ func (g *Group) Grow(ctx context.Context, name string, size uint64) (before, aft
 	}
 	g.log.Info("disk grown", "disk", name, "from", before.Size, "to", after.Size)
 	return before, after, nil
-}
-
-// keepDisks makes another list of disks durable, then known.
-func (g *Group) keepDisks(disks []redoubt.Disk) error {
-	g.mu.Lock()
-	id := g.id
-	g.mu.Unlock()
-	id.Disks = disks
-	if err := writeIdentity(filepath.Join(g.host.groupDir(g.cfg.Name), identityFile), id); err != nil {
-		return err
-	}
-	g.mu.Lock()
-	g.id = id
-	g.mu.Unlock()
-	return nil
 }
 
 // enlarge journals that d has grown from so many bytes, and lets clients use it.
@@ -90,6 +80,16 @@ func (g *Group) enlarge(ctx context.Context, from uint64, d redoubt.Disk) error 
 		g.note(d)
 		return g.putState(sizesKey, told)
 	})
+}
+
+// noteSize remembers the size of a disk that has not grown yet.
+func (g *Group) noteSize(d redoubt.Disk) error {
+	told, err := g.toldSizes()
+	if err != nil || told[d.ID] != 0 {
+		return err
+	}
+	told[d.ID] = d.Size
+	return g.putState(sizesKey, told)
 }
 
 func (g *Group) toldSizes() (map[redoubt.DiskID]uint64, error) {

@@ -18,7 +18,7 @@ import (
 func (g *Group) serve() error {
 	g.server = blockdev.NewServer(blockdev.ServerOptions{Logger: g.log, ReadMemory: g.cfg.ReadMemory})
 	for _, v := range g.disks.Volumes() {
-		if err := g.server.Add(blockdev.Export{Name: v.Disk().Name, Volume: v, Description: "protection group " + string(g.cfg.Name)}); err != nil {
+		if err := g.server.Add(g.export(v)); err != nil {
 			return err
 		}
 	}
@@ -35,6 +35,10 @@ func (g *Group) serve() error {
 		return g.servePlain()
 	}
 	return nil
+}
+
+func (g *Group) export(v *blockdev.Volume) blockdev.Export {
+	return blockdev.Export{Name: v.Disk().Name, Volume: v, Description: "protection group " + string(g.cfg.Name)}
 }
 
 func (g *Group) accept(l net.Listener, serve func(net.Listener) error) {

@@ -121,6 +121,8 @@ func (p *planned) act(ctx context.Context, o *ship.JobOrder) time.Duration {
 	case held && time.Duration(g.heldFor(s)) > time.Duration(s.Limit) && s.Limit > 0:
 		return p.refuse(o.ID, "the writers at the source were stopped for longer than "+time.Duration(s.Limit).String(),
 			"the source goes on; see where the job stood, and try again with a longer --stop-limit")
+	case !held && g.addedDisk() != "":
+		return p.refuse(o.ID, "disk "+g.addedDisk()+" is being added: the secondary does not have all of it", "wait until `redoubt status` shows it as a part of the group, or remove it")
 	case o.Step == "ship":
 		return p.catchUp(ctx, o)
 	case o.Step == "quiesce":

@@ -53,6 +53,9 @@ func (h *Host) Hello(_ context.Context, peer pki.Identity, hello ship.Hello) (sh
 func (g *Group) openReplica(peer pki.Identity, hello ship.Hello) (ship.Welcome, ship.Stream, error) {
 	g.step.Lock()
 	defer g.step.Unlock()
+	if err := g.checkWayBack(hello.Disks); err != nil {
+		return ship.Welcome{}, nil, err
+	}
 	role := g.Role()
 	r := &replica{group: g, epoch: hello.Epoch, lineage: hello.Lineage, disks: hello.Disks, acks: make(chan replicaAck, 64)}
 	// The stream is the sender's epoch; Committed says where this side is.
@@ -74,7 +77,7 @@ func (g *Group) openReplica(peer pki.Identity, hello ship.Hello) (ship.Welcome, 
 				Hint: fmt.Sprintf("epoch %d of this side is not part of the history of epoch %d", mine, hello.Epoch)}
 		}
 		r.fork = fork
-		if g.equal(role, hello, w.Committed) {
+		if len(g.foreign()) == 0 && g.equal(role, hello, w.Committed) {
 			if err := g.follow(hello); err != nil {
 				return ship.Welcome{}, nil, err
 			}
@@ -122,6 +125,11 @@ func (r *replica) Dirty(yield func(redoubt.DiskID, redoubt.Extent) bool) error {
 	dirty, err := r.group.journal.Owed(r.dirtyAfter)
 	if err != nil {
 		return err
+	}
+	for _, d := range r.group.foreign() { // nothing of it is the group's yet
+		if !yield(d.ID, redoubt.Extent{Len: d.Size}) {
+			return nil
+		}
 	}
 	for d, extents := range dirty {
 		for _, e := range extents {

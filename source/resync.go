@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/ship"
@@ -114,7 +113,7 @@ func (r *resyncState) role(old Role) Role {
 // finishResync takes the role that a crash behind the journal's reset has kept
 // back.
 func (g *Group) finishResync() error {
-	st, ok, err := loadCopyState(g.journal)
+	st, ok, err := loadCopyState(g.journal, copyKey)
 	if err != nil || !ok || st.Resync == nil || st.Resync.Epoch != g.journal.Epoch() || st.Resync.Epoch <= g.role.Epoch {
 		return err
 	}
@@ -130,14 +129,9 @@ func (g *Group) uuid() string {
 
 // adoptIdentity gives the group back the UUID that it has at the secondary.
 func (g *Group) adoptIdentity(uuid string) error {
-	id := g.id
-	id.UUID = uuid
-	if err := writeIdentity(filepath.Join(g.host.groupDir(g.cfg.Name), "group.json"), id); err != nil {
+	if err := g.changeIdentity(func(id *identity) { id.UUID = uuid }); err != nil {
 		return err
 	}
-	g.mu.Lock()
-	g.id = id
-	g.mu.Unlock()
 	g.log.Warn("the group has its identity back", "uuid", uuid)
 	return nil
 }

@@ -17,20 +17,23 @@ type Status struct {
 	Role    Role
 	Whole   bool // the disks are one point in history
 	Disks   []redoubt.Disk
-	Paths   map[string]string // disk name to image path
-	Socket  string
-	Remote  Remote
-	Head    redoubt.Position
-	HeadAt  time.Time
-	Durable redoubt.LSN
-	Applied redoubt.LSN
-	Tail    redoubt.LSN
-	Journal journal.Stats
-	Figures journal.Figures
-	Images  blockdev.Stats
-	Clients map[string]int // disk name to NBD connections
-	Acked   redoubt.LSN    // everything up to it is safe at the secondary
-	AckedAt time.Time      // time of the oldest write that is not; zero if there is none
+	Joining []redoubt.DiskID // those of Disks that are being added: points do not have them yet
+	// JoinDone and JoinTotal are bytes of the first of Joining.
+	JoinDone, JoinTotal uint64
+	Paths               map[string]string // disk name to image path
+	Socket              string
+	Remote              Remote
+	Head                redoubt.Position
+	HeadAt              time.Time
+	Durable             redoubt.LSN
+	Applied             redoubt.LSN
+	Tail                redoubt.LSN
+	Journal             journal.Stats
+	Figures             journal.Figures
+	Images              blockdev.Stats
+	Clients             map[string]int // disk name to NBD connections
+	Acked               redoubt.LSN    // everything up to it is safe at the secondary
+	AckedAt             time.Time      // time of the oldest write that is not; zero if there is none
 
 	CopyDone, CopyTotal uint64
 	CopyComplete        bool
@@ -80,6 +83,8 @@ func (g *Group) Status() Status {
 		s.Paths[d.Name], s.Clients[d.Name] = d.Path, g.server.Clients(d.Name)
 	}
 	s.CopyDone, s.CopyTotal, s.CopyComplete = g.copy.Progress()
+	s.Joining = g.joining()
+	s.JoinDone, s.JoinTotal, _ = g.adds.Progress()
 	s.CopyDiffering, s.Comparing = g.copy.Differing()
 	s.Baseline, s.CopyAgain = g.copy.baseline()
 	if c := g.secondary(); c != nil {

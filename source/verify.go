@@ -163,7 +163,7 @@ func (v *verifier) once(ctx context.Context) (compare.Record, error) {
 	}
 	defer c.Close()
 	return compare.Verify(ctx, c, compare.Options{
-		Group: g.cfg.Name, UUID: g.uuid(), Names: g.Disks(), Disks: g.disks, Writes: &heldWrites{g: g}, Rate: g.cfg.CompareRate, Now: g.host.Now,
+		Group: g.cfg.Name, UUID: g.uuid(), Names: g.members(), Disks: g.disks, Writes: &heldWrites{g: g}, Rate: g.cfg.CompareRate, Now: g.host.Now,
 		Progress: func(done, all uint64) {
 			v.mu.Lock()
 			v.st.Done, v.st.All = done, all

@@ -40,6 +40,7 @@ func (g *Group) runWriter(ctx context.Context) {
 	wg.Go(func() { g.catchUp.track(ctx) })
 	wg.Go(func() { g.catchUp.run(ctx) })
 	wg.Go(func() { g.runBookmarks(ctx) })
+	wg.Go(func() { g.settleDisks(ctx) })
 	for ctx.Err() == nil {
 		s := ship.NewSender(ship.SenderOptions{
 			Journal: g.journal, Cursor: cursorName, Keep: keepName, Current: g.disks, Hello: g.hello,
@@ -95,6 +96,7 @@ func (g *Group) onWelcome(w ship.Welcome) {
 		g.adoptHold(w.Hold)
 	}
 	if w.Epoch == g.Role().Epoch {
+		g.learnDisks(w)
 		g.declare(w)
 	}
 	if w.Job != nil {
@@ -110,7 +112,7 @@ func (g *Group) hello() ship.Hello {
 		Group: g.cfg.Name, UUID: g.id.UUID, Source: g.host.Name, Advertise: g.host.Advertise,
 		Epoch: g.role.Epoch, Lineage: g.role.Lineage, Journal: g.journal.ID(),
 		Head: head.LSN, HeadTime: g.journal.HeadTime(), Tail: g.journal.Tail(),
-		Disks: g.id.Disks, K: g.cfg.K, M: g.cfg.M,
+		Disks: g.id.Disks, Joining: g.id.Joining, Gone: g.id.Gone, K: g.cfg.K, M: g.cfg.M,
 	}
 	if g.receipt != nil && g.role.Mode != ModeWriter {
 		h.Receipt = g.receipt.summary()

@@ -129,7 +129,7 @@ func (k sink) Hello(ctx context.Context, peer pki.Identity, h ship.Hello) (ship.
 		}
 		g = g2
 	}
-	st, g, err := s.openStream(ctx, g.ID, h.Tail)
+	st, g, err := s.openStream(ctx, g.ID, h.Tail, diskNames(&h))
 	if err != nil {
 		return ship.Welcome{}, nil, err
 	}
@@ -167,7 +167,7 @@ func (s *Store) welcome(g *catalog.Group) ship.Welcome {
 	st := s.catalog.Standing(g.ID)
 	w := ship.Welcome{Epoch: g.Epoch, Lineage: g.Lineage, Writer: g.Writer, Committed: g.Committed, Baseline: g.Baseline,
 		State: g.State.String(), Owner: string(g.Owner), Anew: st.Anew, Jobs: true, Job: s.order(g)}
-	w.Disks = g.Disks
+	w.Disks, w.NextDisk = g.Disks, s.catalog.NextDisk(g.ID)
 	if g.Held() {
 		w.Hold = &ship.Hold{State: g.State.String(), By: st.By, Since: st.Since, Reason: st.Reason}
 	}
@@ -180,7 +180,7 @@ func (s *Store) create(ctx context.Context, h ship.Hello) (catalog.Group, error)
 		k, m = s.o.K, s.o.M
 	}
 	v, err := s.node.Propose(ctx, catalog.CreateGroup{ID: h.Group, UUID: h.UUID, Source: h.Source, SourceAddr: h.Advertise,
-		Disks: h.Disks, K: k, M: m, Now: s.o.Now().UnixNano()})
+		Disks: h.Members(), K: k, M: m, Now: s.o.Now().UnixNano()})
 	if err != nil {
 		return catalog.Group{}, err
 	}
@@ -192,13 +192,13 @@ func (s *Store) create(ctx context.Context, h ship.Hello) (catalog.Group, error)
 	return g, nil
 }
 
-// update tells the cluster a changed address, and refuses changed disks.
+// update tells the cluster a changed address, and refuses disks that do not go with those it knows.
 func (s *Store) update(ctx context.Context, g *catalog.Group, h ship.Hello) (catalog.Group, error) {
-	if h.Advertise == g.SourceAddr && (len(h.Disks) == 0 || sameDisks(h.Disks, g.Disks)) {
+	if h.Advertise == g.SourceAddr && (len(h.Disks) == 0 || sameDisks(&h, g.Disks)) {
 		return *g, nil
 	}
 	disks := h.Disks
-	if sameDisks(disks, g.Disks) {
+	if sameDisks(&h, g.Disks) {
 		disks = nil
 	}
 	v, err := s.node.Propose(ctx, catalog.UpdateGroup{Group: g.ID, SourceAddr: h.Advertise, Disks: disks})
@@ -233,7 +233,7 @@ func (s *Store) receipt(ctx context.Context, g *catalog.Group, l *ship.LossSumma
 
 // openStream replaces the group's stream. The old one may have a proposal under
 // way, whose outcome decides where the new one begins.
-func (s *Store) openStream(ctx context.Context, id redoubt.GroupID, tail redoubt.LSN) (*stream, catalog.Group, error) {
+func (s *Store) openStream(ctx context.Context, id redoubt.GroupID, tail redoubt.LSN, names map[redoubt.DiskID]string) (*stream, catalog.Group, error) {
 	s.mu.Lock()
 	old := s.streams[id]
 	s.mu.Unlock()
@@ -248,6 +248,7 @@ func (s *Store) openStream(ctx context.Context, id redoubt.GroupID, tail redoubt
 		return nil, g, err
 	}
 	st := newStream(s, &g, s.catalog.SegmentCount(id, g.Epoch), tail)
+	st.names = names
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {

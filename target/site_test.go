@@ -248,10 +248,12 @@ type source struct {
 	j     *journal.Journal
 	send  *ship.Sender
 	disks []redoubt.Disk
+	more  ship.Hello // what its hello says beside the usual
 	rng   *rand.Rand
 
-	k, m     int // wanted; 0: the site's default
-	maxDelta int // raw bytes
+	k, m     int   // wanted; 0: the site's default
+	maxDelta int   // raw bytes
+	onlyTo   []int // disks that write writes to, by their place in disks; nil: all
 	lin      redoubt.Lineage
 
 	mu    sync.Mutex
@@ -290,7 +292,8 @@ func (s *source) ReadCurrent(d redoubt.DiskID, p []byte, off uint64) error {
 }
 
 func (s *source) hello() ship.Hello {
-	return ship.Hello{Group: s.group, UUID: "9a1c7a2e-shop", Source: s.name, Disks: s.disks, Lineage: s.lin, K: s.k, M: s.m}
+	disks := slices.DeleteFunc(slices.Clone(s.disks), func(d redoubt.Disk) bool { return slices.Contains(s.more.Gone, d) })
+	return ship.Hello{Group: s.group, UUID: "9a1c7a2e-shop", Source: s.name, Disks: disks, Lineage: s.lin, K: s.k, M: s.m, Joining: s.more.Joining, Gone: s.more.Gone}
 }
 
 func (s *source) addrs() []string {
@@ -349,6 +352,9 @@ func (s *source) write(n int) {
 	s.t.Helper()
 	for range n {
 		d := s.rng.IntN(len(s.disks))
+		if s.onlyTo != nil {
+			d = s.onlyTo[s.rng.IntN(len(s.onlyTo))]
+		}
 		size := s.disks[d].Size
 		l := uint64(1+s.rng.IntN(16)) * 512
 		off := uint64(s.rng.IntN(int((size-l)/512))) * 512

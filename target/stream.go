@@ -22,6 +22,7 @@ type stream struct {
 	term   uint64
 	writer string
 	k, m   int
+	names  map[redoubt.DiskID]string // of the disks that the sender may speak of
 
 	whole  *wholeness
 	notice chan struct{} // one token: the job of the group has news for the source

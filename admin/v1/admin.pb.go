@@ -381,6 +381,7 @@ type Disk struct {
 	Clients        uint32                 `protobuf:"varint,10,opt,name=clients,proto3" json:"clients,omitempty"`                     // connected NBD clients
 	Figures        *DiskFigures           `protobuf:"bytes,11,opt,name=figures,proto3" json:"figures,omitempty"`                      // unset if the disk is not served here
 	RemoteUri      string                 `protobuf:"bytes,12,opt,name=remote_uri,json=remoteUri,proto3" json:"remote_uri,omitempty"` // nbds://HOST:PORT/EXPORT for clients with a certificate, or nbd:// on the loopback; empty: only the unix socket
+	Joining        *JoinProgress          `protobuf:"bytes,13,opt,name=joining,proto3" json:"joining,omitempty"`                      // at the source: the disk is being added, and points do not have it yet; unset otherwise
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -497,6 +498,13 @@ func (x *Disk) GetRemoteUri() string {
 		return x.RemoteUri
 	}
 	return ""
+}
+
+func (x *Disk) GetJoining() *JoinProgress {
+	if x != nil {
+		return x.Joining
+	}
+	return nil
 }
 
 type GetStatusRequest struct {
@@ -7342,7 +7350,7 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
 	"latest_app\x18P \x01(\bH\x00R\tlatestApp\x12#\n" +
 	"\flatest_crash\x18Q \x01(\bH\x00R\vlatestCrashB\x04\n" +
-	"\x02at\"\xcd\x02\n" +
+	"\x02at\"\x87\x03\n" +
 	"\x04Disk\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
@@ -7357,7 +7365,8 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	" \x01(\rR\aclients\x127\n" +
 	"\afigures\x18\v \x01(\v2\x1d.redoubt.admin.v1.DiskFiguresR\afigures\x12\x1d\n" +
 	"\n" +
-	"remote_uri\x18\f \x01(\tR\tremoteUri\"(\n" +
+	"remote_uri\x18\f \x01(\tR\tremoteUri\x128\n" +
+	"\ajoining\x18\r \x01(\v2\x1e.redoubt.admin.v1.JoinProgressR\ajoining\"(\n" +
 	"\x10GetStatusRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\"\xe2\x01\n" +
 	"\x11GetStatusResponse\x12.\n" +
@@ -7963,7 +7972,7 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x02op\x18\x02 \x01(\tR\x02op\x12\x16\n" +
 	"\x06object\x18\x03 \x01(\tR\x06object\x12\x12\n" +
 	"\x04hint\x18\x04 \x01(\tR\x04hint\x12\x18\n" +
-	"\amessage\x18\x05 \x01(\tR\amessage2\xf9+\n" +
+	"\amessage\x18\x05 \x01(\tR\amessage2\xd2,\n" +
 	"\fAdminService\x12Y\n" +
 	"\tGetStatus\x12\".redoubt.admin.v1.GetStatusRequest\x1a#.redoubt.admin.v1.GetStatusResponse\"\x03\x90\x02\x01\x12\\\n" +
 	"\n" +
@@ -8011,7 +8020,9 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\bRunCheck\x12!.redoubt.admin.v1.RunCheckRequest\x1a\".redoubt.admin.v1.RunCheckResponse\x12\\\n" +
 	"\n" +
 	"ListChecks\x12#.redoubt.admin.v1.ListChecksRequest\x1a$.redoubt.admin.v1.ListChecksResponse\"\x03\x90\x02\x01\x12Q\n" +
-	"\bGrowDisk\x12!.redoubt.admin.v1.GrowDiskRequest\x1a\".redoubt.admin.v1.GrowDiskResponse\x12N\n" +
+	"\bGrowDisk\x12!.redoubt.admin.v1.GrowDiskRequest\x1a\".redoubt.admin.v1.GrowDiskResponse\x12W\n" +
+	"\n" +
+	"RemoveDisk\x12#.redoubt.admin.v1.RemoveDiskRequest\x1a$.redoubt.admin.v1.RemoveDiskResponse\x12N\n" +
 	"\aAddNode\x12 .redoubt.admin.v1.AddNodeRequest\x1a!.redoubt.admin.v1.AddNodeResponse\x12T\n" +
 	"\tDrainNode\x12\".redoubt.admin.v1.DrainNodeRequest\x1a#.redoubt.admin.v1.DrainNodeResponse\x12Z\n" +
 	"\vReplaceNode\x12$.redoubt.admin.v1.ReplaceNodeRequest\x1a%.redoubt.admin.v1.ReplaceNodeResponse\x12W\n" +
@@ -8142,350 +8153,356 @@ var file_admin_v1_admin_proto_goTypes = []any{
 	(*DiskExtents)(nil),                 // 91: redoubt.admin.v1.DiskExtents
 	(*ErrorDetail)(nil),                 // 92: redoubt.admin.v1.ErrorDetail
 	(*timestamppb.Timestamp)(nil),       // 93: google.protobuf.Timestamp
-	(*VerifyStatus)(nil),                // 94: redoubt.admin.v1.VerifyStatus
-	(*Job)(nil),                         // 95: redoubt.admin.v1.Job
-	(*Health)(nil),                      // 96: redoubt.admin.v1.Health
-	(*Standing)(nil),                    // 97: redoubt.admin.v1.Standing
-	(*Overflow)(nil),                    // 98: redoubt.admin.v1.Overflow
-	(*Gap)(nil),                         // 99: redoubt.admin.v1.Gap
-	(*BookmarkFigures)(nil),             // 100: redoubt.admin.v1.BookmarkFigures
-	(*Check)(nil),                       // 101: redoubt.admin.v1.Check
-	(BookmarkKind)(0),                   // 102: redoubt.admin.v1.BookmarkKind
-	(*durationpb.Duration)(nil),         // 103: google.protobuf.Duration
-	(*HookStep)(nil),                    // 104: redoubt.admin.v1.HookStep
-	(*AddBookmarkSetRequest)(nil),       // 105: redoubt.admin.v1.AddBookmarkSetRequest
-	(*BarrierRequest)(nil),              // 106: redoubt.admin.v1.BarrierRequest
-	(*ListBookmarksRequest)(nil),        // 107: redoubt.admin.v1.ListBookmarksRequest
-	(*ResynchroniseRequest)(nil),        // 108: redoubt.admin.v1.ResynchroniseRequest
-	(*VerifyRequest)(nil),               // 109: redoubt.admin.v1.VerifyRequest
-	(*GetVerifyRequest)(nil),            // 110: redoubt.admin.v1.GetVerifyRequest
-	(*PlannedFailoverRequest)(nil),      // 111: redoubt.admin.v1.PlannedFailoverRequest
-	(*ListJobsRequest)(nil),             // 112: redoubt.admin.v1.ListJobsRequest
-	(*GetJobRequest)(nil),               // 113: redoubt.admin.v1.GetJobRequest
-	(*CancelJobRequest)(nil),            // 114: redoubt.admin.v1.CancelJobRequest
-	(*ListBranchesRequest)(nil),         // 115: redoubt.admin.v1.ListBranchesRequest
-	(*DropBranchRequest)(nil),           // 116: redoubt.admin.v1.DropBranchRequest
-	(*StreamBranchRequest)(nil),         // 117: redoubt.admin.v1.StreamBranchRequest
-	(*PauseGroupRequest)(nil),           // 118: redoubt.admin.v1.PauseGroupRequest
-	(*ResumeGroupRequest)(nil),          // 119: redoubt.admin.v1.ResumeGroupRequest
-	(*UnprotectGroupRequest)(nil),       // 120: redoubt.admin.v1.UnprotectGroupRequest
-	(*ProtectGroupRequest)(nil),         // 121: redoubt.admin.v1.ProtectGroupRequest
-	(*RunCheckRequest)(nil),             // 122: redoubt.admin.v1.RunCheckRequest
-	(*ListChecksRequest)(nil),           // 123: redoubt.admin.v1.ListChecksRequest
-	(*GrowDiskRequest)(nil),             // 124: redoubt.admin.v1.GrowDiskRequest
-	(*PutPlanRequest)(nil),              // 125: redoubt.admin.v1.PutPlanRequest
-	(*ValidatePlanRequest)(nil),         // 126: redoubt.admin.v1.ValidatePlanRequest
-	(*ListPlansRequest)(nil),            // 127: redoubt.admin.v1.ListPlansRequest
-	(*GetPlanRequest)(nil),              // 128: redoubt.admin.v1.GetPlanRequest
-	(*DeletePlanRequest)(nil),           // 129: redoubt.admin.v1.DeletePlanRequest
-	(*StartPlanRequest)(nil),            // 130: redoubt.admin.v1.StartPlanRequest
-	(*GetPlanRunRequest)(nil),           // 131: redoubt.admin.v1.GetPlanRunRequest
-	(*ConfirmPlanStepRequest)(nil),      // 132: redoubt.admin.v1.ConfirmPlanStepRequest
-	(*CancelPlanRunRequest)(nil),        // 133: redoubt.admin.v1.CancelPlanRunRequest
-	(*ResumePlanRunRequest)(nil),        // 134: redoubt.admin.v1.ResumePlanRunRequest
-	(*CleanupPlanRunRequest)(nil),       // 135: redoubt.admin.v1.CleanupPlanRunRequest
-	(*PredictPlanRequest)(nil),          // 136: redoubt.admin.v1.PredictPlanRequest
-	(*RunPlanScriptRequest)(nil),        // 137: redoubt.admin.v1.RunPlanScriptRequest
-	(*CheckPlanScriptsRequest)(nil),     // 138: redoubt.admin.v1.CheckPlanScriptsRequest
-	(*AddBookmarkSetResponse)(nil),      // 139: redoubt.admin.v1.AddBookmarkSetResponse
-	(*BarrierResponse)(nil),             // 140: redoubt.admin.v1.BarrierResponse
-	(*ListBookmarksResponse)(nil),       // 141: redoubt.admin.v1.ListBookmarksResponse
-	(*ResynchroniseResponse)(nil),       // 142: redoubt.admin.v1.ResynchroniseResponse
-	(*VerifyResponse)(nil),              // 143: redoubt.admin.v1.VerifyResponse
-	(*GetVerifyResponse)(nil),           // 144: redoubt.admin.v1.GetVerifyResponse
-	(*PlannedFailoverResponse)(nil),     // 145: redoubt.admin.v1.PlannedFailoverResponse
-	(*ListJobsResponse)(nil),            // 146: redoubt.admin.v1.ListJobsResponse
-	(*GetJobResponse)(nil),              // 147: redoubt.admin.v1.GetJobResponse
-	(*CancelJobResponse)(nil),           // 148: redoubt.admin.v1.CancelJobResponse
-	(*ListBranchesResponse)(nil),        // 149: redoubt.admin.v1.ListBranchesResponse
-	(*DropBranchResponse)(nil),          // 150: redoubt.admin.v1.DropBranchResponse
-	(*StreamBranchResponse)(nil),        // 151: redoubt.admin.v1.StreamBranchResponse
-	(*PauseGroupResponse)(nil),          // 152: redoubt.admin.v1.PauseGroupResponse
-	(*ResumeGroupResponse)(nil),         // 153: redoubt.admin.v1.ResumeGroupResponse
-	(*UnprotectGroupResponse)(nil),      // 154: redoubt.admin.v1.UnprotectGroupResponse
-	(*ProtectGroupResponse)(nil),        // 155: redoubt.admin.v1.ProtectGroupResponse
-	(*RunCheckResponse)(nil),            // 156: redoubt.admin.v1.RunCheckResponse
-	(*ListChecksResponse)(nil),          // 157: redoubt.admin.v1.ListChecksResponse
-	(*GrowDiskResponse)(nil),            // 158: redoubt.admin.v1.GrowDiskResponse
-	(*PutPlanResponse)(nil),             // 159: redoubt.admin.v1.PutPlanResponse
-	(*ValidatePlanResponse)(nil),        // 160: redoubt.admin.v1.ValidatePlanResponse
-	(*ListPlansResponse)(nil),           // 161: redoubt.admin.v1.ListPlansResponse
-	(*GetPlanResponse)(nil),             // 162: redoubt.admin.v1.GetPlanResponse
-	(*DeletePlanResponse)(nil),          // 163: redoubt.admin.v1.DeletePlanResponse
-	(*StartPlanResponse)(nil),           // 164: redoubt.admin.v1.StartPlanResponse
-	(*GetPlanRunResponse)(nil),          // 165: redoubt.admin.v1.GetPlanRunResponse
-	(*ConfirmPlanStepResponse)(nil),     // 166: redoubt.admin.v1.ConfirmPlanStepResponse
-	(*CancelPlanRunResponse)(nil),       // 167: redoubt.admin.v1.CancelPlanRunResponse
-	(*ResumePlanRunResponse)(nil),       // 168: redoubt.admin.v1.ResumePlanRunResponse
-	(*CleanupPlanRunResponse)(nil),      // 169: redoubt.admin.v1.CleanupPlanRunResponse
-	(*PredictPlanResponse)(nil),         // 170: redoubt.admin.v1.PredictPlanResponse
-	(*RunPlanScriptResponse)(nil),       // 171: redoubt.admin.v1.RunPlanScriptResponse
-	(*CheckPlanScriptsResponse)(nil),    // 172: redoubt.admin.v1.CheckPlanScriptsResponse
+	(*JoinProgress)(nil),                // 94: redoubt.admin.v1.JoinProgress
+	(*VerifyStatus)(nil),                // 95: redoubt.admin.v1.VerifyStatus
+	(*Job)(nil),                         // 96: redoubt.admin.v1.Job
+	(*Health)(nil),                      // 97: redoubt.admin.v1.Health
+	(*Standing)(nil),                    // 98: redoubt.admin.v1.Standing
+	(*Overflow)(nil),                    // 99: redoubt.admin.v1.Overflow
+	(*Gap)(nil),                         // 100: redoubt.admin.v1.Gap
+	(*BookmarkFigures)(nil),             // 101: redoubt.admin.v1.BookmarkFigures
+	(*Check)(nil),                       // 102: redoubt.admin.v1.Check
+	(BookmarkKind)(0),                   // 103: redoubt.admin.v1.BookmarkKind
+	(*durationpb.Duration)(nil),         // 104: google.protobuf.Duration
+	(*HookStep)(nil),                    // 105: redoubt.admin.v1.HookStep
+	(*AddBookmarkSetRequest)(nil),       // 106: redoubt.admin.v1.AddBookmarkSetRequest
+	(*BarrierRequest)(nil),              // 107: redoubt.admin.v1.BarrierRequest
+	(*ListBookmarksRequest)(nil),        // 108: redoubt.admin.v1.ListBookmarksRequest
+	(*ResynchroniseRequest)(nil),        // 109: redoubt.admin.v1.ResynchroniseRequest
+	(*VerifyRequest)(nil),               // 110: redoubt.admin.v1.VerifyRequest
+	(*GetVerifyRequest)(nil),            // 111: redoubt.admin.v1.GetVerifyRequest
+	(*PlannedFailoverRequest)(nil),      // 112: redoubt.admin.v1.PlannedFailoverRequest
+	(*ListJobsRequest)(nil),             // 113: redoubt.admin.v1.ListJobsRequest
+	(*GetJobRequest)(nil),               // 114: redoubt.admin.v1.GetJobRequest
+	(*CancelJobRequest)(nil),            // 115: redoubt.admin.v1.CancelJobRequest
+	(*ListBranchesRequest)(nil),         // 116: redoubt.admin.v1.ListBranchesRequest
+	(*DropBranchRequest)(nil),           // 117: redoubt.admin.v1.DropBranchRequest
+	(*StreamBranchRequest)(nil),         // 118: redoubt.admin.v1.StreamBranchRequest
+	(*PauseGroupRequest)(nil),           // 119: redoubt.admin.v1.PauseGroupRequest
+	(*ResumeGroupRequest)(nil),          // 120: redoubt.admin.v1.ResumeGroupRequest
+	(*UnprotectGroupRequest)(nil),       // 121: redoubt.admin.v1.UnprotectGroupRequest
+	(*ProtectGroupRequest)(nil),         // 122: redoubt.admin.v1.ProtectGroupRequest
+	(*RunCheckRequest)(nil),             // 123: redoubt.admin.v1.RunCheckRequest
+	(*ListChecksRequest)(nil),           // 124: redoubt.admin.v1.ListChecksRequest
+	(*GrowDiskRequest)(nil),             // 125: redoubt.admin.v1.GrowDiskRequest
+	(*RemoveDiskRequest)(nil),           // 126: redoubt.admin.v1.RemoveDiskRequest
+	(*PutPlanRequest)(nil),              // 127: redoubt.admin.v1.PutPlanRequest
+	(*ValidatePlanRequest)(nil),         // 128: redoubt.admin.v1.ValidatePlanRequest
+	(*ListPlansRequest)(nil),            // 129: redoubt.admin.v1.ListPlansRequest
+	(*GetPlanRequest)(nil),              // 130: redoubt.admin.v1.GetPlanRequest
+	(*DeletePlanRequest)(nil),           // 131: redoubt.admin.v1.DeletePlanRequest
+	(*StartPlanRequest)(nil),            // 132: redoubt.admin.v1.StartPlanRequest
+	(*GetPlanRunRequest)(nil),           // 133: redoubt.admin.v1.GetPlanRunRequest
+	(*ConfirmPlanStepRequest)(nil),      // 134: redoubt.admin.v1.ConfirmPlanStepRequest
+	(*CancelPlanRunRequest)(nil),        // 135: redoubt.admin.v1.CancelPlanRunRequest
+	(*ResumePlanRunRequest)(nil),        // 136: redoubt.admin.v1.ResumePlanRunRequest
+	(*CleanupPlanRunRequest)(nil),       // 137: redoubt.admin.v1.CleanupPlanRunRequest
+	(*PredictPlanRequest)(nil),          // 138: redoubt.admin.v1.PredictPlanRequest
+	(*RunPlanScriptRequest)(nil),        // 139: redoubt.admin.v1.RunPlanScriptRequest
+	(*CheckPlanScriptsRequest)(nil),     // 140: redoubt.admin.v1.CheckPlanScriptsRequest
+	(*AddBookmarkSetResponse)(nil),      // 141: redoubt.admin.v1.AddBookmarkSetResponse
+	(*BarrierResponse)(nil),             // 142: redoubt.admin.v1.BarrierResponse
+	(*ListBookmarksResponse)(nil),       // 143: redoubt.admin.v1.ListBookmarksResponse
+	(*ResynchroniseResponse)(nil),       // 144: redoubt.admin.v1.ResynchroniseResponse
+	(*VerifyResponse)(nil),              // 145: redoubt.admin.v1.VerifyResponse
+	(*GetVerifyResponse)(nil),           // 146: redoubt.admin.v1.GetVerifyResponse
+	(*PlannedFailoverResponse)(nil),     // 147: redoubt.admin.v1.PlannedFailoverResponse
+	(*ListJobsResponse)(nil),            // 148: redoubt.admin.v1.ListJobsResponse
+	(*GetJobResponse)(nil),              // 149: redoubt.admin.v1.GetJobResponse
+	(*CancelJobResponse)(nil),           // 150: redoubt.admin.v1.CancelJobResponse
+	(*ListBranchesResponse)(nil),        // 151: redoubt.admin.v1.ListBranchesResponse
+	(*DropBranchResponse)(nil),          // 152: redoubt.admin.v1.DropBranchResponse
+	(*StreamBranchResponse)(nil),        // 153: redoubt.admin.v1.StreamBranchResponse
+	(*PauseGroupResponse)(nil),          // 154: redoubt.admin.v1.PauseGroupResponse
+	(*ResumeGroupResponse)(nil),         // 155: redoubt.admin.v1.ResumeGroupResponse
+	(*UnprotectGroupResponse)(nil),      // 156: redoubt.admin.v1.UnprotectGroupResponse
+	(*ProtectGroupResponse)(nil),        // 157: redoubt.admin.v1.ProtectGroupResponse
+	(*RunCheckResponse)(nil),            // 158: redoubt.admin.v1.RunCheckResponse
+	(*ListChecksResponse)(nil),          // 159: redoubt.admin.v1.ListChecksResponse
+	(*GrowDiskResponse)(nil),            // 160: redoubt.admin.v1.GrowDiskResponse
+	(*RemoveDiskResponse)(nil),          // 161: redoubt.admin.v1.RemoveDiskResponse
+	(*PutPlanResponse)(nil),             // 162: redoubt.admin.v1.PutPlanResponse
+	(*ValidatePlanResponse)(nil),        // 163: redoubt.admin.v1.ValidatePlanResponse
+	(*ListPlansResponse)(nil),           // 164: redoubt.admin.v1.ListPlansResponse
+	(*GetPlanResponse)(nil),             // 165: redoubt.admin.v1.GetPlanResponse
+	(*DeletePlanResponse)(nil),          // 166: redoubt.admin.v1.DeletePlanResponse
+	(*StartPlanResponse)(nil),           // 167: redoubt.admin.v1.StartPlanResponse
+	(*GetPlanRunResponse)(nil),          // 168: redoubt.admin.v1.GetPlanRunResponse
+	(*ConfirmPlanStepResponse)(nil),     // 169: redoubt.admin.v1.ConfirmPlanStepResponse
+	(*CancelPlanRunResponse)(nil),       // 170: redoubt.admin.v1.CancelPlanRunResponse
+	(*ResumePlanRunResponse)(nil),       // 171: redoubt.admin.v1.ResumePlanRunResponse
+	(*CleanupPlanRunResponse)(nil),      // 172: redoubt.admin.v1.CleanupPlanRunResponse
+	(*PredictPlanResponse)(nil),         // 173: redoubt.admin.v1.PredictPlanResponse
+	(*RunPlanScriptResponse)(nil),       // 174: redoubt.admin.v1.RunPlanScriptResponse
+	(*CheckPlanScriptsResponse)(nil),    // 175: redoubt.admin.v1.CheckPlanScriptsResponse
 }
 var file_admin_v1_admin_proto_depIdxs = []int32{
 	93,  // 0: redoubt.admin.v1.PointSpec.time:type_name -> google.protobuf.Timestamp
 	0,   // 1: redoubt.admin.v1.PointSpec.position:type_name -> redoubt.admin.v1.Position
 	25,  // 2: redoubt.admin.v1.Disk.figures:type_name -> redoubt.admin.v1.DiskFigures
-	7,   // 3: redoubt.admin.v1.GetStatusResponse.node:type_name -> redoubt.admin.v1.NodeInfo
-	8,   // 4: redoubt.admin.v1.GetStatusResponse.groups:type_name -> redoubt.admin.v1.Group
-	22,  // 5: redoubt.admin.v1.GetStatusResponse.cluster:type_name -> redoubt.admin.v1.ClusterNode
-	14,  // 6: redoubt.admin.v1.GetStatusResponse.healing:type_name -> redoubt.admin.v1.Healing
-	93,  // 7: redoubt.admin.v1.NodeInfo.started:type_name -> google.protobuf.Timestamp
-	93,  // 8: redoubt.admin.v1.NodeInfo.now:type_name -> google.protobuf.Timestamp
-	1,   // 9: redoubt.admin.v1.Group.lineage:type_name -> redoubt.admin.v1.Fork
-	0,   // 10: redoubt.admin.v1.Group.head:type_name -> redoubt.admin.v1.Position
-	93,  // 11: redoubt.admin.v1.Group.head_time:type_name -> google.protobuf.Timestamp
-	0,   // 12: redoubt.admin.v1.Group.committed:type_name -> redoubt.admin.v1.Position
-	93,  // 13: redoubt.admin.v1.Group.committed_time:type_name -> google.protobuf.Timestamp
-	10,  // 14: redoubt.admin.v1.Group.copy:type_name -> redoubt.admin.v1.CopyProgress
-	11,  // 15: redoubt.admin.v1.Group.journal:type_name -> redoubt.admin.v1.Journal
-	12,  // 16: redoubt.admin.v1.Group.link:type_name -> redoubt.admin.v1.Link
-	13,  // 17: redoubt.admin.v1.Group.redundancy:type_name -> redoubt.admin.v1.Redundancy
-	4,   // 18: redoubt.admin.v1.Group.disks:type_name -> redoubt.admin.v1.Disk
-	20,  // 19: redoubt.admin.v1.Group.promotion:type_name -> redoubt.admin.v1.Promotion
-	21,  // 20: redoubt.admin.v1.Group.reverse:type_name -> redoubt.admin.v1.Reverse
-	27,  // 21: redoubt.admin.v1.Group.figures:type_name -> redoubt.admin.v1.GroupFigures
-	9,   // 22: redoubt.admin.v1.Group.retention:type_name -> redoubt.admin.v1.RetentionStatus
-	94,  // 23: redoubt.admin.v1.Group.verify:type_name -> redoubt.admin.v1.VerifyStatus
-	95,  // 24: redoubt.admin.v1.Group.job:type_name -> redoubt.admin.v1.Job
-	96,  // 25: redoubt.admin.v1.Group.health:type_name -> redoubt.admin.v1.Health
-	97,  // 26: redoubt.admin.v1.Group.standing:type_name -> redoubt.admin.v1.Standing
-	98,  // 27: redoubt.admin.v1.Group.overflow:type_name -> redoubt.admin.v1.Overflow
-	99,  // 28: redoubt.admin.v1.Group.gap:type_name -> redoubt.admin.v1.Gap
-	100, // 29: redoubt.admin.v1.Group.bookmarks:type_name -> redoubt.admin.v1.BookmarkFigures
-	101, // 30: redoubt.admin.v1.Group.last_check:type_name -> redoubt.admin.v1.Check
-	28,  // 31: redoubt.admin.v1.Journal.figures:type_name -> redoubt.admin.v1.JournalFigures
-	93,  // 32: redoubt.admin.v1.Link.last_contact:type_name -> google.protobuf.Timestamp
-	30,  // 33: redoubt.admin.v1.Link.figures:type_name -> redoubt.admin.v1.ShipFigures
-	15,  // 34: redoubt.admin.v1.Healing.repair:type_name -> redoubt.admin.v1.Repair
-	16,  // 35: redoubt.admin.v1.Healing.scrub:type_name -> redoubt.admin.v1.Scrub
-	93,  // 36: redoubt.admin.v1.Scrub.started:type_name -> google.protobuf.Timestamp
-	93,  // 37: redoubt.admin.v1.Scrub.finished:type_name -> google.protobuf.Timestamp
-	93,  // 38: redoubt.admin.v1.Scrub.next:type_name -> google.protobuf.Timestamp
-	17,  // 39: redoubt.admin.v1.Scrub.found:type_name -> redoubt.admin.v1.ScrubFindings
-	17,  // 40: redoubt.admin.v1.Scrub.last_found:type_name -> redoubt.admin.v1.ScrubFindings
-	16,  // 41: redoubt.admin.v1.ScrubResponse.scrub:type_name -> redoubt.admin.v1.Scrub
-	15,  // 42: redoubt.admin.v1.ScrubResponse.repair:type_name -> redoubt.admin.v1.Repair
-	0,   // 43: redoubt.admin.v1.Promotion.position:type_name -> redoubt.admin.v1.Position
-	93,  // 44: redoubt.admin.v1.Promotion.point_time:type_name -> google.protobuf.Timestamp
-	93,  // 45: redoubt.admin.v1.Promotion.promoted:type_name -> google.protobuf.Timestamp
-	93,  // 46: redoubt.admin.v1.Promotion.known_head_time:type_name -> google.protobuf.Timestamp
-	93,  // 47: redoubt.admin.v1.Promotion.unknown_since:type_name -> google.protobuf.Timestamp
-	0,   // 48: redoubt.admin.v1.Reverse.committed:type_name -> redoubt.admin.v1.Position
-	30,  // 49: redoubt.admin.v1.Reverse.figures:type_name -> redoubt.admin.v1.ShipFigures
-	93,  // 50: redoubt.admin.v1.ClusterNode.last_contact:type_name -> google.protobuf.Timestamp
-	24,  // 51: redoubt.admin.v1.Histogram.buckets:type_name -> redoubt.admin.v1.HistogramBucket
-	23,  // 52: redoubt.admin.v1.DiskFigures.read_latency_ns:type_name -> redoubt.admin.v1.Histogram
-	23,  // 53: redoubt.admin.v1.DiskFigures.write_latency_ns:type_name -> redoubt.admin.v1.Histogram
-	23,  // 54: redoubt.admin.v1.DiskFigures.flush_latency_ns:type_name -> redoubt.admin.v1.Histogram
-	26,  // 55: redoubt.admin.v1.DiskFigures.rates:type_name -> redoubt.admin.v1.DiskRates
-	23,  // 56: redoubt.admin.v1.JournalFigures.fdatasync_ns:type_name -> redoubt.admin.v1.Histogram
-	23,  // 57: redoubt.admin.v1.JournalFigures.commit_records:type_name -> redoubt.admin.v1.Histogram
-	23,  // 58: redoubt.admin.v1.JournalFigures.commit_callers:type_name -> redoubt.admin.v1.Histogram
-	29,  // 59: redoubt.admin.v1.JournalFigures.rates:type_name -> redoubt.admin.v1.JournalRates
-	31,  // 60: redoubt.admin.v1.ShipFigures.rates:type_name -> redoubt.admin.v1.ShipRates
-	93,  // 61: redoubt.admin.v1.ListPointsRequest.around:type_name -> google.protobuf.Timestamp
-	34,  // 62: redoubt.admin.v1.ListPointsResponse.points:type_name -> redoubt.admin.v1.Point
-	34,  // 63: redoubt.admin.v1.ListPointsResponse.earliest:type_name -> redoubt.admin.v1.Point
-	34,  // 64: redoubt.admin.v1.ListPointsResponse.latest:type_name -> redoubt.admin.v1.Point
-	37,  // 65: redoubt.admin.v1.ListPointsResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
-	99,  // 66: redoubt.admin.v1.ListPointsResponse.gaps:type_name -> redoubt.admin.v1.Gap
-	0,   // 67: redoubt.admin.v1.Point.position:type_name -> redoubt.admin.v1.Position
-	93,  // 68: redoubt.admin.v1.Point.time:type_name -> google.protobuf.Timestamp
-	93,  // 69: redoubt.admin.v1.Point.first_time:type_name -> google.protobuf.Timestamp
-	102, // 70: redoubt.admin.v1.AddBookmarkRequest.kind:type_name -> redoubt.admin.v1.BookmarkKind
-	0,   // 71: redoubt.admin.v1.AddBookmarkResponse.position:type_name -> redoubt.admin.v1.Position
-	93,  // 72: redoubt.admin.v1.AddBookmarkResponse.time:type_name -> google.protobuf.Timestamp
-	103, // 73: redoubt.admin.v1.AddBookmarkResponse.frozen:type_name -> google.protobuf.Duration
-	104, // 74: redoubt.admin.v1.AddBookmarkResponse.steps:type_name -> redoubt.admin.v1.HookStep
-	93,  // 75: redoubt.admin.v1.RetentionTier.oldest:type_name -> google.protobuf.Timestamp
-	93,  // 76: redoubt.admin.v1.RetentionTier.newest:type_name -> google.protobuf.Timestamp
-	0,   // 77: redoubt.admin.v1.Pin.position:type_name -> redoubt.admin.v1.Position
-	93,  // 78: redoubt.admin.v1.Pin.time:type_name -> google.protobuf.Timestamp
-	93,  // 79: redoubt.admin.v1.Pin.until:type_name -> google.protobuf.Timestamp
-	93,  // 80: redoubt.admin.v1.GetRetentionResponse.clock:type_name -> google.protobuf.Timestamp
-	38,  // 81: redoubt.admin.v1.GetRetentionResponse.pins:type_name -> redoubt.admin.v1.Pin
-	37,  // 82: redoubt.admin.v1.GetRetentionResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
-	93,  // 83: redoubt.admin.v1.RetentionReason.oldest:type_name -> google.protobuf.Timestamp
-	93,  // 84: redoubt.admin.v1.RetentionReason.newest:type_name -> google.protobuf.Timestamp
-	93,  // 85: redoubt.admin.v1.PlanRetentionResponse.now:type_name -> google.protobuf.Timestamp
-	42,  // 86: redoubt.admin.v1.PlanRetentionResponse.keep:type_name -> redoubt.admin.v1.RetentionReason
-	42,  // 87: redoubt.admin.v1.PlanRetentionResponse.drop:type_name -> redoubt.admin.v1.RetentionReason
-	37,  // 88: redoubt.admin.v1.PlanRetentionResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
-	93,  // 89: redoubt.admin.v1.PlanRetentionResponse.short_at:type_name -> google.protobuf.Timestamp
-	3,   // 90: redoubt.admin.v1.PinPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	93,  // 91: redoubt.admin.v1.PinPointRequest.until:type_name -> google.protobuf.Timestamp
-	38,  // 92: redoubt.admin.v1.PinPointResponse.pin:type_name -> redoubt.admin.v1.Pin
-	3,   // 93: redoubt.admin.v1.HoldPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	93,  // 94: redoubt.admin.v1.HoldPointRequest.until:type_name -> google.protobuf.Timestamp
-	38,  // 95: redoubt.admin.v1.HoldPointResponse.pin:type_name -> redoubt.admin.v1.Pin
-	93,  // 96: redoubt.admin.v1.ConfirmClockResponse.clock:type_name -> google.protobuf.Timestamp
-	56,  // 97: redoubt.admin.v1.ListExportsResponse.exports:type_name -> redoubt.admin.v1.Export
-	0,   // 98: redoubt.admin.v1.Export.position:type_name -> redoubt.admin.v1.Position
-	93,  // 99: redoubt.admin.v1.Export.time:type_name -> google.protobuf.Timestamp
-	4,   // 100: redoubt.admin.v1.Export.disks:type_name -> redoubt.admin.v1.Disk
-	93,  // 101: redoubt.admin.v1.Export.created:type_name -> google.protobuf.Timestamp
-	57,  // 102: redoubt.admin.v1.Export.hydration:type_name -> redoubt.admin.v1.Hydration
-	3,   // 103: redoubt.admin.v1.ReadPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	60,  // 104: redoubt.admin.v1.ReadPointResponse.header:type_name -> redoubt.admin.v1.PointHeader
-	61,  // 105: redoubt.admin.v1.ReadPointResponse.data:type_name -> redoubt.admin.v1.PointData
-	62,  // 106: redoubt.admin.v1.ReadPointResponse.end:type_name -> redoubt.admin.v1.PointEnd
-	0,   // 107: redoubt.admin.v1.PointHeader.position:type_name -> redoubt.admin.v1.Position
-	93,  // 108: redoubt.admin.v1.PointHeader.time:type_name -> google.protobuf.Timestamp
-	3,   // 109: redoubt.admin.v1.TestFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	56,  // 110: redoubt.admin.v1.TestFailoverResponse.export:type_name -> redoubt.admin.v1.Export
-	3,   // 111: redoubt.admin.v1.UnplannedFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	20,  // 112: redoubt.admin.v1.UnplannedFailoverResponse.promotion:type_name -> redoubt.admin.v1.Promotion
-	56,  // 113: redoubt.admin.v1.UnplannedFailoverResponse.export:type_name -> redoubt.admin.v1.Export
-	3,   // 114: redoubt.admin.v1.ChangeRecoveryPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	20,  // 115: redoubt.admin.v1.ChangeRecoveryPointResponse.promotion:type_name -> redoubt.admin.v1.Promotion
-	56,  // 116: redoubt.admin.v1.ChangeRecoveryPointResponse.export:type_name -> redoubt.admin.v1.Export
-	0,   // 117: redoubt.admin.v1.CommitFailoverResponse.position:type_name -> redoubt.admin.v1.Position
-	0,   // 118: redoubt.admin.v1.ReverseReplicateResponse.fork:type_name -> redoubt.admin.v1.Position
-	91,  // 119: redoubt.admin.v1.ReverseReplicateResponse.disks:type_name -> redoubt.admin.v1.DiskExtents
-	0,   // 120: redoubt.admin.v1.FailbackResponse.position:type_name -> redoubt.admin.v1.Position
-	22,  // 121: redoubt.admin.v1.AddNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
-	22,  // 122: redoubt.admin.v1.DrainNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
-	22,  // 123: redoubt.admin.v1.ReplaceNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
-	22,  // 124: redoubt.admin.v1.RemoveNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
-	89,  // 125: redoubt.admin.v1.GetLossReceiptResponse.receipt:type_name -> redoubt.admin.v1.LossReceipt
-	0,   // 126: redoubt.admin.v1.LossReceipt.fork:type_name -> redoubt.admin.v1.Position
-	93,  // 127: redoubt.admin.v1.LossReceipt.fork_time:type_name -> google.protobuf.Timestamp
-	0,   // 128: redoubt.admin.v1.LossReceipt.old_head:type_name -> redoubt.admin.v1.Position
-	93,  // 129: redoubt.admin.v1.LossReceipt.old_head_time:type_name -> google.protobuf.Timestamp
-	93,  // 130: redoubt.admin.v1.LossReceipt.unknown_since:type_name -> google.protobuf.Timestamp
-	93,  // 131: redoubt.admin.v1.LossReceipt.first_time:type_name -> google.protobuf.Timestamp
-	93,  // 132: redoubt.admin.v1.LossReceipt.last_time:type_name -> google.protobuf.Timestamp
-	90,  // 133: redoubt.admin.v1.LossReceipt.writes:type_name -> redoubt.admin.v1.LostWrite
-	91,  // 134: redoubt.admin.v1.LossReceipt.disks:type_name -> redoubt.admin.v1.DiskExtents
-	93,  // 135: redoubt.admin.v1.LostWrite.time:type_name -> google.protobuf.Timestamp
-	2,   // 136: redoubt.admin.v1.LostWrite.extent:type_name -> redoubt.admin.v1.Extent
-	2,   // 137: redoubt.admin.v1.DiskExtents.extents:type_name -> redoubt.admin.v1.Extent
-	5,   // 138: redoubt.admin.v1.AdminService.GetStatus:input_type -> redoubt.admin.v1.GetStatusRequest
-	32,  // 139: redoubt.admin.v1.AdminService.ListPoints:input_type -> redoubt.admin.v1.ListPointsRequest
-	54,  // 140: redoubt.admin.v1.AdminService.ListExports:input_type -> redoubt.admin.v1.ListExportsRequest
-	87,  // 141: redoubt.admin.v1.AdminService.GetLossReceipt:input_type -> redoubt.admin.v1.GetLossReceiptRequest
-	35,  // 142: redoubt.admin.v1.AdminService.AddBookmark:input_type -> redoubt.admin.v1.AddBookmarkRequest
-	105, // 143: redoubt.admin.v1.AdminService.AddBookmarkSet:input_type -> redoubt.admin.v1.AddBookmarkSetRequest
-	106, // 144: redoubt.admin.v1.AdminService.Barrier:input_type -> redoubt.admin.v1.BarrierRequest
-	107, // 145: redoubt.admin.v1.AdminService.ListBookmarks:input_type -> redoubt.admin.v1.ListBookmarksRequest
-	39,  // 146: redoubt.admin.v1.AdminService.GetRetention:input_type -> redoubt.admin.v1.GetRetentionRequest
-	41,  // 147: redoubt.admin.v1.AdminService.PlanRetention:input_type -> redoubt.admin.v1.PlanRetentionRequest
-	44,  // 148: redoubt.admin.v1.AdminService.SetRetention:input_type -> redoubt.admin.v1.SetRetentionRequest
-	46,  // 149: redoubt.admin.v1.AdminService.PinPoint:input_type -> redoubt.admin.v1.PinPointRequest
-	48,  // 150: redoubt.admin.v1.AdminService.UnpinPoint:input_type -> redoubt.admin.v1.UnpinPointRequest
-	50,  // 151: redoubt.admin.v1.AdminService.HoldPoint:input_type -> redoubt.admin.v1.HoldPointRequest
-	52,  // 152: redoubt.admin.v1.AdminService.ConfirmClock:input_type -> redoubt.admin.v1.ConfirmClockRequest
-	63,  // 153: redoubt.admin.v1.AdminService.TestFailover:input_type -> redoubt.admin.v1.TestFailoverRequest
-	65,  // 154: redoubt.admin.v1.AdminService.CleanupTest:input_type -> redoubt.admin.v1.CleanupTestRequest
-	67,  // 155: redoubt.admin.v1.AdminService.UnplannedFailover:input_type -> redoubt.admin.v1.UnplannedFailoverRequest
-	69,  // 156: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:input_type -> redoubt.admin.v1.ChangeRecoveryPointRequest
-	71,  // 157: redoubt.admin.v1.AdminService.CommitFailover:input_type -> redoubt.admin.v1.CommitFailoverRequest
-	73,  // 158: redoubt.admin.v1.AdminService.CancelFailover:input_type -> redoubt.admin.v1.CancelFailoverRequest
-	75,  // 159: redoubt.admin.v1.AdminService.ReverseReplicate:input_type -> redoubt.admin.v1.ReverseReplicateRequest
-	18,  // 160: redoubt.admin.v1.AdminService.Scrub:input_type -> redoubt.admin.v1.ScrubRequest
-	58,  // 161: redoubt.admin.v1.AdminService.ReadPoint:input_type -> redoubt.admin.v1.ReadPointRequest
-	108, // 162: redoubt.admin.v1.AdminService.Resynchronise:input_type -> redoubt.admin.v1.ResynchroniseRequest
-	109, // 163: redoubt.admin.v1.AdminService.Verify:input_type -> redoubt.admin.v1.VerifyRequest
-	110, // 164: redoubt.admin.v1.AdminService.GetVerify:input_type -> redoubt.admin.v1.GetVerifyRequest
-	77,  // 165: redoubt.admin.v1.AdminService.Failback:input_type -> redoubt.admin.v1.FailbackRequest
-	111, // 166: redoubt.admin.v1.AdminService.PlannedFailover:input_type -> redoubt.admin.v1.PlannedFailoverRequest
-	112, // 167: redoubt.admin.v1.AdminService.ListJobs:input_type -> redoubt.admin.v1.ListJobsRequest
-	113, // 168: redoubt.admin.v1.AdminService.GetJob:input_type -> redoubt.admin.v1.GetJobRequest
-	114, // 169: redoubt.admin.v1.AdminService.CancelJob:input_type -> redoubt.admin.v1.CancelJobRequest
-	115, // 170: redoubt.admin.v1.AdminService.ListBranches:input_type -> redoubt.admin.v1.ListBranchesRequest
-	116, // 171: redoubt.admin.v1.AdminService.DropBranch:input_type -> redoubt.admin.v1.DropBranchRequest
-	117, // 172: redoubt.admin.v1.AdminService.StreamBranch:input_type -> redoubt.admin.v1.StreamBranchRequest
-	118, // 173: redoubt.admin.v1.AdminService.PauseGroup:input_type -> redoubt.admin.v1.PauseGroupRequest
-	119, // 174: redoubt.admin.v1.AdminService.ResumeGroup:input_type -> redoubt.admin.v1.ResumeGroupRequest
-	120, // 175: redoubt.admin.v1.AdminService.UnprotectGroup:input_type -> redoubt.admin.v1.UnprotectGroupRequest
-	121, // 176: redoubt.admin.v1.AdminService.ProtectGroup:input_type -> redoubt.admin.v1.ProtectGroupRequest
-	122, // 177: redoubt.admin.v1.AdminService.RunCheck:input_type -> redoubt.admin.v1.RunCheckRequest
-	123, // 178: redoubt.admin.v1.AdminService.ListChecks:input_type -> redoubt.admin.v1.ListChecksRequest
-	124, // 179: redoubt.admin.v1.AdminService.GrowDisk:input_type -> redoubt.admin.v1.GrowDiskRequest
-	79,  // 180: redoubt.admin.v1.AdminService.AddNode:input_type -> redoubt.admin.v1.AddNodeRequest
-	81,  // 181: redoubt.admin.v1.AdminService.DrainNode:input_type -> redoubt.admin.v1.DrainNodeRequest
-	83,  // 182: redoubt.admin.v1.AdminService.ReplaceNode:input_type -> redoubt.admin.v1.ReplaceNodeRequest
-	85,  // 183: redoubt.admin.v1.AdminService.RemoveNode:input_type -> redoubt.admin.v1.RemoveNodeRequest
-	125, // 184: redoubt.admin.v1.AdminService.PutPlan:input_type -> redoubt.admin.v1.PutPlanRequest
-	126, // 185: redoubt.admin.v1.AdminService.ValidatePlan:input_type -> redoubt.admin.v1.ValidatePlanRequest
-	127, // 186: redoubt.admin.v1.AdminService.ListPlans:input_type -> redoubt.admin.v1.ListPlansRequest
-	128, // 187: redoubt.admin.v1.AdminService.GetPlan:input_type -> redoubt.admin.v1.GetPlanRequest
-	129, // 188: redoubt.admin.v1.AdminService.DeletePlan:input_type -> redoubt.admin.v1.DeletePlanRequest
-	130, // 189: redoubt.admin.v1.AdminService.StartPlan:input_type -> redoubt.admin.v1.StartPlanRequest
-	131, // 190: redoubt.admin.v1.AdminService.GetPlanRun:input_type -> redoubt.admin.v1.GetPlanRunRequest
-	132, // 191: redoubt.admin.v1.AdminService.ConfirmPlanStep:input_type -> redoubt.admin.v1.ConfirmPlanStepRequest
-	133, // 192: redoubt.admin.v1.AdminService.CancelPlanRun:input_type -> redoubt.admin.v1.CancelPlanRunRequest
-	134, // 193: redoubt.admin.v1.AdminService.ResumePlanRun:input_type -> redoubt.admin.v1.ResumePlanRunRequest
-	135, // 194: redoubt.admin.v1.AdminService.CleanupPlanRun:input_type -> redoubt.admin.v1.CleanupPlanRunRequest
-	136, // 195: redoubt.admin.v1.AdminService.PredictPlan:input_type -> redoubt.admin.v1.PredictPlanRequest
-	137, // 196: redoubt.admin.v1.AdminService.RunPlanScript:input_type -> redoubt.admin.v1.RunPlanScriptRequest
-	138, // 197: redoubt.admin.v1.AdminService.CheckPlanScripts:input_type -> redoubt.admin.v1.CheckPlanScriptsRequest
-	6,   // 198: redoubt.admin.v1.AdminService.GetStatus:output_type -> redoubt.admin.v1.GetStatusResponse
-	33,  // 199: redoubt.admin.v1.AdminService.ListPoints:output_type -> redoubt.admin.v1.ListPointsResponse
-	55,  // 200: redoubt.admin.v1.AdminService.ListExports:output_type -> redoubt.admin.v1.ListExportsResponse
-	88,  // 201: redoubt.admin.v1.AdminService.GetLossReceipt:output_type -> redoubt.admin.v1.GetLossReceiptResponse
-	36,  // 202: redoubt.admin.v1.AdminService.AddBookmark:output_type -> redoubt.admin.v1.AddBookmarkResponse
-	139, // 203: redoubt.admin.v1.AdminService.AddBookmarkSet:output_type -> redoubt.admin.v1.AddBookmarkSetResponse
-	140, // 204: redoubt.admin.v1.AdminService.Barrier:output_type -> redoubt.admin.v1.BarrierResponse
-	141, // 205: redoubt.admin.v1.AdminService.ListBookmarks:output_type -> redoubt.admin.v1.ListBookmarksResponse
-	40,  // 206: redoubt.admin.v1.AdminService.GetRetention:output_type -> redoubt.admin.v1.GetRetentionResponse
-	43,  // 207: redoubt.admin.v1.AdminService.PlanRetention:output_type -> redoubt.admin.v1.PlanRetentionResponse
-	45,  // 208: redoubt.admin.v1.AdminService.SetRetention:output_type -> redoubt.admin.v1.SetRetentionResponse
-	47,  // 209: redoubt.admin.v1.AdminService.PinPoint:output_type -> redoubt.admin.v1.PinPointResponse
-	49,  // 210: redoubt.admin.v1.AdminService.UnpinPoint:output_type -> redoubt.admin.v1.UnpinPointResponse
-	51,  // 211: redoubt.admin.v1.AdminService.HoldPoint:output_type -> redoubt.admin.v1.HoldPointResponse
-	53,  // 212: redoubt.admin.v1.AdminService.ConfirmClock:output_type -> redoubt.admin.v1.ConfirmClockResponse
-	64,  // 213: redoubt.admin.v1.AdminService.TestFailover:output_type -> redoubt.admin.v1.TestFailoverResponse
-	66,  // 214: redoubt.admin.v1.AdminService.CleanupTest:output_type -> redoubt.admin.v1.CleanupTestResponse
-	68,  // 215: redoubt.admin.v1.AdminService.UnplannedFailover:output_type -> redoubt.admin.v1.UnplannedFailoverResponse
-	70,  // 216: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:output_type -> redoubt.admin.v1.ChangeRecoveryPointResponse
-	72,  // 217: redoubt.admin.v1.AdminService.CommitFailover:output_type -> redoubt.admin.v1.CommitFailoverResponse
-	74,  // 218: redoubt.admin.v1.AdminService.CancelFailover:output_type -> redoubt.admin.v1.CancelFailoverResponse
-	76,  // 219: redoubt.admin.v1.AdminService.ReverseReplicate:output_type -> redoubt.admin.v1.ReverseReplicateResponse
-	19,  // 220: redoubt.admin.v1.AdminService.Scrub:output_type -> redoubt.admin.v1.ScrubResponse
-	59,  // 221: redoubt.admin.v1.AdminService.ReadPoint:output_type -> redoubt.admin.v1.ReadPointResponse
-	142, // 222: redoubt.admin.v1.AdminService.Resynchronise:output_type -> redoubt.admin.v1.ResynchroniseResponse
-	143, // 223: redoubt.admin.v1.AdminService.Verify:output_type -> redoubt.admin.v1.VerifyResponse
-	144, // 224: redoubt.admin.v1.AdminService.GetVerify:output_type -> redoubt.admin.v1.GetVerifyResponse
-	78,  // 225: redoubt.admin.v1.AdminService.Failback:output_type -> redoubt.admin.v1.FailbackResponse
-	145, // 226: redoubt.admin.v1.AdminService.PlannedFailover:output_type -> redoubt.admin.v1.PlannedFailoverResponse
-	146, // 227: redoubt.admin.v1.AdminService.ListJobs:output_type -> redoubt.admin.v1.ListJobsResponse
-	147, // 228: redoubt.admin.v1.AdminService.GetJob:output_type -> redoubt.admin.v1.GetJobResponse
-	148, // 229: redoubt.admin.v1.AdminService.CancelJob:output_type -> redoubt.admin.v1.CancelJobResponse
-	149, // 230: redoubt.admin.v1.AdminService.ListBranches:output_type -> redoubt.admin.v1.ListBranchesResponse
-	150, // 231: redoubt.admin.v1.AdminService.DropBranch:output_type -> redoubt.admin.v1.DropBranchResponse
-	151, // 232: redoubt.admin.v1.AdminService.StreamBranch:output_type -> redoubt.admin.v1.StreamBranchResponse
-	152, // 233: redoubt.admin.v1.AdminService.PauseGroup:output_type -> redoubt.admin.v1.PauseGroupResponse
-	153, // 234: redoubt.admin.v1.AdminService.ResumeGroup:output_type -> redoubt.admin.v1.ResumeGroupResponse
-	154, // 235: redoubt.admin.v1.AdminService.UnprotectGroup:output_type -> redoubt.admin.v1.UnprotectGroupResponse
-	155, // 236: redoubt.admin.v1.AdminService.ProtectGroup:output_type -> redoubt.admin.v1.ProtectGroupResponse
-	156, // 237: redoubt.admin.v1.AdminService.RunCheck:output_type -> redoubt.admin.v1.RunCheckResponse
-	157, // 238: redoubt.admin.v1.AdminService.ListChecks:output_type -> redoubt.admin.v1.ListChecksResponse
-	158, // 239: redoubt.admin.v1.AdminService.GrowDisk:output_type -> redoubt.admin.v1.GrowDiskResponse
-	80,  // 240: redoubt.admin.v1.AdminService.AddNode:output_type -> redoubt.admin.v1.AddNodeResponse
-	82,  // 241: redoubt.admin.v1.AdminService.DrainNode:output_type -> redoubt.admin.v1.DrainNodeResponse
-	84,  // 242: redoubt.admin.v1.AdminService.ReplaceNode:output_type -> redoubt.admin.v1.ReplaceNodeResponse
-	86,  // 243: redoubt.admin.v1.AdminService.RemoveNode:output_type -> redoubt.admin.v1.RemoveNodeResponse
-	159, // 244: redoubt.admin.v1.AdminService.PutPlan:output_type -> redoubt.admin.v1.PutPlanResponse
-	160, // 245: redoubt.admin.v1.AdminService.ValidatePlan:output_type -> redoubt.admin.v1.ValidatePlanResponse
-	161, // 246: redoubt.admin.v1.AdminService.ListPlans:output_type -> redoubt.admin.v1.ListPlansResponse
-	162, // 247: redoubt.admin.v1.AdminService.GetPlan:output_type -> redoubt.admin.v1.GetPlanResponse
-	163, // 248: redoubt.admin.v1.AdminService.DeletePlan:output_type -> redoubt.admin.v1.DeletePlanResponse
-	164, // 249: redoubt.admin.v1.AdminService.StartPlan:output_type -> redoubt.admin.v1.StartPlanResponse
-	165, // 250: redoubt.admin.v1.AdminService.GetPlanRun:output_type -> redoubt.admin.v1.GetPlanRunResponse
-	166, // 251: redoubt.admin.v1.AdminService.ConfirmPlanStep:output_type -> redoubt.admin.v1.ConfirmPlanStepResponse
-	167, // 252: redoubt.admin.v1.AdminService.CancelPlanRun:output_type -> redoubt.admin.v1.CancelPlanRunResponse
-	168, // 253: redoubt.admin.v1.AdminService.ResumePlanRun:output_type -> redoubt.admin.v1.ResumePlanRunResponse
-	169, // 254: redoubt.admin.v1.AdminService.CleanupPlanRun:output_type -> redoubt.admin.v1.CleanupPlanRunResponse
-	170, // 255: redoubt.admin.v1.AdminService.PredictPlan:output_type -> redoubt.admin.v1.PredictPlanResponse
-	171, // 256: redoubt.admin.v1.AdminService.RunPlanScript:output_type -> redoubt.admin.v1.RunPlanScriptResponse
-	172, // 257: redoubt.admin.v1.AdminService.CheckPlanScripts:output_type -> redoubt.admin.v1.CheckPlanScriptsResponse
-	198, // [198:258] is the sub-list for method output_type
-	138, // [138:198] is the sub-list for method input_type
-	138, // [138:138] is the sub-list for extension type_name
-	138, // [138:138] is the sub-list for extension extendee
-	0,   // [0:138] is the sub-list for field type_name
+	94,  // 3: redoubt.admin.v1.Disk.joining:type_name -> redoubt.admin.v1.JoinProgress
+	7,   // 4: redoubt.admin.v1.GetStatusResponse.node:type_name -> redoubt.admin.v1.NodeInfo
+	8,   // 5: redoubt.admin.v1.GetStatusResponse.groups:type_name -> redoubt.admin.v1.Group
+	22,  // 6: redoubt.admin.v1.GetStatusResponse.cluster:type_name -> redoubt.admin.v1.ClusterNode
+	14,  // 7: redoubt.admin.v1.GetStatusResponse.healing:type_name -> redoubt.admin.v1.Healing
+	93,  // 8: redoubt.admin.v1.NodeInfo.started:type_name -> google.protobuf.Timestamp
+	93,  // 9: redoubt.admin.v1.NodeInfo.now:type_name -> google.protobuf.Timestamp
+	1,   // 10: redoubt.admin.v1.Group.lineage:type_name -> redoubt.admin.v1.Fork
+	0,   // 11: redoubt.admin.v1.Group.head:type_name -> redoubt.admin.v1.Position
+	93,  // 12: redoubt.admin.v1.Group.head_time:type_name -> google.protobuf.Timestamp
+	0,   // 13: redoubt.admin.v1.Group.committed:type_name -> redoubt.admin.v1.Position
+	93,  // 14: redoubt.admin.v1.Group.committed_time:type_name -> google.protobuf.Timestamp
+	10,  // 15: redoubt.admin.v1.Group.copy:type_name -> redoubt.admin.v1.CopyProgress
+	11,  // 16: redoubt.admin.v1.Group.journal:type_name -> redoubt.admin.v1.Journal
+	12,  // 17: redoubt.admin.v1.Group.link:type_name -> redoubt.admin.v1.Link
+	13,  // 18: redoubt.admin.v1.Group.redundancy:type_name -> redoubt.admin.v1.Redundancy
+	4,   // 19: redoubt.admin.v1.Group.disks:type_name -> redoubt.admin.v1.Disk
+	20,  // 20: redoubt.admin.v1.Group.promotion:type_name -> redoubt.admin.v1.Promotion
+	21,  // 21: redoubt.admin.v1.Group.reverse:type_name -> redoubt.admin.v1.Reverse
+	27,  // 22: redoubt.admin.v1.Group.figures:type_name -> redoubt.admin.v1.GroupFigures
+	9,   // 23: redoubt.admin.v1.Group.retention:type_name -> redoubt.admin.v1.RetentionStatus
+	95,  // 24: redoubt.admin.v1.Group.verify:type_name -> redoubt.admin.v1.VerifyStatus
+	96,  // 25: redoubt.admin.v1.Group.job:type_name -> redoubt.admin.v1.Job
+	97,  // 26: redoubt.admin.v1.Group.health:type_name -> redoubt.admin.v1.Health
+	98,  // 27: redoubt.admin.v1.Group.standing:type_name -> redoubt.admin.v1.Standing
+	99,  // 28: redoubt.admin.v1.Group.overflow:type_name -> redoubt.admin.v1.Overflow
+	100, // 29: redoubt.admin.v1.Group.gap:type_name -> redoubt.admin.v1.Gap
+	101, // 30: redoubt.admin.v1.Group.bookmarks:type_name -> redoubt.admin.v1.BookmarkFigures
+	102, // 31: redoubt.admin.v1.Group.last_check:type_name -> redoubt.admin.v1.Check
+	28,  // 32: redoubt.admin.v1.Journal.figures:type_name -> redoubt.admin.v1.JournalFigures
+	93,  // 33: redoubt.admin.v1.Link.last_contact:type_name -> google.protobuf.Timestamp
+	30,  // 34: redoubt.admin.v1.Link.figures:type_name -> redoubt.admin.v1.ShipFigures
+	15,  // 35: redoubt.admin.v1.Healing.repair:type_name -> redoubt.admin.v1.Repair
+	16,  // 36: redoubt.admin.v1.Healing.scrub:type_name -> redoubt.admin.v1.Scrub
+	93,  // 37: redoubt.admin.v1.Scrub.started:type_name -> google.protobuf.Timestamp
+	93,  // 38: redoubt.admin.v1.Scrub.finished:type_name -> google.protobuf.Timestamp
+	93,  // 39: redoubt.admin.v1.Scrub.next:type_name -> google.protobuf.Timestamp
+	17,  // 40: redoubt.admin.v1.Scrub.found:type_name -> redoubt.admin.v1.ScrubFindings
+	17,  // 41: redoubt.admin.v1.Scrub.last_found:type_name -> redoubt.admin.v1.ScrubFindings
+	16,  // 42: redoubt.admin.v1.ScrubResponse.scrub:type_name -> redoubt.admin.v1.Scrub
+	15,  // 43: redoubt.admin.v1.ScrubResponse.repair:type_name -> redoubt.admin.v1.Repair
+	0,   // 44: redoubt.admin.v1.Promotion.position:type_name -> redoubt.admin.v1.Position
+	93,  // 45: redoubt.admin.v1.Promotion.point_time:type_name -> google.protobuf.Timestamp
+	93,  // 46: redoubt.admin.v1.Promotion.promoted:type_name -> google.protobuf.Timestamp
+	93,  // 47: redoubt.admin.v1.Promotion.known_head_time:type_name -> google.protobuf.Timestamp
+	93,  // 48: redoubt.admin.v1.Promotion.unknown_since:type_name -> google.protobuf.Timestamp
+	0,   // 49: redoubt.admin.v1.Reverse.committed:type_name -> redoubt.admin.v1.Position
+	30,  // 50: redoubt.admin.v1.Reverse.figures:type_name -> redoubt.admin.v1.ShipFigures
+	93,  // 51: redoubt.admin.v1.ClusterNode.last_contact:type_name -> google.protobuf.Timestamp
+	24,  // 52: redoubt.admin.v1.Histogram.buckets:type_name -> redoubt.admin.v1.HistogramBucket
+	23,  // 53: redoubt.admin.v1.DiskFigures.read_latency_ns:type_name -> redoubt.admin.v1.Histogram
+	23,  // 54: redoubt.admin.v1.DiskFigures.write_latency_ns:type_name -> redoubt.admin.v1.Histogram
+	23,  // 55: redoubt.admin.v1.DiskFigures.flush_latency_ns:type_name -> redoubt.admin.v1.Histogram
+	26,  // 56: redoubt.admin.v1.DiskFigures.rates:type_name -> redoubt.admin.v1.DiskRates
+	23,  // 57: redoubt.admin.v1.JournalFigures.fdatasync_ns:type_name -> redoubt.admin.v1.Histogram
+	23,  // 58: redoubt.admin.v1.JournalFigures.commit_records:type_name -> redoubt.admin.v1.Histogram
+	23,  // 59: redoubt.admin.v1.JournalFigures.commit_callers:type_name -> redoubt.admin.v1.Histogram
+	29,  // 60: redoubt.admin.v1.JournalFigures.rates:type_name -> redoubt.admin.v1.JournalRates
+	31,  // 61: redoubt.admin.v1.ShipFigures.rates:type_name -> redoubt.admin.v1.ShipRates
+	93,  // 62: redoubt.admin.v1.ListPointsRequest.around:type_name -> google.protobuf.Timestamp
+	34,  // 63: redoubt.admin.v1.ListPointsResponse.points:type_name -> redoubt.admin.v1.Point
+	34,  // 64: redoubt.admin.v1.ListPointsResponse.earliest:type_name -> redoubt.admin.v1.Point
+	34,  // 65: redoubt.admin.v1.ListPointsResponse.latest:type_name -> redoubt.admin.v1.Point
+	37,  // 66: redoubt.admin.v1.ListPointsResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
+	100, // 67: redoubt.admin.v1.ListPointsResponse.gaps:type_name -> redoubt.admin.v1.Gap
+	0,   // 68: redoubt.admin.v1.Point.position:type_name -> redoubt.admin.v1.Position
+	93,  // 69: redoubt.admin.v1.Point.time:type_name -> google.protobuf.Timestamp
+	93,  // 70: redoubt.admin.v1.Point.first_time:type_name -> google.protobuf.Timestamp
+	103, // 71: redoubt.admin.v1.AddBookmarkRequest.kind:type_name -> redoubt.admin.v1.BookmarkKind
+	0,   // 72: redoubt.admin.v1.AddBookmarkResponse.position:type_name -> redoubt.admin.v1.Position
+	93,  // 73: redoubt.admin.v1.AddBookmarkResponse.time:type_name -> google.protobuf.Timestamp
+	104, // 74: redoubt.admin.v1.AddBookmarkResponse.frozen:type_name -> google.protobuf.Duration
+	105, // 75: redoubt.admin.v1.AddBookmarkResponse.steps:type_name -> redoubt.admin.v1.HookStep
+	93,  // 76: redoubt.admin.v1.RetentionTier.oldest:type_name -> google.protobuf.Timestamp
+	93,  // 77: redoubt.admin.v1.RetentionTier.newest:type_name -> google.protobuf.Timestamp
+	0,   // 78: redoubt.admin.v1.Pin.position:type_name -> redoubt.admin.v1.Position
+	93,  // 79: redoubt.admin.v1.Pin.time:type_name -> google.protobuf.Timestamp
+	93,  // 80: redoubt.admin.v1.Pin.until:type_name -> google.protobuf.Timestamp
+	93,  // 81: redoubt.admin.v1.GetRetentionResponse.clock:type_name -> google.protobuf.Timestamp
+	38,  // 82: redoubt.admin.v1.GetRetentionResponse.pins:type_name -> redoubt.admin.v1.Pin
+	37,  // 83: redoubt.admin.v1.GetRetentionResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
+	93,  // 84: redoubt.admin.v1.RetentionReason.oldest:type_name -> google.protobuf.Timestamp
+	93,  // 85: redoubt.admin.v1.RetentionReason.newest:type_name -> google.protobuf.Timestamp
+	93,  // 86: redoubt.admin.v1.PlanRetentionResponse.now:type_name -> google.protobuf.Timestamp
+	42,  // 87: redoubt.admin.v1.PlanRetentionResponse.keep:type_name -> redoubt.admin.v1.RetentionReason
+	42,  // 88: redoubt.admin.v1.PlanRetentionResponse.drop:type_name -> redoubt.admin.v1.RetentionReason
+	37,  // 89: redoubt.admin.v1.PlanRetentionResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
+	93,  // 90: redoubt.admin.v1.PlanRetentionResponse.short_at:type_name -> google.protobuf.Timestamp
+	3,   // 91: redoubt.admin.v1.PinPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	93,  // 92: redoubt.admin.v1.PinPointRequest.until:type_name -> google.protobuf.Timestamp
+	38,  // 93: redoubt.admin.v1.PinPointResponse.pin:type_name -> redoubt.admin.v1.Pin
+	3,   // 94: redoubt.admin.v1.HoldPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	93,  // 95: redoubt.admin.v1.HoldPointRequest.until:type_name -> google.protobuf.Timestamp
+	38,  // 96: redoubt.admin.v1.HoldPointResponse.pin:type_name -> redoubt.admin.v1.Pin
+	93,  // 97: redoubt.admin.v1.ConfirmClockResponse.clock:type_name -> google.protobuf.Timestamp
+	56,  // 98: redoubt.admin.v1.ListExportsResponse.exports:type_name -> redoubt.admin.v1.Export
+	0,   // 99: redoubt.admin.v1.Export.position:type_name -> redoubt.admin.v1.Position
+	93,  // 100: redoubt.admin.v1.Export.time:type_name -> google.protobuf.Timestamp
+	4,   // 101: redoubt.admin.v1.Export.disks:type_name -> redoubt.admin.v1.Disk
+	93,  // 102: redoubt.admin.v1.Export.created:type_name -> google.protobuf.Timestamp
+	57,  // 103: redoubt.admin.v1.Export.hydration:type_name -> redoubt.admin.v1.Hydration
+	3,   // 104: redoubt.admin.v1.ReadPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	60,  // 105: redoubt.admin.v1.ReadPointResponse.header:type_name -> redoubt.admin.v1.PointHeader
+	61,  // 106: redoubt.admin.v1.ReadPointResponse.data:type_name -> redoubt.admin.v1.PointData
+	62,  // 107: redoubt.admin.v1.ReadPointResponse.end:type_name -> redoubt.admin.v1.PointEnd
+	0,   // 108: redoubt.admin.v1.PointHeader.position:type_name -> redoubt.admin.v1.Position
+	93,  // 109: redoubt.admin.v1.PointHeader.time:type_name -> google.protobuf.Timestamp
+	3,   // 110: redoubt.admin.v1.TestFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	56,  // 111: redoubt.admin.v1.TestFailoverResponse.export:type_name -> redoubt.admin.v1.Export
+	3,   // 112: redoubt.admin.v1.UnplannedFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	20,  // 113: redoubt.admin.v1.UnplannedFailoverResponse.promotion:type_name -> redoubt.admin.v1.Promotion
+	56,  // 114: redoubt.admin.v1.UnplannedFailoverResponse.export:type_name -> redoubt.admin.v1.Export
+	3,   // 115: redoubt.admin.v1.ChangeRecoveryPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	20,  // 116: redoubt.admin.v1.ChangeRecoveryPointResponse.promotion:type_name -> redoubt.admin.v1.Promotion
+	56,  // 117: redoubt.admin.v1.ChangeRecoveryPointResponse.export:type_name -> redoubt.admin.v1.Export
+	0,   // 118: redoubt.admin.v1.CommitFailoverResponse.position:type_name -> redoubt.admin.v1.Position
+	0,   // 119: redoubt.admin.v1.ReverseReplicateResponse.fork:type_name -> redoubt.admin.v1.Position
+	91,  // 120: redoubt.admin.v1.ReverseReplicateResponse.disks:type_name -> redoubt.admin.v1.DiskExtents
+	0,   // 121: redoubt.admin.v1.FailbackResponse.position:type_name -> redoubt.admin.v1.Position
+	22,  // 122: redoubt.admin.v1.AddNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
+	22,  // 123: redoubt.admin.v1.DrainNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
+	22,  // 124: redoubt.admin.v1.ReplaceNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
+	22,  // 125: redoubt.admin.v1.RemoveNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
+	89,  // 126: redoubt.admin.v1.GetLossReceiptResponse.receipt:type_name -> redoubt.admin.v1.LossReceipt
+	0,   // 127: redoubt.admin.v1.LossReceipt.fork:type_name -> redoubt.admin.v1.Position
+	93,  // 128: redoubt.admin.v1.LossReceipt.fork_time:type_name -> google.protobuf.Timestamp
+	0,   // 129: redoubt.admin.v1.LossReceipt.old_head:type_name -> redoubt.admin.v1.Position
+	93,  // 130: redoubt.admin.v1.LossReceipt.old_head_time:type_name -> google.protobuf.Timestamp
+	93,  // 131: redoubt.admin.v1.LossReceipt.unknown_since:type_name -> google.protobuf.Timestamp
+	93,  // 132: redoubt.admin.v1.LossReceipt.first_time:type_name -> google.protobuf.Timestamp
+	93,  // 133: redoubt.admin.v1.LossReceipt.last_time:type_name -> google.protobuf.Timestamp
+	90,  // 134: redoubt.admin.v1.LossReceipt.writes:type_name -> redoubt.admin.v1.LostWrite
+	91,  // 135: redoubt.admin.v1.LossReceipt.disks:type_name -> redoubt.admin.v1.DiskExtents
+	93,  // 136: redoubt.admin.v1.LostWrite.time:type_name -> google.protobuf.Timestamp
+	2,   // 137: redoubt.admin.v1.LostWrite.extent:type_name -> redoubt.admin.v1.Extent
+	2,   // 138: redoubt.admin.v1.DiskExtents.extents:type_name -> redoubt.admin.v1.Extent
+	5,   // 139: redoubt.admin.v1.AdminService.GetStatus:input_type -> redoubt.admin.v1.GetStatusRequest
+	32,  // 140: redoubt.admin.v1.AdminService.ListPoints:input_type -> redoubt.admin.v1.ListPointsRequest
+	54,  // 141: redoubt.admin.v1.AdminService.ListExports:input_type -> redoubt.admin.v1.ListExportsRequest
+	87,  // 142: redoubt.admin.v1.AdminService.GetLossReceipt:input_type -> redoubt.admin.v1.GetLossReceiptRequest
+	35,  // 143: redoubt.admin.v1.AdminService.AddBookmark:input_type -> redoubt.admin.v1.AddBookmarkRequest
+	106, // 144: redoubt.admin.v1.AdminService.AddBookmarkSet:input_type -> redoubt.admin.v1.AddBookmarkSetRequest
+	107, // 145: redoubt.admin.v1.AdminService.Barrier:input_type -> redoubt.admin.v1.BarrierRequest
+	108, // 146: redoubt.admin.v1.AdminService.ListBookmarks:input_type -> redoubt.admin.v1.ListBookmarksRequest
+	39,  // 147: redoubt.admin.v1.AdminService.GetRetention:input_type -> redoubt.admin.v1.GetRetentionRequest
+	41,  // 148: redoubt.admin.v1.AdminService.PlanRetention:input_type -> redoubt.admin.v1.PlanRetentionRequest
+	44,  // 149: redoubt.admin.v1.AdminService.SetRetention:input_type -> redoubt.admin.v1.SetRetentionRequest
+	46,  // 150: redoubt.admin.v1.AdminService.PinPoint:input_type -> redoubt.admin.v1.PinPointRequest
+	48,  // 151: redoubt.admin.v1.AdminService.UnpinPoint:input_type -> redoubt.admin.v1.UnpinPointRequest
+	50,  // 152: redoubt.admin.v1.AdminService.HoldPoint:input_type -> redoubt.admin.v1.HoldPointRequest
+	52,  // 153: redoubt.admin.v1.AdminService.ConfirmClock:input_type -> redoubt.admin.v1.ConfirmClockRequest
+	63,  // 154: redoubt.admin.v1.AdminService.TestFailover:input_type -> redoubt.admin.v1.TestFailoverRequest
+	65,  // 155: redoubt.admin.v1.AdminService.CleanupTest:input_type -> redoubt.admin.v1.CleanupTestRequest
+	67,  // 156: redoubt.admin.v1.AdminService.UnplannedFailover:input_type -> redoubt.admin.v1.UnplannedFailoverRequest
+	69,  // 157: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:input_type -> redoubt.admin.v1.ChangeRecoveryPointRequest
+	71,  // 158: redoubt.admin.v1.AdminService.CommitFailover:input_type -> redoubt.admin.v1.CommitFailoverRequest
+	73,  // 159: redoubt.admin.v1.AdminService.CancelFailover:input_type -> redoubt.admin.v1.CancelFailoverRequest
+	75,  // 160: redoubt.admin.v1.AdminService.ReverseReplicate:input_type -> redoubt.admin.v1.ReverseReplicateRequest
+	18,  // 161: redoubt.admin.v1.AdminService.Scrub:input_type -> redoubt.admin.v1.ScrubRequest
+	58,  // 162: redoubt.admin.v1.AdminService.ReadPoint:input_type -> redoubt.admin.v1.ReadPointRequest
+	109, // 163: redoubt.admin.v1.AdminService.Resynchronise:input_type -> redoubt.admin.v1.ResynchroniseRequest
+	110, // 164: redoubt.admin.v1.AdminService.Verify:input_type -> redoubt.admin.v1.VerifyRequest
+	111, // 165: redoubt.admin.v1.AdminService.GetVerify:input_type -> redoubt.admin.v1.GetVerifyRequest
+	77,  // 166: redoubt.admin.v1.AdminService.Failback:input_type -> redoubt.admin.v1.FailbackRequest
+	112, // 167: redoubt.admin.v1.AdminService.PlannedFailover:input_type -> redoubt.admin.v1.PlannedFailoverRequest
+	113, // 168: redoubt.admin.v1.AdminService.ListJobs:input_type -> redoubt.admin.v1.ListJobsRequest
+	114, // 169: redoubt.admin.v1.AdminService.GetJob:input_type -> redoubt.admin.v1.GetJobRequest
+	115, // 170: redoubt.admin.v1.AdminService.CancelJob:input_type -> redoubt.admin.v1.CancelJobRequest
+	116, // 171: redoubt.admin.v1.AdminService.ListBranches:input_type -> redoubt.admin.v1.ListBranchesRequest
+	117, // 172: redoubt.admin.v1.AdminService.DropBranch:input_type -> redoubt.admin.v1.DropBranchRequest
+	118, // 173: redoubt.admin.v1.AdminService.StreamBranch:input_type -> redoubt.admin.v1.StreamBranchRequest
+	119, // 174: redoubt.admin.v1.AdminService.PauseGroup:input_type -> redoubt.admin.v1.PauseGroupRequest
+	120, // 175: redoubt.admin.v1.AdminService.ResumeGroup:input_type -> redoubt.admin.v1.ResumeGroupRequest
+	121, // 176: redoubt.admin.v1.AdminService.UnprotectGroup:input_type -> redoubt.admin.v1.UnprotectGroupRequest
+	122, // 177: redoubt.admin.v1.AdminService.ProtectGroup:input_type -> redoubt.admin.v1.ProtectGroupRequest
+	123, // 178: redoubt.admin.v1.AdminService.RunCheck:input_type -> redoubt.admin.v1.RunCheckRequest
+	124, // 179: redoubt.admin.v1.AdminService.ListChecks:input_type -> redoubt.admin.v1.ListChecksRequest
+	125, // 180: redoubt.admin.v1.AdminService.GrowDisk:input_type -> redoubt.admin.v1.GrowDiskRequest
+	126, // 181: redoubt.admin.v1.AdminService.RemoveDisk:input_type -> redoubt.admin.v1.RemoveDiskRequest
+	79,  // 182: redoubt.admin.v1.AdminService.AddNode:input_type -> redoubt.admin.v1.AddNodeRequest
+	81,  // 183: redoubt.admin.v1.AdminService.DrainNode:input_type -> redoubt.admin.v1.DrainNodeRequest
+	83,  // 184: redoubt.admin.v1.AdminService.ReplaceNode:input_type -> redoubt.admin.v1.ReplaceNodeRequest
+	85,  // 185: redoubt.admin.v1.AdminService.RemoveNode:input_type -> redoubt.admin.v1.RemoveNodeRequest
+	127, // 186: redoubt.admin.v1.AdminService.PutPlan:input_type -> redoubt.admin.v1.PutPlanRequest
+	128, // 187: redoubt.admin.v1.AdminService.ValidatePlan:input_type -> redoubt.admin.v1.ValidatePlanRequest
+	129, // 188: redoubt.admin.v1.AdminService.ListPlans:input_type -> redoubt.admin.v1.ListPlansRequest
+	130, // 189: redoubt.admin.v1.AdminService.GetPlan:input_type -> redoubt.admin.v1.GetPlanRequest
+	131, // 190: redoubt.admin.v1.AdminService.DeletePlan:input_type -> redoubt.admin.v1.DeletePlanRequest
+	132, // 191: redoubt.admin.v1.AdminService.StartPlan:input_type -> redoubt.admin.v1.StartPlanRequest
+	133, // 192: redoubt.admin.v1.AdminService.GetPlanRun:input_type -> redoubt.admin.v1.GetPlanRunRequest
+	134, // 193: redoubt.admin.v1.AdminService.ConfirmPlanStep:input_type -> redoubt.admin.v1.ConfirmPlanStepRequest
+	135, // 194: redoubt.admin.v1.AdminService.CancelPlanRun:input_type -> redoubt.admin.v1.CancelPlanRunRequest
+	136, // 195: redoubt.admin.v1.AdminService.ResumePlanRun:input_type -> redoubt.admin.v1.ResumePlanRunRequest
+	137, // 196: redoubt.admin.v1.AdminService.CleanupPlanRun:input_type -> redoubt.admin.v1.CleanupPlanRunRequest
+	138, // 197: redoubt.admin.v1.AdminService.PredictPlan:input_type -> redoubt.admin.v1.PredictPlanRequest
+	139, // 198: redoubt.admin.v1.AdminService.RunPlanScript:input_type -> redoubt.admin.v1.RunPlanScriptRequest
+	140, // 199: redoubt.admin.v1.AdminService.CheckPlanScripts:input_type -> redoubt.admin.v1.CheckPlanScriptsRequest
+	6,   // 200: redoubt.admin.v1.AdminService.GetStatus:output_type -> redoubt.admin.v1.GetStatusResponse
+	33,  // 201: redoubt.admin.v1.AdminService.ListPoints:output_type -> redoubt.admin.v1.ListPointsResponse
+	55,  // 202: redoubt.admin.v1.AdminService.ListExports:output_type -> redoubt.admin.v1.ListExportsResponse
+	88,  // 203: redoubt.admin.v1.AdminService.GetLossReceipt:output_type -> redoubt.admin.v1.GetLossReceiptResponse
+	36,  // 204: redoubt.admin.v1.AdminService.AddBookmark:output_type -> redoubt.admin.v1.AddBookmarkResponse
+	141, // 205: redoubt.admin.v1.AdminService.AddBookmarkSet:output_type -> redoubt.admin.v1.AddBookmarkSetResponse
+	142, // 206: redoubt.admin.v1.AdminService.Barrier:output_type -> redoubt.admin.v1.BarrierResponse
+	143, // 207: redoubt.admin.v1.AdminService.ListBookmarks:output_type -> redoubt.admin.v1.ListBookmarksResponse
+	40,  // 208: redoubt.admin.v1.AdminService.GetRetention:output_type -> redoubt.admin.v1.GetRetentionResponse
+	43,  // 209: redoubt.admin.v1.AdminService.PlanRetention:output_type -> redoubt.admin.v1.PlanRetentionResponse
+	45,  // 210: redoubt.admin.v1.AdminService.SetRetention:output_type -> redoubt.admin.v1.SetRetentionResponse
+	47,  // 211: redoubt.admin.v1.AdminService.PinPoint:output_type -> redoubt.admin.v1.PinPointResponse
+	49,  // 212: redoubt.admin.v1.AdminService.UnpinPoint:output_type -> redoubt.admin.v1.UnpinPointResponse
+	51,  // 213: redoubt.admin.v1.AdminService.HoldPoint:output_type -> redoubt.admin.v1.HoldPointResponse
+	53,  // 214: redoubt.admin.v1.AdminService.ConfirmClock:output_type -> redoubt.admin.v1.ConfirmClockResponse
+	64,  // 215: redoubt.admin.v1.AdminService.TestFailover:output_type -> redoubt.admin.v1.TestFailoverResponse
+	66,  // 216: redoubt.admin.v1.AdminService.CleanupTest:output_type -> redoubt.admin.v1.CleanupTestResponse
+	68,  // 217: redoubt.admin.v1.AdminService.UnplannedFailover:output_type -> redoubt.admin.v1.UnplannedFailoverResponse
+	70,  // 218: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:output_type -> redoubt.admin.v1.ChangeRecoveryPointResponse
+	72,  // 219: redoubt.admin.v1.AdminService.CommitFailover:output_type -> redoubt.admin.v1.CommitFailoverResponse
+	74,  // 220: redoubt.admin.v1.AdminService.CancelFailover:output_type -> redoubt.admin.v1.CancelFailoverResponse
+	76,  // 221: redoubt.admin.v1.AdminService.ReverseReplicate:output_type -> redoubt.admin.v1.ReverseReplicateResponse
+	19,  // 222: redoubt.admin.v1.AdminService.Scrub:output_type -> redoubt.admin.v1.ScrubResponse
+	59,  // 223: redoubt.admin.v1.AdminService.ReadPoint:output_type -> redoubt.admin.v1.ReadPointResponse
+	144, // 224: redoubt.admin.v1.AdminService.Resynchronise:output_type -> redoubt.admin.v1.ResynchroniseResponse
+	145, // 225: redoubt.admin.v1.AdminService.Verify:output_type -> redoubt.admin.v1.VerifyResponse
+	146, // 226: redoubt.admin.v1.AdminService.GetVerify:output_type -> redoubt.admin.v1.GetVerifyResponse
+	78,  // 227: redoubt.admin.v1.AdminService.Failback:output_type -> redoubt.admin.v1.FailbackResponse
+	147, // 228: redoubt.admin.v1.AdminService.PlannedFailover:output_type -> redoubt.admin.v1.PlannedFailoverResponse
+	148, // 229: redoubt.admin.v1.AdminService.ListJobs:output_type -> redoubt.admin.v1.ListJobsResponse
+	149, // 230: redoubt.admin.v1.AdminService.GetJob:output_type -> redoubt.admin.v1.GetJobResponse
+	150, // 231: redoubt.admin.v1.AdminService.CancelJob:output_type -> redoubt.admin.v1.CancelJobResponse
+	151, // 232: redoubt.admin.v1.AdminService.ListBranches:output_type -> redoubt.admin.v1.ListBranchesResponse
+	152, // 233: redoubt.admin.v1.AdminService.DropBranch:output_type -> redoubt.admin.v1.DropBranchResponse
+	153, // 234: redoubt.admin.v1.AdminService.StreamBranch:output_type -> redoubt.admin.v1.StreamBranchResponse
+	154, // 235: redoubt.admin.v1.AdminService.PauseGroup:output_type -> redoubt.admin.v1.PauseGroupResponse
+	155, // 236: redoubt.admin.v1.AdminService.ResumeGroup:output_type -> redoubt.admin.v1.ResumeGroupResponse
+	156, // 237: redoubt.admin.v1.AdminService.UnprotectGroup:output_type -> redoubt.admin.v1.UnprotectGroupResponse
+	157, // 238: redoubt.admin.v1.AdminService.ProtectGroup:output_type -> redoubt.admin.v1.ProtectGroupResponse
+	158, // 239: redoubt.admin.v1.AdminService.RunCheck:output_type -> redoubt.admin.v1.RunCheckResponse
+	159, // 240: redoubt.admin.v1.AdminService.ListChecks:output_type -> redoubt.admin.v1.ListChecksResponse
+	160, // 241: redoubt.admin.v1.AdminService.GrowDisk:output_type -> redoubt.admin.v1.GrowDiskResponse
+	161, // 242: redoubt.admin.v1.AdminService.RemoveDisk:output_type -> redoubt.admin.v1.RemoveDiskResponse
+	80,  // 243: redoubt.admin.v1.AdminService.AddNode:output_type -> redoubt.admin.v1.AddNodeResponse
+	82,  // 244: redoubt.admin.v1.AdminService.DrainNode:output_type -> redoubt.admin.v1.DrainNodeResponse
+	84,  // 245: redoubt.admin.v1.AdminService.ReplaceNode:output_type -> redoubt.admin.v1.ReplaceNodeResponse
+	86,  // 246: redoubt.admin.v1.AdminService.RemoveNode:output_type -> redoubt.admin.v1.RemoveNodeResponse
+	162, // 247: redoubt.admin.v1.AdminService.PutPlan:output_type -> redoubt.admin.v1.PutPlanResponse
+	163, // 248: redoubt.admin.v1.AdminService.ValidatePlan:output_type -> redoubt.admin.v1.ValidatePlanResponse
+	164, // 249: redoubt.admin.v1.AdminService.ListPlans:output_type -> redoubt.admin.v1.ListPlansResponse
+	165, // 250: redoubt.admin.v1.AdminService.GetPlan:output_type -> redoubt.admin.v1.GetPlanResponse
+	166, // 251: redoubt.admin.v1.AdminService.DeletePlan:output_type -> redoubt.admin.v1.DeletePlanResponse
+	167, // 252: redoubt.admin.v1.AdminService.StartPlan:output_type -> redoubt.admin.v1.StartPlanResponse
+	168, // 253: redoubt.admin.v1.AdminService.GetPlanRun:output_type -> redoubt.admin.v1.GetPlanRunResponse
+	169, // 254: redoubt.admin.v1.AdminService.ConfirmPlanStep:output_type -> redoubt.admin.v1.ConfirmPlanStepResponse
+	170, // 255: redoubt.admin.v1.AdminService.CancelPlanRun:output_type -> redoubt.admin.v1.CancelPlanRunResponse
+	171, // 256: redoubt.admin.v1.AdminService.ResumePlanRun:output_type -> redoubt.admin.v1.ResumePlanRunResponse
+	172, // 257: redoubt.admin.v1.AdminService.CleanupPlanRun:output_type -> redoubt.admin.v1.CleanupPlanRunResponse
+	173, // 258: redoubt.admin.v1.AdminService.PredictPlan:output_type -> redoubt.admin.v1.PredictPlanResponse
+	174, // 259: redoubt.admin.v1.AdminService.RunPlanScript:output_type -> redoubt.admin.v1.RunPlanScriptResponse
+	175, // 260: redoubt.admin.v1.AdminService.CheckPlanScripts:output_type -> redoubt.admin.v1.CheckPlanScriptsResponse
+	200, // [200:261] is the sub-list for method output_type
+	139, // [139:200] is the sub-list for method input_type
+	139, // [139:139] is the sub-list for extension type_name
+	139, // [139:139] is the sub-list for extension extendee
+	0,   // [0:139] is the sub-list for field type_name
 }
 
 func init() { file_admin_v1_admin_proto_init() }

@@ -143,6 +143,163 @@ func (x *GrowDiskResponse) GetClients() uint32 {
 	return 0
 }
 
+type RemoveDiskRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Group         string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	Disk          string                 `protobuf:"bytes,2,opt,name=disk,proto3" json:"disk,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveDiskRequest) Reset() {
+	*x = RemoveDiskRequest{}
+	mi := &file_admin_v1_disks_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveDiskRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveDiskRequest) ProtoMessage() {}
+
+func (x *RemoveDiskRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_v1_disks_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveDiskRequest.ProtoReflect.Descriptor instead.
+func (*RemoveDiskRequest) Descriptor() ([]byte, []int) {
+	return file_admin_v1_disks_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *RemoveDiskRequest) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *RemoveDiskRequest) GetDisk() string {
+	if x != nil {
+		return x.Disk
+	}
+	return ""
+}
+
+type RemoveDiskResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint32                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`     // the number that the disk had; no other will have it
+	Size          uint64                 `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"` // bytes
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveDiskResponse) Reset() {
+	*x = RemoveDiskResponse{}
+	mi := &file_admin_v1_disks_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveDiskResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveDiskResponse) ProtoMessage() {}
+
+func (x *RemoveDiskResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_v1_disks_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveDiskResponse.ProtoReflect.Descriptor instead.
+func (*RemoveDiskResponse) Descriptor() ([]byte, []int) {
+	return file_admin_v1_disks_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *RemoveDiskResponse) GetId() uint32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *RemoveDiskResponse) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+// JoinProgress is how far the copy of an added disk is. Of several one is copied at a time.
+type JoinProgress struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	DoneBytes     uint64                 `protobuf:"varint,1,opt,name=done_bytes,json=doneBytes,proto3" json:"done_bytes,omitempty"`
+	TotalBytes    uint64                 `protobuf:"varint,2,opt,name=total_bytes,json=totalBytes,proto3" json:"total_bytes,omitempty"` // 0: it waits
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JoinProgress) Reset() {
+	*x = JoinProgress{}
+	mi := &file_admin_v1_disks_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JoinProgress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JoinProgress) ProtoMessage() {}
+
+func (x *JoinProgress) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_v1_disks_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JoinProgress.ProtoReflect.Descriptor instead.
+func (*JoinProgress) Descriptor() ([]byte, []int) {
+	return file_admin_v1_disks_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *JoinProgress) GetDoneBytes() uint64 {
+	if x != nil {
+		return x.DoneBytes
+	}
+	return 0
+}
+
+func (x *JoinProgress) GetTotalBytes() uint64 {
+	if x != nil {
+		return x.TotalBytes
+	}
+	return 0
+}
+
 var File_admin_v1_disks_proto protoreflect.FileDescriptor
 
 const file_admin_v1_disks_proto_rawDesc = "" +
@@ -155,7 +312,18 @@ const file_admin_v1_disks_proto_rawDesc = "" +
 	"\x10GrowDiskResponse\x12\x16\n" +
 	"\x06before\x18\x01 \x01(\x04R\x06before\x12\x14\n" +
 	"\x05after\x18\x02 \x01(\x04R\x05after\x12\x18\n" +
-	"\aclients\x18\x03 \x01(\rR\aclientsB0Z.github.com/redoubt-dr/redoubt/admin/v1;adminv1b\x06proto3"
+	"\aclients\x18\x03 \x01(\rR\aclients\"=\n" +
+	"\x11RemoveDiskRequest\x12\x14\n" +
+	"\x05group\x18\x01 \x01(\tR\x05group\x12\x12\n" +
+	"\x04disk\x18\x02 \x01(\tR\x04disk\"8\n" +
+	"\x12RemoveDiskResponse\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\rR\x02id\x12\x12\n" +
+	"\x04size\x18\x02 \x01(\x04R\x04size\"N\n" +
+	"\fJoinProgress\x12\x1d\n" +
+	"\n" +
+	"done_bytes\x18\x01 \x01(\x04R\tdoneBytes\x12\x1f\n" +
+	"\vtotal_bytes\x18\x02 \x01(\x04R\n" +
+	"totalBytesB0Z.github.com/redoubt-dr/redoubt/admin/v1;adminv1b\x06proto3"
 
 var (
 	file_admin_v1_disks_proto_rawDescOnce sync.Once
@@ -169,10 +337,13 @@ func file_admin_v1_disks_proto_rawDescGZIP() []byte {
 	return file_admin_v1_disks_proto_rawDescData
 }
 
-var file_admin_v1_disks_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_admin_v1_disks_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_admin_v1_disks_proto_goTypes = []any{
-	(*GrowDiskRequest)(nil),  // 0: redoubt.admin.v1.GrowDiskRequest
-	(*GrowDiskResponse)(nil), // 1: redoubt.admin.v1.GrowDiskResponse
+	(*GrowDiskRequest)(nil),    // 0: redoubt.admin.v1.GrowDiskRequest
+	(*GrowDiskResponse)(nil),   // 1: redoubt.admin.v1.GrowDiskResponse
+	(*RemoveDiskRequest)(nil),  // 2: redoubt.admin.v1.RemoveDiskRequest
+	(*RemoveDiskResponse)(nil), // 3: redoubt.admin.v1.RemoveDiskResponse
+	(*JoinProgress)(nil),       // 4: redoubt.admin.v1.JoinProgress
 }
 var file_admin_v1_disks_proto_depIdxs = []int32{
 	0, // [0:0] is the sub-list for method output_type
@@ -193,7 +364,7 @@ func file_admin_v1_disks_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_admin_v1_disks_proto_rawDesc), len(file_admin_v1_disks_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

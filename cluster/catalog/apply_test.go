@@ -159,7 +159,7 @@ func FuzzDecodeCommand(f *testing.F) {
 	for _, c := range []Command{PutNode{Node: NodeInfo{ID: "n", Addr: "a:1", Instance: "i"}}, createG("g"), UpdateGroup{Group: "g"},
 		batch(g, seg(g, 2, 11, 12)), ShardsStored{Node: "n1", Shards: []ShardRef{{Group: "g"}}}, SetOwner{Group: "g", Node: "n1"},
 		carryOut(g, OpUnplannedFailover), carryOut(g, OpCommit), carryOut(g, OpCancel), carryOut(g, OpReverseReplicate),
-		carryOut(g, OpPause), EraseDone{Group: "g", UUID: "uuid-g", Erased: 2, Node: "n1"}, carryOut(g, OpUnprotect), NoteDisks{Group: "g", OwnerTerm: 1, Events: []DiskEvent{{1, 11, redoubt.Disk{ID: 1, Size: 2 << 30}}}}, RecordReceipt{Group: "g"}, SetPolicy{Group: "g", Policy: DefaultPolicy()}, AdvanceClock{Group: "g", To: 9000},
+		carryOut(g, OpPause), EraseDone{Group: "g", UUID: "uuid-g", Erased: 2, Node: "n1"}, carryOut(g, OpUnprotect), ChangeDisks{Group: "g", OwnerTerm: 1, Events: []DiskEvent{{1, 11, redoubt.Disk{ID: 7, Name: "more", Size: 1 << 20}}}}, NoteDisks{Group: "g", OwnerTerm: 1, Events: []DiskEvent{{1, 11, redoubt.Disk{ID: 1, Size: 2 << 30}}}}, RecordReceipt{Group: "g"}, SetPolicy{Group: "g", Policy: DefaultPolicy()}, AdvanceClock{Group: "g", To: 9000},
 		SetPin{Group: "g", Pin: Pin{Name: "p", Kind: PinHold, Position: redoubt.Position{Epoch: 1, LSN: 6}, Until: 1}}, RemovePin{Group: "g", Name: "p"},
 		AddMarks{Group: "g", Marks: []Bookmark{{Position: redoubt.Position{Epoch: 1, LSN: 6}, Time: 5, Bookmark: redoubt.Bookmark{Name: "b", App: true, Set: redoubt.SetID{1}}}}},
 		PutCheck{Group: "g", Check: Check{ID: "c", Position: redoubt.Position{Epoch: 1, LSN: 6}, Time: 5, Script: "e2fsck", Node: "n1", Passed: true, RTO: 7, Receipt: []byte("{}")}},

@@ -77,6 +77,7 @@ const (
 	kindOperate         kind = 75
 	kindEraseDone       kind = 76
 	kindNoteDisks       kind = 77
+	kindChangeDisks     kind = 78
 	kindOpenGap         kind = 84
 	kindAddMarks        kind = 88
 	kindCommitSet       kind = 89
@@ -99,7 +100,7 @@ func (k kind) String() string {
 		kindBeginPlan: "BeginPlan", kindAdvancePlan: "AdvancePlan", kindThinSegments: "ThinSegments", kindReportShards: "ReportShards",
 		kindPutRecoveryPlan: "PutRecoveryPlan", kindStartRun: "StartRun", kindClaimRun: "ClaimRun", kindAdvanceRun: "AdvanceRun",
 		kindBeginJob: "BeginJob", kindClaimJob: "ClaimJob", kindStepJob: "StepJob", kindEndJob: "EndJob", kindTellJob: "TellJob",
-		kindOperate: "Operate", kindEraseDone: "EraseDone", kindNoteDisks: "NoteDisks",
+		kindOperate: "Operate", kindEraseDone: "EraseDone", kindNoteDisks: "NoteDisks", kindChangeDisks: "ChangeDisks",
 		kindRecordVerification: "RecordVerification", kindBeginResync: "BeginResync", kindRequireResync: "RequireResync", kindBindJournal: "BindJournal",
 		kindOpenGap:  "OpenGap",
 		kindAddMarks: "AddMarks", kindCommitSet: "CommitSet", kindPutCheck: "PutCheck"}
@@ -246,6 +247,8 @@ func decodeBody(k kind, d *decoder) (Command, bool) {
 		return decodeEraseDone(d), true
 	case kindNoteDisks:
 		return decodeNoteDisks(d), true
+	case kindChangeDisks:
+		return decodeChangeDisks(d), true
 	case kindOpenGap:
 		return decodeOpenGap(d), true
 	case kindInviteNode:

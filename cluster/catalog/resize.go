@@ -9,7 +9,8 @@ import (
 )
 
 // DiskEvent says what a disk is from a write of the group's order on. The
-// first events of a group, at LSN 0, say what its disks were before.
+// first events of a group, at LSN 0, say what its disks were before. A disk of 0
+// bytes does not belong to the group from there on.
 type DiskEvent struct {
 	Epoch redoubt.Epoch `json:"epoch"`
 	LSN   redoubt.LSN   `json:"lsn"`
@@ -70,9 +71,14 @@ func disksAt(g *Group, list []DiskEvent, p redoubt.Position) []redoubt.Disk {
 	slices.Reverse(path)
 	var out []redoubt.Disk
 	put := func(d redoubt.Disk) {
-		if i := slices.IndexFunc(out, func(k redoubt.Disk) bool { return k.ID == d.ID }); i >= 0 {
+		i := slices.IndexFunc(out, func(k redoubt.Disk) bool { return k.ID == d.ID })
+		switch {
+		case d.Size == 0 && i >= 0:
+			out = slices.Delete(out, i, i+1)
+		case d.Size == 0:
+		case i >= 0:
 			out[i] = d
-		} else {
+		default:
 			out = append(out, d)
 		}
 	}
@@ -116,26 +122,39 @@ func decodeNoteDisks(d *decoder) Command {
 }
 
 func (c NoteDisks) check() error {
-	if len(c.Events) == 0 || len(c.Events) > MaxBatch {
-		return invalid("note disks of group", string(c.Group), fmt.Sprintf("%d events", len(c.Events)))
+	if slices.ContainsFunc(c.Events, func(v DiskEvent) bool { return v.Disk.Size == 0 }) {
+		return invalid(opNoteDisks, string(c.Group), "bad event")
 	}
-	for i, v := range c.Events {
-		if v.LSN == 0 || v.Epoch != c.Events[0].Epoch || i > 0 && v.LSN < c.Events[i-1].LSN ||
-			v.Disk.Size == 0 || v.Disk.Size > redoubt.MaxDiskSize || v.Disk.Size%redoubt.SectorSize != 0 {
-			return invalid("note disks of group", string(c.Group), "bad event")
-		}
-	}
-	return redoubt.ValidName("group", string(c.Group))
+	return checkEvents(c.Group, c.Events)
 }
 
+func checkEvents(id redoubt.GroupID, events []DiskEvent) error {
+	if len(events) == 0 || len(events) > MaxBatch {
+		return invalid(opNoteDisks, string(id), fmt.Sprintf("%d events", len(events)))
+	}
+	for i, v := range events {
+		if v.LSN == 0 || v.Epoch != events[0].Epoch || i > 0 && v.LSN < events[i-1].LSN || v.Disk.ID == 0 ||
+			v.Disk.Size > redoubt.MaxDiskSize || v.Disk.Size%redoubt.SectorSize != 0 {
+			return invalid(opNoteDisks, string(id), "bad event")
+		}
+	}
+	return redoubt.ValidName("group", string(id))
+}
+
+const opNoteDisks = "note disks of group"
+
 func (c NoteDisks) apply(s *state) (any, error) {
-	const op = "note disks of group"
-	g, err := s.groupAt(op, c.Group, c.Events[0].Epoch)
+	return s.note(c.Group, c.OwnerTerm, c.Events)
+}
+
+// note takes events of the group's current epoch, told by the owner of that term.
+func (s *state) note(id redoubt.GroupID, term uint64, events []DiskEvent) (any, error) {
+	g, err := s.groupAt(opNoteDisks, id, events[0].Epoch)
 	if err != nil {
 		return nil, err
 	}
-	if c.OwnerTerm != g.OwnerTerm {
-		return nil, fail(op, string(g.ID), fmt.Errorf("owner term %d, the present one is %d: %w", c.OwnerTerm, g.OwnerTerm, redoubt.ErrFenced), "")
+	if term != g.OwnerTerm {
+		return nil, fail(opNoteDisks, string(g.ID), fmt.Errorf("owner term %d, the present one is %d: %w", term, g.OwnerTerm, redoubt.ErrFenced), "")
 	}
 	list := slices.Clone(s.resized[g.ID])
 	if len(list) == 0 {
@@ -143,27 +162,25 @@ func (c NoteDisks) apply(s *state) (any, error) {
 			list = append(list, DiskEvent{Disk: d})
 		}
 	}
-	n := *g
-	for _, v := range c.Events {
-		i := slices.IndexFunc(n.Disks, func(d redoubt.Disk) bool { return d.ID == v.Disk.ID })
-		if i < 0 {
-			return nil, invalid(op, string(g.ID), fmt.Sprintf("no disk %d", v.Disk.ID))
-		}
-		v.Disk.Name = n.Disks[i].Name
+	for _, v := range events {
 		at, told := slices.BinarySearchFunc(list, v, compareEvents)
 		if told {
 			continue
 		}
-		// Events may come out of order: what counts is the disk as it was before.
-		if before := disksAt(g, list, redoubt.Position{Epoch: v.Epoch, LSN: v.LSN}); v.Disk.Size < before[i].Size {
-			return nil, invalid(op, string(g.ID), fmt.Sprintf("disk %s would shrink from %d to %d bytes", v.Disk.Name, before[i].Size, v.Disk.Size))
+		// Events may come out of order: what counts is the disks as they were before.
+		if v, err = v.after(disksAt(g, list, redoubt.Position{Epoch: v.Epoch, LSN: v.LSN})); err != nil {
+			return nil, invalid(opNoteDisks, string(g.ID), err.Error())
 		}
 		list = slices.Insert(list, at, v)
 	}
 	if len(list) > MaxDiskEvents {
-		return nil, invalid(op, string(g.ID), "too many events")
+		return nil, invalid(opNoteDisks, string(g.ID), "too many events")
 	}
+	n := *g
 	n.Disks = disksAt(g, list, redoubt.Position{Epoch: g.Epoch, LSN: NoPoint})
+	if len(n.Disks) == 0 || len(n.Disks) > MaxDisks {
+		return nil, invalid(opNoteDisks, string(g.ID), fmt.Sprintf("it would have %d disks", len(n.Disks)))
+	}
 	s.resized[g.ID] = list
 	return s.put(&n), nil
 }

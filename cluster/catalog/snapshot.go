@@ -39,6 +39,7 @@ const (
 	recJobs    = 70 // what was and is done to a group
 	recStands  = 75 // what operators decided about it
 	recResized = 76 // how its disks have changed
+	recDisks   = 77 // the same, of a group that disks have joined or left
 	recGaps    = 84 // where a group has no points
 	recNamed   = 88 // bookmarks, their sets, recovery checks
 	maxRecord  = 64 << 20
@@ -140,7 +141,11 @@ func writeSnapshot(out io.Writer, s *state) error {
 			w.record(recStands, func(e *encoder) { e.str(string(id)); e.standing(st) })
 		}
 		if list := s.resized[id]; len(list) > 0 {
-			w.record(recResized, func(e *encoder) { e.str(string(id)); e.diskEvents(list) })
+			typ := uint8(recResized)
+			if changedSet(list) {
+				typ = recDisks
+			}
+			w.record(typ, func(e *encoder) { e.str(string(id)); e.diskEvents(list) })
 		}
 		if gaps := s.gaps[id]; len(gaps) > 0 {
 			w.record(recGaps, func(e *encoder) { e.str(string(id)); e.gaps(gaps) })

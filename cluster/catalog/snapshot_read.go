@@ -140,7 +140,7 @@ func (s *state) load(typ uint8, d *decoder) {
 			d.bad("standing of an unknown group")
 		}
 		s.stands[id] = st
-	case recResized:
+	case recResized, recDisks:
 		id, list := d.groupID(), d.diskEvents()
 		if _, twice := s.resized[id]; twice || s.groups[id] == nil || len(list) == 0 {
 			d.bad("disks of an unknown group")

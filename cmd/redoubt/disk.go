@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"slices"
 	"strconv"
@@ -22,7 +23,7 @@ func diskCommand(a *app) *cobra.Command {
 			return a.show(r, func(w io.Writer) { printExportedDisks(w, r.Exports) })
 		}),
 	}
-	return parent("disk", "protected and exported disks", list, attachCommand(a), detachCommand(a), growCommand(a))
+	return parent("disk", "protected and exported disks", list, attachCommand(a), detachCommand(a), growCommand(a), removeDiskCommand(a))
 }
 
 func printExportedDisks(w io.Writer, xs []*adminv1.Export) {
@@ -57,6 +58,9 @@ func printDisks(w io.Writer, ds []*adminv1.Disk) {
 func access(d *adminv1.Disk) string {
 	if d.ReadOnly {
 		return "read-only"
+	}
+	if j := d.Joining; j != nil {
+		return fmt.Sprintf("read-write, being added: %s of %s", iec(j.DoneBytes), iec(j.TotalBytes))
 	}
 	return "read-write"
 }

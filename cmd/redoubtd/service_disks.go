@@ -22,3 +22,19 @@ func (s *service) GrowDisk(ctx context.Context, r *adminv1.GrowDiskRequest) (*ad
 	}
 	return &adminv1.GrowDiskResponse{Before: before.Size, After: after.Size, Clients: uint32(g.Status().Clients[after.Name])}, nil
 }
+
+// RemoveDisk takes a disk out of its group.
+func (s *service) RemoveDisk(ctx context.Context, r *adminv1.RemoveDiskRequest) (*adminv1.RemoveDiskResponse, error) {
+	if s.source == nil {
+		return s.Elsewhere.RemoveDisk(ctx, r)
+	}
+	g, err := s.source.Group(redoubt.GroupID(r.GetGroup()))
+	if err != nil {
+		return nil, err
+	}
+	d, err := g.RemoveDisk(ctx, r.GetDisk())
+	if err != nil {
+		return nil, err
+	}
+	return &adminv1.RemoveDiskResponse{Id: uint32(d.ID), Size: d.Size}, nil
+}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"net"
+	"slices"
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
@@ -122,6 +123,12 @@ func (s *service) sourceDisks(st source.Status) []*adminv1.Disk {
 			Clients: uint32(st.Clients[d.Name]), Figures: diskFigures(st.Images, d.ID)}
 		if st.Role.Mode != source.ModeWriter || st.Stopped != nil || st.LeaseOver {
 			a.ReadOnly, a.ReadOnlyReason = true, readOnlyReason(st)
+		}
+		if i := slices.Index(st.Joining, d.ID); i >= 0 {
+			a.Joining = &adminv1.JoinProgress{}
+			if i == 0 {
+				a.Joining.DoneBytes, a.Joining.TotalBytes = st.JoinDone, st.JoinTotal
+			}
 		}
 		out = append(out, a)
 	}

@@ -200,6 +200,12 @@ func (s *Site) Forget(gone *Node) error {
 	return s.config(s.Source)
 }
 
+// SetDisks gives the source other disks, with its next start.
+func (s *Site) SetDisks(disks ...Disk) error {
+	s.Disks = disks
+	return s.config(s.Source)
+}
+
 // Issue makes a certificate of the site's authority for a role and a name.
 func (s *Site) Issue(ctx context.Context, role, name, dir string) error {
 	return s.issue(ctx, role, name, loopback, dir)

@@ -30,7 +30,7 @@ func TestPointsAreListed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Points()
+	want := append(Points(), DiskPoints()...)
 	slices.Sort(want)
 	slices.Sort(found)
 	if !slices.Equal(want, found) {

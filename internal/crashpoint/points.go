@@ -17,6 +17,18 @@ func Points() []string {
 	}
 }
 
+// DiskPoints are those of disks that are added and removed.
+func DiskPoints() []string {
+	return []string{
+		"source.join.begun",       // an added disk's copy begins
+		"source.join.copied",      // everything of it is at the secondary
+		"source.join.told",        // the journal says that it has joined
+		"source.remove.closed",    // a removed disk is closed; nothing says so on disk
+		"source.remove.durable",   // it is on disk; the journal does not say it
+		"source.remove.journaled", // the journal says it
+	}
+}
+
 // Step names the point of a job's step: "before" it, after its "effect" (which
 // is not yet recorded), and "after" it was recorded.
 func Step(job, step, when string) string { return "job." + job + "." + step + "." + when }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
@@ -33,11 +34,11 @@ func (m *Manager) TestBranch(ctx context.Context, id redoubt.GroupID, tail Tail,
 		return nil, &redoubt.Error{Op: "open branch", Object: string(id) + "/" + tail.ID, Err: fmt.Errorf("the point %s that it begins at: %w", tail.After, err), Hint: redoubt.Hint(err)}
 	}
 	spec := Spec{
-		Version: specVersion, Kind: KindTest, Group: id, UUID: g.UUID, Disks: g.Disks, Branch: tail.ID, Filling: true,
+		Version: specVersion, Kind: KindTest, Group: id, UUID: g.UUID, Disks: m.o.Node.Catalog().DisksAt(id, point), Branch: tail.ID, Filling: true,
 		Point: point, Epoch: point.Epoch, Time: when, Created: m.o.Now(), Hydrate: hydrate || m.o.Hydrate == HydrateAll,
 	}
 	return m.openTest(ctx, &spec, func(in *Instance) error {
-		if err := tail.Read(ctx, func(ws []redoubt.Write) error { return in.disks.Replicate(spec.Epoch, ws) }); err != nil {
+		if err := tail.Read(ctx, func(ws []redoubt.Write) error { return in.disks.Replicate(spec.Epoch, onDisks(ws, spec.Disks)) }); err != nil {
 			return err
 		}
 		if head := in.journal.Head().LSN; head != max(tail.Head, point.LSN) {
@@ -49,6 +50,18 @@ func (m *Manager) TestBranch(ctx context.Context, id redoubt.GroupID, tail Tail,
 		in.Filling = false
 		return writeSpec(in.dir, in.Spec)
 	})
+}
+
+// onDisks lets what the tail says of other disks than the point has change
+// nothing: they joined after it, and only the old primary has them whole.
+func onDisks(ws []redoubt.Write, disks []redoubt.Disk) []redoubt.Write {
+	for i := range ws {
+		w := &ws[i]
+		if w.Disk != 0 && !slices.ContainsFunc(disks, func(d redoubt.Disk) bool { return d.ID == w.Disk }) {
+			*w = redoubt.Write{LSN: w.LSN, Time: w.Time, Kind: redoubt.KindBaseline}
+		}
+	}
+	return ws
 }
 
 // openTest makes a test failover of the spec, which gets its ID here. fill, if

@@ -343,8 +343,13 @@ func (r *reverse) await(ctx context.Context) (Resync, error) {
 				Hint: "reverse replication begins by itself when the old primary answers; `redoubt status` shows it"}
 		case <-time.After(100 * time.Millisecond):
 			r.mu.Lock()
-			err := r.err
+			err, s := r.err, r.sender
 			r.mu.Unlock()
+			if err == nil && s != nil { // the sender tries again; an operator must do something first
+				if last := s.Status().LastError; errors.Is(last, redoubt.ErrState) {
+					err = last
+				}
+			}
 			if err != nil && !errors.Is(err, redoubt.ErrUnavailable) {
 				return Resync{}, err
 			}

@@ -153,6 +153,8 @@ const (
 	AdminServiceListChecksProcedure = "/redoubt.admin.v1.AdminService/ListChecks"
 	// AdminServiceGrowDiskProcedure is the fully-qualified name of the AdminService's GrowDisk RPC.
 	AdminServiceGrowDiskProcedure = "/redoubt.admin.v1.AdminService/GrowDisk"
+	// AdminServiceRemoveDiskProcedure is the fully-qualified name of the AdminService's RemoveDisk RPC.
+	AdminServiceRemoveDiskProcedure = "/redoubt.admin.v1.AdminService/RemoveDisk"
 	// AdminServiceAddNodeProcedure is the fully-qualified name of the AdminService's AddNode RPC.
 	AdminServiceAddNodeProcedure = "/redoubt.admin.v1.AdminService/AddNode"
 	// AdminServiceDrainNodeProcedure is the fully-qualified name of the AdminService's DrainNode RPC.
@@ -292,6 +294,8 @@ type AdminServiceClient interface {
 	ListChecks(context.Context, *v1.ListChecksRequest) (*v1.ListChecksResponse, error)
 	// GrowDisk makes a protected disk larger, online (source).
 	GrowDisk(context.Context, *v1.GrowDiskRequest) (*v1.GrowDiskResponse, error)
+	// RemoveDisk takes a disk out of its group, online; points of before keep it (source).
+	RemoveDisk(context.Context, *v1.RemoveDiskRequest) (*v1.RemoveDiskResponse, error)
 	// AddNode lets a new node join.
 	AddNode(context.Context, *v1.AddNodeRequest) (*v1.AddNodeResponse, error)
 	// DrainNode has a node's shards and groups move to the others.
@@ -606,6 +610,12 @@ func NewAdminServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(adminServiceMethods.ByName("GrowDisk")),
 			connect.WithClientOptions(opts...),
 		),
+		removeDisk: connect.NewClient[v1.RemoveDiskRequest, v1.RemoveDiskResponse](
+			httpClient,
+			baseURL+AdminServiceRemoveDiskProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("RemoveDisk")),
+			connect.WithClientOptions(opts...),
+		),
 		addNode: connect.NewClient[v1.AddNodeRequest, v1.AddNodeResponse](
 			httpClient,
 			baseURL+AdminServiceAddNodeProcedure,
@@ -767,6 +777,7 @@ type adminServiceClient struct {
 	runCheck            *connect.Client[v1.RunCheckRequest, v1.RunCheckResponse]
 	listChecks          *connect.Client[v1.ListChecksRequest, v1.ListChecksResponse]
 	growDisk            *connect.Client[v1.GrowDiskRequest, v1.GrowDiskResponse]
+	removeDisk          *connect.Client[v1.RemoveDiskRequest, v1.RemoveDiskResponse]
 	addNode             *connect.Client[v1.AddNodeRequest, v1.AddNodeResponse]
 	drainNode           *connect.Client[v1.DrainNodeRequest, v1.DrainNodeResponse]
 	replaceNode         *connect.Client[v1.ReplaceNodeRequest, v1.ReplaceNodeResponse]
@@ -1157,6 +1168,15 @@ func (c *adminServiceClient) GrowDisk(ctx context.Context, req *v1.GrowDiskReque
 	return nil, err
 }
 
+// RemoveDisk calls redoubt.admin.v1.AdminService.RemoveDisk.
+func (c *adminServiceClient) RemoveDisk(ctx context.Context, req *v1.RemoveDiskRequest) (*v1.RemoveDiskResponse, error) {
+	response, err := c.removeDisk.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // AddNode calls redoubt.admin.v1.AdminService.AddNode.
 func (c *adminServiceClient) AddNode(ctx context.Context, req *v1.AddNodeRequest) (*v1.AddNodeResponse, error) {
 	response, err := c.addNode.CallUnary(ctx, connect.NewRequest(req))
@@ -1411,6 +1431,8 @@ type AdminServiceHandler interface {
 	ListChecks(context.Context, *v1.ListChecksRequest) (*v1.ListChecksResponse, error)
 	// GrowDisk makes a protected disk larger, online (source).
 	GrowDisk(context.Context, *v1.GrowDiskRequest) (*v1.GrowDiskResponse, error)
+	// RemoveDisk takes a disk out of its group, online; points of before keep it (source).
+	RemoveDisk(context.Context, *v1.RemoveDiskRequest) (*v1.RemoveDiskResponse, error)
 	// AddNode lets a new node join.
 	AddNode(context.Context, *v1.AddNodeRequest) (*v1.AddNodeResponse, error)
 	// DrainNode has a node's shards and groups move to the others.
@@ -1721,6 +1743,12 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 		connect.WithSchema(adminServiceMethods.ByName("GrowDisk")),
 		connect.WithHandlerOptions(opts...),
 	)
+	adminServiceRemoveDiskHandler := connect.NewUnaryHandlerSimple(
+		AdminServiceRemoveDiskProcedure,
+		svc.RemoveDisk,
+		connect.WithSchema(adminServiceMethods.ByName("RemoveDisk")),
+		connect.WithHandlerOptions(opts...),
+	)
 	adminServiceAddNodeHandler := connect.NewUnaryHandlerSimple(
 		AdminServiceAddNodeProcedure,
 		svc.AddNode,
@@ -1921,6 +1949,8 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 			adminServiceListChecksHandler.ServeHTTP(w, r)
 		case AdminServiceGrowDiskProcedure:
 			adminServiceGrowDiskHandler.ServeHTTP(w, r)
+		case AdminServiceRemoveDiskProcedure:
+			adminServiceRemoveDiskHandler.ServeHTTP(w, r)
 		case AdminServiceAddNodeProcedure:
 			adminServiceAddNodeHandler.ServeHTTP(w, r)
 		case AdminServiceDrainNodeProcedure:
@@ -2132,6 +2162,10 @@ func (UnimplementedAdminServiceHandler) ListChecks(context.Context, *v1.ListChec
 
 func (UnimplementedAdminServiceHandler) GrowDisk(context.Context, *v1.GrowDiskRequest) (*v1.GrowDiskResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.GrowDisk is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) RemoveDisk(context.Context, *v1.RemoveDiskRequest) (*v1.RemoveDiskResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("redoubt.admin.v1.AdminService.RemoveDisk is not implemented"))
 }
 
 func (UnimplementedAdminServiceHandler) AddNode(context.Context, *v1.AddNodeRequest) (*v1.AddNodeResponse, error) {
