@@ -25,15 +25,15 @@ type Hello struct {
 	Joining []redoubt.DiskID `json:"joining,omitempty"`
 	Gone    []redoubt.Disk   `json:"gone,omitempty"`
 
-	Reverse   bool            `json:"reverse,omitempty"` // to a source's own disks, not to a store
-	Probe     bool            `json:"probe,omitempty"`   // wants a Welcome and nothing else
-	K         int             `json:"k,omitempty"`       // data shards wanted at creation
-	M         int             `json:"m,omitempty"`       // parity shards wanted at creation
-	Receipt   *LossSummary    `json:"receipt,omitempty"`
-	Whole     bool            `json:"whole,omitempty"`   // wants to be told what is fully redundant; set by the Sender
-	Notices   bool            `json:"notices,omitempty"` // takes frameNotice; set by the Sender
-	Job       *JobReport      `json:"job,omitempty"`     // a source's word on the job of the Welcome before
-	Ask       *Ask            `json:"ask,omitempty"`     // with Probe: what the source's operator wants
+	Reverse bool         `json:"reverse,omitempty"` // to a source's own disks, not to a store
+	Probe   bool         `json:"probe,omitempty"`   // wants a Welcome and nothing else
+	K       int          `json:"k,omitempty"`       // data shards wanted at creation
+	M       int          `json:"m,omitempty"`       // parity shards wanted at creation
+	Receipt *LossSummary `json:"receipt,omitempty"`
+	Whole   bool         `json:"whole,omitempty"`   // wants to be told what is fully redundant; set by the Sender
+	Notices bool         `json:"notices,omitempty"` // takes frameNotice; set by the Sender
+	Job     *JobReport   `json:"job,omitempty"`     // a source's word on the job of the Welcome before
+	Ask     *Ask         `json:"ask,omitempty"`     // with Probe: what the source's operator wants
 	// Journal names the sender's journal. One that was made anew has another name.
 	Journal string `json:"journal,omitempty"`
 	// GivenUp, if not 0, is the last LSN whose payload the journal gave up: what
@@ -89,17 +89,17 @@ type Welcome struct {
 	DirtyAfter redoubt.LSN      `json:"dirty_after,omitempty"`
 	State      string           `json:"state,omitempty"`
 	Owner      string           `json:"owner,omitempty"`
-	Reason     string           `json:"reason,omitempty"`  // in words, why there is no stream
-	Whole      bool             `json:"whole,omitempty"`   // set by the Receiver: it tells what is fully redundant
-	Jobs       bool             `json:"jobs,omitempty"`    // Job is said: without one, none is under way
-	Job        *JobOrder        `json:"job,omitempty"`     // what is asked of the source
-	Hold       *Hold            `json:"hold,omitempty"`    // the source keeps its writes to itself
-	Anew       redoubt.Epoch    `json:"anew,omitempty"`    // a source of an earlier epoch forgets its journal and copies its disks whole from where this epoch begins
-	Disks      []redoubt.Disk   `json:"disks,omitempty"`   // as the receiver knows them at Committed; a source whose disks are larger says so in its stream
+	Reason     string           `json:"reason,omitempty"`    // in words, why there is no stream
+	Whole      bool             `json:"whole,omitempty"`     // set by the Receiver: it tells what is fully redundant
+	Jobs       bool             `json:"jobs,omitempty"`      // Job is said: without one, none is under way
+	Job        *JobOrder        `json:"job,omitempty"`       // what is asked of the source
+	Hold       *Hold            `json:"hold,omitempty"`      // the source keeps its writes to itself
+	Anew       redoubt.Epoch    `json:"anew,omitempty"`      // a source of an earlier epoch forgets its journal and copies its disks whole from where this epoch begins
+	Disks      []redoubt.Disk   `json:"disks,omitempty"`     // as the receiver knows them at Committed; a source whose disks are larger says so in its stream
 	NextDisk   redoubt.DiskID   `json:"next_disk,omitempty"` // no disk of the group had this number or a larger one
-	Answer     *Answer          `json:"answer,omitempty"`  // to Ask; a receiver that does not know Ask gives none
-	UUID       string           `json:"uuid,omitempty"`    // of the group, if the sender has another one
-	Journal    string           `json:"journal,omitempty"` // of a replica: names its journal
+	Answer     *Answer          `json:"answer,omitempty"`    // to Ask; a receiver that does not know Ask gives none
+	UUID       string           `json:"uuid,omitempty"`      // of the group, if the sender has another one
+	Journal    string           `json:"journal,omitempty"`   // of a replica: names its journal
 	// Unknown says that a replica does not know what its disks differ in: it holds
 	// a part of a copy.
 	Unknown bool `json:"unknown,omitempty"`
