@@ -332,6 +332,19 @@ func TestCancelGivesTheGroupBack(t *testing.T) {
 	m.refused(CancelFailover{Group: "g", NewEpoch: 3}, redoubt.ErrFenced)
 }
 
+// What is committed between the question of how far the writer is and the
+// promotion is known, too, with its own time: not that of the older write.
+func TestKnownHeadIsThatOfTheLastCommit(t *testing.T) {
+	m := newMachine(t, 3)
+	m.protected("g")
+	before := m.group("g")
+	g := m.must(Promote{Group: "g", Kind: PromoteUnplanned, Point: before.Committed, NewEpoch: 2, Writer: "target/n1",
+		KnownHead: 7, KnownHeadTime: 5, LastContact: 6, Now: 7}).(Group)
+	if g.KnownHead != before.Committed.LSN || g.KnownHeadTime != before.CommittedTime || g.LastContact != before.CommittedTime {
+		t.Fatalf("known %d at %d, heard at %d; committed %s at %d", g.KnownHead, g.KnownHeadTime, g.LastContact, before.Committed, before.CommittedTime)
+	}
+}
+
 func TestPausedFailsOverAsBefore(t *testing.T) {
 	m := newMachine(t, 3)
 	m.must(createG("g"))
