@@ -35,6 +35,8 @@ type Role struct {
 	WholeAt redoubt.LSN `json:"whole_at,omitempty"`
 	// Branch is the folder that keeps the orphan tail of the epoch before.
 	Branch string `json:"branch,omitempty"`
+	// Replaced: an image is another file than the one that the journal wrote to.
+	Replaced bool `json:"replaced,omitempty"`
 }
 
 const roleKey = "role"
@@ -75,9 +77,15 @@ func (r Role) fenceError() error {
 }
 
 // Whole reports whether the disks, with the journal's head at head, are the
-// state of one point in the group's history.
+// state of one point in the group's history. What a writer has is, by definition.
 func (r Role) Whole(head redoubt.LSN) bool {
-	return r.Mode != ModeReplica || r.WholeAt != 0 && head >= r.WholeAt
+	switch r.Mode {
+	case ModeReplica:
+		return r.WholeAt != 0 && head >= r.WholeAt && !r.Replaced
+	case ModeFenced:
+		return !r.Replaced
+	}
+	return true
 }
 
 // takeover decides whether this side, in role r with its journal between tail
