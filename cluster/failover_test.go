@@ -17,7 +17,7 @@ import (
 const designTable = `
 Unprotected: Protect->InitialSync[Resyncing] TestFailover->Unprotected DeletePoints->Unprotected
 InitialSync: Pause->Paused Unprotect->Unprotected
-Protected: Bookmark->Protected TestFailover->Protected PlannedFailover->FailoverCommitPending UnplannedFailover->FailoverCommitPending Pause->Paused Unprotect->Unprotected
+Protected: Bookmark->Protected TestFailover->Protected PlannedFailover->FailoverCommitPending UnplannedFailover->FailoverCommitPending Pause->Paused Unprotect->Unprotected Resynchronise->Resyncing
 Paused: Resume->back TestFailover->Paused UnplannedFailover->FailoverCommitPending Unprotect->Unprotected
 ResyncRequired: Resynchronise->Resyncing TestFailover->ResyncRequired UnplannedFailover->FailoverCommitPending Pause->Paused Unprotect->Unprotected
 Resyncing: Resynchronise->Resyncing TestFailover->Resyncing UnplannedFailover->FailoverCommitPending Pause->Paused Unprotect->Unprotected
@@ -187,7 +187,7 @@ func carryOut(g Group, op Operation) Command {
 	case OpProtect, OpUnprotect, OpPause, OpResume, OpDeletePoints:
 		return Operate{Group: g.ID, Epoch: g.Epoch, Op: op, By: "operator/ann", Now: 5}
 	case OpResynchronise:
-		return SetState{Group: g.ID, Epoch: g.Epoch, Op: op}
+		return BeginResync{Group: g.ID, NewEpoch: g.Epoch + 1, Now: 5}
 	case OpPlannedFailover:
 		if back {
 			return Promote{Group: g.ID, Kind: PromoteFailback, Point: head, NewEpoch: g.Epoch + 1, Writer: "source/host1"}
@@ -259,7 +259,7 @@ func tryOperation(t *testing.T, sit situation, op Operation) {
 		if n := m.must(c).(Group); n.State != want {
 			t.Errorf("now %s, the table says %s", n.State, want)
 		}
-		if op != OpResynchronise && bytes.Equal(before, m.image()) {
+		if bytes.Equal(before, m.image()) {
 			t.Error("nothing changed")
 		}
 		if s := reload(t, m.s); s.groups["g"].State != want {
