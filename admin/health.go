@@ -63,8 +63,11 @@ func (h *health) broken() {
 		h.add(true, "failed", h.g.GetHint(), "%s", h.g.GetError())
 	}
 	if v := h.g.GetVerify().GetLast(); v.GetDifferingBlocks() > 0 && !h.compares() {
-		h.add(true, "differs", "redoubt verify "+h.g.Id+" lists what differs, redoubt resync "+h.g.Id+" ships it if the source is right",
-			"%d blocks of 4 KiB differed between the sites at %d:%d", v.DifferingBlocks, v.Epoch, v.Lsn)
+		hint := "redoubt verify " + h.g.Id + " lists what differs, redoubt resync " + h.g.Id + " ships it if the source is right"
+		if s := h.g.GetState(); s == "ReverseReplicating" || s == "Replica" {
+			hint = "do not fail back: stop redoubtd at the old primary, remove the group's folder there and start it; what differs is shipped then"
+		}
+		h.add(true, "differs", hint, "%d blocks of 4 KiB differed between the sites at %d:%d", v.DifferingBlocks, v.Epoch, v.Lsn)
 	}
 	if r := h.g.GetRetention(); r.GetStopped() != "" {
 		h.add(false, "retention", "redoubt retention show "+h.g.Id, "history is not thinned: %s", r.GetStopped())

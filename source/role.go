@@ -106,6 +106,9 @@ func (r Role) takeover(l redoubt.Lineage, tail, head redoubt.LSN) error {
 			Hint: fmt.Sprintf("epoch %d of this side is on no path to epoch %d; reverse replicate first", r.Epoch, l.Current())}
 	case at == head && r.Whole(head):
 		return nil
+	case r.Replaced && r.Mode != ModeWriter:
+		return &redoubt.Error{Op: "take over", Err: redoubt.ErrState,
+			Hint: "an image here is another file than before, and nobody knows what it holds: fail over again, commit, and come back by redoubt reverse, which compares it"}
 	case !r.Whole(head):
 		return &redoubt.Error{Op: "take over", Err: redoubt.ErrState, Hint: "the copy from the secondary is not complete; reverse replicate again"}
 	case at > head:

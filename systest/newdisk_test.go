@@ -16,14 +16,15 @@ import (
 // and must not be taken for all that differs; and of a host that is new but for
 // its name and its configuration, at another address. What comes home is whole.
 func TestWayBackToANewDisk(t *testing.T) {
-	t.Run("disks", func(t *testing.T) { newDisk(t, func(*bed) {}) })
+	nothing := func(*bed) {}
+	t.Run("disks", func(t *testing.T) { newDisk(t, nothing, nothing) })
 	t.Run("host", func(t *testing.T) {
 		newDisk(t, func(b *bed) {
 			b.must(os.RemoveAll(filepath.Join(b.site.Source.Dir, "data")))
 			was := "127.0.0.1:" + port(b)
 			b.reconfigure(was, "127.0.0.2:"+port(b)) // listen
 			b.reconfigure(was, "127.0.0.2:"+port(b)) // advertise
-		})
+		}, func(b *bed) { b.must(os.RemoveAll(b.groupDir())) })
 	})
 }
 
@@ -42,8 +43,9 @@ func port(b *bed) string {
 }
 
 // newDisk fails over, comes back to empty disks, and loses one of these again
-// while it follows. lose is what else is lost with the first ones.
-func newDisk(t *testing.T, lose func(b *bed)) {
+// while it follows. lose is what else is lost with the first ones, again with
+// the last one.
+func newDisk(t *testing.T, lose, again func(b *bed)) {
 	b := newBed(t)
 	b.settled()
 	stop := b.background()
@@ -70,6 +72,7 @@ func newDisk(t *testing.T, lose func(b *bed)) {
 
 	b.must(b.site.Source.Stop(patience))
 	b.emptyDisks(b.disks[:1])
+	again(b)
 	b.must(b.site.Source.Start())
 	b.wait(b.site.Source, "the new disk to be filled", func(_ *adminv1.GetStatusResponse, g *adminv1.Group) error {
 		if g.GetState() != "Replica" {
