@@ -3,6 +3,7 @@ package source
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -107,6 +108,8 @@ func openGroup(host *Config, cfg GroupConfig) (g *Group, err error) {
 		images = append(images, im)
 		disks = append(disks, redoubt.Disk{ID: redoubt.DiskID(i + 1), Name: d.Name, Size: im.Size()})
 	}
+	_, err = os.Stat(filepath.Join(dir, identityFile))
+	anew := errors.Is(err, fs.ErrNotExist)
 	if g.id, err = loadIdentity(dir, disks); err != nil {
 		return nil, err
 	}
@@ -121,7 +124,7 @@ func openGroup(host *Config, cfg GroupConfig) (g *Group, err error) {
 	if err := g.openJournal(dir); err != nil {
 		return nil, err
 	}
-	if err := g.checkImages(disks); err != nil {
+	if err := g.checkImages(disks, anew); err != nil {
 		return nil, err
 	}
 	members := make([]blockdev.Member, len(disks))

@@ -36,13 +36,19 @@ func markImage(path string) (m imageMark, ok bool, err error) {
 // checkImages finds out whether the images are the files of last time. If one
 // is not, nobody knows what the disks hold, and the journal, which knows what
 // was written, must not be taken for the whole difference to the secondary:
-// Role.Replaced says so until the disks were compared or copied whole.
-func (g *Group) checkImages(disks []redoubt.Disk) error {
+// Role.Replaced says so until the disks were compared or copied whole. anew: the
+// group's folder was made just now; a journal that is kept elsewhere and is older
+// is not believed either.
+func (g *Group) checkImages(disks []redoubt.Disk, anew bool) error {
 	was, _, err := loadState[map[redoubt.DiskID]imageMark](g, imagesKey)
 	if err != nil {
 		return err
 	}
-	now, changed := map[redoubt.DiskID]imageMark{}, false
+	now, changed := map[redoubt.DiskID]imageMark{}, anew
+	if anew && g.journal.Head().LSN > 0 {
+		g.role.Replaced = true
+		g.log.Error("the group's folder is new and its journal is not: what the disks hold is not known", "journal", g.journalDir(g.host.groupDir(g.cfg.Name)))
+	}
 	for i, d := range g.cfg.Disks {
 		id := disks[i].ID
 		m, ok, err := markImage(d.Path)

@@ -2,6 +2,7 @@ package source
 
 import (
 	"os"
+	"path/filepath"
 	"testing"
 )
 
@@ -49,4 +50,19 @@ func TestReplacedImage(t *testing.T) {
 		}
 	})
 	start(false, nothing)
+
+	// The group's folder is gone, and the journal, which is elsewhere, is not.
+	cfg.Groups[0].JournalDir = filepath.Join(filepath.Dir(path), "journal")
+	if err := os.RemoveAll(cfg.groupDir("g")); err != nil {
+		t.Fatal(err)
+	}
+	start(false, func(g *Group) {
+		if err := g.disks.Volumes()[0].Write(make([]byte, 4096), 0, true); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if err := os.RemoveAll(cfg.groupDir("g")); err != nil {
+		t.Fatal(err)
+	}
+	start(true, nothing)
 }
