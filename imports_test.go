@@ -39,6 +39,7 @@ var importTable = []room{
 	{"blockdev", with(plumbing, "journal")},
 	{"ship", with(plumbing, "journal")},
 	{"cluster", plumbing},
+	{"cluster/catalog", []string{"."}},
 	{"compare", plumbing},
 	{"target", with(plumbing, "journal", "blockdev", "ship", "compare", "cluster")},
 	{"source", with(plumbing, "journal", "blockdev", "ship", "compare")},
@@ -112,6 +113,29 @@ func checkImport(t *testing.T, rel string, r room, imp string) {
 		return
 	}
 	t.Errorf("%s must not import %s (allowed: %v)", rel, to, r.may)
+}
+
+// The catalog gives the same answers on every node: it has no file, no network,
+// no chance, and nothing of a library's.
+func TestTheCatalogIsPure(t *testing.T) {
+	const pure = "cluster/catalog"
+	seen := false
+	for _, p := range list(t) {
+		if relative(p.ImportPath) != pure {
+			continue
+		}
+		seen = true
+		for _, imp := range p.Imports {
+			first, _, _ := strings.Cut(imp, "/")
+			foreign := strings.Contains(first, ".") && imp != module
+			if foreign || anyUnder(imp, []string{"os", "net", "syscall", "log", "math/rand", "crypto/rand"}) {
+				t.Errorf("%s imports %s", pure, imp)
+			}
+		}
+	}
+	if !seen {
+		t.Errorf("%s is gone", pure)
+	}
 }
 
 // TestImportTableNamesRealPackages fails for a line whose package is gone.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 )
 
 // BenchmarkCommit: segments committed on three nodes with real syncs, TLS and
@@ -19,7 +20,7 @@ func BenchmarkCommit(b *testing.B) {
 			h := s.follower()
 			var ids []redoubt.GroupID
 			for i := range groups {
-				ids = append(ids, s.propose(h, createG(fmt.Sprintf("g%d", i))).(Group).ID)
+				ids = append(ids, s.propose(h, createG(fmt.Sprintf("g%d", i))).(catalog.Group).ID)
 			}
 			var left, spent atomic.Int64
 			b.ResetTimer()

@@ -18,6 +18,7 @@ import (
 	"github.com/hashicorp/raft-wal/types"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 )
 
 // DumpEntry is one line of a dump: an entry of the Raft log.
@@ -46,7 +47,7 @@ func Dump(dir string, w io.Writer) error {
 		if err != nil {
 			return err
 		}
-		if err := dumpState(out, path, s); err != nil {
+		if err := s.Dump(out, path); err != nil {
 			return err
 		}
 	}
@@ -59,67 +60,19 @@ func describe(l *raft.Log) DumpEntry {
 	e := DumpEntry{Index: l.Index, Term: l.Term, Type: l.Type.String()}
 	switch l.Type {
 	case raft.LogCommand:
-		v, err := decodeEnvelope(l.Data)
+		v, err := catalog.DecodeEnvelope(l.Data)
 		if err != nil {
 			e.Error = err.Error()
 			break
 		}
-		e.Command, e.Client, e.Serial = kindCheckpoint.String(), hex.EncodeToString(v.client[:]), v.serial
-		if v.cmd != nil {
-			e.Command, e.Body = v.cmd.kind().String(), v.cmd
+		e.Command, e.Client, e.Serial = catalog.Name(v.Cmd), hex.EncodeToString(v.Client[:]), v.Serial
+		if v.Cmd != nil {
+			e.Body = v.Cmd
 		}
 	case raft.LogConfiguration:
 		e.Body = raft.DecodeConfiguration(l.Data)
 	}
 	return e
-}
-
-// dumpState writes a snapshot's catalog.
-func dumpState(out *json.Encoder, path string, s *state) error {
-	err := out.Encode(map[string]any{"snapshot": path, "index": s.index, "nodes": len(s.nodes), "groups": len(s.groups), "clients": len(s.clients)})
-	for _, id := range s.nodeIDs() {
-		err = errors.Join(err, out.Encode(map[string]any{"node": s.nodes[id]}))
-	}
-	c := &Catalog{s: s, changed: make(chan struct{})}
-	for _, p := range c.RecoveryPlans() {
-		err = errors.Join(err, out.Encode(map[string]any{"recovery_plan": p}))
-	}
-	for _, r := range c.Runs("") {
-		err = errors.Join(err, out.Encode(map[string]any{"run": r}))
-	}
-	for _, g := range c.Groups() {
-		err = errors.Join(err, out.Encode(map[string]any{"group": g}))
-		if r, ok := s.retain[g.ID]; ok {
-			err = errors.Join(err, out.Encode(map[string]any{"group_id": g.ID, "retention": r}))
-		}
-		for _, k := range s.checks[g.ID] {
-			err = errors.Join(err, out.Encode(map[string]any{"group_id": g.ID, "check": k}))
-		}
-		if js, ok := s.jobs[g.ID]; ok {
-			err = errors.Join(err, out.Encode(map[string]any{"group_id": g.ID, "jobs": js}))
-		}
-		if st, ok := s.stands[g.ID]; ok {
-			err = errors.Join(err, out.Encode(map[string]any{"group_id": g.ID, "standing": st}))
-		}
-		if list := s.resized[g.ID]; len(list) > 0 {
-			err = errors.Join(err, out.Encode(map[string]any{"group_id": g.ID, "disk_events": list}))
-		}
-		if gaps := s.gaps[g.ID]; len(gaps) > 0 {
-			err = errors.Join(err, out.Encode(map[string]any{"group_id": g.ID, "gaps": gaps}))
-		}
-		for _, b := range s.marks[g.ID] {
-			err = errors.Join(err, out.Encode(map[string]any{"group_id": g.ID, "bookmark": b}))
-		}
-		for _, f := range g.Lineage {
-			for i := uint64(0); i < c.SegmentCount(g.ID, f.Epoch) && err == nil; i++ {
-				err = out.Encode(map[string]any{"group_id": g.ID, "segment": c.Segments(g.ID, f.Epoch, i, 1)[0]})
-			}
-		}
-	}
-	for id, set := range s.sets {
-		err = errors.Join(err, out.Encode(map[string]any{"set_id": id.String(), "set": set}))
-	}
-	return err
 }
 
 // Report is what Verify found to be whole.
@@ -208,13 +161,13 @@ func listSnapshots(dir string) ([]string, error) {
 	return out, nil
 }
 
-func openSnapshot(path string) (*state, error) {
+func openSnapshot(path string) (*catalog.Snapshot, error) {
 	f, err := os.Open(filepath.Join(path, "state.bin"))
 	if err != nil {
 		return nil, fail("read snapshot", path, err, "")
 	}
 	defer func() { _ = f.Close() }()
-	s, err := readSnapshot(f)
+	s, err := catalog.ReadSnapshot(f)
 	if err != nil {
 		return nil, fail("read snapshot", path, err, "")
 	}

@@ -60,7 +60,7 @@ func TestVerifyFindsDamage(t *testing.T) {
 		// Somewhere in a command: they carry a checksum of their own.
 		at := rng.IntN(bytes.LastIndex(log, []byte("RC\x01")))
 		at += bytes.Index(log[at:], []byte("RC\x01"))
-		flip(files[0], at+4+rng.IntN(envelopeHeadLen))
+		flip(files[0], at+4+rng.IntN(36)) // 36 bytes are in front of the body
 	}
 	if r, err := Verify(h.dir); err != nil || r != whole {
 		t.Errorf("mended: %+v, %v", r, err)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 )
 
 // duty is what the leader does by itself, until Close: it replaces owners that
@@ -30,7 +31,7 @@ func (n *Node) duty() {
 		n.replaceOwners()
 		if n.o.Now().Sub(checkpoint) >= n.o.Timeouts.Checkpoint {
 			checkpoint = n.o.Now()
-			n.raft.Apply(encodeEnvelope(envelope{}), n.o.Timeouts.Attempt) // lost with the leader: the next one makes its own
+			n.raft.Apply(catalog.EncodeEnvelope(catalog.Envelope{}), n.o.Timeouts.Attempt) // lost with the leader: the next one makes its own
 		}
 	}
 }
@@ -65,11 +66,11 @@ func (n *Node) replaceOwners() {
 }
 
 // ownerPlan says which groups need which new owner now.
-func (n *Node) ownerPlan() []SetOwner {
+func (n *Node) ownerPlan() []catalog.SetOwner {
 	may, silent := map[redoubt.NodeID]bool{}, map[redoubt.NodeID]bool{}
 	for _, m := range n.catalog.Members() {
-		may[m.ID] = m.State == NodeActive && n.Alive(m.ID)
-		silent[m.ID] = m.State != NodeActive || !n.steady(m.ID)
+		may[m.ID] = m.State == catalog.NodeActive && n.Alive(m.ID)
+		silent[m.ID] = m.State != catalog.NodeActive || !n.steady(m.ID)
 	}
 	now := n.o.Now()
 	gentle := now.Sub(n.rebalanced) >= n.o.Timeouts.Rebalance
@@ -84,7 +85,7 @@ func (n *Node) ownerPlan() []SetOwner {
 // that may, spread evenly. If there are none such, and gentle is set, it moves
 // one group from the node with the most to the one with the fewest: its stream is
 // interrupted for a moment, so not more at once.
-func planOwners(groups []Group, may, lost map[redoubt.NodeID]bool, gentle bool) []SetOwner {
+func planOwners(groups []catalog.Group, may, lost map[redoubt.NodeID]bool, gentle bool) []catalog.SetOwner {
 	load := map[redoubt.NodeID]int{}
 	for i := range groups {
 		load[groups[i].Owner]++
@@ -99,18 +100,18 @@ func planOwners(groups []Group, may, lost map[redoubt.NodeID]bool, gentle bool) 
 		return nil
 	}
 	byLoad := func(a, b redoubt.NodeID) int { return cmp.Compare(load[a], load[b]) }
-	var plan []SetOwner
+	var plan []catalog.SetOwner
 	for i := range groups {
 		if g := &groups[i]; lost[g.Owner] {
 			to := slices.MinFunc(ids, byLoad)
 			load[to]++
-			plan = append(plan, SetOwner{Group: g.ID, Node: to, Term: g.OwnerTerm})
+			plan = append(plan, catalog.SetOwner{Group: g.ID, Node: to, Term: g.OwnerTerm})
 		}
 	}
 	from, to := slices.MaxFunc(ids, byLoad), slices.MinFunc(ids, byLoad)
 	if len(plan) > 0 || !gentle || load[from]-load[to] < 2 {
 		return plan
 	}
-	i := slices.IndexFunc(groups, func(g Group) bool { return g.Owner == from })
-	return []SetOwner{{Group: groups[i].ID, Node: to, Term: groups[i].OwnerTerm}}
+	i := slices.IndexFunc(groups, func(g catalog.Group) bool { return g.Owner == from })
+	return []catalog.SetOwner{{Group: groups[i].ID, Node: to, Term: groups[i].OwnerTerm}}
 }

@@ -2,10 +2,12 @@ package cluster
 
 import (
 	"context"
+	"encoding/binary"
 	"sync"
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 )
 
 // health is what this node knows of the others from calling them.
@@ -72,19 +74,31 @@ func (h *health) heard(id redoubt.NodeID, pong []byte) {
 	defer h.mu.Unlock()
 	c := h.peer(id)
 	c.calling = false
-	d := &decoder{b: pong}
-	role, applied := d.str(maxName, "role"), d.u64()
-	if d.done() == nil {
+	if role, applied, ok := readPong(pong); ok {
 		c.last, c.role, c.applied = h.now(), role, applied
 	}
 }
 
+// maxRole bounds the name of a role in a pong, in bytes.
+const maxRole = 64
+
 // pong is this node's answer to a ping.
-func (n *Node) pong() []byte {
-	var e encoder
-	e.str(n.raft.State().String())
-	e.u64(n.catalog.Index())
-	return e.b
+func (n *Node) pong() []byte { return writePong(n.raft.State().String(), n.catalog.Index()) }
+
+// writePong encodes a role, with its length as a varint in front, and the index
+// of the catalog, 8 bytes, big endian.
+func writePong(role string, applied uint64) []byte {
+	b := append(binary.AppendUvarint(nil, uint64(len(role))), role...)
+	return binary.BigEndian.AppendUint64(b, applied)
+}
+
+// readPong reads what writePong wrote; not ok if it is anything else.
+func readPong(b []byte) (role string, applied uint64, ok bool) {
+	size, n := binary.Uvarint(b)
+	if n != 1 || size > maxRole || uint64(len(b)) != 1+size+8 {
+		return "", 0, false
+	}
+	return string(b[1 : 1+size]), binary.BigEndian.Uint64(b[1+size:]), true
 }
 
 // pingAll calls every other registered node in turn, until Close. A node that
@@ -106,7 +120,7 @@ func (n *Node) pingAll() {
 	}
 }
 
-func (n *Node) ping(p NodeInfo) {
+func (n *Node) ping(p catalog.NodeInfo) {
 	ctx, cancel := context.WithTimeout(n.ctx, max(time.Second, n.o.Timeouts.Ping))
 	defer cancel()
 	b, err := n.o.Pool.Call(ctx, p.Addr, methodPing)

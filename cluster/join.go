@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/internal/pki"
 )
 
@@ -18,7 +19,7 @@ import (
 // in: through the leader, or, while it knows none (it is new, or has another
 // address than the leader thinks), through any member that it can reach.
 func (n *Node) register() {
-	me := NodeInfo{ID: n.o.ID, Addr: n.o.Advertise, Instance: n.self.Instance}
+	me := catalog.NodeInfo{ID: n.o.ID, Addr: n.o.Advertise, Instance: n.self.Instance}
 	pause := n.o.Timeouts.Ping
 	for n.ctx.Err() == nil {
 		err := n.registerOnce(me)
@@ -38,12 +39,12 @@ func (n *Node) register() {
 	}
 }
 
-func (n *Node) registerOnce(me NodeInfo) error {
+func (n *Node) registerOnce(me catalog.NodeInfo) error {
 	ctx, cancel := context.WithTimeout(n.ctx, 10*time.Second)
 	defer cancel()
-	announce := AnnounceNode{Node: me, Domain: n.o.Domain}
+	announce := catalog.AnnounceNode{Node: me, Domain: n.o.Domain}
 	if n.hasLeader(ctx) && n.isServer() {
-		if _, err := n.Propose(ctx, PutNode{Node: me}); err != nil {
+		if _, err := n.Propose(ctx, catalog.PutNode{Node: me}); err != nil {
 			return err
 		}
 		if old, _ := n.catalog.Node(me.ID); old.Domain == n.o.Domain {
@@ -52,14 +53,13 @@ func (n *Node) registerOnce(me NodeInfo) error {
 		_, err := n.Propose(ctx, announce)
 		return err
 	}
-	if err := announce.check(); err != nil {
+	if err := catalog.Validate(announce); err != nil {
 		return err
 	}
-	var e encoder
-	announce.encode(&e)
+	body := catalog.EncodeAnnounce(announce)
 	last := fail("register node", string(me.ID), fmt.Errorf("no member answers: %w", redoubt.ErrUnavailable), "")
 	for _, addr := range n.contacts() {
-		_, err := n.o.Pool.Call(ctx, addr, methodAnnounce, e.b)
+		_, err := n.o.Pool.Call(ctx, addr, methodAnnounce, body)
 		switch {
 		case err == nil:
 			return nil
@@ -134,15 +134,14 @@ func (n *Node) sleep(d time.Duration) {
 // announce answers a node that says where it is. It speaks for itself only:
 // the name is that of its certificate.
 func (n *Node) announce(ctx context.Context, peer pki.Identity, body []byte) ([]byte, error) {
-	d := &decoder{b: body}
-	c := AnnounceNode{Node: d.node(), Domain: d.str(maxName, "domain")}
-	if err := d.done(); err != nil {
+	c, err := catalog.DecodeAnnounce(body)
+	if err != nil {
 		return nil, err
 	}
 	if peer.Name != string(c.Node.ID) {
 		return nil, fail("register node", string(c.Node.ID), fmt.Errorf("%s speaks for it: %w", peer, redoubt.ErrDenied), "a node's name is that of its certificate")
 	}
-	_, err := n.Propose(ctx, c)
+	_, err = n.Propose(ctx, c)
 	return nil, err
 }
 
@@ -186,7 +185,7 @@ func (n *Node) askIfKnown() error {
 
 // known answers askIfKnown of another node.
 func (n *Node) known(_ context.Context, id []byte) ([]byte, error) {
-	if node, ok := n.catalog.Node(redoubt.NodeID(id)); ok && node.State != NodeInvited {
+	if node, ok := n.catalog.Node(redoubt.NodeID(id)); ok && node.State != catalog.NodeInvited {
 		return []byte{member}, nil
 	}
 	servers, _, err := n.servers()

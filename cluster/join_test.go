@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 )
 
 // newcomer makes a host that shall join, and does not start it.
@@ -24,10 +25,10 @@ func (s *site) newcomer(id redoubt.NodeID) *host {
 	return h
 }
 
-func (s *site) state(at *host, id redoubt.NodeID) NodeState {
+func (s *site) state(at *host, id redoubt.NodeID) catalog.NodeState {
 	n, ok := at.node.Catalog().Node(id)
 	if !ok {
-		return NodeRemoved
+		return catalog.NodeRemoved
 	}
 	return n.State
 }
@@ -86,7 +87,7 @@ func TestNodeJoins(t *testing.T) {
 	h.open()
 	s.eventually(func() bool { return strings.Contains(h.log.String(), "waiting to be let in") }, "being told to wait")
 	s.operate("invite", func(ctx context.Context) error { return s.follower().node.Invite(ctx, "n4") })
-	s.eventually(func() bool { return s.state(l, "n4") == NodeActive }, "n4 active")
+	s.eventually(func() bool { return s.state(l, "n4") == catalog.NodeActive }, "n4 active")
 	if v := l.voters(); v != 4 {
 		t.Errorf("%d votes", v)
 	}
@@ -161,7 +162,7 @@ func TestLeaderIsRemoved(t *testing.T) {
 	l.kill()
 	next := s.leader()
 	s.eventually(func() bool { return next.voters() == 3 }, "its vote gone")
-	s.propose(next, UpdateGroup{Group: "g", SourceAddr: "x:1"})
+	s.propose(next, catalog.UpdateGroup{Group: "g", SourceAddr: "x:1"})
 	s.sameEverywhere()
 }
 
@@ -229,7 +230,7 @@ func TestMembershipUnderPartition(t *testing.T) {
 	s.operate("invite", func(ctx context.Context) error { return next.node.Invite(ctx, "n4") })
 	h := s.newcomer("n4")
 	h.open()
-	s.eventually(func() bool { return s.state(next, "n4") == NodeActive }, "n4 active")
+	s.eventually(func() bool { return s.state(next, "n4") == catalog.NodeActive }, "n4 active")
 	l.isolate(false)
 	s.eventually(func() bool { return l.voters() == 4 }, "the old leader knows")
 	s.sameEverywhere()

@@ -13,6 +13,7 @@ import (
 	"github.com/anishathalye/porcupine"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 )
 
 // register is what the model knows of a group.
@@ -88,8 +89,8 @@ func (s register) after(q request) (register, bool) {
 }
 
 // registerOf reads the model's state from the catalog.
-func registerOf(g Group) register {
-	return register{term: g.OwnerTerm, epoch: uint64(g.Epoch), lsn: g.Committed.LSN, before: g.Before.LSN, pending: g.State == StateFailoverCommitPending}
+func registerOf(g catalog.Group) register {
+	return register{term: g.OwnerTerm, epoch: uint64(g.Epoch), lsn: g.Committed.LSN, before: g.Before.LSN, pending: g.State == catalog.StateFailoverCommitPending}
 }
 
 // teller does operations through one node and writes down what came of them.
@@ -107,10 +108,10 @@ func (c *teller) once(start time.Time, id redoubt.GroupID) {
 	}
 	q := request{group: id, what: []string{"read", "owner", "commit", "commit", "promote", "cancel"}[c.rng.IntN(6)], reg: registerOf(g)}
 	fork, _ := g.Lineage.Find(g.Epoch)
-	var cmd Command
+	var cmd catalog.Command
 	switch q.what {
 	case "owner":
-		cmd = SetOwner{Group: id, Node: c.h.id, Term: q.reg.term}
+		cmd = catalog.SetOwner{Group: id, Node: c.h.id, Term: q.reg.term}
 	case "commit":
 		at := q.reg.lsn + 1
 		cmd = batch(g, seg(g, uint64(q.reg.lsn-fork.At), at, at))
@@ -118,9 +119,9 @@ func (c *teller) once(start time.Time, id redoubt.GroupID) {
 		if q.reg.lsn <= fork.At {
 			return // a point of the parent epoch
 		}
-		cmd = Promote{Group: id, Kind: PromoteUnplanned, Point: g.Committed, NewEpoch: g.Epoch + 1, Writer: TargetWriter(c.h.id), KnownHead: q.reg.lsn}
+		cmd = catalog.Promote{Group: id, Kind: catalog.PromoteUnplanned, Point: g.Committed, NewEpoch: g.Epoch + 1, Writer: catalog.TargetWriter(c.h.id), KnownHead: q.reg.lsn}
 	case "cancel":
-		cmd = CancelFailover{Group: id, NewEpoch: g.Epoch + 1}
+		cmd = catalog.CancelFailover{Group: id, NewEpoch: g.Epoch + 1}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
@@ -132,7 +133,7 @@ func (c *teller) once(start time.Time, id redoubt.GroupID) {
 	c.ops = append(c.ops, op)
 }
 
-func (c *teller) do(ctx context.Context, id redoubt.GroupID, cmd Command) answer {
+func (c *teller) do(ctx context.Context, id redoubt.GroupID, cmd catalog.Command) answer {
 	if cmd == nil {
 		if err := c.h.node.Barrier(ctx); err != nil {
 			return answer{unknown: true}
@@ -142,7 +143,7 @@ func (c *teller) do(ctx context.Context, id redoubt.GroupID, cmd Command) answer
 	}
 	v, err := c.h.node.Propose(ctx, cmd)
 	if err == nil {
-		if rs, ok := v.([]CommitResult); ok {
+		if rs, ok := v.([]catalog.CommitResult); ok {
 			err = rs[0].Err
 		}
 	}

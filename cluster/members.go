@@ -8,6 +8,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 )
 
 // catchUp is how many commands a node may be behind the leader to become a voter.
@@ -43,7 +44,7 @@ type view struct {
 // nextChange compares the catalog with Raft's configuration and returns the one
 // step to take now: a pure function, so that a new leader goes on where the
 // old one stopped.
-func nextChange(nodes []Member, servers []raft.Server, v view) change {
+func nextChange(nodes []catalog.Member, servers []raft.Server, v view) change {
 	in := map[redoubt.NodeID]raft.Server{}
 	for _, s := range servers {
 		in[redoubt.NodeID(s.ID)] = s
@@ -52,8 +53,8 @@ func nextChange(nodes []Member, servers []raft.Server, v view) change {
 		s, member := in[n.ID]
 		voter := member && s.Suffrage == raft.Voter
 		switch {
-		case n.State == NodeInvited:
-		case n.State == NodeRemoved:
+		case n.State == catalog.NodeInvited:
+		case n.State == catalog.NodeRemoved:
 			if c := leave(n, member, servers, v); c.what != stepNone {
 				return c
 			}
@@ -63,7 +64,7 @@ func nextChange(nodes []Member, servers []raft.Server, v view) change {
 			return change{stepNonvoter, n.ID, n.Addr}
 		case !voter && v.live(n.ID) && v.caughtUp(n.ID):
 			return change{stepVoter, n.ID, n.Addr}
-		case voter && n.State == NodeJoining:
+		case voter && n.State == catalog.NodeJoining:
 			return change{stepActivate, n.ID, ""}
 		}
 	}
@@ -72,7 +73,7 @@ func nextChange(nodes []Member, servers []raft.Server, v view) change {
 
 // leave takes a removed node out of Raft, once it knows or is dead, and as long
 // as most of the voters that stay are there.
-func leave(n Member, member bool, servers []raft.Server, v view) change {
+func leave(n catalog.Member, member bool, servers []raft.Server, v view) change {
 	switch {
 	case !member, v.live(n.ID) && !v.knows(n.ID, n.Changed), !majority(servers, n.ID, v.there):
 		return change{}
@@ -106,7 +107,7 @@ func (n *Node) memberDuty() {
 		case <-n.ctx.Done():
 			return
 		}
-		if me, ok := n.catalog.Node(n.o.ID); ok && me.State == NodeRemoved && me.Instance == n.self.Instance && !n.IsLeader() {
+		if me, ok := n.catalog.Node(n.o.ID); ok && me.State == catalog.NodeRemoved && me.Instance == n.self.Instance && !n.IsLeader() {
 			n.fatal(fail("take part in the cluster", string(n.o.ID), fmt.Errorf("it was removed: %w", redoubt.ErrState),
 				"to come back it needs an empty data_dir and a new name: redoubt node add NAME"))
 		}
@@ -162,7 +163,7 @@ func (n *Node) take(c change, prev uint64) error {
 	case stepHandOver:
 		err = await(ctx, n.raft.LeadershipTransfer())
 	case stepActivate:
-		_, err = n.Propose(ctx, ActivateNode{ID: c.id})
+		_, err = n.Propose(ctx, catalog.ActivateNode{ID: c.id})
 	}
 	if err == nil {
 		n.o.Logger.Info("membership changed", "node", c.id, "step", c.what.String(), "address", c.addr)
@@ -177,7 +178,7 @@ func (k stepKind) String() string {
 // leaveWhenDrained removes the nodes that were to go when nothing is left on them.
 func (n *Node) leaveWhenDrained() {
 	for _, m := range n.catalog.Members() {
-		if m.State != NodeDraining || !m.Leave || len(m.Holds) > 0 {
+		if m.State != catalog.NodeDraining || !m.Leave || len(m.Holds) > 0 {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(n.ctx, n.o.Timeouts.Attempt)

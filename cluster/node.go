@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 )
 
 // commitNotice is how soon a leader that has nothing else to send tells its
@@ -22,7 +23,8 @@ const commitNotice = 5 * time.Millisecond
 type Node struct {
 	o       Options
 	self    identity
-	catalog *Catalog
+	machine *catalog.StateMachine
+	catalog *catalog.Catalog // of machine
 	store   *store
 	trans   transport
 	raft    *raft.Raft
@@ -47,7 +49,8 @@ func Open(o Options) (_ *Node, err error) {
 	if err := o.defaults(); err != nil {
 		return nil, err
 	}
-	n := &Node{o: o, catalog: newCatalog(), health: newHealth(o.Now), rebalanced: o.Now()}
+	n := &Node{o: o, machine: catalog.NewStateMachine(), health: newHealth(o.Now), rebalanced: o.Now()}
+	n.catalog = n.machine.Catalog()
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
@@ -61,7 +64,7 @@ func Open(o Options) (_ *Node, err error) {
 	if n.self, err = loadIdentity(o.Dir, o.ID); err != nil {
 		return nil, err
 	}
-	var client clientID
+	var client catalog.ClientID
 	_, _ = rand.Read(client[:])
 	n.session = newSession(client)
 	n.run(func() { dog.run(n.ctx.Done()) })
@@ -95,7 +98,7 @@ func (n *Node) startRaft() error {
 		return err
 	}
 	n.trans = newTransport(&n.o)
-	f := &fsm{catalog: n.catalog, fatal: n.fatal}
+	f := &fsm{machine: n.machine, fatal: n.fatal}
 	if fresh {
 		if err := n.bootstrap(cfg); err != nil {
 			return err
@@ -180,7 +183,7 @@ func (n *Node) fatal(err error) {
 func (n *Node) ID() redoubt.NodeID { return n.o.ID }
 
 // Catalog is the node's own copy of what the cluster agreed on.
-func (n *Node) Catalog() *Catalog { return n.catalog }
+func (n *Node) Catalog() *catalog.Catalog { return n.catalog }
 
 // Changed returns a channel that is closed at the catalog's next change.
 func (n *Node) Changed() <-chan struct{} { return n.catalog.Changed() }

@@ -12,13 +12,14 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 )
 
 func TestProposeFromEveryNode(t *testing.T) {
 	s := newSite(t, 3)
 	for i, h := range s.nodes {
 		id := fmt.Sprintf("g%d", i)
-		if g := s.propose(h, createG(id)).(Group); g.ID != redoubt.GroupID(id) {
+		if g := s.propose(h, createG(id)).(catalog.Group); g.ID != redoubt.GroupID(id) {
 			t.Errorf("%s: %+v", h, g)
 		}
 		if _, ok := h.node.Catalog().Group(redoubt.GroupID(id)); !ok {
@@ -26,7 +27,7 @@ func TestProposeFromEveryNode(t *testing.T) {
 		}
 		s.commitNext(h, redoubt.GroupID(id), 7)
 	}
-	_, err := s.follower().node.Propose(t.Context(), SetOwner{Group: "none", Node: "n1", Term: 1})
+	_, err := s.follower().node.Propose(t.Context(), catalog.SetOwner{Group: "none", Node: "n1", Term: 1})
 	if !errors.Is(err, redoubt.ErrNotFound) || redoubt.Hint(err) == "" {
 		t.Errorf("a verdict over the wire: %v, hint %q", err, redoubt.Hint(err))
 	}
@@ -161,7 +162,7 @@ func TestRetriesApplyOnce(t *testing.T) {
 				}
 				g, _ := h.node.Catalog().Group("g")
 				ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-				_, err := h.node.Propose(ctx, SetOwner{Group: "g", Node: nodeName(i), Term: g.OwnerTerm})
+				_, err := h.node.Propose(ctx, catalog.SetOwner{Group: "g", Node: nodeName(i), Term: g.OwnerTerm})
 				cancel()
 				switch {
 				case err == nil:

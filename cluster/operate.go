@@ -5,19 +5,20 @@ import (
 	"fmt"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 )
 
 // Invite lets a node of this name join; it does so by itself as soon as it
 // runs with the address of a member in its configuration.
 func (n *Node) Invite(ctx context.Context, id redoubt.NodeID) error {
-	_, err := n.Propose(ctx, InviteNode{ID: id})
+	_, err := n.Propose(ctx, catalog.InviteNode{ID: id})
 	return err
 }
 
 // Drain has the node's shards and groups move to the others; cancel lets it
 // stay. It returns when that is agreed, not when it is done: Members tells.
 func (n *Node) Drain(ctx context.Context, id redoubt.NodeID, cancel bool) error {
-	_, err := n.Propose(ctx, DrainNode{ID: id, Cancel: cancel})
+	_, err := n.Propose(ctx, catalog.DrainNode{ID: id, Cancel: cancel})
 	return err
 }
 
@@ -27,7 +28,7 @@ func (n *Node) Replace(ctx context.Context, old, with redoubt.NodeID) error {
 	if err := n.keepsMajority(ctx, "replace node", old); err != nil {
 		return err
 	}
-	_, err := n.Propose(ctx, DrainNode{ID: old, Successor: with, Leave: true})
+	_, err := n.Propose(ctx, catalog.DrainNode{ID: old, Successor: with, Leave: true})
 	return err
 }
 
@@ -41,22 +42,16 @@ func (n *Node) Remove(ctx context.Context, id redoubt.NodeID, force bool) error 
 	}
 	if force {
 		m, ok := n.catalog.Node(id)
-		if ok && m.State != NodeInvited && m.State != NodeRemoved && n.Alive(id) {
+		if ok && m.State != catalog.NodeInvited && m.State != catalog.NodeRemoved && n.Alive(id) {
 			return fail(op, string(id), fmt.Errorf("it is alive: %w", redoubt.ErrState), "redoubt node drain "+string(id)+" first; --force is for dead nodes")
 		}
-		if lost := n.catalog.lostWithout(id, n.Alive); lost > 0 {
+		if lost := n.catalog.LostWithout(id, n.Alive); lost > 0 {
 			return fail(op, string(id), fmt.Errorf("%d segments could not be rebuilt without it: %w", lost, redoubt.ErrState),
 				"bring it or other dead nodes back, or wait until the live ones have repaired what they lack")
 		}
 	}
-	_, err := n.Propose(ctx, RemoveNode{ID: id, Force: force})
+	_, err := n.Propose(ctx, catalog.RemoveNode{ID: id, Force: force})
 	return err
-}
-
-func (c *Catalog) lostWithout(id redoubt.NodeID, live func(redoubt.NodeID) bool) uint64 {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	return c.s.lostWithout(id, live)
 }
 
 // keepsMajority refuses to remove a voter if most of the others are not there:

@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 )
 
 // Propose has the cluster agree on cmd and returns what it came to, from any
@@ -19,8 +20,8 @@ import (
 // connections until ctx is done; the command is applied at most once. If it
 // returns an error that is redoubt.ErrUnavailable and ctx is done, the outcome is unknown. All other
 // errors are verdicts: nothing was changed.
-func (n *Node) Propose(ctx context.Context, cmd Command) (any, error) {
-	if err := cmd.check(); err != nil {
+func (n *Node) Propose(ctx context.Context, cmd catalog.Command) (any, error) {
+	if err := catalog.Validate(cmd); err != nil {
 		return nil, err
 	}
 	serial, floor, err := n.session.begin(ctx)
@@ -28,9 +29,9 @@ func (n *Node) Propose(ctx context.Context, cmd Command) (any, error) {
 		return nil, n.gaveUp(cmd, err, nil)
 	}
 	defer n.session.end(serial)
-	raw := encodeEnvelope(envelope{client: n.session.client, serial: serial, floor: floor, cmd: cmd})
-	if len(raw) > maxCommand {
-		return nil, invalid("propose", cmd.kind().String(), "too large; use smaller batches")
+	raw := catalog.EncodeEnvelope(catalog.Envelope{Client: n.session.client, Serial: serial, Floor: floor, Cmd: cmd})
+	if len(raw) > catalog.MaxCommand {
+		return nil, invalid("propose", catalog.Name(cmd), "too large; use smaller batches")
 	}
 	index, out, err := retry(ctx, n, func(ctx context.Context) (uint64, []byte, error) {
 		if n.IsLeader() {
@@ -41,14 +42,10 @@ func (n *Node) Propose(ctx context.Context, cmd Command) (any, error) {
 	if err != nil {
 		return nil, n.gaveUp(cmd, ctx.Err(), err)
 	}
-	o, err := decodeOutcome(out)
-	if err != nil {
-		return nil, err
-	}
 	if err := n.waitIndex(ctx, index); err != nil {
 		return nil, n.gaveUp(cmd, ctx.Err(), err)
 	}
-	return o.value, o.err
+	return catalog.DecodeOutcome(out)
 }
 
 // Barrier returns when this node's catalog is at least as new as the call.
@@ -68,7 +65,7 @@ func (n *Node) Barrier(ctx context.Context) error {
 	return nil
 }
 
-func (n *Node) gaveUp(cmd Command, ctxErr, last error) error {
+func (n *Node) gaveUp(cmd catalog.Command, ctxErr, last error) error {
 	if last != nil && ctxErr == nil {
 		return last // a verdict, or the node is closing
 	}
@@ -76,7 +73,7 @@ func (n *Node) gaveUp(cmd Command, ctxErr, last error) error {
 	if last != nil {
 		cause = fmt.Errorf("%w: %w (last: %w)", ctxErr, redoubt.ErrUnavailable, last)
 	}
-	return fail("propose", cmd.kind().String(), cause, "it may have taken effect or not; are most of the nodes up?")
+	return fail("propose", catalog.Name(cmd), cause, "it may have taken effect or not; are most of the nodes up?")
 }
 
 // retry calls try until it gives an answer or a verdict, or ctx is done. Each

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/internal/pki"
 )
 
@@ -45,7 +46,7 @@ func (n *Node) serve() {
 		return append(binary.BigEndian.AppendUint64(make([]byte, 0, 8+len(out)), index), out...), nil
 	}
 	handle(methodPropose, func(ctx context.Context, body []byte) ([]byte, error) {
-		if _, err := decodeEnvelope(body); err != nil {
+		if _, err := catalog.DecodeEnvelope(body); err != nil {
 			return nil, err // what this node cannot read must not reach the log
 		}
 		return lead(ctx, func(ctx context.Context) (uint64, []byte, error) { return n.applyHere(ctx, body) })

@@ -3,12 +3,14 @@ package cluster
 import (
 	"context"
 	"sync"
+
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 )
 
 // session numbers the proposals of this node's run. A proposal keeps its
 // serial over all retries, and the FSM answers a serial once.
 type session struct {
-	client clientID
+	client catalog.ClientID
 
 	mu    sync.Mutex
 	next  uint64 // the next serial
@@ -17,7 +19,7 @@ type session struct {
 	moved chan struct{} // closed when floor rises
 }
 
-func newSession(id clientID) *session {
+func newSession(id catalog.ClientID) *session {
 	return &session{client: id, next: 1, floor: 1, open: map[uint64]bool{}, moved: make(chan struct{})}
 }
 
@@ -26,7 +28,7 @@ func newSession(id clientID) *session {
 func (s *session) begin(ctx context.Context) (serial, floor uint64, err error) {
 	for {
 		s.mu.Lock()
-		if s.next-s.floor < window {
+		if s.next-s.floor < catalog.Window {
 			serial, floor = s.next, s.floor
 			s.next++
 			s.open[serial] = true

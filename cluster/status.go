@@ -7,6 +7,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 )
 
 // Status is a node's view of the cluster.
@@ -23,7 +24,7 @@ type Status struct {
 
 // NodeStatus is one node as another sees it.
 type NodeStatus struct {
-	Member
+	catalog.Member
 	Voter       bool      `json:"voter"` // has a vote in Raft, as far as this node knows
 	Alive       bool      `json:"alive"`
 	LastContact time.Time `json:"last_contact"` // zero if never in this run
@@ -39,7 +40,7 @@ func (n *Node) Status() Status {
 	servers, _, _ := n.servers() // none while the node closes
 	for _, info := range n.catalog.Members() {
 		at := slices.IndexFunc(servers, func(s raft.Server) bool { return redoubt.NodeID(s.ID) == info.ID })
-		if info.State == NodeRemoved && info.Held.Shards == 0 && at < 0 {
+		if info.State == catalog.NodeRemoved && info.Held.Shards == 0 && at < 0 {
 			continue // nothing is left of it
 		}
 		ns := NodeStatus{Member: info, Alive: info.State.Member() && n.Alive(info.ID), Voter: at >= 0 && servers[at].Suffrage == raft.Voter}

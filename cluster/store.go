@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 )
 
 // Of a node's folder:
@@ -94,7 +95,7 @@ func lockDir(dir string) (*os.File, error) {
 }
 
 func isCheckpoint(l *raft.Log) (bool, error) {
-	return l.Type == raft.LogCommand && peekKind(l.Data) == kindCheckpoint, nil
+	return l.Type == raft.LogCommand && catalog.IsCheckpoint(l.Data), nil
 }
 
 // reporter judges what the verifier found: entries that read back differently

@@ -14,6 +14,7 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/internal/netmux"
 	"github.com/redoubt-dr/redoubt/internal/pki"
 	"github.com/redoubt-dr/redoubt/internal/rpc"
@@ -70,14 +71,14 @@ func newBed(t *testing.T, text string) *bed {
 	})
 	b.until("a leader", func() bool { return b.node.IsLeader() && len(b.node.Catalog().Nodes()) == 1 })
 	for _, g := range []redoubt.GroupID{"orders", "stock", "pages"} {
-		b.propose(cluster.CreateGroup{ID: g, UUID: "u" + string(g), Source: "host1", Disks: []redoubt.Disk{{ID: 1, Name: "d", Size: 1 << 20}}, K: 1, M: 0})
+		b.propose(catalog.CreateGroup{ID: g, UUID: "u" + string(g), Source: "host1", Disks: []redoubt.Disk{{ID: 1, Name: "d", Size: 1 << 20}}, K: 1, M: 0})
 	}
 	p := parse(t, text)
-	b.propose(cluster.PutRecoveryPlan{Name: p.Name, Text: []byte(text)})
+	b.propose(catalog.PutRecoveryPlan{Name: p.Name, Text: []byte(text)})
 	return b
 }
 
-func (b *bed) propose(c cluster.Command) {
+func (b *bed) propose(c catalog.Command) {
 	b.Helper()
 	_, err := b.node.Propose(b.Context(), c)
 	noErr(b.T, err)
@@ -126,7 +127,7 @@ func (d *daemon) kill() {
 var errKilled = errors.New("killed")
 
 // Propose implements Cluster.
-func (d *daemon) Propose(ctx context.Context, c cluster.Command) (any, error) {
+func (d *daemon) Propose(ctx context.Context, c catalog.Command) (any, error) {
 	d.mu.Lock()
 	now := d.left == 0
 	d.left--
@@ -161,7 +162,7 @@ func (d *daemon) Barrier(ctx context.Context) error {
 }
 
 // Catalog implements Cluster.
-func (d *daemon) Catalog() *cluster.Catalog { return d.b.node.Catalog() }
+func (d *daemon) Catalog() *catalog.Catalog { return d.b.node.Catalog() }
 
 // Alive implements Cluster.
 func (d *daemon) Alive(id redoubt.NodeID) bool {
@@ -209,10 +210,10 @@ func (w *world) Move(_ context.Context, m Move) ([]Disk, error) {
 	w.points = append(w.points, m.Point)
 	key := m.Run + " " + string(m.Group)
 	switch {
-	case m.Kind == cluster.RunTest && !w.open[key]:
+	case m.Kind == catalog.RunTest && !w.open[key]:
 		w.open[key] = true
 		w.moves++
-	case m.Kind != cluster.RunTest && w.epoch[m.Group] <= m.Before:
+	case m.Kind != catalog.RunTest && w.epoch[m.Group] <= m.Before:
 		w.epoch[m.Group] = m.Before + 1
 		w.moves++
 	}
@@ -261,19 +262,19 @@ func (w *world) Script(ctx context.Context, s Script) (Output, error) {
 	return Output{Tail: []byte(s.Name), Bytes: uint64(len(s.Name)), Digest: make([]byte, 32)}, nil
 }
 
-func (b *bed) run(n uint64) cluster.Run {
+func (b *bed) run(n uint64) catalog.Run {
 	r, _ := b.node.Catalog().Run("shop", n)
 	return r
 }
 
 // ends waits until the run is in the state.
-func (b *bed) ends(n uint64, want cluster.RunState) cluster.Run {
+func (b *bed) ends(n uint64, want catalog.RunState) catalog.Run {
 	b.Helper()
 	b.until(fmt.Sprintf("run %d to be %s", n, want), func() bool { return b.run(n).State == want })
 	return b.run(n)
 }
 
-func (b *bed) tell(c cluster.AdvanceRun) {
+func (b *bed) tell(c catalog.AdvanceRun) {
 	b.Helper()
 	c.Plan, c.Now, c.By = "shop", time.Now().UnixNano(), "operator/ann"
 	b.propose(Event(c))

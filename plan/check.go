@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/internal/config"
 	"github.com/redoubt-dr/redoubt/internal/hook"
 )
@@ -73,15 +73,15 @@ func (k *checker) plan() {
 	if len(groups) == 0 && len(p.Stages) > 0 {
 		k.add("stages", "no stage names a group", "groups: [{name: GROUP}]")
 	}
-	for kind := cluster.RunTest; kind <= cluster.RunUnplanned; kind++ {
-		if n := len(p.Steps(kind, cluster.RunFailover)); n > cluster.MaxRunSteps {
-			k.add("stages", fmt.Sprintf("%d steps", n), fmt.Sprintf("at most %d", cluster.MaxRunSteps))
+	for kind := catalog.RunTest; kind <= catalog.RunUnplanned; kind++ {
+		if n := len(p.Steps(kind, catalog.RunFailover)); n > catalog.MaxRunSteps {
+			k.add("stages", fmt.Sprintf("%d steps", n), fmt.Sprintf("at most %d", catalog.MaxRunSteps))
 			return
 		}
 	}
 }
 
-func (k *checker) kinds(key string, kinds []cluster.RunKind) {
+func (k *checker) kinds(key string, kinds []catalog.RunKind) {
 	seen := map[string]string{}
 	for i, w := range kinds {
 		k.unique(seen, w.String(), fmt.Sprintf("%s[%d]", key, i))
@@ -139,9 +139,9 @@ func (k *checker) action(key string, a *Action, cleanup bool) {
 		k.add(key+".timeout", a.Timeout.String()+" is out of range", fmt.Sprintf("%s to %s", minTimeout, hook.MaxLimit))
 	}
 	switch {
-	case a.Direction == cluster.RunFailback && cleanup:
+	case a.Direction == catalog.RunFailback && cleanup:
 		k.add(key+".direction", "a failback has no cleanup", "")
-	case a.Direction == cluster.RunFailback && len(a.When) > 0 && !slices.Contains(a.When, cluster.RunPlanned):
+	case a.Direction == catalog.RunFailback && len(a.When) > 0 && !slices.Contains(a.When, catalog.RunPlanned):
 		k.add(key+".when", "the action never runs", "a failback is always planned")
 	}
 }
@@ -177,7 +177,7 @@ func (k *checker) confirm(key string, a *Action, cleanup bool) {
 		k.add(key+".confirm", "a cleanup waits for nobody", "a script only")
 	}
 	for _, kind := range k.p.Unattended {
-		if a.runs(kind, cluster.RunFailover) || kind == cluster.RunPlanned && a.runs(kind, cluster.RunFailback) {
+		if a.runs(kind, catalog.RunFailover) || kind == catalog.RunPlanned && a.runs(kind, catalog.RunFailback) {
 			k.add(key+".confirm", "waits for an operator, but "+kind.String()+" runs are unattended", "say when: with the other kinds")
 		}
 	}

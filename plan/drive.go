@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 )
 
 // ErrCancelled is the cause of the context of a step whose run was cancelled.
@@ -28,7 +28,7 @@ type drive struct {
 	plan   string
 	number uint64
 	term   uint64
-	phase  cluster.RunState
+	phase  catalog.RunState
 	log    *slog.Logger
 	ctx    context.Context
 	stop   context.CancelCauseFunc
@@ -49,7 +49,7 @@ func (dr *drive) run() error {
 	if err != nil { // it was valid when it was stored: by another version
 		return dr.impossible(err)
 	}
-	if dr.phase == cluster.RunUndoing {
+	if dr.phase == catalog.RunUndoing {
 		return dr.undo(p.Steps(r.Kind, r.Direction))
 	}
 	for _, batch := range Batches(p.Steps(r.Kind, r.Direction)) {
@@ -63,12 +63,12 @@ func (dr *drive) run() error {
 			return err
 		}
 		for i := range batch {
-			if r.Step(batch[i].Key).State == cluster.TaskFailed && batch[i].stops(r.Kind) {
-				return dr.event(dr.ctx, cluster.EventStop, cluster.RunStep{})
+			if r.Step(batch[i].Key).State == catalog.TaskFailed && batch[i].stops(r.Kind) {
+				return dr.event(dr.ctx, catalog.EventStop, catalog.RunStep{})
 			}
 		}
 	}
-	return dr.event(dr.ctx, cluster.EventConclude, cluster.RunStep{})
+	return dr.event(dr.ctx, catalog.EventConclude, catalog.RunStep{})
 }
 
 // undo takes back what was done, as often as it takes while nodes cannot be reached.
@@ -84,7 +84,7 @@ func (dr *drive) undo(steps []Step) error {
 			}
 		}
 		if !dr.again.Load() {
-			return dr.event(dr.ctx, cluster.EventConclude, cluster.RunStep{})
+			return dr.event(dr.ctx, catalog.EventConclude, catalog.RunStep{})
 		}
 		if err := sleep(dr.ctx, pause); err != nil {
 			return err
@@ -94,8 +94,8 @@ func (dr *drive) undo(steps []Step) error {
 
 // impossible stops a run whose plan cannot be read any more.
 func (dr *drive) impossible(err error) error {
-	if dr.phase == cluster.RunRunning {
-		return errors.Join(err, dr.event(dr.ctx, cluster.EventStop, cluster.RunStep{}))
+	if dr.phase == catalog.RunRunning {
+		return errors.Join(err, dr.event(dr.ctx, catalog.EventStop, catalog.RunStep{}))
 	}
 	return err
 }
@@ -122,27 +122,27 @@ func (dr *drive) step(s Step) error {
 		return &redoubt.Error{Op: "carry out", Object: dr.id, Err: fmt.Errorf("step %s is not in the run: %w", s.Key, redoubt.ErrVersion), Hint: "run the same version on all nodes"}
 	}
 	switch st.State {
-	case cluster.TaskDone, cluster.TaskSkipped:
+	case catalog.TaskDone, catalog.TaskSkipped:
 		return nil
-	case cluster.TaskFailed:
+	case catalog.TaskFailed:
 		if !s.Undoing() {
 			return nil
 		}
 	}
 	switch s.Type {
-	case cluster.TaskConfirm:
+	case catalog.TaskConfirm:
 		return dr.await(s, st)
-	case cluster.TaskGroup:
+	case catalog.TaskGroup:
 		return dr.move(s, st)
-	case cluster.TaskClose:
+	case catalog.TaskClose:
 		return dr.close(s, r)
 	}
 	return dr.script(s, r, st)
 }
 
 // await waits for an operator.
-func (dr *drive) await(s Step, st *cluster.RunStep) error {
-	if st.State != cluster.TaskWaiting {
+func (dr *drive) await(s Step, st *catalog.RunStep) error {
+	if st.State != catalog.TaskWaiting {
 		if err := dr.begin(s, 0); err != nil {
 			return err
 		}
@@ -155,7 +155,7 @@ func (dr *drive) await(s Step, st *cluster.RunStep) error {
 			return err
 		}
 		st = r.Step(s.Key)
-		if st.State != cluster.TaskWaiting {
+		if st.State != catalog.TaskWaiting {
 			return nil
 		}
 		left := time.Hour
@@ -178,7 +178,7 @@ func (dr *drive) await(s Step, st *cluster.RunStep) error {
 }
 
 // now returns the run as it is, or an error if it is not this drive's any more.
-func (dr *drive) now() (*cluster.Run, error) {
+func (dr *drive) now() (*catalog.Run, error) {
 	if dr.ctx.Err() != nil {
 		return nil, context.Cause(dr.ctx)
 	}
@@ -193,7 +193,7 @@ func (dr *drive) now() (*cluster.Run, error) {
 }
 
 func (dr *drive) begin(s Step, before redoubt.Epoch) error {
-	return dr.event(dr.ctx, cluster.EventBegin, cluster.RunStep{Key: s.Key, Node: redoubt.NodeID(s.Node), Mark: uint64(before)})
+	return dr.event(dr.ctx, catalog.EventBegin, catalog.RunStep{Key: s.Key, Node: redoubt.NodeID(s.Node), Mark: uint64(before)})
 }
 
 // recordTime bounds how long the result of a step that was cancelled is recorded.
@@ -205,38 +205,38 @@ func (dr *drive) finish(s Step, ds []Disk, out Output, failure error) error {
 	if cause := context.Cause(dr.ctx); cause != nil && !errors.Is(cause, ErrCancelled) {
 		return cause
 	}
-	st := cluster.RunStep{Key: s.Key, Node: redoubt.NodeID(s.Node), State: cluster.TaskDone, Bytes: out.Bytes, Digest: out.Digest, Output: out.Tail}
+	st := catalog.RunStep{Key: s.Key, Node: redoubt.NodeID(s.Node), State: catalog.TaskDone, Bytes: out.Bytes, Digest: out.Digest, Output: out.Tail}
 	if ds != nil {
 		st.Output = formatDisks(ds)
 		st.Bytes = uint64(len(st.Output))
 	}
-	if len(st.Output) > cluster.MaxStepOutput {
+	if len(st.Output) > catalog.MaxStepOutput {
 		st.Output = nil
 		if failure == nil {
 			failure = &redoubt.Error{Op: "record disks of", Object: s.Key, Err: fmt.Errorf("%d bytes: %w", st.Bytes, redoubt.ErrInvalid), Hint: "a group of fewer disks"}
 		}
 	}
 	if failure != nil {
-		st.State, st.Error, st.Hint = cluster.TaskFailed, failure.Error(), redoubt.Hint(failure)
+		st.State, st.Error, st.Hint = catalog.TaskFailed, failure.Error(), redoubt.Hint(failure)
 		dr.log.Warn("a step failed", "step", s.Key, "err", failure, "hint", st.Hint)
 	}
 	ctx, cancel := context.WithTimeout(dr.d.ctx, recordTime)
 	defer cancel()
-	return dr.event(ctx, cluster.EventFinish, st)
+	return dr.event(ctx, catalog.EventFinish, st)
 }
 
-func (dr *drive) event(ctx context.Context, ev cluster.RunEvent, st cluster.RunStep) error {
-	_, err := dr.d.o.Cluster.Propose(ctx, Event(cluster.AdvanceRun{Plan: dr.plan, Number: dr.number, Term: dr.term, Event: ev, Now: dr.d.o.Now().UnixNano(), Step: st}))
+func (dr *drive) event(ctx context.Context, ev catalog.RunEvent, st catalog.RunStep) error {
+	_, err := dr.d.o.Cluster.Propose(ctx, Event(catalog.AdvanceRun{Plan: dr.plan, Number: dr.number, Term: dr.term, Event: ev, Now: dr.d.o.Now().UnixNano(), Step: st}))
 	return err
 }
 
 // Event fills in what the format wants of an event and cuts what is too long.
-func Event(c cluster.AdvanceRun) cluster.AdvanceRun {
+func Event(c catalog.AdvanceRun) catalog.AdvanceRun {
 	if c.Step.Type == 0 {
-		c.Step.Type = cluster.TaskScript
+		c.Step.Type = catalog.TaskScript
 	}
 	if c.Step.State == 0 {
-		c.Step.State = cluster.TaskPending
+		c.Step.State = catalog.TaskPending
 	}
 	c.Step.Error, c.Step.Hint = clip(c.Step.Error), clip(c.Step.Hint)
 	return c

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 )
 
 // Options are what a Driver needs. All but Logger, Now, Lease and Look are required.
@@ -93,16 +93,16 @@ func (d *Driver) look() {
 }
 
 // active reports whether there is something to carry out.
-func active(r *cluster.Run) bool {
-	return r.State == cluster.RunRunning || r.State == cluster.RunUndoing
+func active(r *catalog.Run) bool {
+	return r.State == catalog.RunRunning || r.State == catalog.RunUndoing
 }
 
 // stopStale ends what is carried out under another term, or in another phase.
-func (d *Driver) stopStale(runs []cluster.Run) {
+func (d *Driver) stopStale(runs []catalog.Run) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for id, dr := range d.drives {
-		i := slices.IndexFunc(runs, func(r cluster.Run) bool { return r.ID() == id })
+		i := slices.IndexFunc(runs, func(r catalog.Run) bool { return r.ID() == id })
 		switch {
 		case i < 0, runs[i].Holder != d.o.ID, runs[i].Term != dr.term:
 			dr.stop(errMoved)
@@ -114,7 +114,7 @@ func (d *Driver) stopStale(runs []cluster.Run) {
 
 // consider starts to carry out the run if this node holds it, and claims it if
 // nobody else will.
-func (d *Driver) consider(r *cluster.Run) {
+func (d *Driver) consider(r *catalog.Run) {
 	id := r.ID()
 	d.mu.Lock()
 	_, busy := d.drives[id]
@@ -131,7 +131,7 @@ func (d *Driver) consider(r *cluster.Run) {
 }
 
 // gone reports whether the holder has been silent for long enough; mu is held.
-func (d *Driver) gone(r *cluster.Run) bool {
+func (d *Driver) gone(r *catalog.Run) bool {
 	id := r.ID()
 	if d.o.Cluster.Alive(r.Holder) || r.Holder == d.o.ID {
 		delete(d.silent, id)
@@ -145,10 +145,10 @@ func (d *Driver) gone(r *cluster.Run) bool {
 	return d.o.Now().Sub(since) >= d.o.Lease
 }
 
-func (d *Driver) claim(r *cluster.Run) {
+func (d *Driver) claim(r *catalog.Run) {
 	ctx, cancel := context.WithTimeout(d.ctx, d.o.Lease)
 	defer cancel()
-	_, err := d.o.Cluster.Propose(ctx, cluster.ClaimRun{Plan: r.Plan, Number: r.Number, Node: d.o.ID, Term: r.Term})
+	_, err := d.o.Cluster.Propose(ctx, catalog.ClaimRun{Plan: r.Plan, Number: r.Number, Node: d.o.ID, Term: r.Term})
 	if err != nil {
 		d.o.Logger.Warn("a run of a plan was not taken over", "run", r.ID(), "err", err)
 		return
@@ -164,7 +164,7 @@ func (d *Driver) hold(id string, term uint64) {
 	d.mine[id] = term
 }
 
-func (d *Driver) begin(r *cluster.Run) {
+func (d *Driver) begin(r *catalog.Run) {
 	dr := &drive{d: d, id: r.ID(), plan: r.Plan, number: r.Number, term: r.Term, phase: r.State, log: d.o.Logger.With("run", r.ID())}
 	dr.ctx, dr.stop = context.WithCancelCause(d.ctx)
 	d.mu.Lock()

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 )
 
 // A daemon is killed before, or just after, each of its proposals in turn, and
@@ -16,11 +16,11 @@ func TestKilledAtEveryStep(t *testing.T) {
 	b := newBed(t, shop)
 	b.start("n1", 0, false)
 	number := uint64(0)
-	for _, kind := range []cluster.RunKind{cluster.RunUnplanned, cluster.RunTest} {
+	for _, kind := range []catalog.RunKind{catalog.RunUnplanned, catalog.RunTest} {
 		for _, after := range []bool{false, true} {
 			for n := 1; ; n++ {
 				victim := b.start("n2", n, after)
-				r, err := victim.driver.Start(t.Context(), "shop", kind, cluster.RunFailover, "latest", "ann")
+				r, err := victim.driver.Start(t.Context(), "shop", kind, catalog.RunFailover, "latest", "ann")
 				if err != nil { // it was killed before the run began, or before it heard of that
 					if n != 1 {
 						t.Fatal(err)
@@ -57,11 +57,11 @@ func (b *bed) answer(n uint64) {
 	go func() {
 		for range 60000 {
 			r := b.run(n)
-			if st := r.Step("db/post/ask"); st != nil && st.State == cluster.TaskWaiting {
-				_, _ = b.node.Propose(b.Context(), Event(cluster.AdvanceRun{Plan: "shop", Number: n, Event: cluster.EventConfirm, By: "ann", Now: time.Now().UnixNano(),
-					Step: cluster.RunStep{Key: "db/post/ask", State: cluster.TaskDone}}))
+			if st := r.Step("db/post/ask"); st != nil && st.State == catalog.TaskWaiting {
+				_, _ = b.node.Propose(b.Context(), Event(catalog.AdvanceRun{Plan: "shop", Number: n, Event: catalog.EventConfirm, By: "ann", Now: time.Now().UnixNano(),
+					Step: catalog.RunStep{Key: "db/post/ask", State: catalog.TaskDone}}))
 			}
-			if r.State != cluster.RunRunning {
+			if r.State != catalog.RunRunning {
 				return
 			}
 			time.Sleep(time.Millisecond)
@@ -70,23 +70,23 @@ func (b *bed) answer(n uint64) {
 }
 
 // finish waits for the run's end, and takes it back.
-func (b *bed) finish(n uint64) cluster.Run {
+func (b *bed) finish(n uint64) catalog.Run {
 	b.Helper()
-	b.ends(n, cluster.RunDone)
+	b.ends(n, catalog.RunDone)
 	b.world.mu.Lock()
 	if b.world.moves != 3 || b.world.twice {
 		b.Errorf("run %d: %d moves, a script twice at the same time: %v", n, b.world.moves, b.world.twice)
 	}
 	b.world.mu.Unlock()
-	b.tell(cluster.AdvanceRun{Number: n, Event: cluster.EventCancel, Undo: true})
-	return b.ends(n, cluster.RunUndone)
+	b.tell(catalog.AdvanceRun{Number: n, Event: catalog.EventCancel, Undo: true})
+	return b.ends(n, catalog.RunUndone)
 }
 
 func (b *bed) judge(n uint64, what string) {
 	b.Helper()
 	r := b.run(n)
 	for i := range r.Steps {
-		if st := &r.Steps[i]; st.State != cluster.TaskDone {
+		if st := &r.Steps[i]; st.State != catalog.TaskDone {
 			b.Fatalf("%s: step %s is %s: %s", what, st.Key, st.State, st.Error)
 		}
 	}
@@ -102,7 +102,7 @@ func (b *bed) judge(n uint64, what string) {
 	}
 	for i := range r.Steps {
 		st := &r.Steps[i]
-		if script := st.Type == cluster.TaskScript || st.Type == cluster.TaskSweep; script && (ran[st.Key] == 0 || uint64(ran[st.Key]) > st.Attempt) {
+		if script := st.Type == catalog.TaskScript || st.Type == catalog.TaskSweep; script && (ran[st.Key] == 0 || uint64(ran[st.Key]) > st.Attempt) {
 			b.Fatalf("%s: %s ran %d times in %d attempts", what, st.Key, ran[st.Key], st.Attempt)
 		}
 	}
@@ -119,34 +119,34 @@ func TestPlannedStopsAndResumes(t *testing.T) {
 		}
 		return nil
 	}
-	r, err := d.driver.Start(t.Context(), "shop", cluster.RunPlanned, cluster.RunFailover, "latest", "ann")
+	r, err := d.driver.Start(t.Context(), "shop", catalog.RunPlanned, catalog.RunFailover, "latest", "ann")
 	noErr(t, err)
-	now := b.ends(r.Number, cluster.RunStopped)
-	if st := now.Step("db/group/stock"); st.State != cluster.TaskFailed || st.Hint != "mend it" || now.Step("db/group/orders").State != cluster.TaskDone || now.Step("db/post/start").State != cluster.TaskPending {
+	now := b.ends(r.Number, catalog.RunStopped)
+	if st := now.Step("db/group/stock"); st.State != catalog.TaskFailed || st.Hint != "mend it" || now.Step("db/group/orders").State != catalog.TaskDone || now.Step("db/post/start").State != catalog.TaskPending {
 		t.Fatalf("%+v", now)
 	}
 	b.world.mu.Lock()
 	broken = map[string]bool{"web/post/dns": true}
 	b.world.mu.Unlock()
-	b.tell(cluster.AdvanceRun{Number: r.Number, Event: cluster.EventResume})
+	b.tell(catalog.AdvanceRun{Number: r.Number, Event: catalog.EventResume})
 	b.answer(r.Number)
-	b.until("dns to fail", func() bool { now := b.run(r.Number); return now.Step("web/post/dns").State == cluster.TaskFailed })
-	b.ends(r.Number, cluster.RunStopped)
-	b.tell(cluster.AdvanceRun{Number: r.Number, Event: cluster.EventResume, Step: cluster.RunStep{Key: "web/post/dns"}})
-	now = b.ends(r.Number, cluster.RunDone)
-	if st := now.Step("web/post/dns"); st.State != cluster.TaskSkipped || st.By != "operator/ann" || now.Step("db/group/orders").Attempt != 1 {
+	b.until("dns to fail", func() bool { now := b.run(r.Number); return now.Step("web/post/dns").State == catalog.TaskFailed })
+	b.ends(r.Number, catalog.RunStopped)
+	b.tell(catalog.AdvanceRun{Number: r.Number, Event: catalog.EventResume, Step: catalog.RunStep{Key: "web/post/dns"}})
+	now = b.ends(r.Number, catalog.RunDone)
+	if st := now.Step("web/post/dns"); st.State != catalog.TaskSkipped || st.By != "operator/ann" || now.Step("db/group/orders").Attempt != 1 {
 		t.Errorf("%+v", st)
 	}
 
 	// An unplanned run goes on, but for an action that says otherwise.
-	r, err = d.driver.Start(t.Context(), "shop", cluster.RunTest, cluster.RunFailover, "2026-01-01T00:00:00Z", "ann")
+	r, err = d.driver.Start(t.Context(), "shop", catalog.RunTest, catalog.RunFailover, "2026-01-01T00:00:00Z", "ann")
 	noErr(t, err)
 	b.world.mu.Lock()
 	broken = map[string]bool{"stock": true}
 	b.world.points = nil
 	b.world.mu.Unlock()
-	now = b.ends(r.Number, cluster.RunFailed)
-	if now.Step("web/group/pages").State != cluster.TaskDone {
+	now = b.ends(r.Number, catalog.RunFailed)
+	if now.Step("web/group/pages").State != catalog.TaskDone {
 		t.Errorf("%+v", now)
 	}
 	for _, p := range b.world.points {
@@ -160,23 +160,23 @@ func TestCancelInterruptsAndCleansUp(t *testing.T) {
 	b := newBed(t, shop)
 	d := b.start("n1", 0, false)
 	b.world.block, b.world.down = "db/post/start", true
-	r, err := d.driver.Start(t.Context(), "shop", cluster.RunTest, cluster.RunFailover, "latest", "ann")
+	r, err := d.driver.Start(t.Context(), "shop", catalog.RunTest, catalog.RunFailover, "latest", "ann")
 	noErr(t, err)
-	b.until("the script", func() bool { now := b.run(r.Number); return now.Step("db/post/start").State == cluster.TaskRunning })
-	b.tell(cluster.AdvanceRun{Number: r.Number, Event: cluster.EventCancel})
-	b.until("a failed close", func() bool { now := b.run(r.Number); return now.Step("db/close/orders").State == cluster.TaskFailed })
+	b.until("the script", func() bool { now := b.run(r.Number); return now.Step("db/post/start").State == catalog.TaskRunning })
+	b.tell(catalog.AdvanceRun{Number: r.Number, Event: catalog.EventCancel})
+	b.until("a failed close", func() bool { now := b.run(r.Number); return now.Step("db/close/orders").State == catalog.TaskFailed })
 	now := b.run(r.Number)
-	if st := now.Step("db/post/start"); st.State != cluster.TaskFailed || string(st.Output) != "interrupted" || st.Error != ErrCancelled.Error() {
+	if st := now.Step("db/post/start"); st.State != catalog.TaskFailed || string(st.Output) != "interrupted" || st.Error != ErrCancelled.Error() {
 		t.Errorf("%+v", st)
 	}
 	b.world.mu.Lock()
 	b.world.down = false
 	b.world.mu.Unlock()
-	now = b.ends(r.Number, cluster.RunUndone)
-	if len(b.world.open) != 0 || now.Step("db/close/orders").Attempt < 2 || now.Step("db/cleanup/halt").State != cluster.TaskDone {
+	now = b.ends(r.Number, catalog.RunUndone)
+	if len(b.world.open) != 0 || now.Step("db/close/orders").Attempt < 2 || now.Step("db/cleanup/halt").State != catalog.TaskDone {
 		t.Errorf("%v, %+v", b.world.open, now)
 	}
-	if st := now.Step("web/close/pages"); st.State != cluster.TaskDone || string(st.Output) != "it was never opened" {
+	if st := now.Step("web/close/pages"); st.State != catalog.TaskDone || string(st.Output) != "it was never opened" {
 		t.Errorf("%+v", st)
 	}
 }
@@ -186,7 +186,7 @@ func TestAloneItStops(t *testing.T) {
 	b := newBed(t, shop)
 	first := b.start("n2", 0, false)
 	b.world.block = "db/post/start"
-	r, err := first.driver.Start(t.Context(), "shop", cluster.RunTest, cluster.RunFailover, "latest", "ann")
+	r, err := first.driver.Start(t.Context(), "shop", catalog.RunTest, catalog.RunFailover, "latest", "ann")
 	noErr(t, err)
 	b.until("the script", func() bool {
 		b.world.mu.Lock()
@@ -213,10 +213,10 @@ func TestAloneItStops(t *testing.T) {
 func TestNobodyConfirms(t *testing.T) {
 	b := newBed(t, "version: 1\nname: shop\nstages: [{name: s, groups: [{name: orders}], post: [{name: ask, confirm: well?, timeout: 1s}]}]\n")
 	d := b.start("n1", 0, false)
-	r, err := d.driver.Start(t.Context(), "shop", cluster.RunPlanned, cluster.RunFailover, "latest", "ann")
+	r, err := d.driver.Start(t.Context(), "shop", catalog.RunPlanned, catalog.RunFailover, "latest", "ann")
 	noErr(t, err)
-	now := b.ends(r.Number, cluster.RunStopped)
-	if st := now.Step("s/post/ask"); st.State != cluster.TaskFailed || st.Ended-st.Started < int64(time.Second) {
+	now := b.ends(r.Number, catalog.RunStopped)
+	if st := now.Step("s/post/ask"); st.State != catalog.TaskFailed || st.Ended-st.Started < int64(time.Second) {
 		t.Errorf("%+v", st)
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/internal/hook"
 )
 
@@ -34,10 +34,10 @@ func stamp(t time.Time) string {
 }
 
 // environ is what a script of the run is told. docs/PLANS.md lists it.
-func environ(r *cluster.Run, s Step, attempt uint64) ([]string, error) {
+func environ(r *catalog.Run, s Step, attempt uint64) ([]string, error) {
 	var exports strings.Builder
 	for i := range r.Steps {
-		if st := &r.Steps[i]; st.Type == cluster.TaskGroup && st.State == cluster.TaskDone {
+		if st := &r.Steps[i]; st.Type == catalog.TaskGroup && st.State == catalog.TaskDone {
 			exports.Write(st.Output)
 		}
 	}

@@ -3,28 +3,28 @@ package plan
 import (
 	"strings"
 
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 )
 
 // Next names the commands that a run waits for or allows: confirm, resume,
 // cancel, cleanup.
-func Next(r *cluster.Run) (out []string) {
+func Next(r *catalog.Run) (out []string) {
 	for i := range r.Steps {
-		if r.State == cluster.RunRunning && r.Steps[i].State == cluster.TaskWaiting {
+		if r.State == catalog.RunRunning && r.Steps[i].State == catalog.TaskWaiting {
 			out = append(out, "confirm")
 			break
 		}
 	}
-	test := r.Kind == cluster.RunTest
+	test := r.Kind == catalog.RunTest
 	switch r.State {
-	case cluster.RunStopped:
+	case catalog.RunStopped:
 		out = append(out, "resume", "cancel")
-	case cluster.RunFailed:
+	case catalog.RunFailed:
 		out = append(out, "resume")
-	case cluster.RunRunning:
+	case catalog.RunRunning:
 		out = append(out, "cancel")
 	}
-	if test && (r.State == cluster.RunStopped || r.State == cluster.RunDone || r.State == cluster.RunFailed) {
+	if test && (r.State == catalog.RunStopped || r.State == catalog.RunDone || r.State == catalog.RunFailed) {
 		out = append(out, "cleanup")
 	}
 	return out

@@ -3,7 +3,7 @@ package plan
 import (
 	"time"
 
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/internal/config"
 )
 
@@ -13,7 +13,7 @@ type Plan struct {
 	Name        string            `yaml:"name"`
 	Description string            `yaml:"description"`
 	Node        string            `yaml:"node"`       // where groups are opened and scripts run that name no other
-	Unattended  []cluster.RunKind `yaml:"unattended"` // kinds of runs in which nobody is there to confirm
+	Unattended  []catalog.RunKind `yaml:"unattended"` // kinds of runs in which nobody is there to confirm
 	Stages      []Stage           `yaml:"stages"`
 }
 
@@ -38,8 +38,8 @@ type Group struct {
 // Action is a script or a confirmation.
 type Action struct {
 	Name      string               `yaml:"name"`
-	When      []cluster.RunKind    `yaml:"when"`      // default: all kinds
-	Direction cluster.RunDirection `yaml:"direction"` // default: both
+	When      []catalog.RunKind    `yaml:"when"`      // default: all kinds
+	Direction catalog.RunDirection `yaml:"direction"` // default: both
 	Timeout   *config.Duration     `yaml:"timeout"`
 	OnError   string               `yaml:"on_error"` // stop, continue; default: by the kind of the run
 
@@ -75,7 +75,7 @@ func (a *Action) Limit() time.Duration {
 }
 
 // runs reports whether the action belongs to such a run.
-func (a *Action) runs(k cluster.RunKind, d cluster.RunDirection) bool {
+func (a *Action) runs(k catalog.RunKind, d catalog.RunDirection) bool {
 	if a.Direction != 0 && a.Direction != d {
 		return false
 	}

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/internal/config"
 )
 
@@ -69,32 +69,32 @@ func TestStepsByKindAndDirection(t *testing.T) {
 	p := parse(t, shop)
 	undo := []string{"web/close/pages", "db/cleanup/halt", "db/close/orders", "db/close/stock"}
 	for _, tc := range []struct {
-		kind cluster.RunKind
-		dir  cluster.RunDirection
+		kind catalog.RunKind
+		dir  catalog.RunDirection
 		want []string
 	}{
-		{cluster.RunTest, cluster.RunFailover, append([]string{"db/group/orders", "db/group/stock", "db/post/start", "web/group/pages"}, undo...)},
-		{cluster.RunPlanned, cluster.RunFailover, append([]string{"db/pre/stop", "db/group/orders", "db/group/stock", "db/post/start", "db/post/ask", "web/group/pages", "web/post/dns"}, undo...)},
-		{cluster.RunUnplanned, cluster.RunFailover, append([]string{"db/group/orders", "db/group/stock", "db/post/start", "db/post/ask", "web/group/pages", "web/post/dns"}, undo...)},
-		{cluster.RunPlanned, cluster.RunFailback, []string{"db/pre/stop", "db/group/orders", "db/group/stock", "db/post/start", "db/post/ask", "web/group/pages", "web/post/back"}},
+		{catalog.RunTest, catalog.RunFailover, append([]string{"db/group/orders", "db/group/stock", "db/post/start", "web/group/pages"}, undo...)},
+		{catalog.RunPlanned, catalog.RunFailover, append([]string{"db/pre/stop", "db/group/orders", "db/group/stock", "db/post/start", "db/post/ask", "web/group/pages", "web/post/dns"}, undo...)},
+		{catalog.RunUnplanned, catalog.RunFailover, append([]string{"db/group/orders", "db/group/stock", "db/post/start", "db/post/ask", "web/group/pages", "web/post/dns"}, undo...)},
+		{catalog.RunPlanned, catalog.RunFailback, []string{"db/pre/stop", "db/group/orders", "db/group/stock", "db/post/start", "db/post/ask", "web/group/pages", "web/post/back"}},
 	} {
 		if got := keys(p.Steps(tc.kind, tc.dir)); !reflect.DeepEqual(got, tc.want) {
 			t.Errorf("%s %s:\n got %v\nwant %v", tc.kind, tc.dir, got, tc.want)
 		}
 	}
 	var sizes []int
-	for _, b := range Batches(p.Steps(cluster.RunTest, cluster.RunFailover)) {
+	for _, b := range Batches(p.Steps(catalog.RunTest, catalog.RunFailover)) {
 		sizes = append(sizes, len(b))
 	}
 	if !reflect.DeepEqual(sizes, []int{2, 1, 1, 1, 1, 2}) {
 		t.Errorf("batches of %v", sizes)
 	}
-	steps := p.Steps(cluster.RunPlanned, cluster.RunFailover)
+	steps := p.Steps(catalog.RunPlanned, catalog.RunFailover)
 	if steps[0].Node != "host1" || steps[1].Node != "t1" || steps[2].Node != "t2" || steps[0].Limit() != scriptTimeout || steps[3].Limit() != time.Minute {
 		t.Errorf("%+v", steps)
 	}
 	dns, ask := steps[6], steps[4]
-	if !dns.stops(cluster.RunUnplanned) || ask.stops(cluster.RunUnplanned) || !ask.stops(cluster.RunPlanned) {
+	if !dns.stops(catalog.RunUnplanned) || ask.stops(catalog.RunUnplanned) || !ask.stops(catalog.RunPlanned) {
 		t.Error("what an error stops")
 	}
 }
@@ -171,20 +171,20 @@ func TestFaultsOfTheWorld(t *testing.T) {
 
 func TestPredict(t *testing.T) {
 	p := parse(t, shop)
-	s := func(kind cluster.RunKind, seconds ...int) (out []cluster.Timing) {
+	s := func(kind catalog.RunKind, seconds ...int) (out []catalog.Timing) {
 		for _, n := range seconds {
-			out = append(out, cluster.Timing{Kind: kind, Took: time.Duration(n) * time.Second})
+			out = append(out, catalog.Timing{Kind: kind, Took: time.Duration(n) * time.Second})
 		}
 		return out
 	}
-	took := map[string][]cluster.Timing{
-		"db/group/orders": s(cluster.RunUnplanned, 2, 9, 3),
-		"db/group/stock":  s(cluster.RunUnplanned, 4, 1, 4),
-		"db/post/start":   append(s(cluster.RunTest, 100), s(cluster.RunUnplanned, 20)...),
-		"db/post/ask":     s(cluster.RunUnplanned, 600),
-		"web/group/pages": s(cluster.RunTest, 1),
+	took := map[string][]catalog.Timing{
+		"db/group/orders": s(catalog.RunUnplanned, 2, 9, 3),
+		"db/group/stock":  s(catalog.RunUnplanned, 4, 1, 4),
+		"db/post/start":   append(s(catalog.RunTest, 100), s(catalog.RunUnplanned, 20)...),
+		"db/post/ask":     s(catalog.RunUnplanned, 600),
+		"web/group/pages": s(catalog.RunTest, 1),
 	}
-	e := Predict(p, cluster.RunUnplanned, cluster.RunFailover, took)
+	e := Predict(p, catalog.RunUnplanned, catalog.RunFailover, took)
 	// orders and stock at once; nobody counts how long people take; dns.sh was never measured.
 	if want := (4 + 20 + 1 + 600) * time.Second; e.Expected != want {
 		t.Errorf("expected %s, want %s", e.Expected, want)
@@ -267,8 +267,8 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		seen := map[string]bool{}
-		for _, s := range p.Steps(cluster.RunPlanned, cluster.RunFailover) {
-			if seen[s.Key] || len(s.Key) > cluster.MaxStepKey {
+		for _, s := range p.Steps(catalog.RunPlanned, catalog.RunFailover) {
+			if seen[s.Key] || len(s.Key) > catalog.MaxStepKey {
 				t.Errorf("step %q", s.Key)
 			}
 			seen[s.Key] = true

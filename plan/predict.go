@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 )
 
 // Estimate says how long a run takes, as far as former runs tell.
@@ -31,7 +31,7 @@ const groupGuess = 5 * time.Second
 // Predict says how long such a run takes: the sum of its steps, of which those
 // of one batch run at the same time. took holds the measurements of former runs
 // by step key. Pure.
-func Predict(p *Plan, kind cluster.RunKind, direction cluster.RunDirection, took map[string][]cluster.Timing) Estimate {
+func Predict(p *Plan, kind catalog.RunKind, direction catalog.RunDirection, took map[string][]catalog.Timing) Estimate {
 	var e Estimate
 	for n, b := range Batches(p.Steps(kind, direction)) {
 		var expected, worst time.Duration
@@ -42,7 +42,7 @@ func Predict(p *Plan, kind cluster.RunKind, direction cluster.RunDirection, took
 			se := estimate(s, kind, took[s.Key])
 			se.Batch = n
 			e.Steps = append(e.Steps, se)
-			if s.Type == cluster.TaskConfirm {
+			if s.Type == catalog.TaskConfirm {
 				continue
 			}
 			expected, worst = max(expected, se.Expected), max(worst, se.Worst)
@@ -53,7 +53,7 @@ func Predict(p *Plan, kind cluster.RunKind, direction cluster.RunDirection, took
 	return e
 }
 
-func estimate(s Step, kind cluster.RunKind, took []cluster.Timing) StepEstimate {
+func estimate(s Step, kind catalog.RunKind, took []catalog.Timing) StepEstimate {
 	e := StepEstimate{Step: s}
 	var same, other []time.Duration
 	for _, t := range took {
@@ -66,16 +66,16 @@ func estimate(s Step, kind cluster.RunKind, took []cluster.Timing) StepEstimate 
 	if len(same) == 0 && len(other) > 0 {
 		same, e.Assumes = other, "as long as in runs of another kind"
 	}
-	if s.Type == cluster.TaskConfirm {
+	if s.Type == catalog.TaskConfirm {
 		e.Assumes = "the time that people take is not counted"
 	}
 	switch {
 	case len(same) > 0:
 		slices.Sort(same)
 		e.Expected, e.Worst, e.Measured = same[len(same)/2], same[len(same)-1], len(same)
-	case s.Type == cluster.TaskConfirm:
+	case s.Type == catalog.TaskConfirm:
 		e.Worst = s.Limit()
-	case s.Type == cluster.TaskGroup:
+	case s.Type == catalog.TaskGroup:
 		e.Expected, e.Worst, e.Assumes = groupGuess, groupGuess, fmt.Sprintf("never measured: %s, a guess", groupGuess)
 	default:
 		e.Expected, e.Worst, e.Assumes = s.Limit(), s.Limit(), "never measured: its whole time limit"

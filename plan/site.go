@@ -5,14 +5,14 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 )
 
 // Cluster is what a Driver needs of *cluster.Node.
 type Cluster interface {
-	Propose(ctx context.Context, cmd cluster.Command) (any, error)
+	Propose(ctx context.Context, cmd catalog.Command) (any, error)
 	Barrier(ctx context.Context) error
-	Catalog() *cluster.Catalog
+	Catalog() *catalog.Catalog
 	Alive(id redoubt.NodeID) bool
 	IsLeader() bool
 }
@@ -36,8 +36,8 @@ type Site interface {
 type Move struct {
 	Run       string // PLAN/NUMBER
 	Group     redoubt.GroupID
-	Kind      cluster.RunKind
-	Direction cluster.RunDirection
+	Kind      catalog.RunKind
+	Direction catalog.RunDirection
 	Point     string         // as package admin reads it
 	Node      redoubt.NodeID // that opens it; empty for a failback
 	Hydrate   bool

@@ -3,13 +3,13 @@ package plan
 import (
 	"time"
 
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 )
 
 // Step is one step of a run.
 type Step struct {
 	Key    string // STAGE/group/NAME, STAGE/pre/NAME, STAGE/post/NAME, STAGE/cleanup/NAME or STAGE/close/NAME
-	Type   cluster.TaskType
+	Type   catalog.TaskType
 	Stage  string
 	Node   string  // as the plan says; may be empty for a group
 	Group  *Group  // of TaskGroup and TaskClose
@@ -25,21 +25,21 @@ func (s *Step) Limit() time.Duration {
 }
 
 // Undoing reports whether the step belongs to the cleanup.
-func (s *Step) Undoing() bool { return s.Type == cluster.TaskSweep || s.Type == cluster.TaskClose }
+func (s *Step) Undoing() bool { return s.Type == catalog.TaskSweep || s.Type == catalog.TaskClose }
 
 // stops reports whether a run of this kind stops when the step failed.
-func (s *Step) stops(k cluster.RunKind) bool {
+func (s *Step) stops(k catalog.RunKind) bool {
 	if s.Action != nil && s.Action.OnError != "" {
 		return s.Action.OnError == "stop"
 	}
-	return k == cluster.RunPlanned
+	return k == catalog.RunPlanned
 }
 
 // Steps returns what a run does, in order, and behind it what takes it back: a
 // pure function of the plan. A failback cannot be taken back.
-func (p *Plan) Steps(kind cluster.RunKind, direction cluster.RunDirection) []Step {
+func (p *Plan) Steps(kind catalog.RunKind, direction catalog.RunDirection) []Step {
 	var out []Step
-	actions := func(s *Stage, list string, as []Action, script cluster.TaskType) {
+	actions := func(s *Stage, list string, as []Action, script catalog.TaskType) {
 		for i := range as {
 			a := &as[i]
 			if !a.runs(kind, direction) {
@@ -47,12 +47,12 @@ func (p *Plan) Steps(kind cluster.RunKind, direction cluster.RunDirection) []Ste
 			}
 			st := Step{Key: s.Name + "/" + list + "/" + a.Name, Type: script, Stage: s.Name, Action: a, Node: or(a.Node, p.Node)}
 			if a.Confirm != "" {
-				st.Type, st.Node = cluster.TaskConfirm, ""
+				st.Type, st.Node = catalog.TaskConfirm, ""
 			}
 			out = append(out, st)
 		}
 	}
-	groups := func(s *Stage, list string, t cluster.TaskType) {
+	groups := func(s *Stage, list string, t catalog.TaskType) {
 		for i := range s.Groups {
 			g := &s.Groups[i]
 			out = append(out, Step{Key: s.Name + "/" + list + "/" + g.Name, Type: t, Stage: s.Name, Group: g, Node: or(g.Node, p.Node)})
@@ -60,17 +60,17 @@ func (p *Plan) Steps(kind cluster.RunKind, direction cluster.RunDirection) []Ste
 	}
 	for i := range p.Stages {
 		s := &p.Stages[i]
-		actions(s, "pre", s.Pre, cluster.TaskScript)
-		groups(s, "group", cluster.TaskGroup)
-		actions(s, "post", s.Post, cluster.TaskScript)
+		actions(s, "pre", s.Pre, catalog.TaskScript)
+		groups(s, "group", catalog.TaskGroup)
+		actions(s, "post", s.Post, catalog.TaskScript)
 	}
-	if direction == cluster.RunFailback {
+	if direction == catalog.RunFailback {
 		return out
 	}
 	for i := len(p.Stages) - 1; i >= 0; i-- {
 		s := &p.Stages[i]
-		actions(s, "cleanup", s.Cleanup, cluster.TaskSweep)
-		groups(s, "close", cluster.TaskClose)
+		actions(s, "cleanup", s.Cleanup, catalog.TaskSweep)
+		groups(s, "close", catalog.TaskClose)
 	}
 	return out
 }

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 )
 
 // closeRetry is the first pause before groups are closed again; it doubles.
@@ -18,7 +18,7 @@ const (
 )
 
 // move opens a group, or fails it over or back.
-func (dr *drive) move(s Step, st *cluster.RunStep) error {
+func (dr *drive) move(s Step, st *catalog.RunStep) error {
 	g, ok := dr.d.o.Cluster.Catalog().Group(redoubt.GroupID(s.Group.Name))
 	if !ok {
 		if err := dr.begin(s, 0); err != nil {
@@ -45,7 +45,7 @@ func (dr *drive) move(s Step, st *cluster.RunStep) error {
 
 // place says which node opens the group: the one that began to, the plan's, or
 // the owner of its stream. One that is dead is replaced if the plan names none.
-func (dr *drive) place(s Step, g *cluster.Group, st *cluster.RunStep) string {
+func (dr *drive) place(s Step, g *catalog.Group, st *catalog.RunStep) string {
 	if st.Node != "" && (s.Node != "" || dr.d.o.Cluster.Alive(st.Node)) {
 		return string(st.Node)
 	}
@@ -58,7 +58,7 @@ func (dr *drive) place(s Step, g *cluster.Group, st *cluster.RunStep) string {
 	return string(dr.d.o.ID)
 }
 
-func moveOf(s Step, r *cluster.Run) Move {
+func moveOf(s Step, r *catalog.Run) Move {
 	m := Move{Run: r.ID(), Group: redoubt.GroupID(s.Group.Name), Kind: r.Kind, Direction: r.Direction, Point: r.Point, Node: redoubt.NodeID(s.Node), Hydrate: s.Group.Hydrate, By: r.By}
 	if st := r.Step(s.Stage + "/group/" + s.Group.Name); st != nil {
 		m.Before, m.Attempt = redoubt.Epoch(st.Mark), st.Attempt
@@ -71,7 +71,7 @@ func moveOf(s Step, r *cluster.Run) Move {
 
 // close takes back what a group's step did. What a node that cannot be reached
 // may have open is closed later: the others do not wait for it.
-func (dr *drive) close(s Step, r *cluster.Run) error {
+func (dr *drive) close(s Step, r *catalog.Run) error {
 	m := moveOf(s, r)
 	s.Node = string(m.Node)
 	if m.Attempt == 0 {
@@ -116,9 +116,9 @@ func (dr *drive) nothing(s Step, note string) error {
 
 // script runs a script, also again if it was under way when the node that
 // carried the run out died.
-func (dr *drive) script(s Step, r *cluster.Run, st *cluster.RunStep) error {
+func (dr *drive) script(s Step, r *catalog.Run, st *catalog.RunStep) error {
 	if s.Undoing() {
-		if st.State == cluster.TaskFailed {
+		if st.State == catalog.TaskFailed {
 			return nil // what it was for is closed all the same
 		}
 		if !begun(r, s.Stage) {
@@ -139,10 +139,10 @@ func (dr *drive) script(s Step, r *cluster.Run, st *cluster.RunStep) error {
 }
 
 // begun reports whether a step of the stage, other than its cleanup, was tried.
-func begun(r *cluster.Run, stage string) bool {
+func begun(r *catalog.Run, stage string) bool {
 	for i := range r.Steps {
 		st := &r.Steps[i]
-		if name, _, _ := strings.Cut(st.Key, "/"); name == stage && st.Attempt > 0 && st.Type != cluster.TaskSweep && st.Type != cluster.TaskClose {
+		if name, _, _ := strings.Cut(st.Key, "/"); name == stage && st.Attempt > 0 && st.Type != catalog.TaskSweep && st.Type != catalog.TaskClose {
 			return true
 		}
 	}
@@ -160,28 +160,28 @@ func clip(s string) string {
 }
 
 // Start begins a run of a plan, which this node carries out.
-func (d *Driver) Start(ctx context.Context, name string, kind cluster.RunKind, direction cluster.RunDirection, point, by string) (cluster.Run, error) {
+func (d *Driver) Start(ctx context.Context, name string, kind catalog.RunKind, direction catalog.RunDirection, point, by string) (catalog.Run, error) {
 	for {
 		rp, ok := d.o.Cluster.Catalog().RecoveryPlan(name)
 		if !ok {
-			return cluster.Run{}, &redoubt.Error{Op: "find plan", Object: name, Err: redoubt.ErrNotFound, Hint: "redoubt plan list names the plans"}
+			return catalog.Run{}, &redoubt.Error{Op: "find plan", Object: name, Err: redoubt.ErrNotFound, Hint: "redoubt plan list names the plans"}
 		}
 		p, err := Parse(rp.Text, nil)
 		if err != nil {
-			return cluster.Run{}, &redoubt.Error{Op: "read plan", Object: name, Err: err, Hint: "put it again with the version that runs now"}
+			return catalog.Run{}, &redoubt.Error{Op: "read plan", Object: name, Err: err, Hint: "put it again with the version that runs now"}
 		}
-		c := cluster.StartRun{Plan: name, Version: rp.Version, Number: rp.Runs + 1, Kind: kind, Direction: direction, Point: point, By: by, Holder: d.o.ID, Now: d.o.Now().UnixNano()}
+		c := catalog.StartRun{Plan: name, Version: rp.Version, Number: rp.Runs + 1, Kind: kind, Direction: direction, Point: point, By: by, Holder: d.o.ID, Now: d.o.Now().UnixNano()}
 		for _, s := range p.Steps(kind, direction) {
-			c.Steps = append(c.Steps, cluster.NewStep{Key: s.Key, Type: s.Type})
+			c.Steps = append(c.Steps, catalog.NewStep{Key: s.Key, Type: s.Type})
 		}
-		d.hold(cluster.RunID(name, c.Number), 1)
+		d.hold(catalog.RunID(name, c.Number), 1)
 		if _, err = d.o.Cluster.Propose(ctx, c); err == nil {
 			r, _ := d.o.Cluster.Catalog().Run(name, c.Number)
 			return r, nil
 		}
 		now, _ := d.o.Cluster.Catalog().RecoveryPlan(name)
 		if !errors.Is(err, redoubt.ErrExists) || now.Version == rp.Version && now.Runs == rp.Runs {
-			return cluster.Run{}, err
+			return catalog.Run{}, err
 		}
 	}
 }

@@ -14,7 +14,7 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/demo/site"
 	"github.com/redoubt-dr/redoubt/internal/crashpoint"
 )
@@ -23,12 +23,12 @@ import (
 // none is forgotten.
 func crashPoints() []string {
 	out := crashpoint.Points()
-	for _, k := range cluster.JobKinds() {
+	for _, k := range catalog.JobKinds() {
 		for _, when := range []string{"before", "after"} {
 			out = append(out, crashpoint.Step(k.String(), "begin", when))
 		}
 		steps := k.Steps()
-		if k != cluster.JobPlanned && k != cluster.JobFailback {
+		if k != catalog.JobPlanned && k != catalog.JobFailback {
 			steps = steps[1:] // the first one is part of the beginning
 		}
 		for _, st := range steps {

@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"container/heap"
 
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/target/index"
 )
 
@@ -27,14 +27,14 @@ func (m *missing) key() missingKey {
 	return missingKey{segmentKey{m.series, m.ordinal, m.crc}, m.shard}
 }
 
-func (m *missing) ref() cluster.ShardOf {
-	return cluster.ShardOf{ShardRef: cluster.ShardRef{Group: m.series.Group, Epoch: m.series.Epoch, Ordinal: m.ordinal, Shard: uint8(m.shard)}, CRC: m.crc}
+func (m *missing) ref() catalog.ShardOf {
+	return catalog.ShardOf{ShardRef: catalog.ShardRef{Group: m.series.Group, Epoch: m.series.Epoch, Ordinal: m.ordinal, Shard: uint8(m.shard)}, CRC: m.crc}
 }
 
 func (m *missing) bare() bool { return m.spare <= 0 }
 
 // newMissing describes shard n of the segment.
-func newMissing(sr index.Series, sg *cluster.Segment, n int) *missing {
+func newMissing(sr index.Series, sg *catalog.Segment, n int) *missing {
 	others := ones(sg.Stored &^ (1 << n))
 	return &missing{series: sr, ordinal: sg.Ordinal, crc: sg.CRC, shard: n, bytes: int64(sg.ShardSize), spare: others - int(sg.K)}
 }

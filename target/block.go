@@ -7,7 +7,7 @@ import (
 	"sync"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/ship"
 	"github.com/redoubt-dr/redoubt/target/index"
 )
@@ -82,7 +82,7 @@ func (s *Store) loadBlock(ctx context.Context, sr index.Series, ordinal uint64, 
 	}
 }
 
-func (s *Store) loadBlockOf(ctx context.Context, sr index.Series, sg cluster.Segment, block uint32) ([]byte, error) {
+func (s *Store) loadBlockOf(ctx context.Context, sr index.Series, sg catalog.Segment, block uint32) ([]byte, error) {
 	d, err := s.head(ctx, sr, &sg)
 	if err != nil {
 		return nil, err
@@ -105,7 +105,7 @@ func (s *Store) loadBlockOf(ctx context.Context, sr index.Series, sg cluster.Seg
 // blockWithout computes a block that does not match its checksum although every
 // shard's chunks did: a shard is wrong as a whole. It tries without each of the
 // shards that the block was read from.
-func (s *Store) blockWithout(ctx context.Context, sr index.Series, sg *cluster.Segment, ref ship.BlockRef, cause error) ([]byte, error) {
+func (s *Store) blockWithout(ctx context.Context, sr index.Series, sg *catalog.Segment, ref ship.BlockRef, cause error) ([]byte, error) {
 	s.o.Logger.Error("block does not match its checksum; trying other shards", "segment", segmentName(sr, sg.Ordinal), "err", cause)
 	for i := range int(sg.K) + int(sg.M) {
 		b, err := s.readRange(ctx, sr, sg, ref.Off, ref.Len, func(j int) bool { return j == i })

@@ -4,17 +4,17 @@ import (
 	"context"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/ship"
 )
 
 // maxMarks is how many bookmarks of one group are looked through or listed.
-const maxMarks = cluster.MaxBookmarks
+const maxMarks = catalog.MaxBookmarks
 
 // positionOfBookmark finds the newest bookmark of that name on the history that
 // leads to base.
-func (s *Store) positionOfBookmark(g *cluster.Group, base redoubt.Position, name string) (redoubt.Position, error) {
-	b, ok := s.newestMark(g, base, func(b *cluster.Bookmark) bool { return b.Name == name })
+func (s *Store) positionOfBookmark(g *catalog.Group, base redoubt.Position, name string) (redoubt.Position, error) {
+	b, ok := s.newestMark(g, base, func(b *catalog.Bookmark) bool { return b.Name == name })
 	if !ok {
 		return redoubt.Position{}, noPoint(g, "bookmark "+name, redoubt.ErrNotFound, "redoubt points --bookmarks lists those that there are")
 	}
@@ -23,8 +23,8 @@ func (s *Store) positionOfBookmark(g *cluster.Group, base redoubt.Position, name
 
 // positionOfApp finds the newest application-consistent bookmark on the history
 // that leads to base.
-func (s *Store) positionOfApp(g *cluster.Group, base redoubt.Position) (redoubt.Position, error) {
-	b, ok := s.newestMark(g, base, func(b *cluster.Bookmark) bool { return b.App })
+func (s *Store) positionOfApp(g *catalog.Group, base redoubt.Position) (redoubt.Position, error) {
+	b, ok := s.newestMark(g, base, func(b *catalog.Bookmark) bool { return b.App })
 	if !ok {
 		return redoubt.Position{}, noPoint(g, "latest-app", redoubt.ErrNotFound,
 			"no application-consistent bookmark is kept; redoubt bookmark GROUP NAME --app makes one, latest-crash is the newest point of all")
@@ -34,10 +34,10 @@ func (s *Store) positionOfApp(g *cluster.Group, base redoubt.Position) (redoubt.
 
 // newestMark finds the newest bookmark that matches and whose point is there.
 // It reads nothing but the catalog.
-func (s *Store) newestMark(g *cluster.Group, base redoubt.Position, match func(*cluster.Bookmark) bool) (cluster.Bookmark, bool) {
+func (s *Store) newestMark(g *catalog.Group, base redoubt.Position, match func(*catalog.Bookmark) bool) (catalog.Bookmark, bool) {
 	r, gaps := s.catalog.Retention(g.ID), s.catalog.Gaps(g.ID)
-	there := func(b *cluster.Bookmark) bool {
-		_, in := cluster.GapAt(gaps, b.Position)
+	there := func(b *catalog.Bookmark) bool {
+		_, in := catalog.GapAt(gaps, b.Position)
 		return match(b) && !in && b.Position.LSN >= g.Baseline && r.Has(b.Position)
 	}
 	for _, st := range g.Lineage.Path(base) {
@@ -45,12 +45,12 @@ func (s *Store) newestMark(g *cluster.Group, base redoubt.Position, match func(*
 			return bs[0], true
 		}
 	}
-	return cluster.Bookmark{}, false
+	return catalog.Bookmark{}, false
 }
 
 // Bookmarks lists the bookmarks on the history that leads to the current state
 // whose points are there, newest first, at most limit of them.
-func (s *Store) Bookmarks(ctx context.Context, id redoubt.GroupID, limit int) (out []cluster.Bookmark, err error) {
+func (s *Store) Bookmarks(ctx context.Context, id redoubt.GroupID, limit int) (out []catalog.Bookmark, err error) {
 	if err := s.node.Barrier(ctx); err != nil {
 		return nil, err
 	}
@@ -60,8 +60,8 @@ func (s *Store) Bookmarks(ctx context.Context, id redoubt.GroupID, limit int) (o
 	}
 	r, gaps := s.catalog.Retention(id), s.catalog.Gaps(id)
 	for _, st := range g.Lineage.Path(g.Committed) {
-		out = append(out, s.catalog.Bookmarks(id, st, limit-len(out), func(b *cluster.Bookmark) bool {
-			_, in := cluster.GapAt(gaps, b.Position)
+		out = append(out, s.catalog.Bookmarks(id, st, limit-len(out), func(b *catalog.Bookmark) bool {
+			_, in := catalog.GapAt(gaps, b.Position)
 			return !in && g.Baseline > 0 && b.Position.LSN >= g.Baseline && r.Has(b.Position)
 		})...)
 	}
@@ -77,7 +77,7 @@ func (s *Store) nameMarks(ctx context.Context, it *item) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
-	_, err := s.node.Propose(ctx, cluster.AddMarks{Group: it.st.group, Marks: marks})
+	_, err := s.node.Propose(ctx, catalog.AddMarks{Group: it.st.group, Marks: marks})
 	return err
 }
 
@@ -85,7 +85,7 @@ func (s *Store) nameMarks(ctx context.Context, it *item) error {
 // a few a second has lost its mind.
 const marksPerDelta = 1024
 
-func (s *Store) marksIn(it *item) (out []cluster.Bookmark) {
+func (s *Store) marksIn(it *item) (out []catalog.Bookmark) {
 	for i := range it.d.Entries {
 		e := &it.d.Entries[i]
 		if e.Kind != redoubt.KindBookmark || !e.HasData() {
@@ -99,7 +99,7 @@ func (s *Store) marksIn(it *item) (out []cluster.Bookmark) {
 			s.o.Logger.Warn("a bookmark cannot be read", "group", it.st.group, "lsn", e.LSN, "err", err)
 			continue
 		}
-		out = append(out, cluster.Bookmark{Position: redoubt.Position{Epoch: it.d.Epoch, LSN: e.LSN},
+		out = append(out, catalog.Bookmark{Position: redoubt.Position{Epoch: it.d.Epoch, LSN: e.LSN},
 			Time: min(max(e.Time, it.seg.FirstTime), it.seg.LastTime), Bookmark: b})
 	}
 	return out

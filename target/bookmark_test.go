@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 )
 
 func markOf(b redoubt.Bookmark) redoubt.Write {
@@ -33,7 +33,7 @@ func TestBookmarksByNameAndKind(t *testing.T) {
 	c.set(day1())
 	s := newSiteAt(t, 3, c.now)
 	f := newFeed(t, s, c, rng)
-	p, err := cluster.ParsePolicy("every=2m,1m=10m,bookmarks=3h")
+	p, err := catalog.ParsePolicy("every=2m,1m=10m,bookmarks=3h")
 	noErr(t, err)
 	f.policy(p)
 	f.baseline()
@@ -55,8 +55,8 @@ func TestBookmarksByNameAndKind(t *testing.T) {
 	f.resolves(PointSpec{Bookmark: "both"}, 0)
 	f.resolves(PointSpec{App: true}, where["app1"])
 	g, _ := f.owner.node.Catalog().Group(f.group)
-	_, err = f.owner.node.Propose(t.Context(), cluster.CommitSet{Set: cluster.Set{ID: set, Name: "both",
-		Members: []cluster.SetMember{{Group: g.ID, Position: f.position(where["both"])}}}})
+	_, err = f.owner.node.Propose(t.Context(), catalog.CommitSet{Set: catalog.Set{ID: set, Name: "both",
+		Members: []catalog.SetMember{{Group: g.ID, Position: f.position(where["both"])}}}})
 	noErr(t, err)
 	f.resolves(PointSpec{Bookmark: "both"}, where["both"])
 	f.resolves(PointSpec{App: true}, where["both"])

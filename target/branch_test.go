@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/internal/pki"
 	"github.com/redoubt-dr/redoubt/ship"
 )
@@ -18,15 +18,15 @@ func (f *feed) promoted(at redoubt.LSN) *feed {
 	t := f.t
 	t.Helper()
 	f.st.Close()
-	propose := func(c cluster.Command) {
+	propose := func(c catalog.Command) {
 		t.Helper()
 		_, err := f.owner.node.Propose(t.Context(), c)
 		noErr(t, err)
 	}
-	propose(cluster.Promote{Group: f.group, Kind: cluster.PromoteUnplanned, Point: f.position(at), NewEpoch: 2, Writer: "target/n1", Now: f.c.now().UnixNano()})
-	propose(cluster.CommitFailover{Group: f.group, Epoch: 2, Now: f.c.now().UnixNano()})
-	propose(cluster.ReverseReplicate{Group: f.group, Epoch: 2, Now: f.c.now().UnixNano()})
-	propose(cluster.Promote{Group: f.group, Kind: cluster.PromoteFailback, Point: redoubt.Position{Epoch: 2, LSN: at}, NewEpoch: 3, Writer: "source/web1"})
+	propose(catalog.Promote{Group: f.group, Kind: catalog.PromoteUnplanned, Point: f.position(at), NewEpoch: 2, Writer: "target/n1", Now: f.c.now().UnixNano()})
+	propose(catalog.CommitFailover{Group: f.group, Epoch: 2, Now: f.c.now().UnixNano()})
+	propose(catalog.ReverseReplicate{Group: f.group, Epoch: 2, Now: f.c.now().UnixNano()})
+	propose(catalog.Promote{Group: f.group, Kind: catalog.PromoteFailback, Point: redoubt.Position{Epoch: 2, LSN: at}, NewEpoch: 3, Writer: "source/web1"})
 	g, _ := f.owner.node.Catalog().Group(f.group)
 	n := *f
 	n.epoch, n.fork, n.all = 3, at, slices.Clone(f.all[:at])

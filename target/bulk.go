@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/ship"
 	"github.com/redoubt-dr/redoubt/target/index"
 )
@@ -28,7 +28,7 @@ const (
 // stretch is neighbouring blocks of one segment that are fetched as one range.
 type stretch struct {
 	sr     index.Series
-	sg     cluster.Segment
+	sg     catalog.Segment
 	head   *ship.Delta
 	blocks []uint32 // rising
 }
@@ -85,7 +85,7 @@ func (st *stretch) takes(b uint32) bool {
 }
 
 // hasBlock refuses a block that a segment has not. d is nil if nothing is left of it.
-func hasBlock(sr index.Series, sg *cluster.Segment, d *ship.Delta, b uint32) error {
+func hasBlock(sr index.Series, sg *catalog.Segment, d *ship.Delta, b uint32) error {
 	n := 0
 	if d != nil {
 		n = len(d.Blocks())

@@ -7,7 +7,7 @@ import (
 	"github.com/klauspost/reedsolomon"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 )
 
 // coders keeps a Reed-Solomon coder per (k, m).
@@ -19,7 +19,7 @@ type coders struct {
 func newCoders() *coders { return &coders{m: map[[2]int]reedsolomon.Encoder{}} }
 
 func (c *coders) get(k, m int) (reedsolomon.Encoder, error) {
-	if k < 1 || m < 0 || k+m > cluster.MaxShards {
+	if k < 1 || m < 0 || k+m > catalog.MaxShards {
 		return nil, &redoubt.Error{Op: "erasure code", Err: fmt.Errorf("%d+%d shards: %w", k, m, redoubt.ErrInvalid)}
 	}
 	c.mu.Lock()

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/target/segment"
 )
 
@@ -142,7 +142,7 @@ func (s *Store) dead(id segment.ID) bool {
 // then the shard may be of what is left, on its way to a commit.
 func (s *Store) planned(id segment.ID) bool {
 	p := s.catalog.Retention(id.Group).Plan
-	return p != nil && slices.ContainsFunc(p.Work, func(w cluster.Work) bool {
+	return p != nil && slices.ContainsFunc(p.Work, func(w catalog.Work) bool {
 		return w.Epoch == id.Epoch && id.Ordinal >= w.From && id.Ordinal < w.To
 	})
 }

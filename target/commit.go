@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 )
 
 // commitTimeout bounds one proposal. A stream whose commit has no answer by
@@ -40,22 +40,22 @@ func (s *Store) poke() {
 }
 
 // readyItems collects the prefix of each stream whose shards are durable.
-func (s *Store) readyItems() ([]cluster.SegmentBatch, [][]*item) {
+func (s *Store) readyItems() ([]catalog.SegmentBatch, [][]*item) {
 	s.mu.Lock()
 	streams := make([]*stream, 0, len(s.streams))
 	for _, st := range s.streams {
 		streams = append(streams, st)
 	}
 	s.mu.Unlock()
-	var batches []cluster.SegmentBatch
+	var batches []catalog.SegmentBatch
 	var items [][]*item
-	room := cluster.MaxBatch
+	room := catalog.MaxBatch
 	for _, st := range streams {
 		its := st.takeReady(room)
 		if len(its) == 0 {
 			continue
 		}
-		b := cluster.SegmentBatch{Group: st.group, Epoch: st.series.Epoch, OwnerTerm: st.term}
+		b := catalog.SegmentBatch{Group: st.group, Epoch: st.series.Epoch, OwnerTerm: st.term}
 		for _, it := range its {
 			b.Segments = append(b.Segments, it.seg)
 		}
@@ -66,11 +66,11 @@ func (s *Store) readyItems() ([]cluster.SegmentBatch, [][]*item) {
 }
 
 // propose commits the batches and tells the streams.
-func (s *Store) propose(batches []cluster.SegmentBatch, items [][]*item) {
+func (s *Store) propose(batches []catalog.SegmentBatch, items [][]*item) {
 	ctx, cancel := context.WithTimeout(s.ctx, commitTimeout)
 	defer cancel()
-	v, err := s.node.Propose(ctx, cluster.CommitSegments{Batches: batches})
-	results, _ := v.([]cluster.CommitResult)
+	v, err := s.node.Propose(ctx, catalog.CommitSegments{Batches: batches})
+	results, _ := v.([]catalog.CommitResult)
 	for i, its := range items {
 		st := its[0].st
 		err := err

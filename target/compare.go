@@ -5,7 +5,7 @@ import (
 	"fmt"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/compare"
 	"github.com/redoubt-dr/redoubt/internal/pki"
 )
@@ -47,7 +47,7 @@ func (c comparisons) OpenImage(ctx context.Context, peer pki.Identity, a compare
 }
 
 // checkStored refuses what is not stored; it need not be a recovery point.
-func (s *Store) checkStored(g *cluster.Group, p redoubt.Position) error {
+func (s *Store) checkStored(g *catalog.Group, p redoubt.Position) error {
 	head, ok := s.catalog.Head(g.ID, p.Epoch)
 	if !ok || p.LSN > head || g.Lineage.Path(p) == nil {
 		return noPoint(g, p.String(), redoubt.ErrNotFound, "")
@@ -56,7 +56,7 @@ func (s *Store) checkStored(g *cluster.Group, p redoubt.Position) error {
 }
 
 // comparedBy returns the group if peer is its source.
-func (s *Store) comparedBy(peer pki.Identity, id redoubt.GroupID) (cluster.Group, error) {
+func (s *Store) comparedBy(peer pki.Identity, id redoubt.GroupID) (catalog.Group, error) {
 	g, err := s.group(id)
 	if err != nil {
 		return g, err
@@ -72,15 +72,15 @@ func (c comparisons) Note(ctx context.Context, peer pki.Identity, id redoubt.Gro
 	if _, err := c.s.comparedBy(peer, id); err != nil {
 		return err
 	}
-	_, err := c.s.node.Propose(ctx, cluster.RecordVerification{Group: id, Verification: verification(r, peer.String())})
+	_, err := c.s.node.Propose(ctx, catalog.RecordVerification{Group: id, Verification: verification(r, peer.String())})
 	return err
 }
 
-func verification(r compare.Record, by string) cluster.Verification {
-	v := cluster.Verification{At: r.At, Root: r.Root, Started: r.Started, Finished: r.Finished, Compared: r.Compared, By: by,
+func verification(r compare.Record, by string) catalog.Verification {
+	v := catalog.Verification{At: r.At, Root: r.Root, Started: r.Started, Finished: r.Finished, Compared: r.Compared, By: by,
 		Blocks: r.Blocks, Moved: r.Moved, Unsettled: r.Unsettled, Differing: r.Differing, Passes: r.Passes}
-	for _, x := range r.Extents[:min(len(r.Extents), cluster.KeptDiffering)] {
-		v.Extents = append(v.Extents, cluster.DiskExtent{Disk: x.Disk, Extent: x.Extent})
+	for _, x := range r.Extents[:min(len(r.Extents), catalog.KeptDiffering)] {
+		v.Extents = append(v.Extents, catalog.DiskExtent{Disk: x.Disk, Extent: x.Extent})
 	}
 	return v
 }
@@ -108,7 +108,7 @@ func (s *Store) Root(ctx context.Context, id redoubt.GroupID, at redoubt.Positio
 	defer v.Close()
 	r, err := compare.Root(ctx, pacedImage{v, s.comparing}, s.o.Now, progress)
 	if err == nil {
-		_, err = s.node.Propose(ctx, cluster.RecordVerification{Group: id, Verification: verification(r, cluster.TargetWriter(s.o.ID))})
+		_, err = s.node.Propose(ctx, catalog.RecordVerification{Group: id, Verification: verification(r, catalog.TargetWriter(s.o.ID))})
 	}
 	return r, err
 }

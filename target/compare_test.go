@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/compare"
 	"github.com/redoubt-dr/redoubt/internal/pki"
 	"github.com/redoubt-dr/redoubt/ship"
@@ -32,11 +32,11 @@ func TestLostJournalIsFoundOut(t *testing.T) {
 	src.write(100)
 	src.shipped()
 	noErr(t, stopped(stop()))
-	catalog := s.owner(src.group).node.Catalog()
+	known := s.owner(src.group).node.Catalog()
 	if w, err := src.greet(func(*ship.Hello) {}); err != nil || w.Lost != "" || w.Fenced {
 		t.Fatalf("the source itself: %+v, %v", w, err)
 	}
-	if b := catalog.Binding(src.group); b.Journal != src.j.ID() {
+	if b := known.Binding(src.group); b.Journal != src.j.ID() {
 		t.Fatalf("bound to %q, the journal is %q", b.Journal, src.j.ID())
 	}
 	if _, err := src.greet(func(h *ship.Hello) { h.UUID, h.Disks = "another", h.Disks[:1] }); !errors.Is(err, redoubt.ErrExists) {
@@ -45,12 +45,12 @@ func TestLostJournalIsFoundOut(t *testing.T) {
 	if _, err := src.greet(func(h *ship.Hello) { h.UUID, h.Source = "another", "host2" }); !errors.Is(err, redoubt.ErrExists) {
 		t.Errorf("another host: %v", err)
 	}
-	if g, _ := catalog.Group(src.group); g.State != cluster.StateProtected {
+	if g, _ := known.Group(src.group); g.State != catalog.StateProtected {
 		t.Fatalf("the group is %s", g.State)
 	}
 	w, err := src.greet(func(h *ship.Hello) { h.Journal = "new"; h.Head += 1000 })
-	g, _ := catalog.Group(src.group)
-	if err != nil || w.Lost == "" || g.State != cluster.StateResyncRequired {
+	g, _ := known.Group(src.group)
+	if err != nil || w.Lost == "" || g.State != catalog.StateResyncRequired {
 		t.Fatalf("another journal: %+v, %v, %s", w, err, g.State)
 	}
 	w2, err := src.greet(func(*ship.Hello) {}) // also the right one, from now on: what it has does not count
@@ -104,7 +104,7 @@ func TestOldJournalIsFoundOut(t *testing.T) {
 func TestNothingStoredIsZeros(t *testing.T) {
 	s := newSite(t, 3)
 	src := newSource(t, s, seeded(t))
-	_, err := s.nodes[0].node.Propose(t.Context(), cluster.CreateGroup{ID: src.group, UUID: "u", Source: "host1", SourceAddr: "h:1", Disks: src.hello().Disks, K: 2, M: 1})
+	_, err := s.nodes[0].node.Propose(t.Context(), catalog.CreateGroup{ID: src.group, UUID: "u", Source: "host1", SourceAddr: "h:1", Disks: src.hello().Disks, K: 2, M: 1})
 	noErr(t, err)
 	im, err := s.nodes[0].store.Comparisons().OpenImage(t.Context(), pki.Identity{Role: pki.RoleSource, Name: "host1"}, compare.Ask{Group: src.group, UUID: "u", Torn: true})
 	noErr(t, err)

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/internal/vfs"
 	"github.com/redoubt-dr/redoubt/journal"
 )
@@ -46,8 +46,8 @@ func TestBranches(t *testing.T) {
 	src.shipped()
 	noErr(t, stopped(stop()))
 
-	promote := func(kind cluster.PromoteKind, at redoubt.Position, e redoubt.Epoch, h *host) redoubt.Lineage {
-		_, err := h.node.Propose(t.Context(), cluster.Promote{Group: src.group, Kind: kind, Point: at, NewEpoch: e, Writer: cluster.TargetWriter(h.id), Now: time.Now().UnixNano()})
+	promote := func(kind catalog.PromoteKind, at redoubt.Position, e redoubt.Epoch, h *host) redoubt.Lineage {
+		_, err := h.node.Propose(t.Context(), catalog.Promote{Group: src.group, Kind: kind, Point: at, NewEpoch: e, Writer: catalog.TargetWriter(h.id), Now: time.Now().UnixNano()})
 		noErr(t, err)
 		g, _ := h.node.Catalog().Group(src.group)
 		return g.Lineage
@@ -59,7 +59,7 @@ func TestBranches(t *testing.T) {
 			w = h
 		}
 	}
-	two := src.branch(w, promote(cluster.PromoteUnplanned, redoubt.Position{Epoch: 1, LSN: fork}, 2, w))
+	two := src.branch(w, promote(catalog.PromoteUnplanned, redoubt.Position{Epoch: 1, LSN: fork}, 2, w))
 	stop = two.run()
 	for range 5 {
 		two.write(80)
@@ -71,7 +71,7 @@ func TestBranches(t *testing.T) {
 	// Another point instead: before the first fork.
 	early := fork - 50
 	src.snaps[early] = src.viewOf(w, redoubt.Position{Epoch: 1, LSN: early})
-	three := src.branch(w, promote(cluster.PromoteChange, redoubt.Position{Epoch: 1, LSN: early}, 3, w))
+	three := src.branch(w, promote(catalog.PromoteChange, redoubt.Position{Epoch: 1, LSN: early}, 3, w))
 	stop = three.run()
 	for range 5 {
 		three.write(80)

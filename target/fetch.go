@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/ship"
 	"github.com/redoubt-dr/redoubt/target/index"
 )
@@ -17,7 +17,7 @@ func segmentName(sr index.Series, ordinal uint64) string {
 
 // head returns the parsed head of a segment, from memory, this node's shard log
 // or a peer; if all copies are gone, from the shards.
-func (s *Store) head(ctx context.Context, sr index.Series, sg *cluster.Segment) (*ship.Delta, error) {
+func (s *Store) head(ctx context.Context, sr index.Series, sg *catalog.Segment) (*ship.Delta, error) {
 	return s.heads.Load(segmentKey{sr, sg.Ordinal, sg.CRC}, func() (*ship.Delta, int64, error) {
 		d, err := s.fetchHead(ctx, sr, sg)
 		if err != nil {
@@ -27,7 +27,7 @@ func (s *Store) head(ctx context.Context, sr index.Series, sg *cluster.Segment) 
 	})
 }
 
-func (s *Store) fetchHead(ctx context.Context, sr index.Series, sg *cluster.Segment) (*ship.Delta, error) {
+func (s *Store) fetchHead(ctx context.Context, sr index.Series, sg *catalog.Segment) (*ship.Delta, error) {
 	var last error
 	try := func(b []byte, err error) *ship.Delta {
 		if err == nil {
@@ -70,7 +70,7 @@ func (s *Store) fetchHead(ctx context.Context, sr index.Series, sg *cluster.Segm
 }
 
 // parseHead parses a head and checks that it is the segment's.
-func parseHead(b []byte, sr index.Series, sg *cluster.Segment) (*ship.Delta, error) {
+func parseHead(b []byte, sr index.Series, sg *catalog.Segment) (*ship.Delta, error) {
 	d, err := ship.ParseHead(b)
 	if err != nil {
 		return nil, err
@@ -82,7 +82,7 @@ func parseHead(b []byte, sr index.Series, sg *cluster.Segment) (*ship.Delta, err
 }
 
 // readShard returns a range of one shard, verified by the node that holds it.
-func (s *Store) readShard(ctx context.Context, sr index.Series, sg *cluster.Segment, i int, off, n uint32) ([]byte, error) {
+func (s *Store) readShard(ctx context.Context, sr index.Series, sg *catalog.Segment, i int, off, n uint32) ([]byte, error) {
 	id := shardID(sr, sg, i)
 	if sg.Nodes[i] == s.o.ID {
 		b, err := s.log.ReadRange(id, off, n)
@@ -99,7 +99,7 @@ func (s *Store) readShard(ctx context.Context, sr index.Series, sg *cluster.Segm
 // readRange returns bytes [off, off+n) of the encoded delta. They are a plain
 // range of one or two shards; what a node cannot give is computed from k other
 // shards. Shards for which avoid says so are not read.
-func (s *Store) readRange(ctx context.Context, sr index.Series, sg *cluster.Segment, off, n uint32, avoid func(shard int) bool) ([]byte, error) {
+func (s *Store) readRange(ctx context.Context, sr index.Series, sg *catalog.Segment, off, n uint32, avoid func(shard int) bool) ([]byte, error) {
 	if uint64(off)+uint64(n) > uint64(sg.Size) || sg.ShardSize == 0 {
 		return nil, &redoubt.Error{Op: "read segment", Object: segmentName(sr, sg.Ordinal), Err: fmt.Errorf("range %d+%d of %d bytes: %w", off, n, sg.Size, redoubt.ErrCorrupt)}
 	}
@@ -139,12 +139,12 @@ func (s *Store) readRange(ctx context.Context, sr index.Series, sg *cluster.Segm
 var errAvoided = fmt.Errorf("shard not read: %w", redoubt.ErrUnavailable)
 
 // worthAsking reports whether the shard's node probably answers.
-func (s *Store) worthAsking(sg *cluster.Segment, i int) bool {
+func (s *Store) worthAsking(sg *catalog.Segment, i int) bool {
 	return sg.Stored&(1<<i) != 0 && s.peers.up(sg.Nodes[i])
 }
 
 // decode computes a range of shard want from the same range of k others.
-func (s *Store) decode(ctx context.Context, sr index.Series, sg *cluster.Segment, want int, off, n uint32, avoid func(int) bool) ([]byte, error) {
+func (s *Store) decode(ctx context.Context, sr index.Series, sg *catalog.Segment, want int, off, n uint32, avoid func(int) bool) ([]byte, error) {
 	shards, err := s.gather(ctx, sr, sg, off, n, func(i int) bool { return i == want || avoid != nil && avoid(i) })
 	if err != nil {
 		return nil, err
@@ -157,7 +157,7 @@ func (s *Store) decode(ctx context.Context, sr index.Series, sg *cluster.Segment
 
 // gather reads the range of any k shards but the ones to skip, all at once;
 // the ones on nodes that seem down are asked only if the others do not do.
-func (s *Store) gather(ctx context.Context, sr index.Series, sg *cluster.Segment, off, n uint32, skip func(int) bool) ([][]byte, error) {
+func (s *Store) gather(ctx context.Context, sr index.Series, sg *catalog.Segment, off, n uint32, skip func(int) bool) ([][]byte, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type answer struct {

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/ship"
 	"github.com/redoubt-dr/redoubt/target/index"
 )
@@ -34,7 +34,7 @@ func (s *Store) follow() {
 }
 
 // checkStream ends the group's stream if it is no longer allowed.
-func (s *Store) checkStream(g *cluster.Group) {
+func (s *Store) checkStream(g *catalog.Group) {
 	s.mu.Lock()
 	st := s.streams[g.ID]
 	s.mu.Unlock()
@@ -84,7 +84,7 @@ func (s *Store) headAt(ctx context.Context, sr index.Series, ordinal uint64) (*s
 
 // segmentHead returns a segment as it is now, with its head: nil if nothing is
 // left of it. If it was thinned while its head was read, it is read again.
-func (s *Store) segmentHead(ctx context.Context, sr index.Series, ordinal uint64) (cluster.Segment, *ship.Delta, error) {
+func (s *Store) segmentHead(ctx context.Context, sr index.Series, ordinal uint64) (catalog.Segment, *ship.Delta, error) {
 	for {
 		sg, err := s.segmentAt(sr, ordinal)
 		if err != nil || sg.Gone() {

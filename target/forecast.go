@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 )
 
 // Forecast says whether the nodes have room for the history that a policy asks for.
@@ -62,7 +62,7 @@ func predict(bands []band, now int64, free uint64) Forecast {
 
 // forecast predicts the growth of one group; the free space is shared by all
 // groups as they grow.
-func (s *Store) forecast(ctx context.Context, id redoubt.GroupID, policy cluster.Policy) (Forecast, error) {
+func (s *Store) forecast(ctx context.Context, id redoubt.GroupID, policy catalog.Policy) (Forecast, error) {
 	free, err := s.freeBytes(ctx)
 	if err != nil {
 		return Forecast{}, err
@@ -93,7 +93,7 @@ func (s *Store) forecast(ctx context.Context, id redoubt.GroupID, policy cluster
 	return f, nil
 }
 
-func bandsOf(p cluster.Policy, ts []Tier, now int64) []band {
+func bandsOf(p catalog.Policy, ts []Tier, now int64) []band {
 	reach := []time.Duration{p.Every}
 	for _, t := range p.Tiers {
 		reach = append(reach, t.For)

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/internal/pki"
 	"github.com/redoubt-dr/redoubt/ship"
 	"github.com/redoubt-dr/redoubt/target/retention"
@@ -255,8 +255,8 @@ func (f *feed) logBytes() (logs, index int64) {
 	return logs, index
 }
 
-func (f *feed) policy(p cluster.Policy) {
+func (f *feed) policy(p catalog.Policy) {
 	f.t.Helper()
-	_, err := f.owner.node.Propose(f.t.Context(), cluster.SetPolicy{Group: f.group, Policy: p})
+	_, err := f.owner.node.Propose(f.t.Context(), catalog.SetPolicy{Group: f.group, Policy: p})
 	noErr(f.t, err)
 }

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/ship"
 	"github.com/redoubt-dr/redoubt/target/index"
 	"github.com/redoubt-dr/redoubt/target/segment"
@@ -16,7 +16,7 @@ import (
 type item struct {
 	st    *stream
 	d     *ship.Delta
-	seg   cluster.Segment
+	seg   catalog.Segment
 	done  func(redoubt.Position, error)
 	bytes int64
 	begun time.Time
@@ -24,9 +24,9 @@ type item struct {
 }
 
 // newSegment describes d as the segment with this ordinal, before it has nodes.
-func newSegment(d *ship.Delta, ordinal uint64, k, m int) cluster.Segment {
+func newSegment(d *ship.Delta, ordinal uint64, k, m int) catalog.Segment {
 	enc := d.Encoded()
-	return cluster.Segment{Epoch: d.Epoch, Ordinal: ordinal, First: d.First, Last: d.Last, FirstTime: d.FirstTime, LastTime: d.LastTime,
+	return catalog.Segment{Epoch: d.Epoch, Ordinal: ordinal, First: d.First, Last: d.Last, FirstTime: d.FirstTime, LastTime: d.LastTime,
 		Size: uint32(len(enc)), HeadLen: uint32(d.HeadLen()), ShardSize: uint32(shardSize(len(enc), k)), K: uint8(k), M: uint8(m),
 		CRC: redoubt.Checksum(enc), Baseline: baselineOf(d)}
 }

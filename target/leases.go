@@ -5,7 +5,7 @@ import (
 	"sync"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 )
 
 // leases counts the Views that are open on this node. Before a plan takes bytes
@@ -105,7 +105,7 @@ func (s *Store) askLeases(ctx context.Context, id redoubt.GroupID, plan uint64) 
 	return out, nil
 }
 
-func (s *Store) askNode(ctx context.Context, n cluster.NodeInfo, r leaseRequest) (ps []redoubt.Position, err error) {
+func (s *Store) askNode(ctx context.Context, n catalog.NodeInfo, r leaseRequest) (ps []redoubt.Position, err error) {
 	b, err := s.peers.call(ctx, n.ID, methodLeases, encodeMeta(r))
 	if err == nil {
 		_, err = decodeMeta(b, &ps)

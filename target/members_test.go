@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/target/segment"
 )
 
@@ -20,7 +20,7 @@ func (s *site) add(id redoubt.NodeID) *host {
 	h := s.host(id)
 	h.join = []string{s.up().addr}
 	h.open()
-	s.eventually(string(id)+" active", func() bool { return s.member(id).State == cluster.NodeActive })
+	s.eventually(string(id)+" active", func() bool { return s.member(id).State == catalog.NodeActive })
 	return h
 }
 
@@ -36,19 +36,19 @@ func (s *site) up() *host {
 	return nil
 }
 
-func (s *site) member(id redoubt.NodeID) cluster.Member {
+func (s *site) member(id redoubt.NodeID) catalog.Member {
 	for _, m := range s.up().node.Catalog().Members() { // the first that runs: its catalog may lag
 		if m.ID == id {
 			return m
 		}
 	}
-	return cluster.Member{NodeInfo: cluster.NodeInfo{State: cluster.NodeRemoved}}
+	return catalog.Member{NodeInfo: catalog.NodeInfo{State: catalog.NodeRemoved}}
 }
 
 // strays counts the shards in the node's log that have a home elsewhere.
 func (h *host) strays() (n int) {
 	h.store.log.Each(func(i segment.Info) bool {
-		ref := cluster.ShardRef{Group: i.ID.Group, Epoch: i.ID.Epoch, Ordinal: i.ID.Ordinal, Shard: i.ID.Shard}
+		ref := catalog.ShardRef{Group: i.ID.Group, Epoch: i.ID.Epoch, Ordinal: i.ID.Ordinal, Shard: i.ID.Shard}
 		if holds, known := h.node.Catalog().Holds(h.id, ref, i.ID.CRC); known && !holds {
 			n++
 		}
@@ -202,7 +202,7 @@ func TestDrainCalledOff(t *testing.T) {
 	noErr(t, h.node.Drain(ctx, h.id, false))
 	s.eventually("a first move", func() bool { return s.member(h.id).Held.Shards < had })
 	noErr(t, h.node.Drain(ctx, h.id, true))
-	s.eventually("an end of the moves", func() bool { m := s.member(h.id); return m.Going == 0 && m.State == cluster.NodeActive })
+	s.eventually("an end of the moves", func() bool { m := s.member(h.id); return m.Going == 0 && m.State == catalog.NodeActive })
 	left := s.member(h.id).Held.Shards
 	t.Logf("%d of %d shards have stayed", left, had)
 	if left == 0 {

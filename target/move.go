@@ -5,7 +5,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/target/index"
 	"github.com/redoubt-dr/redoubt/target/segment"
 )
@@ -33,7 +33,7 @@ func (m *mover) loop() {
 			return
 		case <-t.C:
 		}
-		in := m.s.catalog.MovesTo(m.s.o.ID, cluster.MaxBatch)
+		in := m.s.catalog.MovesTo(m.s.o.ID, catalog.MaxBatch)
 		for len(in) > 0 && m.s.ctx.Err() == nil {
 			n := min(len(in), moveBatch)
 			m.takeOver(in[:n])
@@ -44,11 +44,11 @@ func (m *mover) loop() {
 }
 
 // takeOver makes shards that shall come here durable and tells the cluster.
-func (m *mover) takeOver(in []cluster.Incoming) {
+func (m *mover) takeOver(in []catalog.Incoming) {
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, moveParallel)
-	done := cluster.FinishMoves{Node: m.s.o.ID}
+	done := catalog.FinishMoves{Node: m.s.o.ID}
 	for i := range in {
 		if m.s.ctx.Err() != nil {
 			break
@@ -58,7 +58,7 @@ func (m *mover) takeOver(in []cluster.Incoming) {
 			defer func() { <-slots }()
 			if m.fetch(&in[i]) {
 				mu.Lock()
-				done.Shards = append(done.Shards, cluster.ShardOf{ShardRef: in[i].ShardRef, CRC: in[i].Segment.CRC})
+				done.Shards = append(done.Shards, catalog.ShardOf{ShardRef: in[i].ShardRef, CRC: in[i].Segment.CRC})
 				mu.Unlock()
 			}
 		})
@@ -75,7 +75,7 @@ func (m *mover) takeOver(in []cluster.Incoming) {
 }
 
 // fetch gets the shard from its present home, or computes it from others.
-func (m *mover) fetch(in *cluster.Incoming) bool {
+func (m *mover) fetch(in *catalog.Incoming) bool {
 	s := m.s
 	sr := index.Series{Group: in.Group, UUID: in.UUID, Epoch: in.Epoch}
 	sg, i := &in.Segment, int(in.Shard)
@@ -102,7 +102,7 @@ func (m *mover) fetch(in *cluster.Incoming) bool {
 	return err == nil
 }
 
-func (m *mover) copyShard(sr index.Series, sg *cluster.Segment, i int, id segment.ID) error {
+func (m *mover) copyShard(sr index.Series, sg *catalog.Segment, i int, id segment.ID) error {
 	head, err := m.s.head(m.s.ctx, sr, sg)
 	if err != nil {
 		return err
@@ -124,7 +124,7 @@ func (m *mover) letGo() {
 	}
 	var gone []segment.ID
 	err := s.log.Each(func(info segment.Info) bool {
-		ref := cluster.ShardRef{Group: info.ID.Group, Epoch: info.ID.Epoch, Ordinal: info.ID.Ordinal, Shard: info.ID.Shard}
+		ref := catalog.ShardRef{Group: info.ID.Group, Epoch: info.ID.Epoch, Ordinal: info.ID.Ordinal, Shard: info.ID.Shard}
 		if holds, known := s.catalog.Holds(s.o.ID, ref, info.ID.CRC); known && !holds {
 			gone = append(gone, info.ID)
 		}

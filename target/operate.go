@@ -6,16 +6,16 @@ import (
 	"fmt"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/ship"
 )
 
 // Operate carries out Pause, Resume, Unprotect, Protect or DeletePoints on a
 // group and returns it as it is then. ErrState if the group's state does not
 // allow it.
-func (s *Store) Operate(ctx context.Context, id redoubt.GroupID, op cluster.Operation, by, reason string) (cluster.Group, error) {
+func (s *Store) Operate(ctx context.Context, id redoubt.GroupID, op catalog.Operation, by, reason string) (catalog.Group, error) {
 	if err := s.node.Barrier(ctx); err != nil {
-		return cluster.Group{}, err
+		return catalog.Group{}, err
 	}
 	g, err := s.group(id)
 	if err != nil {
@@ -24,11 +24,11 @@ func (s *Store) Operate(ctx context.Context, id redoubt.GroupID, op cluster.Oper
 	if err := g.Permits(op); err != nil {
 		return g, err
 	}
-	v, err := s.node.Propose(ctx, cluster.Operate{Group: id, Epoch: g.Epoch, Op: op, By: by, Reason: reason, Now: s.o.Now().UnixNano()})
+	v, err := s.node.Propose(ctx, catalog.Operate{Group: id, Epoch: g.Epoch, Op: op, By: by, Reason: reason, Now: s.o.Now().UnixNano()})
 	if err != nil {
 		return g, err
 	}
-	after, ok := v.(cluster.Group)
+	after, ok := v.(catalog.Group)
 	if !ok {
 		return g, &redoubt.Error{Op: op.String() + " group", Object: string(id), Err: redoubt.ErrUnavailable}
 	}
@@ -38,11 +38,11 @@ func (s *Store) Operate(ctx context.Context, id redoubt.GroupID, op cluster.Oper
 
 // grant carries out what the operator of the group's source asked for, and
 // brings g up to date. What is so already is granted: the answer may have been lost.
-func (s *Store) grant(ctx context.Context, g *cluster.Group, a *ship.Ask) *ship.Answer {
+func (s *Store) grant(ctx context.Context, g *catalog.Group, a *ship.Ask) *ship.Answer {
 	op, done, err := asked(g, a.Op)
 	if err == nil && !done {
 		by := fmt.Sprintf("%s at source/%s", a.By, g.Source)
-		var after cluster.Group
+		var after catalog.Group
 		if after, err = s.Operate(ctx, g.ID, op, by, a.Reason); err == nil {
 			*g = after
 		}
@@ -59,16 +59,16 @@ func (s *Store) grant(ctx context.Context, g *cluster.Group, a *ship.Ask) *ship.
 }
 
 // asked names the operation of an Ask, and says whether the group is as it asks already.
-func asked(g *cluster.Group, what string) (op cluster.Operation, done bool, err error) {
+func asked(g *catalog.Group, what string) (op catalog.Operation, done bool, err error) {
 	switch what {
 	case ship.AskPause:
-		return cluster.OpPause, g.State == cluster.StatePaused, nil
+		return catalog.OpPause, g.State == catalog.StatePaused, nil
 	case ship.AskResume:
-		return cluster.OpResume, g.State != cluster.StatePaused && g.State != cluster.StateUnprotected, nil
+		return catalog.OpResume, g.State != catalog.StatePaused && g.State != catalog.StateUnprotected, nil
 	case ship.AskUnprotect:
-		return cluster.OpUnprotect, g.State == cluster.StateUnprotected, nil
+		return catalog.OpUnprotect, g.State == catalog.StateUnprotected, nil
 	case ship.AskProtect:
-		return cluster.OpProtect, g.State != cluster.StateUnprotected, nil
+		return catalog.OpProtect, g.State != catalog.StateUnprotected, nil
 	}
 	return 0, false, &redoubt.Error{Op: "grant", Object: what, Err: redoubt.ErrInvalid}
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/internal/rpc"
 	"github.com/redoubt-dr/redoubt/internal/vfs"
 )
@@ -38,8 +39,8 @@ type Options struct {
 	CompareBytes int64         // bytes a second that are read at most to be compared with a source; default 256 MiB
 	OrphanGrace  time.Duration // how long a shard is kept that no manifest will name; default 1 h
 	RetainEvery  time.Duration // interval at which a group's history is thinned; default 1 min; negative: by calls of Retain only
-	// Policy is that of groups for which nobody chose one; nil: cluster.DefaultPolicy.
-	Policy *cluster.Policy
+	// Policy is that of groups for which nobody chose one; nil: catalog.DefaultPolicy.
+	Policy *catalog.Policy
 	Free   func(dir string) (uint64, error) // free bytes of a file system; default statfs
 
 	Tick time.Duration // of repair, contact exchange and probing of nodes that are down; default 500 ms

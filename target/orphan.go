@@ -2,7 +2,7 @@ package target
 
 import (
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/target/index"
 	"github.com/redoubt-dr/redoubt/target/segment"
 )
@@ -21,7 +21,7 @@ const (
 // the group of that name, nil if there is none; sg is the segment at that ordinal,
 // nil if there is none, of count in the epoch; planned says that a retention plan
 // may replace that segment.
-func claimOf(id segment.ID, self redoubt.NodeID, g *cluster.Group, sg *cluster.Segment, count uint64, planned bool) claim {
+func claimOf(id segment.ID, self redoubt.NodeID, g *catalog.Group, sg *catalog.Segment, count uint64, planned bool) claim {
 	switch {
 	case g == nil || g.UUID != id.UUID:
 		return unclaimed
@@ -44,7 +44,7 @@ func (s *Store) claim(id segment.ID) claim {
 	if !ok {
 		return claimOf(id, s.o.ID, nil, nil, 0, false)
 	}
-	var sg *cluster.Segment
+	var sg *catalog.Segment
 	if g.UUID == id.UUID {
 		if found, err := s.segmentAt(index.Series{Group: id.Group, UUID: id.UUID, Epoch: id.Epoch}, id.Ordinal); err == nil {
 			sg = &found

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/target/index"
 )
 
@@ -19,7 +19,7 @@ const (
 
 // outdated reports whether a read that failed shall be done again, since the
 // segment was thinned or has moved meanwhile: what it read is not there any more.
-func (s *Store) outdated(ctx context.Context, sr index.Series, sg *cluster.Segment) bool {
+func (s *Store) outdated(ctx context.Context, sr index.Series, sg *catalog.Segment) bool {
 	if ctx.Err() != nil {
 		return false
 	}

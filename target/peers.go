@@ -7,20 +7,20 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 )
 
 // peers calls the other nodes and remembers which of them do not answer, so
 // that a dead node costs one time-out and not one for every delta.
 type peers struct {
 	o       *Options
-	catalog *cluster.Catalog
+	catalog *catalog.Catalog
 	mu      sync.Mutex
 	down    map[redoubt.NodeID]time.Time // since when
 	back    func()                       // called when a node answers again
 }
 
-func newPeers(o *Options, c *cluster.Catalog) *peers {
+func newPeers(o *Options, c *catalog.Catalog) *peers {
 	return &peers{o: o, catalog: c, down: map[redoubt.NodeID]time.Time{}}
 }
 

@@ -9,7 +9,7 @@ import (
 	"sync"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 )
 
 // layoutSlots is after how many segments a layout repeats. It bounds the
@@ -117,12 +117,12 @@ func (c *layouts) get(spots []spot, shards, parity int) *layout {
 // place chooses the nodes of a segment's shards among the active nodes that are
 // up. It names nodes that are down only if there are too few others: they get
 // their shard by repair when they return.
-func (c *layouts) place(nodes []cluster.NodeInfo, up func(redoubt.NodeID) bool, ordinal uint64, shards, parity int) ([]redoubt.NodeID, error) {
+func (c *layouts) place(nodes []catalog.NodeInfo, up func(redoubt.NodeID) bool, ordinal uint64, shards, parity int) ([]redoubt.NodeID, error) {
 	var alive, dead []spot
 	for _, n := range nodes {
 		s := spot{n.ID, n.Domain}
 		switch {
-		case n.State != cluster.NodeActive:
+		case n.State != catalog.NodeActive:
 		case up(n.ID):
 			alive = append(alive, s)
 		default:

@@ -6,19 +6,19 @@ import (
 	"testing"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 )
 
-func members(domains ...string) (out []cluster.NodeInfo) {
+func members(domains ...string) (out []catalog.NodeInfo) {
 	for i, d := range domains {
-		out = append(out, cluster.NodeInfo{ID: redoubt.NodeID(fmt.Sprintf("n%02d", i)), Domain: d})
+		out = append(out, catalog.NodeInfo{ID: redoubt.NodeID(fmt.Sprintf("n%02d", i)), Domain: d})
 	}
 	return out
 }
 
 // layoutOf places enough segments to see the whole layout, checks that no
 // two shards share a node, and returns the shards by node and the most in one domain.
-func layoutOf(t *testing.T, nodes []cluster.NodeInfo, k, m int) (load map[redoubt.NodeID]int, most int) {
+func layoutOf(t *testing.T, nodes []catalog.NodeInfo, k, m int) (load map[redoubt.NodeID]int, most int) {
 	t.Helper()
 	var l layouts
 	domain := map[redoubt.NodeID]string{}
@@ -112,7 +112,7 @@ func TestPlaceAvoidsNodes(t *testing.T) {
 	}
 	_, err := l.place(nodes, up, 0, 7, 1)
 	isErr(t, err, redoubt.ErrUnavailable)
-	for i, st := range []cluster.NodeState{cluster.NodeDraining, cluster.NodeJoining} {
+	for i, st := range []catalog.NodeState{catalog.NodeDraining, catalog.NodeJoining} {
 		nodes[i].State = st
 	}
 	for o := range uint64(layoutSlots) {

@@ -8,24 +8,24 @@ import (
 	"slices"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/target/retention"
 )
 
 // outlook is what retention decides for a group at one time.
 type outlook struct {
-	g        cluster.Group
-	r        cluster.Retention
+	g        catalog.Group
+	r        catalog.Retention
 	now      int64
 	dense    int64 // every write from this time on stays
 	trunk    []redoubt.Stretch
 	branches []redoubt.Stretch
 	keep     map[redoubt.Epoch][]retention.Kept // older than dense, rising
-	marks    []cluster.Mark                     // bookmarks that come below the horizon
+	marks    []catalog.Mark                     // bookmarks that come below the horizon
 }
 
 // decide applies policy (nil: the group's) to what the catalog knows.
-func (s *Store) decide(ctx context.Context, id redoubt.GroupID, policy *cluster.Policy, now int64) (*outlook, error) {
+func (s *Store) decide(ctx context.Context, id redoubt.GroupID, policy *catalog.Policy, now int64) (*outlook, error) {
 	g, err := s.group(id)
 	if err != nil {
 		return nil, err
@@ -94,7 +94,7 @@ func (o *outlook) pinned(ctx context.Context, s *Store) (out []retention.Pinned,
 			add(m.Position, "bookmark "+m.Name)
 		}
 	}
-	if g := &o.g; g.State == cluster.StateFailedOver || g.State == cluster.StateReverseReplicating {
+	if g := &o.g; g.State == catalog.StateFailedOver || g.State == catalog.StateReverseReplicating {
 		add(g.Written(g.Promoted), "production lies over it")
 	}
 	return out, err
@@ -103,7 +103,7 @@ func (o *outlook) pinned(ctx context.Context, s *Store) (out []retention.Pinned,
 // timeOf returns the time of a point as retention counts it.
 func (o *outlook) timeOf(ctx context.Context, s *Store, p redoubt.Position) (int64, error) {
 	ps := o.r.Track(p.Epoch).Points
-	if i, ok := slices.BinarySearchFunc(ps, p.LSN, func(k cluster.Kept, l redoubt.LSN) int { return cmp.Compare(k.LSN, l) }); ok {
+	if i, ok := slices.BinarySearchFunc(ps, p.LSN, func(k catalog.Kept, l redoubt.LSN) int { return cmp.Compare(k.LSN, l) }); ok {
 		return ps[i].Time, nil
 	}
 	_, at, _, err := s.lastWrite(ctx, &o.g, p.Epoch, p.LSN, math.MaxInt64)
@@ -111,7 +111,7 @@ func (o *outlook) timeOf(ctx context.Context, s *Store, p redoubt.Position) (int
 }
 
 // newMarks finds the bookmarks that come below the horizon.
-func (s *Store) newMarks(o *outlook) (out []cluster.Mark) {
+func (s *Store) newMarks(o *outlook) (out []catalog.Mark) {
 	for _, f := range o.g.Lineage {
 		head, ok := s.catalog.Head(o.g.ID, f.Epoch)
 		if !ok {
@@ -119,9 +119,9 @@ func (s *Store) newMarks(o *outlook) (out []cluster.Mark) {
 		}
 		// What is below the horizon already is in the catalog's retention, or gone.
 		st := redoubt.Stretch{Epoch: f.Epoch, From: max(f.At, o.r.Track(f.Epoch).Horizon, 1) - 1, To: head}
-		bs := s.catalog.Bookmarks(o.g.ID, st, maxMarks, func(b *cluster.Bookmark) bool { return b.Time < o.dense })
+		bs := s.catalog.Bookmarks(o.g.ID, st, maxMarks, func(b *catalog.Bookmark) bool { return b.Time < o.dense })
 		for _, b := range slices.Backward(bs) {
-			if m := (cluster.Mark{Position: b.Position, Time: b.Time, Name: b.Name}); !slices.Contains(o.r.Marks, m) {
+			if m := (catalog.Mark{Position: b.Position, Time: b.Time, Name: b.Name}); !slices.Contains(o.r.Marks, m) {
 				out = append(out, m)
 			}
 		}
@@ -130,10 +130,10 @@ func (s *Store) newMarks(o *outlook) (out []cluster.Mark) {
 }
 
 // changes turns the decision into changes of the catalog's tracks.
-func (o *outlook) changes(ctx context.Context, s *Store) (out []cluster.TrackChange, err error) {
+func (o *outlook) changes(ctx context.Context, s *Store) (out []catalog.TrackChange, err error) {
 	for _, f := range o.g.Lineage {
 		old := o.r.Track(f.Epoch)
-		c := cluster.TrackChange{Epoch: f.Epoch, Horizon: old.Horizon}
+		c := catalog.TrackChange{Epoch: f.Epoch, Horizon: old.Horizon}
 		head, ok := s.catalog.Head(o.g.ID, f.Epoch)
 		if !ok || s.catalog.SegmentCount(o.g.ID, f.Epoch) == 0 {
 			continue
@@ -153,7 +153,7 @@ func (o *outlook) changes(ctx context.Context, s *Store) (out []cluster.TrackCha
 		for _, k := range o.keep[f.Epoch] {
 			stays[k.Position.LSN] = true
 			if l := k.Position.LSN; l >= old.Horizon && l < c.Horizon {
-				c.Keep = append(c.Keep, cluster.Kept{LSN: l, Time: k.Time})
+				c.Keep = append(c.Keep, catalog.Kept{LSN: l, Time: k.Time})
 			}
 		}
 		for _, p := range old.Points {

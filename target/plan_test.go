@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/ship"
 )
 
@@ -25,7 +25,7 @@ func agedOn(s *site, c *clock, seed uint64) *feed {
 	t := s.t
 	t.Helper()
 	f := newFeed(t, s, c, seededBy(seed))
-	p, err := cluster.ParsePolicy("every=2m,1s=20m,1m=1h,1h=3h,bookmarks=1h")
+	p, err := catalog.ParsePolicy("every=2m,1s=20m,1m=1h,1h=3h,bookmarks=1h")
 	noErr(t, err)
 	f.policy(p)
 	f.baseline()
@@ -37,7 +37,7 @@ func agedOn(s *site, c *clock, seed uint64) *feed {
 }
 
 // manifests are the group's segments as the catalog has them.
-func (f *feed) manifests() (out []cluster.Segment) {
+func (f *feed) manifests() (out []catalog.Segment) {
 	c := f.s.owner(f.group).node.Catalog()
 	for i := uint64(0); i < c.SegmentCount(f.group, 1); i++ {
 		sg := c.Segments(f.group, 1, i, 1)[0]
@@ -79,16 +79,16 @@ func TestPlanSurvivesCrashes(t *testing.T) {
 		t.Fatal("there is nothing to do")
 	}
 	o := crash()
-	step := func(commit bool) (phase cluster.Phase) {
+	step := func(commit bool) (phase catalog.Phase) {
 		t.Helper()
 		g, _ := o.node.Catalog().Group(f.group)
 		r := o.node.Catalog().Retention(f.group)
 		switch {
 		case r.Plan == nil:
 			return 0
-		case r.Plan.Phase == cluster.PhaseAnnounced:
+		case r.Plan.Phase == catalog.PhaseAnnounced:
 			f.s.eventually("all nodes say what they read", func() bool { return o.store.announce(t.Context(), &g, &r) == nil })
-			return cluster.PhaseAnnounced
+			return catalog.PhaseAnnounced
 		}
 		th := &thinner{s: o.store, x: o.store.reachOf(&g, &r), plan: r.Plan, comp: ship.NewCompressor(ship.CodecZstd), batch: 8}
 		if !commit { // the shards are durable, their manifests are lost

@@ -5,7 +5,7 @@ import (
 	"fmt"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/target/index"
 	"github.com/redoubt-dr/redoubt/target/retention"
 )
@@ -22,7 +22,7 @@ type Point struct {
 	Tier     string           `json:"tier"`               // for which it is kept at present
 	Bookmark string           `json:"bookmark,omitempty"` // the newest in it
 	App      bool             `json:"app,omitempty"`      // that is application-consistent
-	Check    *cluster.Check   `json:"check,omitempty"`    // the newest in it
+	Check    *catalog.Check   `json:"check,omitempty"`    // the newest in it
 }
 
 // Points lists the recovery points on the history that leads to the current
@@ -52,14 +52,14 @@ func (s *Store) Points(ctx context.Context, id redoubt.GroupID, limit int) ([]Po
 // listing collects points, newest first.
 type listing struct {
 	s     *Store
-	g     *cluster.Group
-	r     cluster.Retention
-	gaps  []cluster.Gap
+	g     *catalog.Group
+	r     catalog.Retention
+	gaps  []catalog.Gap
 	now   int64
 	limit int
 	out   []Point
 
-	checks []cluster.Check
+	checks []catalog.Check
 }
 
 // stretch adds the points of one epoch: segments above the horizon, single
@@ -69,14 +69,14 @@ func (l *listing) stretch(ctx context.Context, st redoubt.Stretch) error {
 	low := max(l.g.Baseline, track.Horizon, st.From+1)
 	sg, ok := l.s.catalog.FindSegment(l.g.ID, st.Epoch, st.To)
 	for ok && sg.Last >= low && sg.First <= st.To && low <= st.To && len(l.out) < l.limit {
-		gap, in := cluster.GapAt(l.gaps, redoubt.Position{Epoch: st.Epoch, LSN: min(sg.Last, st.To)})
+		gap, in := catalog.GapAt(l.gaps, redoubt.Position{Epoch: st.Epoch, LSN: min(sg.Last, st.To)})
 		if in {
 			sg, ok = l.s.catalog.FindSegment(l.g.ID, st.Epoch, gap.After)
 			continue
 		}
 		p := l.point(&sg, redoubt.Position{Epoch: st.Epoch, LSN: min(sg.Last, st.To)}, sg.LastTime)
 		p.First, p.Since = max(sg.First, low), sg.FirstTime
-		if gap, in := cluster.GapAt(l.gaps, redoubt.Position{Epoch: st.Epoch, LSN: p.First}); in {
+		if gap, in := catalog.GapAt(l.gaps, redoubt.Position{Epoch: st.Epoch, LSN: p.First}); in {
 			p.First = gap.Whole // the segment that completed it
 		}
 		if sg.Last > st.To { // the epoch was left in the middle of this segment
@@ -110,7 +110,7 @@ func (l *listing) stretch(ctx context.Context, st redoubt.Stretch) error {
 	return nil
 }
 
-func (l *listing) point(sg *cluster.Segment, at redoubt.Position, t int64) Point {
+func (l *listing) point(sg *catalog.Segment, at redoubt.Position, t int64) Point {
 	p := Point{Position: at, Time: t, First: at.LSN, Since: t, Bytes: sg.Size, Degraded: ones(sg.Stored) < int(sg.K)+int(sg.M),
 		Tier: newTiers(l.r.Policy)[retention.TierOf(l.r.Policy, t, l.now)+1].Name}
 	for _, pin := range l.r.Pins {

@@ -4,7 +4,7 @@ import (
 	"math"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/target/index"
 )
 
@@ -12,15 +12,15 @@ import (
 // overwritten by then, no point shows.
 type reach struct {
 	s     *Store
-	g     *cluster.Group
-	r     *cluster.Retention
+	g     *catalog.Group
+	r     *catalog.Retention
 	trunk []redoubt.Stretch
 	end   map[redoubt.Epoch]redoubt.LSN   // of the trunk's part of an epoch
 	head  map[redoubt.Epoch]redoubt.LSN   // of all of the epoch
 	forks map[redoubt.Epoch][]redoubt.LSN // where branches leave of which there still are points
 }
 
-func (s *Store) reachOf(g *cluster.Group, r *cluster.Retention) *reach {
+func (s *Store) reachOf(g *catalog.Group, r *catalog.Retention) *reach {
 	x := &reach{s: s, g: g, r: r, end: map[redoubt.Epoch]redoubt.LSN{}, head: map[redoubt.Epoch]redoubt.LSN{}, forks: map[redoubt.Epoch][]redoubt.LSN{}}
 	var branches []redoubt.Stretch
 	x.trunk, branches = lines(s, g)

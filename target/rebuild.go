@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/target/index"
 	"github.com/redoubt-dr/redoubt/target/segment"
 )
@@ -17,7 +17,7 @@ import (
 // rebuildShard computes shard want from k others, checks the whole delta against
 // its checksum, and stores the shard in this node's log. It goes no faster than
 // ingest allows.
-func (s *Store) rebuildShard(ctx context.Context, sr index.Series, sg *cluster.Segment, want int) error {
+func (s *Store) rebuildShard(ctx context.Context, sr index.Series, sg *catalog.Segment, want int) error {
 	if err := s.repair.pace.wait(ctx, int64(sg.ShardSize)); err != nil {
 		return err
 	}
@@ -43,7 +43,7 @@ func (s *Store) rebuildShard(ctx context.Context, sr index.Series, sg *cluster.S
 // wholeSegment returns all data shards of a segment, checked against the
 // delta's checksum, without reading the shard skip. If the shards it got first
 // do not match, it tries without each of them.
-func (s *Store) wholeSegment(ctx context.Context, sr index.Series, sg *cluster.Segment, skip int) ([][]byte, error) {
+func (s *Store) wholeSegment(ctx context.Context, sr index.Series, sg *catalog.Segment, skip int) ([][]byte, error) {
 	var last error
 	for leave := -1; leave < int(sg.K)+int(sg.M); leave++ {
 		if leave == skip {
@@ -77,7 +77,7 @@ const helpTimeout = time.Minute
 
 // collect reads any k whole shards but the ones to skip, k at a time, from the
 // helpers that this node reads the least from. Those that seem down come last.
-func (r *repairer) collect(ctx context.Context, sr index.Series, sg *cluster.Segment, skip func(int) bool) ([][]byte, error) {
+func (r *repairer) collect(ctx context.Context, sr index.Series, sg *catalog.Segment, skip func(int) bool) ([][]byte, error) {
 	shards := make([][]byte, int(sg.K)+int(sg.M))
 	type answer struct {
 		i   int
@@ -119,7 +119,7 @@ func (r *repairer) collect(ctx context.Context, sr index.Series, sg *cluster.Seg
 // helpers lists the shards to ask for, the best first: on nodes that are up and
 // said to have it, the least read from now, and by turns, so that several nodes
 // that repair the same history do not all ask the same.
-func (r *repairer) helpers(sg *cluster.Segment, skip func(int) bool) []int {
+func (r *repairer) helpers(sg *catalog.Segment, skip func(int) bool) []int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n := uint64(len(sg.Nodes))
@@ -143,7 +143,7 @@ func (r *repairer) helpers(sg *cluster.Segment, skip func(int) bool) []int {
 }
 
 // readFrom reads a whole shard, verified by the node that holds it.
-func (r *repairer) readFrom(ctx context.Context, sr index.Series, sg *cluster.Segment, i int) ([]byte, error) {
+func (r *repairer) readFrom(ctx context.Context, sr index.Series, sg *catalog.Segment, i int) ([]byte, error) {
 	node := sg.Nodes[i]
 	if node == r.s.o.ID {
 		return r.s.readShard(ctx, sr, sg, i, 0, sg.ShardSize)

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 )
 
 // Helpers are asked by turns; a node that is read from already, or that seems
@@ -20,7 +20,7 @@ func TestHelpersTakeTurns(t *testing.T) {
 	s.o.Logger = logger(t)
 	r := newRepairer(s)
 	const k, m = 4, 2
-	sg := &cluster.Segment{K: k, M: m, Nodes: []redoubt.NodeID{"a", "b", "c", "d", "e", "f"}, Stored: 0b111111}
+	sg := &catalog.Segment{K: k, M: m, Nodes: []redoubt.NodeID{"a", "b", "c", "d", "e", "f"}, Stored: 0b111111}
 	own := func(i int) bool { return i == 0 }
 	asked := map[int]int{}
 	for sg.Ordinal = range uint64(60) {

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/target/index"
 	"github.com/redoubt-dr/redoubt/target/segment"
 )
@@ -132,7 +132,7 @@ func (r *repairer) look() {
 }
 
 // findings are what the catalog does not know yet.
-type findings struct{ stored, lost []cluster.ShardOf }
+type findings struct{ stored, lost []catalog.ShardOf }
 
 func (r *repairer) series(sr index.Series, news *findings, pace *easy) {
 	from := r.seen[sr]
@@ -155,12 +155,12 @@ func (r *repairer) series(sr index.Series, news *findings, pace *easy) {
 // examine compares what the catalog says of this node's shards of a segment
 // with what is in the log. A shard of another delta at the same place, put by an
 // owner that was deposed, counts as none.
-func (r *repairer) examine(sr index.Series, sg *cluster.Segment, news *findings) {
+func (r *repairer) examine(sr index.Series, sg *catalog.Segment, news *findings) {
 	for n, node := range sg.Nodes {
 		if node != r.s.o.ID {
 			continue
 		}
-		ref := cluster.ShardOf{ShardRef: cluster.ShardRef{Group: sr.Group, Epoch: sr.Epoch, Ordinal: sg.Ordinal, Shard: uint8(n)}, CRC: sg.CRC}
+		ref := catalog.ShardOf{ShardRef: catalog.ShardRef{Group: sr.Group, Epoch: sr.Epoch, Ordinal: sg.Ordinal, Shard: uint8(n)}, CRC: sg.CRC}
 		said := sg.Stored&(1<<n) != 0
 		has, err := r.s.log.Has(shardID(sr, sg, n))
 		if err != nil {
@@ -185,7 +185,7 @@ func (r *repairer) examine(sr index.Series, sg *cluster.Segment, news *findings)
 
 // unread notes that the list of a shard log file could not be read: what it
 // holds is not known, which says nothing of the shard.
-func (r *repairer) unread(sr index.Series, sg *cluster.Segment, err error) {
+func (r *repairer) unread(sr index.Series, sg *catalog.Segment, err error) {
 	if r.s.ctx.Err() != nil {
 		return
 	}
@@ -200,12 +200,12 @@ func (r *repairer) unread(sr index.Series, sg *cluster.Segment, err error) {
 
 // tell records which shards are durable here, or lost. What could not be told
 // is found again by a sweep.
-func (r *repairer) tell(refs []cluster.ShardOf, lost bool) {
+func (r *repairer) tell(refs []catalog.ShardOf, lost bool) {
 	for len(refs) > 0 {
-		part := refs[:min(len(refs), cluster.MaxBatch)]
+		part := refs[:min(len(refs), catalog.MaxBatch)]
 		refs = refs[len(part):]
 		ctx, cancel := context.WithTimeout(r.s.ctx, commitTimeout)
-		_, err := r.s.node.Propose(ctx, cluster.ReportShards{Node: r.s.o.ID, Shards: part, Lost: lost})
+		_, err := r.s.node.Propose(ctx, catalog.ReportShards{Node: r.s.o.ID, Shards: part, Lost: lost})
 		cancel()
 		if err != nil {
 			if r.s.ctx.Err() == nil {
@@ -232,7 +232,7 @@ func (r *repairer) work() {
 }
 
 // round lets the workers rebuild up to a batch and returns what is durable now.
-func (r *repairer) round(until time.Time) (done []cluster.ShardOf) {
+func (r *repairer) round(until time.Time) (done []catalog.ShardOf) {
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for range repairWorkers {

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 )
 
 // PointSpec says which recovery point is meant: the latest, if no field but
@@ -93,7 +93,7 @@ func (s *Store) Resolve(ctx context.Context, id redoubt.GroupID, spec PointSpec)
 		p, err = s.positionOfTime(ctx, &g, base, spec.Time)
 	default:
 		if _, in := s.gapAt(&g, base); in {
-			base = cluster.Visible(s.catalog.Gaps(g.ID), g.Lineage.Path(base))
+			base = catalog.Visible(s.catalog.Gaps(g.ID), g.Lineage.Path(base))
 		}
 		p, err = s.newest(ctx, &g, base)
 	}
@@ -110,12 +110,12 @@ func (s *Store) Resolve(ctx context.Context, id redoubt.GroupID, spec PointSpec)
 	return p, t, nil
 }
 
-func noPoint(g *cluster.Group, what string, cause error, hint string) error {
+func noPoint(g *catalog.Group, what string, cause error, hint string) error {
 	return &redoubt.Error{Op: "find point " + what + " of group", Object: string(g.ID), Err: cause, Hint: hint}
 }
 
 // checkPosition refuses what is no recovery point.
-func (s *Store) checkPosition(g *cluster.Group, p redoubt.Position) error {
+func (s *Store) checkPosition(g *catalog.Group, p redoubt.Position) error {
 	head, ok := s.catalog.Head(g.ID, p.Epoch)
 	switch {
 	case !ok:
@@ -140,7 +140,7 @@ func (s *Store) checkPosition(g *cluster.Group, p redoubt.Position) error {
 
 // newest returns base if it is a point, or else the last one before it: while a
 // group that was protected again is copied, there is none after that.
-func (s *Store) newest(ctx context.Context, g *cluster.Group, base redoubt.Position) (redoubt.Position, error) {
+func (s *Store) newest(ctx context.Context, g *catalog.Group, base redoubt.Position) (redoubt.Position, error) {
 	if s.retained(g, base) {
 		return base, nil
 	}
@@ -153,7 +153,7 @@ func (s *Store) newest(ctx context.Context, g *cluster.Group, base redoubt.Posit
 }
 
 // positionOfLSN finds the epoch that wrote lsn on the history that leads to base.
-func (s *Store) positionOfLSN(g *cluster.Group, base redoubt.Position, lsn redoubt.LSN) (redoubt.Position, error) {
+func (s *Store) positionOfLSN(g *catalog.Group, base redoubt.Position, lsn redoubt.LSN) (redoubt.Position, error) {
 	if lsn > base.LSN {
 		return redoubt.Position{}, noPoint(g, lsn.String(), fmt.Errorf("nothing is committed after %s: %w", base, redoubt.ErrNotFound), "")
 	}
@@ -167,7 +167,7 @@ func (s *Store) positionOfLSN(g *cluster.Group, base redoubt.Position, lsn redou
 
 // positionOfTime finds the last write that is not later than t on the history
 // that leads to base.
-func (s *Store) positionOfTime(ctx context.Context, g *cluster.Group, base redoubt.Position, t time.Time) (redoubt.Position, error) {
+func (s *Store) positionOfTime(ctx context.Context, g *catalog.Group, base redoubt.Position, t time.Time) (redoubt.Position, error) {
 	what := t.UTC().Format(time.RFC3339Nano)
 	if now := s.o.Now(); t.After(now) {
 		return redoubt.Position{}, noPoint(g, what, fmt.Errorf("it is in the future: %w", redoubt.ErrInvalid), "now it is "+now.UTC().Format(time.RFC3339))
@@ -181,7 +181,7 @@ func (s *Store) positionOfTime(ctx context.Context, g *cluster.Group, base redou
 }
 
 // timeOf returns the time of the write at p.
-func (s *Store) timeOf(ctx context.Context, g *cluster.Group, p redoubt.Position) (time.Time, error) {
+func (s *Store) timeOf(ctx context.Context, g *catalog.Group, p redoubt.Position) (time.Time, error) {
 	for _, st := range g.Lineage.Path(p) {
 		if st.To == st.From {
 			continue

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/ship"
 )
 
@@ -76,7 +76,7 @@ func (s *Store) Retain(ctx context.Context, id redoubt.GroupID) error {
 // committed write, or of this node's clock if that is behind. So a clock that
 // runs ahead, here or at the source, makes nothing older than it is, and while
 // nothing is written nothing is dropped.
-func (s *Store) retentionNow(g *cluster.Group) int64 {
+func (s *Store) retentionNow(g *catalog.Group) int64 {
 	return min(s.o.Now().UnixNano(), g.CommittedTime)
 }
 
@@ -90,13 +90,13 @@ func (s *Store) beginPlan(ctx context.Context, id redoubt.GroupID) (bool, error)
 		return false, err
 	}
 	if r := s.catalog.Retention(id); s.o.Policy != nil && !r.Set && r.Policy.String() != s.o.Policy.String() {
-		if _, err := s.node.Propose(ctx, cluster.SetPolicy{Group: id, Policy: *s.o.Policy, Default: true}); err != nil {
+		if _, err := s.node.Propose(ctx, catalog.SetPolicy{Group: id, Policy: *s.o.Policy, Default: true}); err != nil {
 			return false, err
 		}
 	}
 	now := s.retentionNow(&g)
 	if now > s.catalog.Retention(id).Clock {
-		if _, err := s.node.Propose(ctx, cluster.AdvanceClock{Group: id, To: now}); err != nil {
+		if _, err := s.node.Propose(ctx, catalog.AdvanceClock{Group: id, To: now}); err != nil {
 			return false, err
 		}
 	}
@@ -108,7 +108,7 @@ func (s *Store) beginPlan(ctx context.Context, id redoubt.GroupID) (bool, error)
 	if err != nil || len(changes) == 0 {
 		return false, err
 	}
-	_, err = s.node.Propose(ctx, cluster.BeginPlan{Group: id, OwnerTerm: o.g.OwnerTerm, ID: o.r.Plans + 1, Gen: o.r.Gen, Now: o.now,
+	_, err = s.node.Propose(ctx, catalog.BeginPlan{Group: id, OwnerTerm: o.g.OwnerTerm, ID: o.r.Plans + 1, Gen: o.r.Gen, Now: o.now,
 		Changes: changes, Marks: o.marksKept(changes), Work: o.work(s, changes)})
 	return err == nil, err
 }
@@ -125,7 +125,7 @@ func (s *Store) runPlan(ctx context.Context, id redoubt.GroupID) error {
 		switch {
 		case r.Plan == nil || g.Owner != s.o.ID:
 			return nil
-		case r.Plan.Phase == cluster.PhaseAnnounced:
+		case r.Plan.Phase == catalog.PhaseAnnounced:
 			err = s.announce(ctx, &g, &r)
 		default:
 			t := &thinner{s: s, x: s.reachOf(&g, &r), plan: r.Plan, comp: comp, batch: thinBatch}
@@ -147,13 +147,13 @@ func (s *Store) runPlan(ctx context.Context, id redoubt.GroupID) error {
 
 // announce asks all nodes which points they read, and lets the plan go on
 // without those.
-func (s *Store) announce(ctx context.Context, g *cluster.Group, r *cluster.Retention) error {
+func (s *Store) announce(ctx context.Context, g *catalog.Group, r *catalog.Retention) error {
 	open, err := s.askLeases(ctx, g.ID, r.Plan.ID)
 	if err != nil {
 		return err
 	}
-	c := cluster.AdvancePlan{Group: g.ID, OwnerTerm: g.OwnerTerm, ID: r.Plan.ID}
-	before := cluster.Retention{Tracks: r.Plan.Before}
+	c := catalog.AdvancePlan{Group: g.ID, OwnerTerm: g.OwnerTerm, ID: r.Plan.ID}
+	before := catalog.Retention{Tracks: r.Plan.Before}
 	o := &outlook{g: *g, r: before}
 	for p := range open {
 		p = g.Written(p)
@@ -164,7 +164,7 @@ func (s *Store) announce(ctx context.Context, g *cluster.Group, r *cluster.Reten
 		if err != nil {
 			return err
 		}
-		c.Open = append(c.Open, cluster.OpenPoint{Position: p, Time: at})
+		c.Open = append(c.Open, catalog.OpenPoint{Position: p, Time: at})
 	}
 	_, err = s.node.Propose(ctx, c)
 	return err

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/target/retention"
 )
 
@@ -19,9 +19,9 @@ func TestDayOfHistory(t *testing.T) {
 		t.Skip("simulates a day")
 	}
 	hours, bursts := number("REDOUBT_HISTORY_HOURS", 24), number("REDOUBT_HISTORY_BURSTS", 12)
-	quick, err := cluster.ParsePolicy("every=2m,1s=20m,1m=2h,1h=12h,bookmarks=3h")
+	quick, err := catalog.ParsePolicy("every=2m,1s=20m,1m=2h,1h=12h,bookmarks=3h")
 	noErr(t, err)
-	for name, p := range map[string]cluster.Policy{"default": cluster.DefaultPolicy(), "quick": quick} {
+	for name, p := range map[string]catalog.Policy{"default": catalog.DefaultPolicy(), "quick": quick} {
 		t.Run(name, func(t *testing.T) {
 			rng := seeded(t)
 			c := &clock{}
@@ -42,7 +42,7 @@ func TestDayOfHistory(t *testing.T) {
 					f.burst(16+rng.IntN(8), 200*time.Millisecond, extra...)
 					if h == 1 && b == 0 {
 						hold = redoubt.LSN(len(f.all) - 7) // in the middle of a second
-						_, err := f.owner.node.Propose(t.Context(), cluster.SetPin{Group: f.group, Pin: cluster.Pin{Name: "audit", Kind: cluster.PinHold,
+						_, err := f.owner.node.Propose(t.Context(), catalog.SetPin{Group: f.group, Pin: catalog.Pin{Name: "audit", Kind: catalog.PinHold,
 							Position: f.position(hold), Until: c.now().Add(1000 * time.Hour).UnixNano()}})
 						noErr(t, err)
 					}
@@ -81,7 +81,7 @@ func TestDayOfHistory(t *testing.T) {
 }
 
 // compare holds the catalog against the pure function.
-func (f *feed) compare(p cluster.Policy, hold redoubt.LSN) {
+func (f *feed) compare(p catalog.Policy, hold redoubt.LSN) {
 	f.t.Helper()
 	r := f.owner.node.Catalog().Retention(f.group)
 	in := retention.Input{Policy: p, Path: f.points(), Now: r.Clock}

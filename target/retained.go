@@ -6,21 +6,21 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 )
 
 // retained reports whether retention has left the point.
-func (s *Store) retained(g *cluster.Group, p redoubt.Position) bool {
+func (s *Store) retained(g *catalog.Group, p redoubt.Position) bool {
 	r := s.catalog.Retention(g.ID)
 	return r.Has(g.Written(p))
 }
 
 // nearest names the retained points around p.
-func (s *Store) nearest(g *cluster.Group, p redoubt.Position) string {
+func (s *Store) nearest(g *catalog.Group, p redoubt.Position) string {
 	r := s.catalog.Retention(g.ID)
 	w := g.Written(p)
 	t := r.Track(w.Epoch)
-	if t.Horizon == cluster.NoPoint {
+	if t.Horizon == catalog.NoPoint {
 		return fmt.Sprintf("epoch %d has no point yet: the group was protected again, and its disks are being copied", w.Epoch)
 	}
 	next := redoubt.Position{Epoch: w.Epoch, LSN: t.Next(w.LSN)}
@@ -34,7 +34,7 @@ func (s *Store) nearest(g *cluster.Group, p redoubt.Position) string {
 
 // Retention returns what is kept of a group, and why it is not thinned at
 // present, if it is not, as far as this node knows: only the owner thins.
-func (s *Store) Retention(id redoubt.GroupID) (r cluster.Retention, stuck error, err error) {
+func (s *Store) Retention(id redoubt.GroupID) (r catalog.Retention, stuck error, err error) {
 	if _, err := s.group(id); err != nil {
 		return r, nil, err
 	}
@@ -44,7 +44,7 @@ func (s *Store) Retention(id redoubt.GroupID) (r cluster.Retention, stuck error,
 }
 
 // marksKept returns the new bookmarks that stay.
-func (o *outlook) marksKept(changes []cluster.TrackChange) (out []cluster.Mark) {
+func (o *outlook) marksKept(changes []catalog.TrackChange) (out []catalog.Mark) {
 	for _, m := range o.marks {
 		for i := range changes {
 			if c := &changes[i]; c.Epoch == m.Position.Epoch && m.Position.LSN < c.Horizon {
@@ -70,6 +70,6 @@ func (s *Store) ConfirmClock(ctx context.Context, id redoubt.GroupID) (time.Time
 		return time.Time{}, err
 	}
 	to := s.retentionNow(&g)
-	_, err = s.node.Propose(ctx, cluster.AdvanceClock{Group: id, To: to, Confirm: true})
+	_, err = s.node.Propose(ctx, catalog.AdvanceClock{Group: id, To: to, Confirm: true})
 	return time.Unix(0, to), err
 }

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/target/segment"
 )
 
@@ -53,34 +53,34 @@ func FuzzScrubState(f *testing.F) {
 // Only what the catalog can never name may be deleted.
 func TestClaims(t *testing.T) {
 	id := segment.ID{Group: "shop", UUID: "u", Epoch: 3, Ordinal: 5, Shard: 1, CRC: 7}
-	g := &cluster.Group{ID: "shop", UUID: "u", Epoch: 3}
-	later := &cluster.Group{ID: "shop", UUID: "u", Epoch: 4}
-	sg := func(crc uint32, nodes ...redoubt.NodeID) *cluster.Segment {
-		return &cluster.Segment{Epoch: 3, Ordinal: 5, CRC: crc, Size: 10, Nodes: nodes}
+	g := &catalog.Group{ID: "shop", UUID: "u", Epoch: 3}
+	later := &catalog.Group{ID: "shop", UUID: "u", Epoch: 4}
+	sg := func(crc uint32, nodes ...redoubt.NodeID) *catalog.Segment {
+		return &catalog.Segment{Epoch: 3, Ordinal: 5, CRC: crc, Size: 10, Nodes: nodes}
 	}
 	for _, c := range []struct {
 		what  string
-		g     *cluster.Group
-		sg    *cluster.Segment
+		g     *catalog.Group
+		sg    *catalog.Segment
 		count uint64
 		want  claim
 	}{
 		{"its segment", g, sg(7, "a", "me"), 9, claimed},
 		{"the catalog knows no such group, yet", nil, nil, 0, unclaimed},
-		{"a group of the same name", &cluster.Group{ID: "shop", UUID: "v", Epoch: 9}, nil, 0, unclaimed},
+		{"a group of the same name", &catalog.Group{ID: "shop", UUID: "v", Epoch: 9}, nil, 0, unclaimed},
 		{"another delta was committed", g, sg(8, "a", "me"), 9, forfeit},
 		{"another node is its home", g, sg(7, "me", "a"), 9, unclaimed},
 		{"no such shard", g, sg(7, "a"), 9, unclaimed},
 		{"may be committed yet", g, nil, 5, unclaimed},
 		{"the epoch is over", later, nil, 5, forfeit},
-		{"the catalog is behind", &cluster.Group{ID: "shop", UUID: "u", Epoch: 2}, nil, 0, unclaimed},
+		{"the catalog is behind", &catalog.Group{ID: "shop", UUID: "u", Epoch: 2}, nil, 0, unclaimed},
 		{"dropped by retention", later, nil, 6, unclaimed},
 	} {
 		if got := claimOf(id, "me", c.g, c.sg, c.count, false); got != c.want {
 			t.Errorf("%s: %d, want %d", c.what, got, c.want)
 		}
 	}
-	gone := &cluster.Segment{Epoch: 3, Ordinal: 5, CRC: 7}
+	gone := &catalog.Segment{Epoch: 3, Ordinal: 5, CRC: 7}
 	for _, planned := range []bool{false, true} {
 		if got := claimOf(id, "me", g, gone, 9, planned); got != forfeit {
 			t.Errorf("nothing is left of its segment, plan %v: %d", planned, got)

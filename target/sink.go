@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/internal/pki"
 	"github.com/redoubt-dr/redoubt/ship"
 )
@@ -166,7 +166,7 @@ func (s *Store) lockGroup(id redoubt.GroupID) func() {
 	return m.Unlock
 }
 
-func (s *Store) welcome(g *cluster.Group) ship.Welcome {
+func (s *Store) welcome(g *catalog.Group) ship.Welcome {
 	st := s.catalog.Standing(g.ID)
 	w := ship.Welcome{Epoch: g.Epoch, Lineage: g.Lineage, Writer: g.Writer, Committed: g.Committed, Baseline: g.Baseline,
 		State: g.State.String(), Owner: string(g.Owner), Anew: st.Anew, Jobs: true, Job: s.order(g)}
@@ -177,19 +177,19 @@ func (s *Store) welcome(g *cluster.Group) ship.Welcome {
 	return w
 }
 
-func (s *Store) create(ctx context.Context, h ship.Hello) (cluster.Group, error) {
+func (s *Store) create(ctx context.Context, h ship.Hello) (catalog.Group, error) {
 	k, m := h.K, h.M
 	if k == 0 {
 		k, m = s.o.K, s.o.M
 	}
-	v, err := s.node.Propose(ctx, cluster.CreateGroup{ID: h.Group, UUID: h.UUID, Source: h.Source, SourceAddr: h.Advertise,
+	v, err := s.node.Propose(ctx, catalog.CreateGroup{ID: h.Group, UUID: h.UUID, Source: h.Source, SourceAddr: h.Advertise,
 		Disks: h.Disks, K: k, M: m, Now: s.o.Now().UnixNano()})
 	if err != nil {
-		return cluster.Group{}, err
+		return catalog.Group{}, err
 	}
-	g, ok := v.(cluster.Group)
+	g, ok := v.(catalog.Group)
 	if !ok {
-		return cluster.Group{}, &redoubt.Error{Op: "create group", Object: string(h.Group), Err: redoubt.ErrUnavailable}
+		return catalog.Group{}, &redoubt.Error{Op: "create group", Object: string(h.Group), Err: redoubt.ErrUnavailable}
 	}
 	s.o.Logger.Info("group created", "group", g.ID, "source", g.Source, "owner", g.Owner, "k", g.K, "m", g.M)
 	return g, nil
@@ -197,15 +197,15 @@ func (s *Store) create(ctx context.Context, h ship.Hello) (cluster.Group, error)
 
 // noteAddress tells the cluster where the group's source listens now, also when
 // another host writes the group: the way back leads there.
-func (s *Store) noteAddress(ctx context.Context, g *cluster.Group, peer pki.Identity, h *ship.Hello) error {
+func (s *Store) noteAddress(ctx context.Context, g *catalog.Group, peer pki.Identity, h *ship.Hello) error {
 	if h.Advertise == g.SourceAddr || h.Advertise == "" || peer != (pki.Identity{Role: pki.RoleSource, Name: g.Source}) {
 		return nil
 	}
-	v, err := s.node.Propose(ctx, cluster.UpdateGroup{Group: g.ID, SourceAddr: h.Advertise})
+	v, err := s.node.Propose(ctx, catalog.UpdateGroup{Group: g.ID, SourceAddr: h.Advertise})
 	if err != nil {
 		return err
 	}
-	if n, ok := v.(cluster.Group); ok {
+	if n, ok := v.(catalog.Group); ok {
 		s.o.Logger.Info("the source listens elsewhere", "group", g.ID, "was", g.SourceAddr, "now", n.SourceAddr)
 		*g = n
 	}
@@ -213,23 +213,23 @@ func (s *Store) noteAddress(ctx context.Context, g *cluster.Group, peer pki.Iden
 }
 
 // update refuses changed disks.
-func (s *Store) update(ctx context.Context, g *cluster.Group, h ship.Hello) (cluster.Group, error) {
+func (s *Store) update(ctx context.Context, g *catalog.Group, h ship.Hello) (catalog.Group, error) {
 	if len(h.Disks) == 0 || sameDisks(h.Disks, g.Disks) {
 		return *g, nil
 	}
-	v, err := s.node.Propose(ctx, cluster.UpdateGroup{Group: g.ID, SourceAddr: g.SourceAddr, Disks: h.Disks})
+	v, err := s.node.Propose(ctx, catalog.UpdateGroup{Group: g.ID, SourceAddr: g.SourceAddr, Disks: h.Disks})
 	if err != nil {
-		return cluster.Group{}, err
+		return catalog.Group{}, err
 	}
-	if n, ok := v.(cluster.Group); ok {
+	if n, ok := v.(catalog.Group); ok {
 		return n, nil
 	}
 	return *g, nil
 }
 
 // receipt records which writes the returned source has lost.
-func (s *Store) receipt(ctx context.Context, g *cluster.Group, l *ship.LossSummary) error {
-	r := cluster.Receipt{Epoch: l.Head.Epoch, Writes: l.Writes, Bytes: l.Bytes, FirstTime: l.FirstTime, LastTime: l.LastTime}
+func (s *Store) receipt(ctx context.Context, g *catalog.Group, l *ship.LossSummary) error {
+	r := catalog.Receipt{Epoch: l.Head.Epoch, Writes: l.Writes, Bytes: l.Bytes, FirstTime: l.FirstTime, LastTime: l.LastTime}
 	if l.Head.LSN > l.Fork.LSN && l.Writes > 0 {
 		r.First, r.Last = l.Fork.LSN+1, l.Head.LSN
 	}
@@ -243,20 +243,20 @@ func (s *Store) receipt(ctx context.Context, g *cluster.Group, l *ship.LossSumma
 		return nil // told before
 	}
 	r.Time = s.o.Now().UnixNano()
-	_, err := s.node.Propose(ctx, cluster.RecordReceipt{Group: g.ID, Receipt: r})
+	_, err := s.node.Propose(ctx, catalog.RecordReceipt{Group: g.ID, Receipt: r})
 	return err
 }
 
 // openStream replaces the group's stream. The old one may have a proposal under
 // way, whose outcome decides where the new one begins.
-func (s *Store) openStream(ctx context.Context, id redoubt.GroupID, tail redoubt.LSN) (*stream, cluster.Group, error) {
+func (s *Store) openStream(ctx context.Context, id redoubt.GroupID, tail redoubt.LSN) (*stream, catalog.Group, error) {
 	s.mu.Lock()
 	old := s.streams[id]
 	s.mu.Unlock()
 	if old != nil {
 		old.stop(&redoubt.Error{Op: "store delta", Object: string(id), Err: redoubt.ErrClosed, Hint: "the sender has connected again"})
 		if err := s.node.Barrier(ctx); err != nil {
-			return nil, cluster.Group{}, err
+			return nil, catalog.Group{}, err
 		}
 	}
 	g, err := s.group(id)

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/internal/pki"
 	"github.com/redoubt-dr/redoubt/ship"
 )
@@ -55,7 +55,7 @@ func TestHello(t *testing.T) {
 	}
 	w, err := say(o, web1, hello(func(h *ship.Hello) { h.Probe = true }))
 	noErr(t, err)
-	if w.Accepted || w.Fenced || w.Epoch != 1 || w.Writer != "source/web1" || w.State != cluster.StateInitialSync.String() {
+	if w.Accepted || w.Fenced || w.Epoch != 1 || w.Writer != "source/web1" || w.State != catalog.StateInitialSync.String() {
 		t.Errorf("probe: %+v", w)
 	}
 	_, err = say(o, web1, hello(func(h *ship.Hello) { h.UUID, h.Disks = "u2", []redoubt.Disk{{ID: 1, Name: "root", Size: 2 << 20}} }))

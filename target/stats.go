@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/internal/vfs"
 	"github.com/redoubt-dr/redoubt/target/cache"
 	"github.com/redoubt-dr/redoubt/target/index"
@@ -61,7 +61,7 @@ func (s *Store) Stats() Stats {
 }
 
 // Redundancy says how well a group's history is stored, over all epochs.
-type Redundancy = cluster.Redundancy
+type Redundancy = catalog.Redundancy
 
 // Redundancy returns what the catalog has counted.
 func (s *Store) Redundancy(id redoubt.GroupID) (r Redundancy, err error) {

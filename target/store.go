@@ -10,6 +10,7 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/ship"
 	"github.com/redoubt-dr/redoubt/target/cache"
 	"github.com/redoubt-dr/redoubt/target/index"
@@ -21,7 +22,7 @@ import (
 type Store struct {
 	o       Options
 	node    *cluster.Node
-	catalog *cluster.Catalog
+	catalog *catalog.Catalog
 	log     *segment.Log
 	idx     *index.Index
 	peers   *peers
@@ -166,28 +167,28 @@ func (s *Store) Close() error {
 func (s *Store) Sink() ship.Sink { return sink{s} }
 
 // group returns the group from the node's catalog.
-func (s *Store) group(id redoubt.GroupID) (cluster.Group, error) {
+func (s *Store) group(id redoubt.GroupID) (catalog.Group, error) {
 	g, ok := s.catalog.Group(id)
 	if !ok {
-		return cluster.Group{}, &redoubt.Error{Op: "find group", Object: string(id), Err: redoubt.ErrNotFound, Hint: "redoubt group list shows the groups"}
+		return catalog.Group{}, &redoubt.Error{Op: "find group", Object: string(id), Err: redoubt.ErrNotFound, Hint: "redoubt group list shows the groups"}
 	}
 	return g, nil
 }
 
-func seriesOf(g *cluster.Group, e redoubt.Epoch) index.Series {
+func seriesOf(g *catalog.Group, e redoubt.Epoch) index.Series {
 	return index.Series{Group: g.ID, UUID: g.UUID, Epoch: e}
 }
 
 // segmentAt returns the manifest of a committed segment.
-func (s *Store) segmentAt(sr index.Series, ordinal uint64) (cluster.Segment, error) {
+func (s *Store) segmentAt(sr index.Series, ordinal uint64) (catalog.Segment, error) {
 	if g, ok := s.catalog.Group(sr.Group); ok && g.UUID == sr.UUID {
 		if sg := s.catalog.Segments(sr.Group, sr.Epoch, ordinal, 1); len(sg) == 1 {
 			return sg[0], nil
 		}
 	}
-	return cluster.Segment{}, &redoubt.Error{Op: "find segment", Object: segmentName(sr, ordinal), Err: redoubt.ErrNotFound}
+	return catalog.Segment{}, &redoubt.Error{Op: "find segment", Object: segmentName(sr, ordinal), Err: redoubt.ErrNotFound}
 }
 
-func shardID(sr index.Series, sg *cluster.Segment, shard int) segment.ID {
+func shardID(sr index.Series, sg *catalog.Segment, shard int) segment.ID {
 	return segment.ID{Group: sr.Group, UUID: sr.UUID, Epoch: sg.Epoch, Ordinal: sg.Ordinal, Shard: uint8(shard), CRC: sg.CRC}
 }

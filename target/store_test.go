@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/internal/vfs"
 	"github.com/redoubt-dr/redoubt/ship"
 )
@@ -26,7 +26,7 @@ func TestHistory(t *testing.T) {
 	isErr(t, err, redoubt.ErrNotFound)
 
 	g, _ := s.nodes[0].node.Catalog().Group(src.group)
-	if g.Baseline == 0 || g.State != cluster.StateProtected {
+	if g.Baseline == 0 || g.State != catalog.StateProtected {
 		t.Fatalf("after the copy: baseline %d, %s", g.Baseline, g.State)
 	}
 	for range 6 {
@@ -263,8 +263,8 @@ func TestFencing(t *testing.T) {
 		}
 		return true
 	})
-	_, err := o.node.Propose(t.Context(), cluster.Promote{Group: src.group, Kind: cluster.PromoteUnplanned, Point: redoubt.Position{Epoch: 1, LSN: fork},
-		NewEpoch: 2, Writer: cluster.TargetWriter(o.id), Now: 1})
+	_, err := o.node.Propose(t.Context(), catalog.Promote{Group: src.group, Kind: catalog.PromoteUnplanned, Point: redoubt.Position{Epoch: 1, LSN: fork},
+		NewEpoch: 2, Writer: catalog.TargetWriter(o.id), Now: 1})
 	noErr(t, err)
 	src.write(10)
 	var fenced *ship.FencedError

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/ship"
 	"github.com/redoubt-dr/redoubt/target/index"
 )
@@ -40,7 +40,7 @@ type stream struct {
 	atRest  *sync.Cond  // flying is 0
 }
 
-func newStream(s *Store, g *cluster.Group, ordinal uint64, tail redoubt.LSN) *stream {
+func newStream(s *Store, g *catalog.Group, ordinal uint64, tail redoubt.LSN) *stream {
 	st := &stream{s: s, group: g.ID, series: seriesOf(g, g.Epoch), term: g.OwnerTerm, writer: g.Writer, k: g.K, m: g.M,
 		whole: newWholeness(s.catalog, seriesOf(g, g.Epoch), tail), notice: make(chan struct{}, 1), broken: make(chan error, 1), next: g.Committed.LSN + 1, ordinal: ordinal, last: g.CommittedTime}
 	st.ctx, st.cancel = context.WithCancel(s.ctx)

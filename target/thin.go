@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/ship"
 	"github.com/redoubt-dr/redoubt/target/index"
 )
@@ -25,7 +25,7 @@ const (
 type thinner struct {
 	s    *Store
 	x    *reach
-	plan *cluster.Plan
+	plan *catalog.Plan
 	comp *ship.Compressor
 
 	batch uint64 // segments that one step looks at
@@ -38,8 +38,8 @@ func (t *thinner) step(ctx context.Context) error {
 	w := t.plan.Work[0]
 	g := t.x.g
 	sr := seriesOf(g, w.Epoch)
-	done := cluster.Work{Epoch: w.Epoch, From: w.From, To: w.From}
-	var out []cluster.Replacement
+	done := catalog.Work{Epoch: w.Epoch, From: w.From, To: w.From}
+	var out []catalog.Replacement
 	bytes := uint64(0)
 	for _, sg := range t.s.catalog.Segments(g.ID, w.Epoch, w.From, int(min(t.batch, w.To-w.From))) {
 		if bytes > thinBytes {
@@ -50,7 +50,7 @@ func (t *thinner) step(ctx context.Context) error {
 			return err
 		}
 		if changed {
-			out = append(out, cluster.Replacement{OldCRC: sg.CRC, Segment: n})
+			out = append(out, catalog.Replacement{OldCRC: sg.CRC, Segment: n})
 			bytes += uint64(n.Size)
 			t.s.throttle(int64(n.ShardSize))
 		}
@@ -59,12 +59,12 @@ func (t *thinner) step(ctx context.Context) error {
 	if done.To == done.From {
 		return &redoubt.Error{Op: "thin segments of group", Object: string(g.ID), Err: fmt.Errorf("segment %d: %w", w.From, redoubt.ErrNotFound)}
 	}
-	_, err := t.s.node.Propose(ctx, cluster.ThinSegments{Group: g.ID, OwnerTerm: g.OwnerTerm, Epoch: g.Epoch, ID: t.plan.ID, Done: done, Segments: out})
+	_, err := t.s.node.Propose(ctx, catalog.ThinSegments{Group: g.ID, OwnerTerm: g.OwnerTerm, Epoch: g.Epoch, ID: t.plan.ID, Done: done, Segments: out})
 	return err
 }
 
 // segment stores what is left of one segment, if that is worth it.
-func (t *thinner) segment(ctx context.Context, sr index.Series, sg *cluster.Segment) (n cluster.Segment, changed bool, err error) {
+func (t *thinner) segment(ctx context.Context, sr index.Series, sg *catalog.Segment) (n catalog.Segment, changed bool, err error) {
 	if sg.Gone() {
 		return n, false, nil
 	}
@@ -77,7 +77,7 @@ func (t *thinner) segment(ctx context.Context, sr index.Series, sg *cluster.Segm
 		return n, false, err
 	}
 	left, saved := measure(head, live)
-	n = cluster.Segment{Epoch: sg.Epoch, Ordinal: sg.Ordinal, First: sg.First, Last: sg.Last, FirstTime: sg.FirstTime, LastTime: sg.LastTime, Baseline: sg.Baseline, CRC: sg.CRC}
+	n = catalog.Segment{Epoch: sg.Epoch, Ordinal: sg.Ordinal, First: sg.First, Last: sg.Last, FirstTime: sg.FirstTime, LastTime: sg.LastTime, Baseline: sg.Baseline, CRC: sg.CRC}
 	if left == 0 {
 		return n, true, nil
 	}
@@ -133,7 +133,7 @@ func measure(d *ship.Delta, live []bool) (left int, saved float64) {
 }
 
 // live finds the entries that a retained point shows.
-func (t *thinner) live(ctx context.Context, sr index.Series, sg *cluster.Segment, d *ship.Delta) ([]bool, error) {
+func (t *thinner) live(ctx context.Context, sr index.Series, sg *catalog.Segment, d *ship.Delta) ([]bool, error) {
 	live := make([]bool, len(d.Entries))
 	for i := 0; i < len(d.Entries); {
 		next, ok := t.x.next(redoubt.Position{Epoch: sg.Epoch, LSN: d.Entries[i].LSN})
@@ -162,7 +162,7 @@ func (t *thinner) live(ctx context.Context, sr index.Series, sg *cluster.Segment
 
 // group finds the live ones of the entries [from, to), which all have the same
 // next point.
-func (t *thinner) group(ctx context.Context, sr index.Series, sg *cluster.Segment, d *ship.Delta, from, to int, next redoubt.Position, live []bool) error {
+func (t *thinner) group(ctx context.Context, sr index.Series, sg *catalog.Segment, d *ship.Delta, from, to int, next redoubt.Position, live []bool) error {
 	var es []index.Entry
 	var number []int
 	for i := from; i < to; i++ {
@@ -204,7 +204,7 @@ func (t *thinner) group(ctx context.Context, sr index.Series, sg *cluster.Segmen
 }
 
 // wholeDelta reads a segment's delta and checks it against the manifest.
-func (s *Store) wholeDelta(ctx context.Context, sr index.Series, sg *cluster.Segment) (*ship.Delta, error) {
+func (s *Store) wholeDelta(ctx context.Context, sr index.Series, sg *catalog.Segment) (*ship.Delta, error) {
 	b, err := s.readRange(ctx, sr, sg, 0, sg.Size, nil)
 	if err != nil {
 		return nil, err
@@ -221,9 +221,9 @@ func (s *Store) wholeDelta(ctx context.Context, sr index.Series, sg *cluster.Seg
 
 // homes chooses where the shards of a segment go that is written anew: where
 // they are now, or as for a new segment if one of these nodes leaves or is down.
-func (s *Store) homes(sg *cluster.Segment) ([]redoubt.NodeID, error) {
+func (s *Store) homes(sg *catalog.Segment) ([]redoubt.NodeID, error) {
 	for _, id := range sg.Nodes {
-		if n, _ := s.catalog.Node(id); n.State != cluster.NodeActive || !s.peers.up(id) {
+		if n, _ := s.catalog.Node(id); n.State != catalog.NodeActive || !s.peers.up(id) {
 			return s.layouts.place(s.catalog.Nodes(), s.peers.up, sg.Ordinal, int(sg.K)+int(sg.M), int(sg.M))
 		}
 	}
@@ -232,7 +232,7 @@ func (s *Store) homes(sg *cluster.Segment) ([]redoubt.NodeID, error) {
 
 // storeThinned makes the shards of d durable on nodes of its own, as many as
 // the segment has now, and describes it in n.
-func (s *Store) storeThinned(ctx context.Context, sr index.Series, old *cluster.Segment, d *ship.Delta, n *cluster.Segment) error {
+func (s *Store) storeThinned(ctx context.Context, sr index.Series, old *catalog.Segment, d *ship.Delta, n *catalog.Segment) error {
 	it := &item{d: d, seg: newSegment(d, old.Ordinal, int(old.K), int(old.M))}
 	it.seg.FirstTime, it.seg.LastTime, it.seg.Baseline = old.FirstTime, old.LastTime, old.Baseline
 	shards, err := s.coders.split(d.Encoded(), int(old.K), int(old.M))

@@ -5,7 +5,7 @@ import (
 	"fmt"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/target/retention"
 )
 
@@ -31,8 +31,8 @@ func (s *Store) Tiers(ctx context.Context, id redoubt.GroupID) ([]Tier, error) {
 	return s.tiers(ctx, &g, &r, s.retentionNow(&g))
 }
 
-func newTiers(p cluster.Policy) []Tier {
-	out := []Tier{{Name: "every write for " + cluster.FormatSpan(p.Every)}}
+func newTiers(p catalog.Policy) []Tier {
+	out := []Tier{{Name: "every write for " + catalog.FormatSpan(p.Every)}}
 	for _, t := range p.Tiers {
 		out = append(out, Tier{Name: retention.TierReason(t)})
 	}
@@ -46,7 +46,7 @@ func (t *Tier) see(at int64) {
 	t.Newest = max(t.Newest, at)
 }
 
-func (s *Store) tiers(ctx context.Context, g *cluster.Group, r *cluster.Retention, now int64) ([]Tier, error) {
+func (s *Store) tiers(ctx context.Context, g *catalog.Group, r *catalog.Retention, now int64) ([]Tier, error) {
 	out := newTiers(r.Policy)
 	tier := func(at int64) *Tier { return &out[retention.TierOf(r.Policy, at, now)+1] }
 	for _, f := range g.Lineage {
@@ -78,7 +78,7 @@ func (s *Store) tiers(ctx context.Context, g *cluster.Group, r *cluster.Retentio
 
 // Preview is what a policy would do to a group's history now.
 type Preview struct {
-	Policy cluster.Policy
+	Policy catalog.Policy
 	Now    int64 // the time that retention reckons with
 	Keep   []PreviewKeep
 	Drop   []PreviewDrop
@@ -104,7 +104,7 @@ type PreviewDrop struct {
 
 // Preview says what the policy (nil: the group's own) keeps and drops, why, and
 // what it costs. It changes nothing.
-func (s *Store) Preview(ctx context.Context, id redoubt.GroupID, policy *cluster.Policy) (*Preview, error) {
+func (s *Store) Preview(ctx context.Context, id redoubt.GroupID, policy *catalog.Policy) (*Preview, error) {
 	if err := s.node.Barrier(ctx); err != nil {
 		return nil, err
 	}
@@ -138,7 +138,7 @@ func (s *Store) Preview(ctx context.Context, id redoubt.GroupID, policy *cluster
 }
 
 // count adds up the reasons.
-func (p *Preview) count(o *outlook, changes []cluster.TrackChange, s *Store) {
+func (p *Preview) count(o *outlook, changes []catalog.TrackChange, s *Store) {
 	keep, drop := map[string]*PreviewKeep{}, map[string]*PreviewDrop{}
 	stay := func(reason string, n uint64) {
 		if keep[reason] == nil {
@@ -158,7 +158,7 @@ func (p *Preview) count(o *outlook, changes []cluster.TrackChange, s *Store) {
 		d.Points, d.Oldest, d.Newest = d.Points+n, min(d.Oldest, at), max(d.Newest, at)
 	}
 	for _, f := range o.g.Lineage {
-		c := cluster.TrackChange{Epoch: f.Epoch, Horizon: o.r.Track(f.Epoch).Horizon}
+		c := catalog.TrackChange{Epoch: f.Epoch, Horizon: o.r.Track(f.Epoch).Horizon}
 		for i := range changes {
 			if changes[i].Epoch == f.Epoch {
 				c = changes[i]
@@ -184,7 +184,7 @@ func (p *Preview) count(o *outlook, changes []cluster.TrackChange, s *Store) {
 
 // countDropped counts the points of one epoch that go, those between two
 // horizons by the time of their segment.
-func (p *Preview) countDropped(o *outlook, c *cluster.TrackChange, s *Store, gone func(at int64, n uint64)) {
+func (p *Preview) countDropped(o *outlook, c *catalog.TrackChange, s *Store, gone func(at int64, n uint64)) {
 	old := o.r.Track(c.Epoch)
 	next := 0
 	for _, k := range old.Points {

@@ -5,7 +5,7 @@ import (
 	"sort"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/target/retention"
 )
 
@@ -15,8 +15,8 @@ import (
 type timeline struct {
 	ctx  context.Context
 	s    *Store
-	g    *cluster.Group
-	r    *cluster.Retention
+	g    *catalog.Group
+	r    *catalog.Retention
 	line []redoubt.Stretch // newest first
 }
 
@@ -64,7 +64,7 @@ func (l *timeline) lastPoint(e redoubt.Epoch, from, to redoubt.LSN, t int64) (no
 			return none, false, err
 		}
 		p := redoubt.Position{Epoch: e, LSN: lsn}
-		gap, in := cluster.GapAt(gaps, p)
+		gap, in := catalog.GapAt(gaps, p)
 		if !in {
 			return retention.Point{Position: p, Time: at}, true, nil
 		}
@@ -76,7 +76,7 @@ func (l *timeline) lastPoint(e redoubt.Epoch, from, to redoubt.LSN, t int64) (no
 // lastWrite returns the last LSN of the epoch, up to limit, whose time is not
 // later than ns, and that time. An LSN without an entry changed nothing; it goes
 // with the one before it.
-func (s *Store) lastWrite(ctx context.Context, g *cluster.Group, e redoubt.Epoch, limit redoubt.LSN, ns int64) (lsn redoubt.LSN, at int64, ok bool, err error) {
+func (s *Store) lastWrite(ctx context.Context, g *catalog.Group, e redoubt.Epoch, limit redoubt.LSN, ns int64) (lsn redoubt.LSN, at int64, ok bool, err error) {
 	sg, ok := s.catalog.FindTime(g.ID, e, ns)
 	if ok && sg.First > limit {
 		sg, ok = s.catalog.FindSegment(g.ID, e, limit)
@@ -111,7 +111,7 @@ func (s *Store) lastWrite(ctx context.Context, g *cluster.Group, e redoubt.Epoch
 
 // lines returns the main line of a group's history, and the branches that
 // failovers left behind: what lies beyond the point from which it went on.
-func lines(s *Store, g *cluster.Group) (trunk []redoubt.Stretch, branches []redoubt.Stretch) {
+func lines(s *Store, g *catalog.Group) (trunk []redoubt.Stretch, branches []redoubt.Stretch) {
 	trunk = g.Lineage.Path(g.Committed)
 	end := map[redoubt.Epoch]redoubt.LSN{}
 	for _, st := range trunk {

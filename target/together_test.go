@@ -123,14 +123,16 @@ func TestThinningDrainAndScrubTogether(t *testing.T) {
 	if leaves == f.owner {
 		leaves = s.nodes[1]
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	noErr(t, f.owner.node.Drain(ctx, leaves.id, false))
 	for n := 0; n < 12 || s.member(leaves.id).Held.Shards > 0; n++ {
 		noErr(t, ctx.Err())
 		c.add(10 * time.Minute)
 		f.burst(20, 300*time.Millisecond)
-		noErr(t, f.owner.store.Retain(ctx, f.group))
+		if err := f.owner.store.Retain(ctx, f.group); !errors.Is(err, redoubt.ErrUnavailable) { // a slow node is left out for a while, the next turn goes on
+			noErr(t, err)
+		}
 	}
 	n, err := read()
 	noErr(t, err)

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/target/index"
 )
 
@@ -42,7 +42,7 @@ func (s *Store) View(ctx context.Context, id redoubt.GroupID, p redoubt.Position
 }
 
 // view opens a position that check accepts.
-func (s *Store) view(ctx context.Context, id redoubt.GroupID, p redoubt.Position, check func(*cluster.Group, redoubt.Position) error) (v *View, err error) {
+func (s *Store) view(ctx context.Context, id redoubt.GroupID, p redoubt.Position, check func(*catalog.Group, redoubt.Position) error) (v *View, err error) {
 	g, err := s.group(id)
 	if err != nil {
 		return nil, err

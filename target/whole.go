@@ -4,7 +4,7 @@ import (
 	"sync"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/target/index"
 )
 
@@ -15,7 +15,7 @@ const wholeBack = 4096
 
 // wholeness knows how far an epoch is stored with all of its shards.
 type wholeness struct {
-	c      *cluster.Catalog
+	c      *catalog.Catalog
 	series index.Series
 
 	mu    sync.Mutex
@@ -23,7 +23,7 @@ type wholeness struct {
 	low   uint64 // the first segment that is not whole, when it was last looked
 }
 
-func newWholeness(c *cluster.Catalog, sr index.Series, tail redoubt.LSN) *wholeness {
+func newWholeness(c *catalog.Catalog, sr index.Series, tail redoubt.LSN) *wholeness {
 	w := &wholeness{c: c, series: sr}
 	if sg, ok := c.FindSegment(sr.Group, sr.Epoch, tail); ok {
 		w.floor = sg.Ordinal
@@ -61,7 +61,7 @@ func (w *wholeness) upTo() redoubt.LSN {
 	}
 }
 
-func whole(sg *cluster.Segment) bool { return ones(sg.Stored) >= int(sg.K)+int(sg.M) }
+func whole(sg *catalog.Segment) bool { return ones(sg.Stored) >= int(sg.K)+int(sg.M) }
 
 // Whole implements what ship.Stream may have.
 func (st *stream) Whole() redoubt.LSN { return st.whole.upTo() }

@@ -5,19 +5,19 @@ import (
 	"slices"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/target/retention"
 )
 
 // work returns the segments from which the changes may let bytes go: for each
 // point that goes, those back to the point before it that stays.
-func (o *outlook) work(s *Store, changes []cluster.TrackChange) []cluster.Work {
-	var out []cluster.Work
+func (o *outlook) work(s *Store, changes []catalog.TrackChange) []catalog.Work {
+	var out []catalog.Work
 	add := func(e redoubt.Epoch, from, to redoubt.LSN) { // LSNs (from, to]
 		a, ok1 := s.catalog.FindSegment(o.g.ID, e, from+1)
 		b, ok2 := s.catalog.FindSegment(o.g.ID, e, to)
 		if ok1 && ok2 && from < to {
-			out = append(out, cluster.Work{Epoch: e, From: a.Ordinal, To: b.Ordinal + 1})
+			out = append(out, catalog.Work{Epoch: e, From: a.Ordinal, To: b.Ordinal + 1})
 		}
 	}
 	for i := range changes {
@@ -35,7 +35,7 @@ func (o *outlook) work(s *Store, changes []cluster.TrackChange) []cluster.Work {
 	}
 	for _, b := range o.branches {
 		// A branch that lost its last point needs the point no more at which it left.
-		if slices.ContainsFunc(changes, func(c cluster.TrackChange) bool { return c.Epoch == b.Epoch }) {
+		if slices.ContainsFunc(changes, func(c catalog.TrackChange) bool { return c.Epoch == b.Epoch }) {
 			o.stretchBefore(b.Epoch, b.From, add)
 		}
 	}
@@ -66,10 +66,10 @@ func (o *outlook) stretchBefore(e redoubt.Epoch, l redoubt.LSN, add func(e redou
 
 // join sorts stretches, melts those that touch and, if there are too many, the
 // ones nearest to each other.
-func join(ws []cluster.Work) []cluster.Work {
-	slices.SortFunc(ws, func(a, b cluster.Work) int { return cmp.Or(cmp.Compare(a.Epoch, b.Epoch), cmp.Compare(a.From, b.From)) })
+func join(ws []catalog.Work) []catalog.Work {
+	slices.SortFunc(ws, func(a, b catalog.Work) int { return cmp.Or(cmp.Compare(a.Epoch, b.Epoch), cmp.Compare(a.From, b.From)) })
 	for gap := uint64(0); ; gap = 2*gap + 1 {
-		var out []cluster.Work
+		var out []catalog.Work
 		for _, w := range ws {
 			if n := len(out); n > 0 && out[n-1].Epoch == w.Epoch && w.From <= out[n-1].To+gap {
 				out[n-1].To = max(out[n-1].To, w.To)
@@ -77,7 +77,7 @@ func join(ws []cluster.Work) []cluster.Work {
 			}
 			out = append(out, w)
 		}
-		if len(out) <= cluster.MaxWork || gap > 1<<40 {
+		if len(out) <= catalog.MaxWork || gap > 1<<40 {
 			return out
 		}
 	}

@@ -11,22 +11,23 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/demo/site"
 	"github.com/redoubt-dr/redoubt/internal/netmux"
 	"github.com/redoubt-dr/redoubt/internal/pki"
 	"github.com/redoubt-dr/redoubt/internal/rpc"
 )
 
-// catalog is the site's cluster in this process, without stores: it commits
+// committer is the site's cluster in this process, without stores: it commits
 // the generated manifests through Raft, into the logs that the daemons read.
-type catalog struct {
+type committer struct {
 	nodes []*cluster.Node
 	undo  []func() error
 	term  uint64
 }
 
-func openCatalog(ctx context.Context, s *site.Site, h *history) (c *catalog, err error) {
-	c = &catalog{}
+func openCatalog(ctx context.Context, s *site.Site, h *history) (c *committer, err error) {
+	c = &committer{}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.close())
@@ -59,22 +60,22 @@ func openCatalog(ctx context.Context, s *site.Site, h *history) (c *catalog, err
 		c.term = g.OwnerTerm
 		return c, nil
 	}
-	v, err := c.nodes[0].Propose(ctx, cluster.CreateGroup{ID: group, UUID: uuid, Source: s.Source.Name, K: dataShards, M: parityShards,
+	v, err := c.nodes[0].Propose(ctx, catalog.CreateGroup{ID: group, UUID: uuid, Source: s.Source.Name, K: dataShards, M: parityShards,
 		Disks: []redoubt.Disk{{ID: disk, Name: diskName, Size: h.size}}, Now: h.start})
 	if err != nil {
 		return c, err
 	}
-	g, ok := v.(cluster.Group)
+	g, ok := v.(catalog.Group)
 	if !ok {
 		return c, fmt.Errorf("no group: %T", v)
 	}
 	c.term = g.OwnerTerm
 	// Every write is kept, or the history would be thinned while it is measured.
-	_, err = c.nodes[0].Propose(ctx, cluster.SetPolicy{Group: group, Policy: cluster.Policy{Every: 10 * 365 * 24 * time.Hour}})
+	_, err = c.nodes[0].Propose(ctx, catalog.SetPolicy{Group: group, Policy: catalog.Policy{Every: 10 * 365 * 24 * time.Hour}})
 	return c, err
 }
 
-func (c *catalog) open(n *site.Node, peers []cluster.Peer) error {
+func (c *committer) open(n *site.Node, peers []cluster.Peer) error {
 	cred, err := pki.Load(filepath.Join(n.Dir, "id"))
 	if err != nil {
 		return err
@@ -104,12 +105,12 @@ func (c *catalog) open(n *site.Node, peers []cluster.Peer) error {
 	return nil
 }
 
-func (c *catalog) commit(ctx context.Context, segs []cluster.Segment) error {
-	v, err := c.nodes[0].Propose(ctx, cluster.CommitSegments{Batches: []cluster.SegmentBatch{{Group: group, Epoch: 1, OwnerTerm: c.term, Segments: segs}}})
+func (c *committer) commit(ctx context.Context, segs []catalog.Segment) error {
+	v, err := c.nodes[0].Propose(ctx, catalog.CommitSegments{Batches: []catalog.SegmentBatch{{Group: group, Epoch: 1, OwnerTerm: c.term, Segments: segs}}})
 	if err != nil {
 		return err
 	}
-	r, ok := v.([]cluster.CommitResult)
+	r, ok := v.([]catalog.CommitResult)
 	if !ok || len(r) != 1 {
 		return fmt.Errorf("no answer to a commit: %T", v)
 	}
@@ -118,7 +119,7 @@ func (c *catalog) commit(ctx context.Context, segs []cluster.Segment) error {
 
 // close lets all nodes catch up, so that each has the whole catalog, most of it
 // in a snapshot, as after a long life.
-func (c *catalog) close() error {
+func (c *committer) close() error {
 	var err error
 	for _, n := range c.nodes {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)

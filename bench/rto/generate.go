@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/demo/site"
 	"github.com/redoubt-dr/redoubt/internal/vfs"
 	"github.com/redoubt-dr/redoubt/ship"
@@ -134,12 +134,12 @@ func makeSegments(ctx context.Context, s *site.Site, h *history) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.close()) }()
-	for from := c.nodes[0].Catalog().SegmentCount(group, 1); from < h.segments; from += cluster.MaxBatch {
+	for from := c.nodes[0].Catalog().SegmentCount(group, 1); from < h.segments; from += catalog.MaxBatch {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		n := min(h.segments-from, cluster.MaxBatch)
-		segs := make([]cluster.Segment, n)
+		n := min(h.segments-from, catalog.MaxBatch)
+		segs := make([]catalog.Segment, n)
 		var g errgroup.Group
 		for w := range uint64(writers) {
 			g.Go(func() error {
@@ -162,7 +162,7 @@ func makeSegments(ctx context.Context, s *site.Site, h *history) (err error) {
 	return nil
 }
 
-func storeSegment(ctx context.Context, s *site.Site, h *history, logs []*segment.Log, c *ship.Compressor, ordinal uint64, out *cluster.Segment) error {
+func storeSegment(ctx context.Context, s *site.Site, h *history, logs []*segment.Log, c *ship.Compressor, ordinal uint64, out *catalog.Segment) error {
 	d, err := h.delta(ordinal, c)
 	if err != nil {
 		return err

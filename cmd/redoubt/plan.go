@@ -12,7 +12,7 @@ import (
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/admin"
 	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/internal/config"
 	"github.com/redoubt-dr/redoubt/plan"
 )
@@ -34,9 +34,9 @@ func readPlan(path string) ([]byte, error) {
 		return nil, &redoubt.Error{Op: "read plan", Object: path, Err: cause, Hint: "an example is packaging/plans/vm.yaml"}
 	}
 	defer func() { _ = f.Close() }()
-	b, err := io.ReadAll(io.LimitReader(f, cluster.MaxPlanText+1))
-	if err == nil && len(b) > cluster.MaxPlanText {
-		err = fmt.Errorf("larger than %s: %w", iec(cluster.MaxPlanText), redoubt.ErrInvalid)
+	b, err := io.ReadAll(io.LimitReader(f, catalog.MaxPlanText+1))
+	if err == nil && len(b) > catalog.MaxPlanText {
+		err = fmt.Errorf("larger than %s: %w", iec(catalog.MaxPlanText), redoubt.ErrInvalid)
 	}
 	if err != nil {
 		return nil, &redoubt.Error{Op: "read plan", Object: path, Err: err}

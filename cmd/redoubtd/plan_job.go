@@ -8,7 +8,7 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/plan"
 )
 
@@ -19,13 +19,13 @@ func (p planSite) planned(ctx context.Context, m plan.Move) ([]plan.Disk, error)
 		return p.production(ctx, m, err)
 	}
 	j, ok := p.s.target.node.Catalog().RunningJob(m.Group)
-	if ok && j.Kind != cluster.JobPlanned {
+	if ok && j.Kind != catalog.JobPlanned {
 		if err := p.idle(ctx, m.Group); err != nil {
 			return nil, err
 		}
 	}
 	id := j.ID
-	if !ok || j.Kind != cluster.JobPlanned {
+	if !ok || j.Kind != catalog.JobPlanned {
 		r, err := p.s.PlannedFailover(ctx, &adminv1.PlannedFailoverRequest{Group: string(m.Group), Node: string(m.Node), Hydrate: m.Hydrate})
 		if err != nil {
 			return nil, err
@@ -38,7 +38,7 @@ func (p planSite) planned(ctx context.Context, m plan.Move) ([]plan.Disk, error)
 		return nil, errors.Join(err, p.cancelJob(m.Group, id))
 	case err != nil:
 		return nil, err
-	case j.State != cluster.JobDoneWell:
+	case j.State != catalog.JobDoneWell:
 		return nil, &redoubt.Error{Op: "planned failover of", Object: string(m.Group), Err: fmt.Errorf("job %d is %s: %s", id, j.State, j.Error), Hint: j.Hint}
 	}
 	return p.production(ctx, m, nil)
@@ -56,17 +56,17 @@ func (p planSite) cancelJob(group redoubt.GroupID, id uint64) error {
 }
 
 // jobEnd waits until the job is over.
-func (p planSite) jobEnd(ctx context.Context, group redoubt.GroupID, id uint64) (cluster.Job, error) {
+func (p planSite) jobEnd(ctx context.Context, group redoubt.GroupID, id uint64) (catalog.Job, error) {
 	for {
 		changed := p.s.target.node.Catalog().Changed()
 		// Another node may have begun it: it is in the catalog here a moment later.
-		if j, ok := p.s.target.node.Catalog().Job(group, id); ok && j.State != cluster.JobRunning && j.State != cluster.JobCancelling {
+		if j, ok := p.s.target.node.Catalog().Job(group, id); ok && j.State != catalog.JobRunning && j.State != catalog.JobCancelling {
 			return j, nil
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return cluster.Job{}, context.Cause(ctx)
+			return catalog.Job{}, context.Cause(ctx)
 		}
 	}
 }
@@ -76,7 +76,7 @@ func (p planSite) jobEnd(ctx context.Context, group redoubt.GroupID, id uint64) 
 func (p planSite) idle(ctx context.Context, group redoubt.GroupID) error {
 	for {
 		j, ok := p.s.target.node.Catalog().RunningJob(group)
-		if !ok || j.Step == cluster.StepExport { // that may take long, and is waited for by its effect
+		if !ok || j.Step == catalog.StepExport { // that may take long, and is waited for by its effect
 			return nil
 		}
 		if _, err := p.jobEnd(ctx, group, j.ID); err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/admin"
 	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/plan"
 	"github.com/redoubt-dr/redoubt/target/export"
 )
@@ -37,15 +37,15 @@ func (p planSite) move(ctx context.Context, m plan.Move) ([]plan.Disk, error) {
 		return nil, err
 	}
 	switch {
-	case m.Direction == cluster.RunFailback:
+	case m.Direction == catalog.RunFailback:
 		return nil, p.failback(ctx, m)
-	case m.Kind == cluster.RunTest:
+	case m.Kind == catalog.RunTest:
 		r, err := p.s.TestFailover(ctx, &adminv1.TestFailoverRequest{Group: string(m.Group), Point: point, Node: string(m.Node), Hydrate: m.Hydrate, Label: m.Run})
 		if err != nil {
 			return nil, err
 		}
 		return planDisks(r.Export), nil
-	case m.Kind == cluster.RunUnplanned:
+	case m.Kind == catalog.RunUnplanned:
 		return p.unplanned(ctx, m, point)
 	}
 	return p.planned(ctx, m)
@@ -72,12 +72,12 @@ func (p planSite) unplanned(ctx context.Context, m plan.Move, point *adminv1.Poi
 // promoted reports whether the group is failed over since the step first began.
 func (p planSite) promoted(ctx context.Context, m plan.Move) (bool, error) {
 	g, err := p.group(ctx, m.Group)
-	return err == nil && g.Epoch > m.Before && g.State == cluster.StateFailoverCommitPending, err
+	return err == nil && g.Epoch > m.Before && g.State == catalog.StateFailoverCommitPending, err
 }
 
-func (p planSite) group(ctx context.Context, id redoubt.GroupID) (cluster.Group, error) {
+func (p planSite) group(ctx context.Context, id redoubt.GroupID) (catalog.Group, error) {
 	if err := p.s.target.node.Barrier(ctx); err != nil {
-		return cluster.Group{}, err
+		return catalog.Group{}, err
 	}
 	g, ok := p.s.target.node.Catalog().Group(id)
 	if !ok {
@@ -89,11 +89,11 @@ func (p planSite) group(ctx context.Context, id redoubt.GroupID) (cluster.Group,
 // production waits until the group's disks are open at its writer.
 func (p planSite) production(ctx context.Context, m plan.Move, err error) ([]plan.Disk, error) {
 	for err == nil {
-		var g cluster.Group
+		var g catalog.Group
 		if g, err = p.group(ctx, m.Group); err != nil {
 			break
 		}
-		at, ok := strings.CutPrefix(g.Writer, cluster.TargetWriter(""))
+		at, ok := strings.CutPrefix(g.Writer, catalog.TargetWriter(""))
 		if !ok {
 			return nil, &redoubt.Error{Op: "find the failed-over disks of", Object: string(m.Group), Err: fmt.Errorf("the writer is %s: %w", g.Writer, redoubt.ErrState), Hint: "somebody gave the group back"}
 		}
@@ -141,11 +141,11 @@ func (p planSite) failback(ctx context.Context, m plan.Move) error {
 	}
 	req := string(m.Group)
 	switch {
-	case g.Epoch > m.Before && g.Writer == cluster.SourceWriter(g.Source):
+	case g.Epoch > m.Before && g.Writer == catalog.SourceWriter(g.Source):
 		return nil // done by an earlier attempt
-	case g.State == cluster.StateFailoverCommitPending:
+	case g.State == catalog.StateFailoverCommitPending:
 		return &redoubt.Error{Op: "fail back", Object: req, Err: fmt.Errorf("its failover is not committed: %w", redoubt.ErrState), Hint: "redoubt failover commit " + req + ", or cancel"}
-	case g.State == cluster.StateFailedOver:
+	case g.State == catalog.StateFailedOver:
 		if _, err := p.s.ReverseReplicate(ctx, &adminv1.ReverseReplicateRequest{Group: req}); err != nil {
 			return err
 		}
@@ -154,7 +154,7 @@ func (p planSite) failback(ctx context.Context, m plan.Move) error {
 	if err == nil {
 		return nil
 	}
-	if g, gerr := p.group(ctx, m.Group); gerr == nil && g.Epoch > m.Before && g.Writer == cluster.SourceWriter(g.Source) {
+	if g, gerr := p.group(ctx, m.Group); gerr == nil && g.Epoch > m.Before && g.Writer == catalog.SourceWriter(g.Source) {
 		return nil
 	}
 	return err
@@ -162,7 +162,7 @@ func (p planSite) failback(ctx context.Context, m plan.Move) error {
 
 // Close implements plan.Site.
 func (p planSite) Close(ctx context.Context, m plan.Move) (string, error) {
-	if m.Kind == cluster.RunTest {
+	if m.Kind == catalog.RunTest {
 		return p.closeTests(ctx, m)
 	}
 	g, err := p.group(ctx, m.Group)
@@ -171,7 +171,7 @@ func (p planSite) Close(ctx context.Context, m plan.Move) (string, error) {
 		return "", err
 	case g.Epoch <= m.Before:
 		return "it was not failed over", nil
-	case g.State != cluster.StateFailoverCommitPending:
+	case g.State != catalog.StateFailoverCommitPending:
 		return "left as it is: " + g.State.String(), nil
 	}
 	r, err := p.s.CancelFailover(ctx, &adminv1.CancelFailoverRequest{Group: string(m.Group)})

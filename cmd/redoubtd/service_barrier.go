@@ -13,7 +13,7 @@ import (
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/admin"
 	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/source"
 	"github.com/redoubt-dr/redoubt/target/barrier"
 )
@@ -30,7 +30,7 @@ func (s *service) AddBookmarkSet(ctx context.Context, r *adminv1.AddBookmarkSetR
 	if h := r.GetHold().AsDuration(); h < 0 || h > maxHold {
 		return nil, &redoubt.Error{Op: "add bookmarks", Object: r.GetName(), Err: redoubt.ErrInvalid, Hint: "writes are held back for at most " + maxHold.String()}
 	}
-	set := cluster.Set{Name: r.GetName()}
+	set := catalog.Set{Name: r.GetName()}
 	_, _ = rand.Read(set.ID[:])
 	peers, closeAll, err := s.barrierPeers(ctx, r, set.ID)
 	if err != nil {
@@ -44,9 +44,9 @@ func (s *service) AddBookmarkSet(ctx context.Context, r *adminv1.AddBookmarkSetR
 	}
 	set.Barrier = int64(made.Barrier)
 	for i, p := range peers {
-		set.Members = append(set.Members, cluster.SetMember{Group: p.Group(), Position: made.Members[i].Position})
+		set.Members = append(set.Members, catalog.SetMember{Group: p.Group(), Position: made.Members[i].Position})
 	}
-	if _, err := s.target.node.Propose(ctx, cluster.CommitSet{Set: set}); err != nil {
+	if _, err := s.target.node.Propose(ctx, catalog.CommitSet{Set: set}); err != nil {
 		return nil, err
 	}
 	s.node.log.Info("bookmark of several groups", "name", set.Name, "set", set.ID.String(), "groups", len(peers), "barrier", made.Barrier)
@@ -56,7 +56,7 @@ func (s *service) AddBookmarkSet(ctx context.Context, r *adminv1.AddBookmarkSetR
 // maxHold is what a source takes; see blockdev.MaxHold.
 const maxHold = 10 * time.Second
 
-func bookmarkSet(set *cluster.Set, made barrier.Result, app bool) *adminv1.AddBookmarkSetResponse {
+func bookmarkSet(set *catalog.Set, made barrier.Result, app bool) *adminv1.AddBookmarkSetResponse {
 	out := &adminv1.AddBookmarkSetResponse{Set: set.ID.String(), Barrier: durationpb.New(made.Barrier), Time: stamp(time.Unix(0, set.Time)), AppConsistent: app}
 	for i, m := range made.Members {
 		o := &adminv1.BookmarkSetMember{Group: string(set.Members[i].Group), Epoch: uint64(m.Position.Epoch), Lsn: uint64(m.Position.LSN), Held: durationpb.New(m.Held), NotThawed: m.NotThawed}
@@ -76,8 +76,8 @@ func (s *service) barrierPeers(ctx context.Context, r *adminv1.AddBookmarkSetReq
 		return &redoubt.Error{Op: "add bookmarks", Object: r.GetName(), Err: redoubt.ErrInvalid, Hint: hint}
 	}
 	switch {
-	case len(groups) == 0 || len(groups) > cluster.MaxMembers:
-		return nil, nil, bad(fmt.Sprintf("name 1 to %d groups", cluster.MaxMembers))
+	case len(groups) == 0 || len(groups) > catalog.MaxMembers:
+		return nil, nil, bad(fmt.Sprintf("name 1 to %d groups", catalog.MaxMembers))
 	case len(slices.Compact(slices.Clone(groups))) != len(groups):
 		return nil, nil, bad("a group is named twice")
 	}
@@ -104,7 +104,7 @@ func (s *service) barrierPeers(ctx context.Context, r *adminv1.AddBookmarkSetReq
 
 // atWritingSource returns a client of the source that writes the group.
 func (s *service) atWritingSource(id redoubt.GroupID) (*admin.Client, error) {
-	if g, ok := s.target.node.Catalog().Group(id); ok && !strings.HasPrefix(g.Writer, cluster.SourceWriter("")) {
+	if g, ok := s.target.node.Catalog().Group(id); ok && !strings.HasPrefix(g.Writer, catalog.SourceWriter("")) {
 		return nil, &redoubt.Error{Op: "find writer of group", Object: string(id), Err: fmt.Errorf("it is %s: %w", g.Writer, redoubt.ErrState),
 			Hint: "a set of bookmarks needs groups that their source hosts write"}
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/admin"
 	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/source"
 	"github.com/redoubt-dr/redoubt/source/freeze"
 )
@@ -93,7 +93,7 @@ func (s *service) ListBookmarks(ctx context.Context, r *adminv1.ListBookmarksReq
 	return out, nil
 }
 
-func bookmark(b *cluster.Bookmark) *adminv1.Bookmark {
+func bookmark(b *catalog.Bookmark) *adminv1.Bookmark {
 	out := &adminv1.Bookmark{Name: b.Name, Epoch: uint64(b.Position.Epoch), Lsn: uint64(b.Position.LSN), Time: stamp(time.Unix(0, b.Time)), AppConsistent: b.App}
 	if !b.Set.IsZero() {
 		out.Set = b.Set.String()

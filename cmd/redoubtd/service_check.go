@@ -9,7 +9,7 @@ import (
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/admin"
 	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/target/check"
 )
 
@@ -56,7 +56,7 @@ func (s *service) ListChecks(ctx context.Context, r *adminv1.ListChecksRequest) 
 	return out, nil
 }
 
-func checkInfo(c *cluster.Check, receipt bool) *adminv1.Check {
+func checkInfo(c *catalog.Check, receipt bool) *adminv1.Check {
 	out := &adminv1.Check{Id: c.ID, Epoch: uint64(c.Position.Epoch), Lsn: uint64(c.Position.LSN), Time: stamp(time.Unix(0, c.Time)), Script: c.Script,
 		Node: string(c.Node), Passed: c.Passed, Rto: durationpb.New(time.Duration(c.RTO))}
 	if receipt {
@@ -66,7 +66,7 @@ func checkInfo(c *cluster.Check, receipt bool) *adminv1.Check {
 }
 
 // checked says how the newest check of a stretch ended.
-func checked(c *cluster.Check) string {
+func checked(c *catalog.Check) string {
 	switch {
 	case c == nil:
 		return ""

@@ -8,7 +8,7 @@ import (
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/admin"
 	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/internal/pki"
 	"github.com/redoubt-dr/redoubt/source"
 	"github.com/redoubt-dr/redoubt/target"
@@ -197,7 +197,7 @@ func (s *service) atWriter(ctx context.Context, group string) (*admin.Client, er
 	if !ok {
 		return nil, nil
 	}
-	at, ok := strings.CutPrefix(g.Writer, cluster.TargetWriter(""))
+	at, ok := strings.CutPrefix(g.Writer, catalog.TargetWriter(""))
 	if !ok || !s.target.node.Alive(redoubt.NodeID(at)) {
 		return nil, nil
 	}

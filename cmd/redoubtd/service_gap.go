@@ -5,7 +5,7 @@ import (
 
 	"github.com/redoubt-dr/redoubt/admin"
 	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/source"
 )
 
@@ -18,12 +18,12 @@ func overflow(st source.Status) *adminv1.Overflow {
 		Since: stamp(time.Unix(0, st.Gap.Since)), Until: stamp(time.Unix(0, st.Gap.Until))}
 }
 
-func gap(g cluster.Gap) *adminv1.Gap {
+func gap(g catalog.Gap) *adminv1.Gap {
 	return &adminv1.Gap{Epoch: uint64(g.Epoch), AfterLsn: uint64(g.After), WholeLsn: uint64(g.Whole),
 		Since: admin.FromNanos(g.Since), Until: admin.FromNanos(g.Until), Cause: g.Cause.String()}
 }
 
-func gaps(list []cluster.Gap) (out []*adminv1.Gap) {
+func gaps(list []catalog.Gap) (out []*adminv1.Gap) {
 	for _, g := range list {
 		out = append(out, gap(g))
 	}
@@ -32,9 +32,9 @@ func gaps(list []cluster.Gap) (out []*adminv1.Gap) {
 
 // visible returns the newest point of the group and its time, and the gap that
 // lies behind it, if there is one.
-func (s *service) visible(g cluster.Group) (at int64, behind *adminv1.Gap) {
+func (s *service) visible(g catalog.Group) (at int64, behind *adminv1.Gap) {
 	list := s.target.node.Catalog().Gaps(g.ID)
-	if in, ok := cluster.GapAt(list, g.Written(g.Committed)); ok {
+	if in, ok := catalog.GapAt(list, g.Written(g.Committed)); ok {
 		return in.Since, gap(in)
 	}
 	return g.CommittedTime, nil

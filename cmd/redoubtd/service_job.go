@@ -8,7 +8,7 @@ import (
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/admin"
 	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/source"
 	"github.com/redoubt-dr/redoubt/target/export"
 )
@@ -79,7 +79,7 @@ func asked(ctx context.Context) context.Context {
 	return ctx
 }
 
-func jobInfo(j cluster.Job) *adminv1.Job {
+func jobInfo(j catalog.Job) *adminv1.Job {
 	out := &adminv1.Job{
 		Id: j.ID, Group: string(j.Group), Kind: j.Kind.String(), State: j.State.String(), By: j.By, Node: string(j.Node),
 		Began: admin.FromNanos(j.Began), Ended: admin.FromNanos(j.Ended), Step: j.Step.String(), Error: j.Error, Hint: j.Hint,
@@ -108,14 +108,14 @@ func (s *service) forceResume(ctx context.Context, id redoubt.GroupID) (*adminv1
 		return nil, err
 	}
 	st := g.Status()
-	return &adminv1.CancelFailoverResponse{State: sourceState(st), Epoch: uint64(st.Role.Epoch), Writer: cluster.SourceWriter(s.node.cfg.Name)}, nil
+	return &adminv1.CancelFailoverResponse{State: sourceState(st), Epoch: uint64(st.Role.Epoch), Writer: catalog.SourceWriter(s.node.cfg.Name)}, nil
 }
 
 // noteStopped says at a source that its writers are stopped, and what to do
 // when nobody can be asked.
 func noteStopped(out *adminv1.Group, x *source.Stopped) {
 	out.ReadOnly, out.ReadOnlyReason = true, stoppedReason(x)
-	out.Job = &adminv1.Job{Id: x.Job, Group: out.Id, Kind: cluster.JobPlanned.String(), State: cluster.JobRunning.String(), Step: cluster.StepQuiesce.String(),
+	out.Job = &adminv1.Job{Id: x.Job, Group: out.Id, Kind: catalog.JobPlanned.String(), State: catalog.JobRunning.String(), Step: catalog.StepQuiesce.String(),
 		HeadLsn: uint64(x.Head), LimitMs: uint64(x.Limit.Milliseconds()), PausedMs: uint64(time.Since(x.Since).Milliseconds()), Hint: x.Hint}
 	if x.Err != nil {
 		out.Job.Error = x.Err.Error()

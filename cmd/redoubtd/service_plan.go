@@ -12,7 +12,7 @@ import (
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/admin"
 	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/internal/config"
 	"github.com/redoubt-dr/redoubt/plan"
 	"github.com/redoubt-dr/redoubt/target/export"
@@ -20,7 +20,7 @@ import (
 
 // openTest opens a test failover of this node, once for each label.
 func (s *service) openTest(ctx context.Context, r *adminv1.TestFailoverRequest) (*export.Instance, error) {
-	if _, _, err := cluster.ParseRunID(r.GetLabel()); err != nil {
+	if _, _, err := catalog.ParseRunID(r.GetLabel()); err != nil {
 		return nil, err
 	}
 	return s.target.exports.LabelledTest(ctx, redoubt.GroupID(r.GetGroup()), pointSpec(r.GetPoint()), r.GetHydrate(), r.GetLabel())
@@ -49,7 +49,7 @@ func (s *service) PutPlan(ctx context.Context, r *adminv1.PutPlanRequest) (*admi
 		return nil, &redoubt.Error{Op: "put plan", Object: p.Name, Err: err, Hint: "--force stores it all the same"}
 	}
 	out := &adminv1.PutPlanResponse{Warnings: planFaults(err)}
-	if _, err := s.target.node.Propose(ctx, cluster.PutRecoveryPlan{Name: p.Name, Text: r.GetText(), Replaces: r.GetReplaces(), By: caller(ctx), Now: time.Now().UnixNano()}); err != nil {
+	if _, err := s.target.node.Propose(ctx, catalog.PutRecoveryPlan{Name: p.Name, Text: r.GetText(), Replaces: r.GetReplaces(), By: caller(ctx), Now: time.Now().UnixNano()}); err != nil {
 		return nil, err
 	}
 	rp, _ := s.target.node.Catalog().RecoveryPlan(p.Name)
@@ -108,7 +108,7 @@ func (s *service) GetPlan(ctx context.Context, r *adminv1.GetPlanRequest) (*admi
 	return &adminv1.GetPlanResponse{Plan: out}, nil
 }
 
-func (s *service) plan(name string) (cluster.RecoveryPlan, error) {
+func (s *service) plan(name string) (catalog.RecoveryPlan, error) {
 	rp, ok := s.target.node.Catalog().RecoveryPlan(name)
 	if !ok {
 		return rp, &redoubt.Error{Op: "find plan", Object: name, Err: redoubt.ErrNotFound, Hint: "redoubt plan list names the plans"}
@@ -117,7 +117,7 @@ func (s *service) plan(name string) (cluster.RecoveryPlan, error) {
 }
 
 // planInfo describes a plan without its text.
-func (s *service) planInfo(rp cluster.RecoveryPlan) *adminv1.RecoveryPlan {
+func (s *service) planInfo(rp catalog.RecoveryPlan) *adminv1.RecoveryPlan {
 	out := &adminv1.RecoveryPlan{Name: rp.Name, Version: rp.Version, By: rp.By, At: admin.FromNanos(rp.At)}
 	if p, err := plan.Parse(rp.Text, nil); err == nil {
 		out.Description, out.Groups = p.Description, p.GroupNames()
@@ -137,7 +137,7 @@ func (s *service) DeletePlan(ctx context.Context, r *adminv1.DeletePlanRequest) 
 	if s.target == nil {
 		return s.Elsewhere.DeletePlan(ctx, r)
 	}
-	_, err := s.target.node.Propose(ctx, cluster.PutRecoveryPlan{Name: r.GetName(), By: caller(ctx), Now: time.Now().UnixNano()})
+	_, err := s.target.node.Propose(ctx, catalog.PutRecoveryPlan{Name: r.GetName(), By: caller(ctx), Now: time.Now().UnixNano()})
 	if err != nil {
 		return nil, err
 	}
@@ -172,12 +172,12 @@ func (s *service) PredictPlan(ctx context.Context, r *adminv1.PredictPlanRequest
 }
 
 // runKind reads the kind and the direction of a run.
-func runKind(kind, direction string) (k cluster.RunKind, d cluster.RunDirection, err error) {
-	d = cluster.RunFailover
+func runKind(kind, direction string) (k catalog.RunKind, d catalog.RunDirection, err error) {
+	d = catalog.RunFailover
 	if direction != "" {
 		err = d.UnmarshalText([]byte(direction))
 	}
-	if err = errors.Join(k.UnmarshalText([]byte(kind)), err); err == nil && d == cluster.RunFailback && k != cluster.RunPlanned {
+	if err = errors.Join(k.UnmarshalText([]byte(kind)), err); err == nil && d == catalog.RunFailback && k != catalog.RunPlanned {
 		err = &redoubt.Error{Op: "start plan", Err: fmt.Errorf("a failback is always planned: %w", redoubt.ErrInvalid), Hint: "--kind planned --direction failback"}
 	}
 	return k, d, err

@@ -14,7 +14,7 @@ import (
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/admin"
 	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/internal/pki"
 	"github.com/redoubt-dr/redoubt/plan"
 )
@@ -39,7 +39,7 @@ func (s *service) StartPlan(ctx context.Context, r *adminv1.StartPlanRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	if kind == cluster.RunTest {
+	if kind == catalog.RunTest {
 		if err := s.pointExists(ctx, rp, point); err != nil {
 			return nil, err
 		}
@@ -52,14 +52,14 @@ func (s *service) StartPlan(ctx context.Context, r *adminv1.StartPlanRequest) (*
 }
 
 // planPoint is the point of all groups: for a test the same instant.
-func (s *service) planPoint(rp cluster.RecoveryPlan, kind cluster.RunKind, point string) (string, error) {
+func (s *service) planPoint(rp catalog.RecoveryPlan, kind catalog.RunKind, point string) (string, error) {
 	switch {
-	case kind == cluster.RunPlanned:
+	case kind == catalog.RunPlanned:
 		if point != "" && point != "latest" {
 			return "", &redoubt.Error{Op: "start plan", Object: rp.Name, Err: fmt.Errorf("a planned run has no other point than the last write: %w", redoubt.ErrInvalid), Hint: "without --point"}
 		}
 		return "latest", nil
-	case kind == cluster.RunTest && point == "":
+	case kind == catalog.RunTest && point == "":
 		p, err := plan.Parse(rp.Text, nil)
 		if err != nil {
 			return "", &redoubt.Error{Op: "read plan", Object: rp.Name, Err: err}
@@ -82,7 +82,7 @@ func (s *service) planPoint(rp cluster.RecoveryPlan, kind cluster.RunKind, point
 
 // pointExists refuses a test at a point that a group does not have: there is
 // time to choose another one.
-func (s *service) pointExists(ctx context.Context, rp cluster.RecoveryPlan, point string) error {
+func (s *service) pointExists(ctx context.Context, rp catalog.RecoveryPlan, point string) error {
 	p, err := plan.Parse(rp.Text, nil)
 	if err != nil {
 		return &redoubt.Error{Op: "read plan", Object: rp.Name, Err: err}
@@ -111,10 +111,10 @@ func (s *service) GetPlanRun(ctx context.Context, r *adminv1.GetPlanRunRequest) 
 	return &adminv1.GetPlanRunResponse{Run: planRun(&run)}, nil
 }
 
-func (s *service) run(id string) (cluster.Run, error) {
-	name, number, err := cluster.ParseRunID(id)
+func (s *service) run(id string) (catalog.Run, error) {
+	name, number, err := catalog.ParseRunID(id)
 	if err != nil {
-		return cluster.Run{}, err
+		return catalog.Run{}, err
 	}
 	r, ok := s.target.node.Catalog().Run(name, number)
 	if !ok {
@@ -124,9 +124,9 @@ func (s *service) run(id string) (cluster.Run, error) {
 }
 
 // tell has an operator's wish noted, and returns the run after it.
-func (s *service) tell(ctx context.Context, id string, c cluster.AdvanceRun) (*adminv1.PlanRun, error) {
+func (s *service) tell(ctx context.Context, id string, c catalog.AdvanceRun) (*adminv1.PlanRun, error) {
 	var err error
-	if c.Plan, c.Number, err = cluster.ParseRunID(id); err != nil {
+	if c.Plan, c.Number, err = catalog.ParseRunID(id); err != nil {
 		return nil, err
 	}
 	c.By, c.Now = caller(ctx), time.Now().UnixNano()
@@ -149,16 +149,16 @@ func (s *service) ConfirmPlanStep(ctx context.Context, r *adminv1.ConfirmPlanSte
 	if err := mayConfirm(ctx, &run, r.GetStep()); err != nil {
 		return nil, err
 	}
-	st := cluster.RunStep{Key: r.GetStep(), State: cluster.TaskDone}
+	st := catalog.RunStep{Key: r.GetStep(), State: catalog.TaskDone}
 	if r.GetRefuse() {
-		st.State = cluster.TaskFailed
+		st.State = catalog.TaskFailed
 	}
-	info, err := s.tell(ctx, r.GetId(), cluster.AdvanceRun{Event: cluster.EventConfirm, Step: st})
+	info, err := s.tell(ctx, r.GetId(), catalog.AdvanceRun{Event: catalog.EventConfirm, Step: st})
 	return &adminv1.ConfirmPlanStepResponse{Run: info}, err
 }
 
 // mayConfirm refuses whoever is not among the operators that the plan names.
-func mayConfirm(ctx context.Context, run *cluster.Run, step string) error {
+func mayConfirm(ctx context.Context, run *catalog.Run, step string) error {
 	p, err := plan.Parse(run.Text, nil)
 	if err != nil {
 		return &redoubt.Error{Op: "read plan of", Object: run.ID(), Err: err}
@@ -180,7 +180,7 @@ func (s *service) CancelPlanRun(ctx context.Context, r *adminv1.CancelPlanRunReq
 	if s.target == nil {
 		return s.Elsewhere.CancelPlanRun(ctx, r)
 	}
-	run, err := s.tell(ctx, r.GetId(), cluster.AdvanceRun{Event: cluster.EventCancel, Undo: r.GetUndo()})
+	run, err := s.tell(ctx, r.GetId(), catalog.AdvanceRun{Event: catalog.EventCancel, Undo: r.GetUndo()})
 	return &adminv1.CancelPlanRunResponse{Run: run}, err
 }
 
@@ -189,7 +189,7 @@ func (s *service) ResumePlanRun(ctx context.Context, r *adminv1.ResumePlanRunReq
 	if s.target == nil {
 		return s.Elsewhere.ResumePlanRun(ctx, r)
 	}
-	run, err := s.tell(ctx, r.GetId(), cluster.AdvanceRun{Event: cluster.EventResume, Step: cluster.RunStep{Key: r.GetSkip()}})
+	run, err := s.tell(ctx, r.GetId(), catalog.AdvanceRun{Event: catalog.EventResume, Step: catalog.RunStep{Key: r.GetSkip()}})
 	return &adminv1.ResumePlanRunResponse{Run: run}, err
 }
 
@@ -198,12 +198,12 @@ func (s *service) CleanupPlanRun(ctx context.Context, r *adminv1.CleanupPlanRunR
 	if s.target == nil {
 		return s.Elsewhere.CleanupPlanRun(ctx, r)
 	}
-	run, err := s.tell(ctx, r.GetId(), cluster.AdvanceRun{Event: cluster.EventCleanup})
+	run, err := s.tell(ctx, r.GetId(), catalog.AdvanceRun{Event: catalog.EventCleanup})
 	return &adminv1.CleanupPlanRunResponse{Run: run}, err
 }
 
 // planRun describes a run with its steps.
-func planRun(r *cluster.Run) *adminv1.PlanRun {
+func planRun(r *catalog.Run) *adminv1.PlanRun {
 	out := &adminv1.PlanRun{Id: r.ID(), Plan: r.Plan, Version: r.Version, Kind: r.Kind.String(), Direction: r.Direction.String(), State: r.State.String(),
 		Point: r.Point, By: r.By, Started: admin.FromNanos(r.Started), Ended: admin.FromNanos(r.Ended), Node: string(r.Holder), Term: r.Term,
 		Next: plan.Next(r), Over: !r.Open()}
@@ -226,14 +226,14 @@ func planRun(r *cluster.Run) *adminv1.PlanRun {
 			info.Limit = durationpb.New(limit)
 		}
 		out.Steps = append(out.Steps, info)
-		if s.Undoing() || st.Type == cluster.TaskClose || st.Type == cluster.TaskSweep {
+		if s.Undoing() || st.Type == catalog.TaskClose || st.Type == catalog.TaskSweep {
 			continue
 		}
 		out.Total++
 		switch st.State {
-		case cluster.TaskDone, cluster.TaskSkipped:
+		case catalog.TaskDone, catalog.TaskSkipped:
 			out.Done++
-		case cluster.TaskFailed:
+		case catalog.TaskFailed:
 			out.Failed++
 		}
 	}

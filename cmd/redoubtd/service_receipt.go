@@ -6,7 +6,7 @@ import (
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/admin"
 	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/ship"
 )
 
@@ -44,7 +44,7 @@ func (s *service) targetReceipt(ctx context.Context, id redoubt.GroupID, limit i
 }
 
 // listLost adds the list of writes to a receipt.
-func (s *service) listLost(ctx context.Context, g cluster.Group, out *adminv1.LossReceipt, limit int) error {
+func (s *service) listLost(ctx context.Context, g catalog.Group, out *adminv1.LossReceipt, limit int) error {
 	l := lossList{out: out, limit: limit, from: g.Promoted.LSN, disks: g.Disks}
 	there, err := s.receiptAtSource(ctx, g, limit)
 	if err != nil {
@@ -63,7 +63,7 @@ func (s *service) listLost(ctx context.Context, g cluster.Group, out *adminv1.Lo
 }
 
 // receiptAtSource returns what the source says, or nil if the receipt is a bound.
-func (s *service) receiptAtSource(ctx context.Context, g cluster.Group, limit int) (*adminv1.LossReceipt, error) {
+func (s *service) receiptAtSource(ctx context.Context, g catalog.Group, limit int) (*adminv1.LossReceipt, error) {
 	if g.Receipt == nil {
 		return nil, nil
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/admin"
 	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/target"
 )
 
@@ -61,9 +61,9 @@ func (s *service) PlanRetention(ctx context.Context, r *adminv1.PlanRetentionReq
 	if s.target == nil {
 		return s.Elsewhere.PlanRetention(ctx, r)
 	}
-	var policy *cluster.Policy
+	var policy *catalog.Policy
 	if r.GetPolicy() != "" {
-		p, err := cluster.ParsePolicy(r.GetPolicy())
+		p, err := catalog.ParsePolicy(r.GetPolicy())
 		if err != nil {
 			return nil, err
 		}
@@ -92,11 +92,11 @@ func (s *service) SetRetention(ctx context.Context, r *adminv1.SetRetentionReque
 	if s.target == nil {
 		return s.Elsewhere.SetRetention(ctx, r)
 	}
-	p, err := cluster.ParsePolicy(r.GetPolicy())
+	p, err := catalog.ParsePolicy(r.GetPolicy())
 	if err != nil {
 		return nil, err
 	}
-	_, err = s.target.node.Propose(ctx, cluster.SetPolicy{Group: redoubt.GroupID(r.GetGroup()), Policy: p})
+	_, err = s.target.node.Propose(ctx, catalog.SetPolicy{Group: redoubt.GroupID(r.GetGroup()), Policy: p})
 	return &adminv1.SetRetentionResponse{Policy: p.String()}, err
 }
 
@@ -105,7 +105,7 @@ func (s *service) PinPoint(ctx context.Context, r *adminv1.PinPointRequest) (*ad
 	if s.target == nil {
 		return s.Elsewhere.PinPoint(ctx, r)
 	}
-	p, err := s.setPin(ctx, cluster.PinOperator, r.GetGroup(), r.GetName(), r.GetPoint(), r.GetUntil())
+	p, err := s.setPin(ctx, catalog.PinOperator, r.GetGroup(), r.GetName(), r.GetPoint(), r.GetUntil())
 	return &adminv1.PinPointResponse{Pin: p}, err
 }
 
@@ -117,15 +117,15 @@ func (s *service) HoldPoint(ctx context.Context, r *adminv1.HoldPointRequest) (*
 	if r.GetUntil() == nil {
 		return nil, &redoubt.Error{Op: "hold point of group", Object: r.GetGroup(), Err: redoubt.ErrInvalid, Hint: "a hold needs an end: --until TIME"}
 	}
-	p, err := s.setPin(ctx, cluster.PinHold, r.GetGroup(), r.GetName(), r.GetPoint(), r.GetUntil())
+	p, err := s.setPin(ctx, catalog.PinHold, r.GetGroup(), r.GetName(), r.GetPoint(), r.GetUntil())
 	return &adminv1.HoldPointResponse{Pin: p}, err
 }
 
 // setPin finds the point, that of the pin of the same name if none is named,
 // and pins it.
-func (s *service) setPin(ctx context.Context, kind cluster.PinKind, group, name string, at *adminv1.PointSpec, until *timestamppb.Timestamp) (*adminv1.Pin, error) {
+func (s *service) setPin(ctx context.Context, kind catalog.PinKind, group, name string, at *adminv1.PointSpec, until *timestamppb.Timestamp) (*adminv1.Pin, error) {
 	id := redoubt.GroupID(group)
-	p := cluster.Pin{Name: name, Kind: kind, Until: admin.ToNanos(until)}
+	p := catalog.Pin{Name: name, Kind: kind, Until: admin.ToNanos(until)}
 	if peer, ok := admin.PeerFrom(ctx); ok {
 		p.By = peer.String()
 	}
@@ -144,7 +144,7 @@ func (s *service) setPin(ctx context.Context, kind cluster.PinKind, group, name 
 		}
 		p.Position, p.Time = point, when.UnixNano()
 	}
-	if _, err := s.target.node.Propose(ctx, cluster.SetPin{Group: id, Pin: p}); err != nil {
+	if _, err := s.target.node.Propose(ctx, catalog.SetPin{Group: id, Pin: p}); err != nil {
 		return nil, err
 	}
 	return pin(&p), nil
@@ -155,7 +155,7 @@ func (s *service) UnpinPoint(ctx context.Context, r *adminv1.UnpinPointRequest) 
 	if s.target == nil {
 		return s.Elsewhere.UnpinPoint(ctx, r)
 	}
-	_, err := s.target.node.Propose(ctx, cluster.RemovePin{Group: redoubt.GroupID(r.GetGroup()), Name: r.GetName()})
+	_, err := s.target.node.Propose(ctx, catalog.RemovePin{Group: redoubt.GroupID(r.GetGroup()), Name: r.GetName()})
 	return &adminv1.UnpinPointResponse{}, err
 }
 
@@ -168,7 +168,7 @@ func (s *service) ConfirmClock(ctx context.Context, r *adminv1.ConfirmClockReque
 	return &adminv1.ConfirmClockResponse{Clock: stamp(to)}, err
 }
 
-func pin(p *cluster.Pin) *adminv1.Pin {
+func pin(p *catalog.Pin) *adminv1.Pin {
 	return &adminv1.Pin{Name: p.Name, Kind: p.Kind.String(), Position: admin.FromPosition(p.Position), Time: stamp(time.Unix(0, p.Time)), Until: admin.FromNanos(p.Until), By: p.By}
 }
 

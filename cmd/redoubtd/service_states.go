@@ -9,7 +9,7 @@ import (
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/admin"
 	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/ship"
 	"github.com/redoubt-dr/redoubt/source"
 )
@@ -24,7 +24,7 @@ func caller(ctx context.Context) string {
 
 // operate carries out an operation at the catalog, or asks for it from the
 // group's source if this node is no master target. here is nil unless it did the latter.
-func (s *service) operate(ctx context.Context, group string, op cluster.Operation, reason string, alone bool) (out *adminv1.GroupOutcome, here *source.Group, err error) {
+func (s *service) operate(ctx context.Context, group string, op catalog.Operation, reason string, alone bool) (out *adminv1.GroupOutcome, here *source.Group, err error) {
 	id := redoubt.GroupID(group)
 	if s.target != nil {
 		g, err := s.target.exports.Operate(ctx, id, op, caller(ctx), reason)
@@ -51,7 +51,7 @@ func (s *service) operate(ctx context.Context, group string, op cluster.Operatio
 
 // PauseGroup has the source keep its writes to itself, or stops the way back.
 func (s *service) PauseGroup(ctx context.Context, r *adminv1.PauseGroupRequest) (*adminv1.PauseGroupResponse, error) {
-	o, here, err := s.operate(ctx, r.GetGroup(), cluster.OpPause, r.GetReason(), false)
+	o, here, err := s.operate(ctx, r.GetGroup(), catalog.OpPause, r.GetReason(), false)
 	if err != nil {
 		return nil, err
 	}
@@ -64,13 +64,13 @@ func (s *service) PauseGroup(ctx context.Context, r *adminv1.PauseGroupRequest) 
 
 // ResumeGroup goes on where a pause began.
 func (s *service) ResumeGroup(ctx context.Context, r *adminv1.ResumeGroupRequest) (*adminv1.ResumeGroupResponse, error) {
-	o, _, err := s.operate(ctx, r.GetGroup(), cluster.OpResume, "", false)
+	o, _, err := s.operate(ctx, r.GetGroup(), catalog.OpResume, "", false)
 	return &adminv1.ResumeGroupResponse{Outcome: o}, err
 }
 
 // ProtectGroup begins replication again, with a whole copy.
 func (s *service) ProtectGroup(ctx context.Context, r *adminv1.ProtectGroupRequest) (*adminv1.ProtectGroupResponse, error) {
-	o, _, err := s.operate(ctx, r.GetGroup(), cluster.OpProtect, "", false)
+	o, _, err := s.operate(ctx, r.GetGroup(), catalog.OpProtect, "", false)
 	return &adminv1.ProtectGroupResponse{Outcome: o}, err
 }
 
@@ -88,7 +88,7 @@ func (s *service) UnprotectGroup(ctx context.Context, r *adminv1.UnprotectGroupR
 	if r.GetDeletePoints() {
 		return s.unprotectAndDelete(ctx, id, r.GetReason())
 	}
-	o, _, err := s.operate(ctx, r.GetGroup(), cluster.OpUnprotect, r.GetReason(), r.GetAlone())
+	o, _, err := s.operate(ctx, r.GetGroup(), catalog.OpUnprotect, r.GetReason(), r.GetAlone())
 	return &adminv1.UnprotectGroupResponse{Outcome: o}, err
 }
 
@@ -98,13 +98,13 @@ func (s *service) unprotectAndDelete(ctx context.Context, id redoubt.GroupID, re
 	if err := s.target.exports.Erasable(ctx, id); err != nil {
 		return nil, err
 	}
-	if g, _ := s.target.node.Catalog().Group(id); g.State != cluster.StateUnprotected {
-		if _, _, err := s.operate(ctx, string(id), cluster.OpUnprotect, reason, false); err != nil {
+	if g, _ := s.target.node.Catalog().Group(id); g.State != catalog.StateUnprotected {
+		if _, _, err := s.operate(ctx, string(id), catalog.OpUnprotect, reason, false); err != nil {
 			return nil, err
 		}
 	}
 	before := s.target.node.Catalog().Standing(id)
-	o, _, err := s.operate(ctx, string(id), cluster.OpDeletePoints, reason, false)
+	o, _, err := s.operate(ctx, string(id), catalog.OpDeletePoints, reason, false)
 	if err != nil {
 		return nil, err
 	}

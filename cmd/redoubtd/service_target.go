@@ -6,7 +6,7 @@ import (
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/admin"
 	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/ship"
 	"github.com/redoubt-dr/redoubt/target/export"
 	"google.golang.org/protobuf/proto"
@@ -23,7 +23,7 @@ func (s *service) targetGroups(want redoubt.GroupID) []*adminv1.Group {
 	return out
 }
 
-func (s *service) targetGroup(g cluster.Group) *adminv1.Group {
+func (s *service) targetGroup(g catalog.Group) *adminv1.Group {
 	out := &adminv1.Group{
 		Id: string(g.ID), Uuid: g.UUID, Role: "target", State: g.State.String(), Epoch: uint64(g.Epoch), Lineage: admin.FromLineage(g.Lineage),
 		Writer: g.Writer, Owner: string(g.Owner), Source: g.Source, SourceAddress: g.SourceAddr,
@@ -48,7 +48,7 @@ func (s *service) targetGroup(g cluster.Group) *adminv1.Group {
 	if g.PromotedAt != 0 {
 		out.Promotion = promotion(g)
 	}
-	if j, ok := s.target.node.Catalog().Job(g.ID, 0); ok && (j.Running() || j.State == cluster.JobCancelling) {
+	if j, ok := s.target.node.Catalog().Job(g.ID, 0); ok && (j.Running() || j.State == catalog.JobCancelling) {
 		out.Job = jobInfo(j)
 	}
 	for _, d := range g.Disks {
@@ -84,15 +84,15 @@ func targetLag(behind bool, head time.Time, safe int64, contact time.Time) *floa
 	return &v
 }
 
-func promotion(g cluster.Group) *adminv1.Promotion {
+func promotion(g catalog.Group) *adminv1.Promotion {
 	return &adminv1.Promotion{
 		Position: admin.FromPosition(g.Promoted), Epoch: uint64(g.Epoch), Promoted: admin.FromNanos(g.PromotedAt),
-		Node: g.Writer, Committed: g.State != cluster.StateFailoverCommitPending,
+		Node: g.Writer, Committed: g.State != catalog.StateFailoverCommitPending,
 		KnownHeadLsn: uint64(g.KnownHead), KnownHeadTime: admin.FromNanos(g.KnownHeadTime), UnknownSince: admin.FromNanos(g.LastContact),
 	}
 }
 
-func (s *service) redundancy(g cluster.Group) *adminv1.Redundancy {
+func (s *service) redundancy(g catalog.Group) *adminv1.Redundancy {
 	r, err := s.target.store.Redundancy(g.ID)
 	if err != nil {
 		s.node.log.Warn("the redundancy of a group could not be counted", "group", string(g.ID), "err", err)
@@ -143,7 +143,7 @@ func link(s ship.SenderStatus) *adminv1.Link {
 	return l
 }
 
-func reverseStatus(r *export.ReverseStatus, g cluster.Group) *adminv1.Reverse {
+func reverseStatus(r *export.ReverseStatus, g catalog.Group) *adminv1.Reverse {
 	if r == nil {
 		return nil
 	}

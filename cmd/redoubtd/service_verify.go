@@ -8,7 +8,7 @@ import (
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/admin"
 	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/compare"
 	"github.com/redoubt-dr/redoubt/source"
 )
@@ -131,7 +131,7 @@ func briefly(st *adminv1.VerifyStatus) *adminv1.VerifyStatus {
 }
 
 // history returns what the catalog remembers, newest first.
-func history(g cluster.Group, vs []cluster.Verification) []*adminv1.Verification {
+func history(g catalog.Group, vs []catalog.Verification) []*adminv1.Verification {
 	var out []*adminv1.Verification
 	for i := len(vs) - 1; i >= 0; i-- {
 		out = append(out, remembered(&vs[i], g.Disks))
@@ -139,7 +139,7 @@ func history(g cluster.Group, vs []cluster.Verification) []*adminv1.Verification
 	return out
 }
 
-func remembered(v *cluster.Verification, disks []redoubt.Disk) *adminv1.Verification {
+func remembered(v *catalog.Verification, disks []redoubt.Disk) *adminv1.Verification {
 	r := compare.Record{At: v.At, Root: v.Root, Started: v.Started, Finished: v.Finished, Compared: v.Compared,
 		Blocks: v.Blocks, Moved: v.Moved, Unsettled: v.Unsettled, Differing: v.Differing, Passes: v.Passes}
 	for _, x := range v.Extents {
@@ -151,7 +151,7 @@ func remembered(v *cluster.Verification, disks []redoubt.Disk) *adminv1.Verifica
 }
 
 // lastVerified is what the group's status says of comparisons at the secondary.
-func (s *service) lastVerified(g cluster.Group) *adminv1.VerifyStatus {
+func (s *service) lastVerified(g catalog.Group) *adminv1.VerifyStatus {
 	vs := s.target.node.Catalog().Verifications(g.ID)
 	for i := len(vs) - 1; i >= 0; i-- {
 		if vs[i].Compared {
@@ -162,7 +162,7 @@ func (s *service) lastVerified(g cluster.Group) *adminv1.VerifyStatus {
 }
 
 // rootBefore returns the root hash that an earlier verification found for the point.
-func rootBefore(vs []cluster.Verification, at redoubt.Position, started int64) string {
+func rootBefore(vs []catalog.Verification, at redoubt.Position, started int64) string {
 	for i := len(vs) - 1; i >= 0; i-- {
 		if vs[i].At == at && vs[i].Finished <= started {
 			return hex.EncodeToString(vs[i].Root[:])

@@ -9,6 +9,7 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/internal/hook"
 	"github.com/redoubt-dr/redoubt/internal/netmux"
 	"github.com/redoubt-dr/redoubt/internal/pki"
@@ -74,9 +75,9 @@ func openTarget(n *node) (t *targetRole, err error) {
 		return t, err
 	}
 	t.undo.add(t.node.Close)
-	var policy *cluster.Policy
+	var policy *catalog.Policy
 	if c.Retention != "" {
-		p, err := cluster.ParsePolicy(c.Retention)
+		p, err := catalog.ParsePolicy(c.Retention)
 		if err != nil {
 			return t, err
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/internal/hook"
 	"github.com/redoubt-dr/redoubt/internal/pki"
 	"github.com/redoubt-dr/redoubt/target"
@@ -183,7 +184,7 @@ func (c *Checker) record(ctx context.Context, r *Receipt) (*Done, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = c.o.Node.Propose(ctx, cluster.PutCheck{Group: r.Group, Check: cluster.Check{ID: r.ID, Position: r.Point, Time: r.Finished.UnixNano(),
+	_, err = c.o.Node.Propose(ctx, catalog.PutCheck{Group: r.Group, Check: catalog.Check{ID: r.ID, Position: r.Point, Time: r.Finished.UnixNano(),
 		Script: r.Script, Node: redoubt.NodeID(r.Node), Passed: r.Passed, RTO: int64(r.RTOSeconds * 1e9), Receipt: signed}})
 	if err != nil {
 		return nil, err
@@ -193,7 +194,7 @@ func (c *Checker) record(ctx context.Context, r *Receipt) (*Done, error) {
 }
 
 // Checks returns the checks of a group, the newest first.
-func (c *Checker) Checks(ctx context.Context, id redoubt.GroupID) ([]cluster.Check, error) {
+func (c *Checker) Checks(ctx context.Context, id redoubt.GroupID) ([]catalog.Check, error) {
 	if err := c.o.Node.Barrier(ctx); err != nil {
 		return nil, err
 	}
@@ -201,7 +202,7 @@ func (c *Checker) Checks(ctx context.Context, id redoubt.GroupID) ([]cluster.Che
 		return nil, &redoubt.Error{Op: "find group", Object: string(id), Err: redoubt.ErrNotFound, Hint: "`redoubt group list` names the groups"}
 	}
 	all := c.o.Node.Catalog().Checks(id)
-	out := make([]cluster.Check, 0, len(all))
+	out := make([]catalog.Check, 0, len(all))
 	for i := len(all) - 1; i >= 0; i-- {
 		out = append(out, all[i])
 	}

@@ -16,7 +16,7 @@ const (
 	receiptVersion = 1
 	// signContext is what the signature says that the text is.
 	signContext = "redoubt recovery check receipt 1"
-	// maxEnvelope bounds a signed receipt, in bytes; cluster.MaxReceipt is the same.
+	// maxEnvelope bounds a signed receipt, in bytes; catalog.MaxReceipt is the same.
 	maxEnvelope = 32 << 10
 	// maxTail is how much of the script's output a receipt holds, in bytes.
 	maxTail = 4 << 10

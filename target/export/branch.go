@@ -7,7 +7,7 @@ import (
 	"os"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/target"
 )
 
@@ -80,13 +80,13 @@ func (m *Manager) openTest(ctx context.Context, spec *Spec, fill func(*Instance)
 // pinBranch keeps the point that an orphan tail begins at, so that the tail can
 // be opened for as long as the source keeps it.
 func (m *Manager) pinBranch(ctx context.Context, id redoubt.GroupID, name string, at redoubt.Position) error {
-	_, err := m.o.Node.Propose(ctx, cluster.SetPin{Group: id, Pin: cluster.Pin{Name: name, Kind: cluster.PinOperator, Position: at, Time: m.o.Now().UnixNano(), By: string(m.o.ID)}})
+	_, err := m.o.Node.Propose(ctx, catalog.SetPin{Group: id, Pin: catalog.Pin{Name: name, Kind: catalog.PinOperator, Position: at, Time: m.o.Now().UnixNano(), By: string(m.o.ID)}})
 	return err
 }
 
 // UnpinBranch ends that, when the branch has been dropped.
 func (m *Manager) UnpinBranch(ctx context.Context, id redoubt.GroupID, branch string) error {
-	_, err := m.o.Node.Propose(ctx, cluster.RemovePin{Group: id, Name: branchPin(branch)})
+	_, err := m.o.Node.Propose(ctx, catalog.RemovePin{Group: id, Name: branchPin(branch)})
 	if errors.Is(err, redoubt.ErrNotFound) {
 		return nil
 	}

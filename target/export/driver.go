@@ -6,15 +6,15 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/internal/crashpoint"
 )
 
 // jobs is what a driver needs of the cluster.
 type jobs interface {
-	Propose(ctx context.Context, c cluster.Command) (any, error)
+	Propose(ctx context.Context, c catalog.Command) (any, error)
 	Barrier(ctx context.Context) error
-	Catalog() *cluster.Catalog
+	Catalog() *catalog.Catalog
 }
 
 // driver carries one job from step to step. What is durable is in the catalog:
@@ -28,13 +28,13 @@ type driver struct {
 	warn func(msg string, args ...any)
 	// perform does the step under way and says what to record. It is called
 	// again after an error that retries allows, and after a crash.
-	perform func(ctx context.Context, g cluster.Group, j cluster.Job) (done, error)
+	perform func(ctx context.Context, g catalog.Group, j catalog.Job) (done, error)
 	pause   func(ctx context.Context, d time.Duration) error
 }
 
 // done is what a step has come to.
 type done struct {
-	do    cluster.Command // its effect on the group, recorded with it
+	do    catalog.Command // its effect on the group, recorded with it
 	note  string
 	held  time.Duration // how long nobody could write; 0: no news
 	moved bool          // somebody else has recorded it
@@ -44,16 +44,16 @@ const stepRetry = time.Second
 
 // retries says which steps are tried again until they succeed or an operator
 // ends the job: those after the decision.
-func retries(st cluster.JobStep) bool {
+func retries(st catalog.JobStep) bool {
 	switch st {
-	case cluster.StepExport, cluster.StepClose, cluster.StepConnect, cluster.StepWriter:
+	case catalog.StepExport, catalog.StepClose, catalog.StepConnect, catalog.StepWriter:
 		return true
 	}
 	return false
 }
 
 // run drives the job until it is over, another driver has it, or ctx is done.
-func (d *driver) run(ctx context.Context, ref cluster.JobRef, term uint64) error {
+func (d *driver) run(ctx context.Context, ref catalog.JobRef, term uint64) error {
 	for {
 		if err := d.jobs.Barrier(ctx); err != nil {
 			if perr := d.pause(ctx, stepRetry); perr != nil {
@@ -74,7 +74,7 @@ func (d *driver) run(ctx context.Context, ref cluster.JobRef, term uint64) error
 
 // step does one step. Its error ends the run; a failure of the step itself is
 // recorded in the job.
-func (d *driver) step(ctx context.Context, g cluster.Group, j cluster.Job) error {
+func (d *driver) step(ctx context.Context, g catalog.Group, j catalog.Job) error {
 	at := func(when string) { d.here(crashpoint.Step(j.Kind.String(), j.Step.String(), when)) }
 	at("before")
 	out, err := d.perform(ctx, g, j)
@@ -99,8 +99,8 @@ func (d *driver) step(ctx context.Context, g cluster.Group, j cluster.Job) error
 
 // record proposes what the step came to. A proposal whose outcome is unknown is
 // judged by the next look at the job.
-func (d *driver) record(ctx context.Context, j cluster.Job, out done) error {
-	_, err := d.jobs.Propose(ctx, cluster.StepJob{Job: ref(j), Term: j.Term, Step: j.Step, Finish: true, Do: out.do, Note: clip(out.note),
+func (d *driver) record(ctx context.Context, j catalog.Job, out done) error {
+	_, err := d.jobs.Propose(ctx, catalog.StepJob{Job: ref(j), Term: j.Term, Step: j.Step, Finish: true, Do: out.do, Note: clip(out.note),
 		Held: int64(out.held), Now: d.now().UnixNano()})
 	switch {
 	case err == nil:
@@ -117,9 +117,9 @@ func (d *driver) record(ctx context.Context, j cluster.Job, out done) error {
 
 // fail ends the job. Until that is agreed on it may still have been promoted, so
 // it is tried until it is known.
-func (d *driver) fail(ctx context.Context, j cluster.Job, cause error) error {
+func (d *driver) fail(ctx context.Context, j catalog.Job, cause error) error {
 	for {
-		_, err := d.jobs.Propose(ctx, cluster.EndJob{Job: ref(j), Term: j.Term, State: cluster.JobFailed, Error: clip(cause.Error()),
+		_, err := d.jobs.Propose(ctx, catalog.EndJob{Job: ref(j), Term: j.Term, State: catalog.JobFailed, Error: clip(cause.Error()),
 			Hint: clip(redoubt.Hint(cause)), Now: d.now().UnixNano()})
 		if !errors.Is(err, redoubt.ErrUnavailable) {
 			return nil
@@ -130,4 +130,4 @@ func (d *driver) fail(ctx context.Context, j cluster.Job, cause error) error {
 	}
 }
 
-func ref(j cluster.Job) cluster.JobRef { return cluster.JobRef{Group: j.Group, ID: j.ID} }
+func ref(j catalog.Job) catalog.JobRef { return catalog.JobRef{Group: j.Group, ID: j.ID} }

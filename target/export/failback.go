@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/ship"
 )
 
@@ -43,15 +43,15 @@ func (m *Manager) Failback(ctx context.Context, id redoubt.GroupID) (Failback, e
 	}
 	j, running := m.o.Node.Catalog().RunningJob(id)
 	r := ref(j)
-	if !running || j.Kind != cluster.JobFailback {
+	if !running || j.Kind != catalog.JobFailback {
 		m.idle(ctx, id)
-		if g.State != cluster.StateReverseReplicating {
+		if g.State != catalog.StateReverseReplicating {
 			return Failback{}, refused("failback", g)
 		}
 		if _, err := m.production(id); err != nil {
 			return Failback{}, err
 		}
-		if r, _, err = m.start(ctx, g, cluster.BeginJob{Kind: cluster.JobFailback, Limit: int64(drainTimeout), Fixed: true}); err != nil {
+		if r, _, err = m.start(ctx, g, catalog.BeginJob{Kind: catalog.JobFailback, Limit: int64(drainTimeout), Fixed: true}); err != nil {
 			return Failback{}, err
 		}
 	}
@@ -65,7 +65,7 @@ func (m *Manager) Failback(ctx context.Context, id redoubt.GroupID) (Failback, e
 }
 
 // caughtUp is the job's step catch-up.
-func (m *Manager) caughtUp(ctx context.Context, g cluster.Group) (done, error) {
+func (m *Manager) caughtUp(ctx context.Context, g catalog.Group) (done, error) {
 	p, err := m.awaitProduction(ctx, g)
 	if err != nil {
 		return done{}, err
@@ -75,7 +75,7 @@ func (m *Manager) caughtUp(ctx context.Context, g cluster.Group) (done, error) {
 
 // awaitProduction returns the group's production: after a restart it takes a
 // moment until it is open again.
-func (m *Manager) awaitProduction(ctx context.Context, g cluster.Group) (*production, error) {
+func (m *Manager) awaitProduction(ctx context.Context, g catalog.Group) (*production, error) {
 	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
 	defer cancel()
 	for {
@@ -91,10 +91,10 @@ func (m *Manager) awaitProduction(ctx context.Context, g cluster.Group) (*produc
 // claim makes that word void, or the epoch shows that it was heard: then over is true.
 func (m *Manager) outlive(s Spec) (over bool, err error) {
 	j, ok := m.o.Node.Catalog().RunningJob(s.Group)
-	if !ok || s.Kind != KindFailover || j.Kind != cluster.JobFailback {
+	if !ok || s.Kind != KindFailover || j.Kind != catalog.JobFailback {
 		return false, nil
 	}
-	_, err = m.o.Node.Propose(m.ctx, cluster.ClaimJob{Job: ref(j), Node: m.o.ID, Term: j.Term + 1, Now: m.o.Now().UnixNano()})
+	_, err = m.o.Node.Propose(m.ctx, catalog.ClaimJob{Job: ref(j), Node: m.o.ID, Term: j.Term + 1, Now: m.o.Now().UnixNano()})
 	if err != nil && !errors.Is(err, redoubt.ErrState) && !errors.Is(err, redoubt.ErrFenced) {
 		return false, err
 	}
@@ -105,7 +105,7 @@ func (m *Manager) outlive(s Spec) (over bool, err error) {
 // switched is the job's step switch: the disks here are frozen, the rest is
 // shipped, and the epoch goes to the source. It is one step, because a crash
 // opens the disks writable again: then all of it is done anew.
-func (m *Manager) switched(ctx context.Context, g cluster.Group) (done, error) {
+func (m *Manager) switched(ctx context.Context, g catalog.Group) (done, error) {
 	p, err := m.awaitProduction(ctx, g)
 	if err != nil {
 		return done{}, err
@@ -119,13 +119,13 @@ func (m *Manager) switched(ctx context.Context, g cluster.Group) (done, error) {
 		return done{}, err
 	}
 	now := m.o.Now().UnixNano()
-	return done{note: fmt.Sprintf("the last write here is %d:%d", g.Epoch, head), do: cluster.Promote{
-		Group: g.ID, Kind: cluster.PromoteFailback, Point: redoubt.Position{Epoch: g.Epoch, LSN: head}, NewEpoch: g.Epoch + 1,
-		Writer: cluster.SourceWriter(g.Source), KnownHead: head, KnownHeadTime: g.CommittedTime, LastContact: now, Now: now}}, nil
+	return done{note: fmt.Sprintf("the last write here is %d:%d", g.Epoch, head), do: catalog.Promote{
+		Group: g.ID, Kind: catalog.PromoteFailback, Point: redoubt.Position{Epoch: g.Epoch, LSN: head}, NewEpoch: g.Epoch + 1,
+		Writer: catalog.SourceWriter(g.Source), KnownHead: head, KnownHeadTime: g.CommittedTime, LastContact: now, Now: now}}, nil
 }
 
 // written is the job's step writer.
-func (m *Manager) written(ctx context.Context, g cluster.Group) (done, error) {
+func (m *Manager) written(ctx context.Context, g catalog.Group) (done, error) {
 	p, err := m.production(g.ID)
 	if err != nil { // the node was started anew, and found the epoch gone
 		return done{note: g.Writer + " writes again when it reaches the secondary"}, nil

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/internal/crashpoint"
 	"github.com/redoubt-dr/redoubt/target"
 )
@@ -22,14 +22,14 @@ func (m *Manager) Failover(ctx context.Context, id redoubt.GroupID, at target.Po
 		return nil, err
 	}
 	defer unlock()
-	if err := g.Permits(cluster.OpUnplannedFailover); err != nil {
+	if err := g.Permits(catalog.OpUnplannedFailover); err != nil {
 		return nil, err
 	}
-	if g.State == cluster.StateReverseReplicating || g.Prior == cluster.StateReverseReplicating {
+	if g.State == catalog.StateReverseReplicating || g.Prior == catalog.StateReverseReplicating {
 		return nil, &redoubt.Error{Op: "unplanned failover", Object: string(g.ID), Err: fmt.Errorf("the group is %s: %w", g.State, redoubt.ErrState),
 			Hint: "production is at the secondary already; redoubt failback moves it to the primary"}
 	}
-	return m.promote(ctx, g, cluster.JobUnplanned, cluster.PromoteUnplanned, at, hydrate)
+	return m.promote(ctx, g, catalog.JobUnplanned, catalog.PromoteUnplanned, at, hydrate)
 }
 
 // Change opens another point instead of the one that was failed over to. What
@@ -41,44 +41,44 @@ func (m *Manager) Change(ctx context.Context, id redoubt.GroupID, at target.Poin
 		return nil, err
 	}
 	defer unlock()
-	if err := g.Permits(cluster.OpChangeRecoveryPoint); err != nil {
+	if err := g.Permits(catalog.OpChangeRecoveryPoint); err != nil {
 		return nil, err
 	}
 	// The points to choose from are those of the history before the failover.
 	at.Before = g.Before
-	return m.promote(ctx, g, cluster.JobChange, cluster.PromoteChange, at, hydrate)
+	return m.promote(ctx, g, catalog.JobChange, catalog.PromoteChange, at, hydrate)
 }
 
-func (m *Manager) promote(ctx context.Context, g cluster.Group, job cluster.JobKind, kind cluster.PromoteKind, at target.PointSpec, hydrate bool) (*Instance, error) {
+func (m *Manager) promote(ctx context.Context, g catalog.Group, job catalog.JobKind, kind catalog.PromoteKind, at target.PointSpec, hydrate bool) (*Instance, error) {
 	point, when, err := m.o.Store.Resolve(ctx, g.ID, at)
 	if err != nil {
 		return nil, err
 	}
 	head, headTime, contact := m.known(g)
 	release := m.hold(g.ID)
-	r, after, err := m.start(ctx, g, cluster.BeginJob{Kind: job, Hydrate: hydrate, Note: fmt.Sprintf("point %s, epoch %d", point, g.Epoch+1), Do: cluster.Promote{
-		Group: g.ID, Kind: kind, Point: point, NewEpoch: g.Epoch + 1, Writer: cluster.TargetWriter(m.o.ID),
+	r, after, err := m.start(ctx, g, catalog.BeginJob{Kind: job, Hydrate: hydrate, Note: fmt.Sprintf("point %s, epoch %d", point, g.Epoch+1), Do: catalog.Promote{
+		Group: g.ID, Kind: kind, Point: point, NewEpoch: g.Epoch + 1, Writer: catalog.TargetWriter(m.o.ID),
 		KnownHead: head, KnownHeadTime: headTime, LastContact: contact, Now: m.o.Now().UnixNano(),
 	}})
 	if err != nil {
 		release()
 		return nil, err
 	}
-	crashpoint.Here(crashpoint.Step(job.String(), cluster.StepExport.String(), "before"))
+	crashpoint.Here(crashpoint.Step(job.String(), catalog.StepExport.String(), "before"))
 	in, err := m.openProduction(ctx, after, when, hydrate)
 	if err != nil {
 		release()
 		return nil, err
 	}
-	crashpoint.Here(crashpoint.Step(job.String(), cluster.StepExport.String(), "effect"))
-	m.finish(r, cluster.StepExport, "exported by node "+string(m.o.ID), release)
+	crashpoint.Here(crashpoint.Step(job.String(), catalog.StepExport.String(), "effect"))
+	m.finish(r, catalog.StepExport, "exported by node "+string(m.o.ID), release)
 	m.o.Logger.Warn("failed over", "group", string(g.ID), "point", point.String(), "epoch", after.Epoch, "known_head", after.KnownHead)
 	return in, nil
 }
 
 // openProduction opens the point that g was promoted at, whose last write was
 // made at when, as g's production here.
-func (m *Manager) openProduction(ctx context.Context, g cluster.Group, when time.Time, hydrate bool) (*Instance, error) {
+func (m *Manager) openProduction(ctx context.Context, g catalog.Group, when time.Time, hydrate bool) (*Instance, error) {
 	if err := m.dropProduction(g.ID); err != nil {
 		m.o.Logger.Error("the export of the former point could not be removed", "group", string(g.ID), "err", err)
 	}
@@ -104,7 +104,7 @@ func (m *Manager) openProduction(ctx context.Context, g cluster.Group, when time
 // known returns how far the group's writer is known to have been, the time of
 // that write, and since when nothing is known. What the writer said last may be
 // older than its last committed write: it says so once a second.
-func (m *Manager) known(g cluster.Group) (head redoubt.LSN, headTime, contact int64) {
+func (m *Manager) known(g catalog.Group) (head redoubt.LSN, headTime, contact int64) {
 	head, said, heard := m.o.Store.Head(g.ID)
 	headTime, contact = unixNano(said), unixNano(heard)
 	if g.Committed.LSN >= head {
@@ -114,29 +114,29 @@ func (m *Manager) known(g cluster.Group) (head redoubt.LSN, headTime, contact in
 }
 
 // propose proposes cmd and returns the group as it is after it.
-func (m *Manager) propose(ctx context.Context, g cluster.Group, cmd cluster.Command) (cluster.Group, error) {
+func (m *Manager) propose(ctx context.Context, g catalog.Group, cmd catalog.Command) (catalog.Group, error) {
 	if _, err := m.o.Node.Propose(ctx, cmd); err != nil {
-		return cluster.Group{}, err
+		return catalog.Group{}, err
 	}
 	return m.group(ctx, g.ID)
 }
 
 // Commit makes the chosen point final: other points can no longer be chosen.
-func (m *Manager) Commit(ctx context.Context, id redoubt.GroupID) (cluster.Group, error) {
+func (m *Manager) Commit(ctx context.Context, id redoubt.GroupID) (catalog.Group, error) {
 	g, unlock, err := m.begin(ctx, id)
 	if err != nil {
-		return cluster.Group{}, err
+		return catalog.Group{}, err
 	}
 	defer unlock()
-	_, after, err := m.start(ctx, g, cluster.BeginJob{Kind: cluster.JobCommit, Note: "point " + g.Promoted.String() + " is final",
-		Do: cluster.CommitFailover{Group: id, Epoch: g.Epoch, Now: m.o.Now().UnixNano()}})
+	_, after, err := m.start(ctx, g, catalog.BeginJob{Kind: catalog.JobCommit, Note: "point " + g.Promoted.String() + " is final",
+		Do: catalog.CommitFailover{Group: id, Epoch: g.Epoch, Now: m.o.Now().UnixNano()}})
 	return after, err
 }
 
 // Cancel gives the group back to its source, which goes on where it was. What
 // was written at the secondary stays in the history, as a branch. A job that has
 // not promoted anything yet is ended, and that is all.
-func (m *Manager) Cancel(ctx context.Context, id redoubt.GroupID) (cluster.Group, error) {
+func (m *Manager) Cancel(ctx context.Context, id redoubt.GroupID) (catalog.Group, error) {
 	if g, over, err := m.callOff(ctx, id); over || err != nil {
 		return g, err
 	}
@@ -144,27 +144,27 @@ func (m *Manager) Cancel(ctx context.Context, id redoubt.GroupID) (cluster.Group
 	g, unlock, err := m.begin(ctx, id)
 	if err != nil {
 		release()
-		return cluster.Group{}, err
+		return catalog.Group{}, err
 	}
 	defer unlock()
-	r, after, err := m.start(ctx, g, cluster.BeginJob{Kind: cluster.JobCancel, Note: fmt.Sprintf("epoch %d, back to %s", g.Epoch+1, cluster.SourceWriter(g.Source)),
-		Do: cluster.CancelFailover{Group: id, NewEpoch: g.Epoch + 1, Now: m.o.Now().UnixNano()}})
+	r, after, err := m.start(ctx, g, catalog.BeginJob{Kind: catalog.JobCancel, Note: fmt.Sprintf("epoch %d, back to %s", g.Epoch+1, catalog.SourceWriter(g.Source)),
+		Do: catalog.CancelFailover{Group: id, NewEpoch: g.Epoch + 1, Now: m.o.Now().UnixNano()}})
 	if err != nil {
 		release()
 		return g, err
 	}
-	crashpoint.Here(crashpoint.Step(cluster.JobCancel.String(), cluster.StepClose.String(), "before"))
+	crashpoint.Here(crashpoint.Step(catalog.JobCancel.String(), catalog.StepClose.String(), "before"))
 	if err := m.dropProduction(id); err != nil {
 		release()
 		return after, err
 	}
-	crashpoint.Here(crashpoint.Step(cluster.JobCancel.String(), cluster.StepClose.String(), "effect"))
-	m.finish(r, cluster.StepClose, "the disks of node "+string(m.o.ID)+" are closed", release)
+	crashpoint.Here(crashpoint.Step(catalog.JobCancel.String(), catalog.StepClose.String(), "effect"))
+	m.finish(r, catalog.StepClose, "the disks of node "+string(m.o.ID)+" are closed", release)
 	return after, nil
 }
 
 // callOff ends a job that has promoted nothing; over says that there was one.
-func (m *Manager) callOff(ctx context.Context, id redoubt.GroupID) (g cluster.Group, over bool, err error) {
+func (m *Manager) callOff(ctx context.Context, id redoubt.GroupID) (g catalog.Group, over bool, err error) {
 	if g, err = m.group(ctx, id); err != nil {
 		return g, false, err
 	}
@@ -172,7 +172,7 @@ func (m *Manager) callOff(ctx context.Context, id redoubt.GroupID) (g cluster.Gr
 	if !ok {
 		return g, false, nil
 	}
-	if over = !j.Promoted() && (j.Kind == cluster.JobPlanned || j.Kind == cluster.JobFailback); !over {
+	if over = !j.Promoted() && (j.Kind == catalog.JobPlanned || j.Kind == catalog.JobFailback); !over {
 		return g, false, nil
 	}
 	if _, err := m.CancelJob(ctx, id, j.ID); err != nil && !errors.Is(err, redoubt.ErrState) {

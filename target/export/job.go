@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/internal/crashpoint"
 )
 
@@ -37,7 +37,7 @@ func by(ctx context.Context) string {
 	return ""
 }
 
-func clip(s string) string { return strings.ToValidUTF8(s[:min(len(s), cluster.MaxNote)], "") }
+func clip(s string) string { return strings.ToValidUTF8(s[:min(len(s), catalog.MaxNote)], "") }
 
 // drive takes up jobs that this node has to drive, until Close.
 func (m *Manager) drive() {
@@ -63,7 +63,7 @@ func (m *Manager) drive() {
 
 // drives reports whether this node has to drive the job: it is named in it, or
 // it owns the group and the node that is named is gone and not needed.
-func (m *Manager) drives(j cluster.Job, away map[redoubt.NodeID]time.Time) bool {
+func (m *Manager) drives(j catalog.Job, away map[redoubt.NodeID]time.Time) bool {
 	if j.Node == m.o.ID {
 		return true
 	}
@@ -84,16 +84,16 @@ func (m *Manager) drives(j cluster.Job, away map[redoubt.NodeID]time.Time) bool 
 
 // inherits reports whether a job can go on, or be ended, without its node: what
 // the node exports needs the node.
-func inherits(j cluster.Job) bool {
+func inherits(j catalog.Job) bool {
 	switch j.Step {
-	case cluster.StepClose, cluster.StepWriter:
+	case catalog.StepClose, catalog.StepWriter:
 		return true
 	}
-	return (j.Kind == cluster.JobPlanned || j.Kind == cluster.JobFailback) && !j.Promoted()
+	return (j.Kind == catalog.JobPlanned || j.Kind == catalog.JobFailback) && !j.Promoted()
 }
 
 // take drives the job in the background, unless this node does already.
-func (m *Manager) take(j cluster.Job) {
+func (m *Manager) take(j catalog.Job) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.driving[j.Group] != nil || m.held[j.Group] > 0 {
@@ -113,7 +113,7 @@ func (m *Manager) take(j cluster.Job) {
 }
 
 // run drives the job until ctx is done, which end brings about.
-func (m *Manager) run(ctx context.Context, end func(), j cluster.Job) {
+func (m *Manager) run(ctx context.Context, end func(), j catalog.Job) {
 	unlock, err := m.lock(ctx, j.Group)
 	if err != nil {
 		return
@@ -126,15 +126,15 @@ func (m *Manager) run(ctx context.Context, end func(), j cluster.Job) {
 	}
 	inherited := now.Node != m.o.ID
 	now.Term++
-	if _, err := m.o.Node.Propose(ctx, cluster.ClaimJob{Job: ref(now), Node: m.o.ID, Term: now.Term, Now: m.o.Now().UnixNano()}); err != nil {
+	if _, err := m.o.Node.Propose(ctx, catalog.ClaimJob{Job: ref(now), Node: m.o.ID, Term: now.Term, Now: m.o.Now().UnixNano()}); err != nil {
 		log.Debug("job not claimed", "err", err)
 		return
 	}
 	log.Info("driving a job", "step", now.Step.String(), "inherited", inherited)
 	m.wg.Go(func() { m.watch(ctx, end, ref(now), now.Term) })
 	d := &driver{jobs: m.o.Node, me: m.o.ID, now: m.o.Now, here: crashpoint.Here, warn: log.Warn, pause: sleep,
-		perform: func(ctx context.Context, g cluster.Group, j cluster.Job) (done, error) {
-			if inherited && (j.Fixed || j.Kind == cluster.JobFailback && !j.Promoted()) {
+		perform: func(ctx context.Context, g catalog.Group, j catalog.Job) (done, error) {
+			if inherited && (j.Fixed || j.Kind == catalog.JobFailback && !j.Promoted()) {
 				return done{}, &redoubt.Error{Op: j.Kind.String(), Object: string(g.ID), Err: fmt.Errorf("node %s is gone: %w", now.Node, redoubt.ErrUnavailable), Hint: "bring the node back, or choose another one"}
 			}
 			return m.perform(ctx, g, j)
@@ -147,7 +147,7 @@ func (m *Manager) run(ctx context.Context, end func(), j cluster.Job) {
 }
 
 // watch ends the run of a job that was ended by somebody else, or has another driver.
-func (m *Manager) watch(ctx context.Context, end context.CancelFunc, r cluster.JobRef, term uint64) {
+func (m *Manager) watch(ctx context.Context, end context.CancelFunc, r catalog.JobRef, term uint64) {
 	for {
 		changed := m.o.Node.Catalog().Changed()
 		if j, ok := m.o.Node.Catalog().Job(r.Group, r.ID); !ok || !j.Running() || j.Term > term {
@@ -165,8 +165,8 @@ func (m *Manager) watch(ctx context.Context, end context.CancelFunc, r cluster.J
 // leave is called when a job is not driven here any more, whatever the reason: a
 // failback that came to nothing lets the disks here be written again, once
 // it is known that the epoch was not raised.
-func (m *Manager) leave(j cluster.Job) {
-	if j.Kind != cluster.JobFailback {
+func (m *Manager) leave(j catalog.Job) {
+	if j.Kind != catalog.JobFailback {
 		return
 	}
 	for m.ctx.Err() == nil {
@@ -187,8 +187,8 @@ func (m *Manager) leave(j cluster.Job) {
 }
 
 // start begins a job and returns its name and the group as it is then.
-func (m *Manager) start(ctx context.Context, g cluster.Group, c cluster.BeginJob) (cluster.JobRef, cluster.Group, error) {
-	c.Job = cluster.JobRef{Group: g.ID, ID: m.o.Node.Catalog().NextJob(g.ID)}
+func (m *Manager) start(ctx context.Context, g catalog.Group, c catalog.BeginJob) (catalog.JobRef, catalog.Group, error) {
+	c.Job = catalog.JobRef{Group: g.ID, ID: m.o.Node.Catalog().NextJob(g.ID)}
 	c.By, c.Node, c.Epoch, c.Now = by(ctx), m.o.ID, g.Epoch, m.o.Now().UnixNano()
 	c.Note = clip(c.Note)
 	crashpoint.Here(crashpoint.Step(c.Kind.String(), "begin", "before"))
@@ -201,10 +201,10 @@ func (m *Manager) start(ctx context.Context, g cluster.Group, c cluster.BeginJob
 
 // finish records in the background that the job's step is done: whoever asked
 // need not wait for it. If this node stops before, the job is taken up again.
-func (m *Manager) finish(r cluster.JobRef, st cluster.JobStep, note string, release func()) {
+func (m *Manager) finish(r catalog.JobRef, st catalog.JobStep, note string, release func()) {
 	m.wg.Go(func() {
 		defer release()
-		_, err := m.o.Node.Propose(m.ctx, cluster.StepJob{Job: r, Term: 1, Step: st, Finish: true, Note: clip(note), Now: m.o.Now().UnixNano()})
+		_, err := m.o.Node.Propose(m.ctx, catalog.StepJob{Job: r, Term: 1, Step: st, Finish: true, Note: clip(note), Now: m.o.Now().UnixNano()})
 		if err != nil {
 			m.o.Logger.Debug("a step was not recorded here", "group", string(r.Group), "job", r.ID, "step", st.String(), "err", err)
 		} else if j, ok := m.o.Node.Catalog().Job(r.Group, r.ID); ok {
@@ -221,7 +221,7 @@ func (m *Manager) hold(id redoubt.GroupID) (release func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.held[id]++
-	if end := m.driving[id]; end != nil && running && j.Step == cluster.StepExport {
+	if end := m.driving[id]; end != nil && running && j.Step == catalog.StepExport {
 		end()
 	}
 	return func() {
@@ -252,7 +252,7 @@ func (m *Manager) idle(ctx context.Context, id redoubt.GroupID) {
 }
 
 // await returns the job when it is over.
-func (m *Manager) await(ctx context.Context, r cluster.JobRef) (cluster.Job, error) {
+func (m *Manager) await(ctx context.Context, r catalog.JobRef) (catalog.Job, error) {
 	for {
 		changed := m.o.Node.Catalog().Changed()
 		j, ok := m.o.Node.Catalog().Job(r.Group, r.ID)
@@ -272,15 +272,15 @@ func (m *Manager) await(ctx context.Context, r cluster.JobRef) (cluster.Job, err
 }
 
 // jobError is what a job came to, as an error; nil if it is done.
-func jobError(j cluster.Job) error {
+func jobError(j catalog.Job) error {
 	state := j.State
-	if state == cluster.JobCancelling {
+	if state == catalog.JobCancelling {
 		state = j.Outcome
 	}
 	switch state {
-	case cluster.JobFailed:
+	case catalog.JobFailed:
 		return &redoubt.Error{Op: j.Kind.String() + " of", Object: string(j.Group), Err: recorded{j.Error, redoubt.ErrUnavailable}, Hint: j.Hint}
-	case cluster.JobCancelled:
+	case catalog.JobCancelled:
 		return &redoubt.Error{Op: j.Kind.String() + " of", Object: string(j.Group), Err: recorded{j.Error, redoubt.ErrState}, Hint: j.Hint}
 	}
 	return nil
@@ -296,22 +296,22 @@ func (e recorded) Error() string { return e.text }
 func (e recorded) Unwrap() error { return e.is }
 
 // Await returns the job when it is over; its error is the job's.
-func (m *Manager) Await(ctx context.Context, r cluster.JobRef) (cluster.Job, error) {
+func (m *Manager) Await(ctx context.Context, r catalog.JobRef) (catalog.Job, error) {
 	return m.await(ctx, r)
 }
 
 // CancelJob ends a job; what it has done so far stands, but for a planned
 // failover or failback before its promotion, which leaves nothing. It is
 // allowed on every node.
-func (m *Manager) CancelJob(ctx context.Context, id redoubt.GroupID, job uint64) (cluster.Job, error) {
+func (m *Manager) CancelJob(ctx context.Context, id redoubt.GroupID, job uint64) (catalog.Job, error) {
 	if err := m.o.Node.Barrier(ctx); err != nil {
-		return cluster.Job{}, err
+		return catalog.Job{}, err
 	}
 	j, ok := m.o.Node.Catalog().Job(id, job)
 	if job == 0 && (!ok || !j.Running()) || !ok {
-		return cluster.Job{}, &redoubt.Error{Op: "cancel job of group", Object: string(id), Err: redoubt.ErrNotFound, Hint: "`redoubt job list` names the jobs"}
+		return catalog.Job{}, &redoubt.Error{Op: "cancel job of group", Object: string(id), Err: redoubt.ErrNotFound, Hint: "`redoubt job list` names the jobs"}
 	}
-	_, err := m.o.Node.Propose(ctx, cluster.EndJob{Job: ref(j), State: cluster.JobCancelled, Error: clip("cancelled by " + by(ctx)), Now: m.o.Now().UnixNano()})
+	_, err := m.o.Node.Propose(ctx, catalog.EndJob{Job: ref(j), State: catalog.JobCancelled, Error: clip("cancelled by " + by(ctx)), Now: m.o.Now().UnixNano()})
 	if err != nil {
 		return j, err
 	}

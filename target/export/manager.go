@@ -13,6 +13,7 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/target"
 )
 
@@ -123,26 +124,26 @@ func (m *Manager) lock(ctx context.Context, id redoubt.GroupID) (unlock func(), 
 
 // begin starts an operation on the group: it waits for its turn and reads the
 // group as it is then. The caller ends it with unlock.
-func (m *Manager) begin(ctx context.Context, id redoubt.GroupID) (g cluster.Group, unlock func(), err error) {
+func (m *Manager) begin(ctx context.Context, id redoubt.GroupID) (g catalog.Group, unlock func(), err error) {
 	m.idle(ctx, id)
 	if unlock, err = m.lock(ctx, id); err != nil {
-		return cluster.Group{}, nil, err
+		return catalog.Group{}, nil, err
 	}
 	if g, err = m.group(ctx, id); err != nil {
 		unlock()
-		return cluster.Group{}, nil, err
+		return catalog.Group{}, nil, err
 	}
 	return g, unlock, nil
 }
 
 // group reads the group from a catalog that is at least as new as the call.
-func (m *Manager) group(ctx context.Context, id redoubt.GroupID) (cluster.Group, error) {
+func (m *Manager) group(ctx context.Context, id redoubt.GroupID) (catalog.Group, error) {
 	if err := m.o.Node.Barrier(ctx); err != nil {
-		return cluster.Group{}, err
+		return catalog.Group{}, err
 	}
 	g, ok := m.o.Node.Catalog().Group(id)
 	if !ok {
-		return cluster.Group{}, &redoubt.Error{Op: "find group", Object: string(id), Err: redoubt.ErrNotFound, Hint: "`redoubt group list` names the groups"}
+		return catalog.Group{}, &redoubt.Error{Op: "find group", Object: string(id), Err: redoubt.ErrNotFound, Hint: "`redoubt group list` names the groups"}
 	}
 	return g, nil
 }
@@ -191,7 +192,7 @@ func (m *Manager) tryReopen(spec Spec, dir string) (over bool, err error) {
 	if spec.Filling { // nobody was told of it
 		return true, m.unpin(&spec)
 	}
-	if spec.Kind == KindFailover && (g.Writer != cluster.TargetWriter(m.o.ID) || g.Epoch != spec.Epoch) {
+	if spec.Kind == KindFailover && (g.Writer != catalog.TargetWriter(m.o.ID) || g.Epoch != spec.Epoch) {
 		return true, nil
 	}
 	if over, err := m.outlive(spec); over || err != nil {

@@ -4,15 +4,15 @@ import (
 	"context"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 )
 
 // Operate carries out Pause, Resume, Unprotect, Protect or DeletePoints, when
 // no other operation on the group runs on this node.
-func (m *Manager) Operate(ctx context.Context, id redoubt.GroupID, op cluster.Operation, by, reason string) (cluster.Group, error) {
+func (m *Manager) Operate(ctx context.Context, id redoubt.GroupID, op catalog.Operation, by, reason string) (catalog.Group, error) {
 	unlock, err := m.lock(ctx, id)
 	if err != nil {
-		return cluster.Group{}, err
+		return catalog.Group{}, err
 	}
 	defer unlock()
 	return m.o.Store.Operate(ctx, id, op, by, reason)
@@ -25,8 +25,8 @@ func (m *Manager) Erasable(ctx context.Context, id redoubt.GroupID) error {
 	if err != nil {
 		return err
 	}
-	if g.State != cluster.StateUnprotected {
-		if err := g.Permits(cluster.OpUnprotect); err != nil {
+	if g.State != catalog.StateUnprotected {
+		if err := g.Permits(catalog.OpUnprotect); err != nil {
 			return err
 		}
 	}
@@ -49,12 +49,12 @@ func (p *production) follow() {
 	}
 }
 
-func (p *production) heed(g cluster.Group) {
+func (p *production) heed(g catalog.Group) {
 	p.mu.Lock()
 	running := p.reverse != nil
 	p.mu.Unlock()
-	paused := g.State == cluster.StatePaused && g.Prior == cluster.StateReverseReplicating
-	if running != paused && (running || g.State != cluster.StateReverseReplicating) {
+	paused := g.State == catalog.StatePaused && g.Prior == catalog.StateReverseReplicating
+	if running != paused && (running || g.State != catalog.StateReverseReplicating) {
 		return
 	}
 	// Nobody else may need the stream, such as a failback.
@@ -67,11 +67,11 @@ func (p *production) heed(g cluster.Group) {
 		return
 	}
 	switch {
-	case g.State == cluster.StateReverseReplicating:
+	case g.State == catalog.StateReverseReplicating:
 		if _, err := p.startReverse(g); err != nil {
 			p.log.Error("reverse replication could not go on after a pause", "err", err, "hint", redoubt.Hint(err))
 		}
-	case g.State == cluster.StatePaused:
+	case g.State == catalog.StatePaused:
 		p.mu.Lock()
 		r := p.reverse
 		p.reverse = nil

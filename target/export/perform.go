@@ -8,35 +8,35 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/target"
 )
 
 // perform does the step of j that is under way. Steps that the catalog makes by
 // itself when the job begins are not here.
-func (m *Manager) perform(ctx context.Context, g cluster.Group, j cluster.Job) (done, error) {
+func (m *Manager) perform(ctx context.Context, g catalog.Group, j catalog.Job) (done, error) {
 	switch j.Step {
-	case cluster.StepShip:
+	case catalog.StepShip:
 		return m.waitSource(ctx, j, catchUpTimeout)
-	case cluster.StepQuiesce:
+	case catalog.StepQuiesce:
 		return m.waitSource(ctx, j, time.Duration(j.Limit))
-	case cluster.StepDrain:
+	case catalog.StepDrain:
 		return m.drained(ctx, j)
-	case cluster.StepCompare:
+	case catalog.StepCompare:
 		return m.compare(ctx, j)
-	case cluster.StepPromote:
+	case catalog.StepPromote:
 		return m.promotion(g, j)
-	case cluster.StepExport:
+	case catalog.StepExport:
 		return m.exported(ctx, g, j)
-	case cluster.StepConnect:
+	case catalog.StepConnect:
 		return m.connected(ctx, g)
-	case cluster.StepCatchUp:
+	case catalog.StepCatchUp:
 		return m.caughtUp(ctx, g)
-	case cluster.StepSwitch:
+	case catalog.StepSwitch:
 		return m.switched(ctx, g)
-	case cluster.StepWriter:
+	case catalog.StepWriter:
 		return m.written(ctx, g)
-	case cluster.StepClose:
+	case catalog.StepClose:
 		return done{note: "the disks of node " + string(m.o.ID) + " are closed"}, m.dropProduction(g.ID)
 	}
 	return done{}, &redoubt.Error{Op: "carry out " + j.Kind.String(), Object: string(g.ID), Err: fmt.Errorf("step %s: %w", j.Step, redoubt.ErrVersion), Hint: "run the same version on all nodes"}
@@ -44,9 +44,9 @@ func (m *Manager) perform(ctx context.Context, g cluster.Group, j cluster.Job) (
 
 // exported opens the promoted point's disks, unless they are open or about to
 // be: what has a spec on disk is opened by reopen.
-func (m *Manager) exported(ctx context.Context, g cluster.Group, j cluster.Job) (done, error) {
+func (m *Manager) exported(ctx context.Context, g catalog.Group, j catalog.Job) (done, error) {
 	out := done{note: "exported by node " + string(m.o.ID)}
-	if g.Writer != cluster.TargetWriter(m.o.ID) {
+	if g.Writer != catalog.TargetWriter(m.o.ID) {
 		return done{}, &redoubt.Error{Op: "export", Object: string(g.ID), Err: fmt.Errorf("%s writes the group: %w", g.Writer, redoubt.ErrState)}
 	}
 	if p, err := m.production(g.ID); err == nil && p.Epoch == g.Epoch {
@@ -65,8 +65,8 @@ func (m *Manager) exported(ctx context.Context, g cluster.Group, j cluster.Job) 
 	return m.withPause(out, j), nil
 }
 
-func (m *Manager) withPause(d done, j cluster.Job) done {
-	if j.Kind == cluster.JobPlanned {
+func (m *Manager) withPause(d done, j catalog.Job) done {
+	if j.Kind == catalog.JobPlanned {
 		d.held = m.paused(j)
 		d.note += "; nobody could write for " + d.held.Round(time.Millisecond).String()
 	}
@@ -74,7 +74,7 @@ func (m *Manager) withPause(d done, j cluster.Job) done {
 }
 
 // connected waits until the old primary has answered.
-func (m *Manager) connected(ctx context.Context, g cluster.Group) (done, error) {
+func (m *Manager) connected(ctx context.Context, g catalog.Group) (done, error) {
 	p, err := m.production(g.ID)
 	if err != nil {
 		return done{}, err

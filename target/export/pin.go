@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 )
 
 const unpinTimeout = 10 * time.Second
@@ -15,7 +15,7 @@ const unpinTimeout = 10 * time.Second
 // there, also while its node is down. Production needs no pin: the catalog
 // keeps the point that was promoted.
 func (m *Manager) pin(ctx context.Context, s *Spec) error {
-	_, err := m.o.Node.Propose(ctx, cluster.SetPin{Group: s.Group, Pin: cluster.Pin{Name: s.ID, Kind: cluster.PinExport,
+	_, err := m.o.Node.Propose(ctx, catalog.SetPin{Group: s.Group, Pin: catalog.Pin{Name: s.ID, Kind: catalog.PinExport,
 		Position: s.Point, Time: s.Time.UnixNano(), By: string(m.o.ID)}})
 	return err
 }
@@ -25,7 +25,7 @@ func (m *Manager) pin(ctx context.Context, s *Spec) error {
 func (m *Manager) unpin(s *Spec) error {
 	ctx, cancel := context.WithTimeout(m.ctx, unpinTimeout)
 	defer cancel()
-	_, err := m.o.Node.Propose(ctx, cluster.RemovePin{Group: s.Group, Name: s.ID})
+	_, err := m.o.Node.Propose(ctx, catalog.RemovePin{Group: s.Group, Name: s.ID})
 	if errors.Is(err, redoubt.ErrNotFound) {
 		return nil
 	}

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/ship"
 )
 
@@ -18,28 +18,28 @@ const DefaultLimit = 60 * time.Second
 // Planned begins a planned failover to this node and returns its job, which is
 // driven in the background. fixed: to no other node. limit bounds the time for
 // which nobody can write; 0 is DefaultLimit.
-func (m *Manager) Planned(ctx context.Context, id redoubt.GroupID, fixed bool, limit time.Duration, hydrate bool) (cluster.Job, error) {
+func (m *Manager) Planned(ctx context.Context, id redoubt.GroupID, fixed bool, limit time.Duration, hydrate bool) (catalog.Job, error) {
 	if limit == 0 {
 		limit = DefaultLimit
 	}
 	g, err := m.group(ctx, id)
 	if err != nil {
-		return cluster.Job{}, err
+		return catalog.Job{}, err
 	}
-	if g.State == cluster.StateReverseReplicating {
-		return cluster.Job{}, &redoubt.Error{Op: "planned failover", Object: string(id), Err: fmt.Errorf("the group is %s: %w", g.State, redoubt.ErrState), Hint: "the way back is: redoubt failback " + string(id)}
+	if g.State == catalog.StateReverseReplicating {
+		return catalog.Job{}, &redoubt.Error{Op: "planned failover", Object: string(id), Err: fmt.Errorf("the group is %s: %w", g.State, redoubt.ErrState), Hint: "the way back is: redoubt failback " + string(id)}
 	}
 	m.idle(ctx, id)
-	r, _, err := m.start(ctx, g, cluster.BeginJob{Kind: cluster.JobPlanned, Fixed: fixed, Limit: int64(limit), Hydrate: hydrate})
+	r, _, err := m.start(ctx, g, catalog.BeginJob{Kind: catalog.JobPlanned, Fixed: fixed, Limit: int64(limit), Hydrate: hydrate})
 	if err != nil {
-		return cluster.Job{}, err
+		return catalog.Job{}, err
 	}
 	j, _ := m.o.Node.Catalog().Job(id, r.ID)
 	return j, nil
 }
 
 // waitSource waits until the source has ended the step, for as long as it may take.
-func (m *Manager) waitSource(ctx context.Context, j cluster.Job, limit time.Duration) (done, error) {
+func (m *Manager) waitSource(ctx context.Context, j catalog.Job, limit time.Duration) (done, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit-m.o.Now().Sub(time.Unix(0, j.StepBegan())))
 	defer cancel()
 	for {
@@ -61,7 +61,7 @@ func (m *Manager) waitSource(ctx context.Context, j cluster.Job, limit time.Dura
 }
 
 // drained waits until everything that the source wrote is stored.
-func (m *Manager) drained(ctx context.Context, j cluster.Job) (done, error) {
+func (m *Manager) drained(ctx context.Context, j catalog.Job) (done, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(j.Limit))
 	defer cancel()
 	want := redoubt.Position{Epoch: j.Epoch, LSN: j.Head}
@@ -85,7 +85,7 @@ func (m *Manager) drained(ctx context.Context, j cluster.Job) (done, error) {
 }
 
 // compare reads what the source wrote last and holds it against the source's hash.
-func (m *Manager) compare(ctx context.Context, j cluster.Job) (done, error) {
+func (m *Manager) compare(ctx context.Context, j catalog.Job) (done, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(j.Limit))
 	defer cancel()
 	p := redoubt.Position{Epoch: j.Epoch, LSN: j.Head}
@@ -111,18 +111,18 @@ func (m *Manager) compare(ctx context.Context, j cluster.Job) (done, error) {
 }
 
 // promotion is the effect that makes this node the writer, at the source's last write.
-func (m *Manager) promotion(g cluster.Group, j cluster.Job) (done, error) {
+func (m *Manager) promotion(g catalog.Group, j catalog.Job) (done, error) {
 	now := m.o.Now().UnixNano()
-	return done{note: fmt.Sprintf("epoch %d, writer %s", g.Epoch+1, cluster.TargetWriter(m.o.ID)), do: cluster.Promote{
-		Group: g.ID, Kind: cluster.PromotePlanned, Point: redoubt.Position{Epoch: j.Epoch, LSN: j.Head}, NewEpoch: g.Epoch + 1,
-		Writer: cluster.TargetWriter(m.o.ID), KnownHead: j.Head, KnownHeadTime: g.CommittedTime, LastContact: now, Now: now}}, nil
+	return done{note: fmt.Sprintf("epoch %d, writer %s", g.Epoch+1, catalog.TargetWriter(m.o.ID)), do: catalog.Promote{
+		Group: g.ID, Kind: catalog.PromotePlanned, Point: redoubt.Position{Epoch: j.Epoch, LSN: j.Head}, NewEpoch: g.Epoch + 1,
+		Writer: catalog.TargetWriter(m.o.ID), KnownHead: j.Head, KnownHeadTime: g.CommittedTime, LastContact: now, Now: now}}, nil
 }
 
 // paused is how long nobody could write: until the source told, by its clock,
 // and since then by ours.
-func (m *Manager) paused(j cluster.Job) time.Duration {
+func (m *Manager) paused(j catalog.Job) time.Duration {
 	for _, d := range j.Steps {
-		if d.Step == cluster.StepQuiesce {
+		if d.Step == catalog.StepQuiesce {
 			return time.Duration(j.Held) + max(0, m.o.Now().Sub(time.Unix(0, d.At)))
 		}
 	}

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/journal"
 	"github.com/redoubt-dr/redoubt/ship"
 )
@@ -43,7 +43,7 @@ type production struct {
 
 // adopt makes in the production of g: its writes are shipped into the group's
 // history from now on, and to the old primary if the group's state says so.
-func (m *Manager) adopt(in *Instance, g cluster.Group) error {
+func (m *Manager) adopt(in *Instance, g catalog.Group) error {
 	cursor, err := in.journal.Cursor(storeCursor, in.Point.LSN)
 	if err != nil {
 		return errors.Join(err, in.close())
@@ -55,7 +55,7 @@ func (m *Manager) adopt(in *Instance, g cluster.Group) error {
 	m.mu.Lock()
 	m.prod[g.ID] = p
 	m.mu.Unlock()
-	if g.State == cluster.StateReverseReplicating {
+	if g.State == catalog.StateReverseReplicating {
 		_, err = p.startReverse(g)
 	}
 	return err

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/internal/crashpoint"
 	"github.com/redoubt-dr/redoubt/journal"
 	"github.com/redoubt-dr/redoubt/ship"
@@ -58,9 +58,9 @@ func (m *Manager) Reverse(ctx context.Context, id redoubt.GroupID) (Resync, erro
 		return Resync{}, err
 	}
 	defer unlock()
-	begins := g.State != cluster.StateReverseReplicating // otherwise it is looked at
+	begins := g.State != catalog.StateReverseReplicating // otherwise it is looked at
 	if begins {
-		if err := g.Permits(cluster.OpReverseReplicate); err != nil {
+		if err := g.Permits(catalog.OpReverseReplicate); err != nil {
 			return Resync{}, err
 		}
 	}
@@ -74,9 +74,9 @@ func (m *Manager) Reverse(ctx context.Context, id redoubt.GroupID) (Resync, erro
 				Hint: "the source has not said where it listens: set listen and advertise in its redoubtd.yaml and restart it"}
 		}
 		release := m.hold(id)
-		var job cluster.JobRef
-		if job, g, err = m.start(ctx, g, cluster.BeginJob{Kind: cluster.JobReverse, Note: "to " + cluster.SourceWriter(g.Source),
-			Do: cluster.ReverseReplicate{Group: id, Epoch: g.Epoch, Now: m.o.Now().UnixNano()}}); err != nil {
+		var job catalog.JobRef
+		if job, g, err = m.start(ctx, g, catalog.BeginJob{Kind: catalog.JobReverse, Note: "to " + catalog.SourceWriter(g.Source),
+			Do: catalog.ReverseReplicate{Group: id, Epoch: g.Epoch, Now: m.o.Now().UnixNano()}}); err != nil {
 			release()
 			return Resync{}, err
 		}
@@ -91,9 +91,9 @@ func (m *Manager) Reverse(ctx context.Context, id redoubt.GroupID) (Resync, erro
 
 // connect is the job's second step, done for whoever asked. If that one does
 // not wait for the old primary's answer, the driver does.
-func (m *Manager) connect(ctx context.Context, p *production, g cluster.Group, job cluster.JobRef, release func()) (Resync, error) {
+func (m *Manager) connect(ctx context.Context, p *production, g catalog.Group, job catalog.JobRef, release func()) (Resync, error) {
 	point := func(when string) {
-		crashpoint.Here(crashpoint.Step(cluster.JobReverse.String(), cluster.StepConnect.String(), when))
+		crashpoint.Here(crashpoint.Step(catalog.JobReverse.String(), catalog.StepConnect.String(), when))
 	}
 	point("before")
 	r, err := p.startReverse(g)
@@ -107,7 +107,7 @@ func (m *Manager) connect(ctx context.Context, p *production, g cluster.Group, j
 		return plan, err
 	}
 	point("effect")
-	m.finish(job, cluster.StepConnect, plan.String(), release)
+	m.finish(job, catalog.StepConnect, plan.String(), release)
 	return plan, nil
 }
 
@@ -118,7 +118,7 @@ func (m *Manager) reverseByItself() {
 	defer m.mu.Unlock()
 	for id, p := range m.prod {
 		g, ok := m.o.Node.Catalog().Group(id)
-		if !ok || g.State != cluster.StateFailedOver || g.SourceAddr == "" || p.Epoch != g.Epoch || m.o.Node.Catalog().PlannedEpoch(id) != g.Epoch || m.asking[id] {
+		if !ok || g.State != catalog.StateFailedOver || g.SourceAddr == "" || p.Epoch != g.Epoch || m.o.Node.Catalog().PlannedEpoch(id) != g.Epoch || m.asking[id] {
 			continue
 		}
 		m.asking[id] = true
@@ -141,7 +141,7 @@ func (m *Manager) reverseByItself() {
 }
 
 // startReverse starts the stream, if it is not running.
-func (p *production) startReverse(g cluster.Group) (*reverse, error) {
+func (p *production) startReverse(g catalog.Group) (*reverse, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.reverse != nil {

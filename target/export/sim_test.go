@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 )
 
 // sim is a group, its source and three nodes, without time, disks and network:
@@ -21,8 +21,8 @@ import (
 type sim struct {
 	*testing.T
 	rng   *rand.Rand
-	local *cluster.Local
-	late  []cluster.Command // proposals that nobody waits for any more
+	local *catalog.Local
+	late  []catalog.Command // proposals that nobody waits for any more
 	calm  bool              // nothing bad happens any more
 
 	src  simSource
@@ -50,21 +50,21 @@ type simProd struct {
 const simNode = redoubt.NodeID("n2")
 
 func newSim(t *testing.T, seed uint64) *sim {
-	s := &sim{T: t, rng: rand.New(rand.NewPCG(seed, 1)), local: cluster.NewLocal(), term: map[redoubt.NodeID]uint64{}, src: simSource{writer: true, epoch: 1, head: 5}}
+	s := &sim{T: t, rng: rand.New(rand.NewPCG(seed, 1)), local: catalog.NewLocal(), term: map[redoubt.NodeID]uint64{}, src: simSource{writer: true, epoch: 1, head: 5}}
 	for i := range 3 {
-		s.must(cluster.PutNode{Node: cluster.NodeInfo{ID: redoubt.NodeID(fmt.Sprintf("n%d", i+1)), Addr: "a:1", Instance: "i" + strconv.Itoa(i)}})
+		s.must(catalog.PutNode{Node: catalog.NodeInfo{ID: redoubt.NodeID(fmt.Sprintf("n%d", i+1)), Addr: "a:1", Instance: "i" + strconv.Itoa(i)}})
 	}
-	s.must(cluster.CreateGroup{ID: "g", UUID: "u", Source: "s1", SourceAddr: "s:1", Disks: []redoubt.Disk{{ID: 1, Name: "d", Size: 1 << 20}}, K: 2, M: 1})
+	s.must(catalog.CreateGroup{ID: "g", UUID: "u", Source: "s1", SourceAddr: "s:1", Disks: []redoubt.Disk{{ID: 1, Name: "d", Size: 1 << 20}}, K: 2, M: 1})
 	s.store(5, 5)
 	return s
 }
 
-func (s *sim) group() cluster.Group {
+func (s *sim) group() catalog.Group {
 	g, _ := s.local.Catalog().Group("g")
 	return g
 }
 
-func (s *sim) must(c cluster.Command) {
+func (s *sim) must(c catalog.Command) {
 	s.Helper()
 	if _, err := s.local.Propose(s.Context(), c); err != nil {
 		s.Fatalf("%T: %v", c, err)
@@ -77,19 +77,19 @@ func (s *sim) store(head, baseline redoubt.LSN) {
 	if head <= g.Committed.LSN {
 		return
 	}
-	v, err := s.local.Propose(s.Context(), cluster.CommitSegments{Batches: []cluster.SegmentBatch{{Group: "g", Epoch: g.Epoch, OwnerTerm: g.OwnerTerm, Segments: []cluster.Segment{{
+	v, err := s.local.Propose(s.Context(), catalog.CommitSegments{Batches: []catalog.SegmentBatch{{Group: "g", Epoch: g.Epoch, OwnerTerm: g.OwnerTerm, Segments: []catalog.Segment{{
 		Epoch: g.Epoch, Ordinal: s.local.Catalog().SegmentCount("g", g.Epoch), First: g.Committed.LSN + 1, Last: head, FirstTime: int64(head), LastTime: int64(head),
 		Size: 100, HeadLen: 10, ShardSize: 50, K: 2, M: 1, Nodes: []redoubt.NodeID{"n1", "n2", "n3"}, Stored: 7, Baseline: baseline}}}}})
 	if err != nil {
 		s.Fatal(err)
 	}
-	if r := v.([]cluster.CommitResult)[0]; r.Err != nil {
+	if r := v.([]catalog.CommitResult)[0]; r.Err != nil {
 		s.Fatal(r.Err)
 	}
 }
 
 // Propose is the cluster as a node sees it.
-func (s *sim) Propose(ctx context.Context, c cluster.Command) (any, error) {
+func (s *sim) Propose(ctx context.Context, c catalog.Command) (any, error) {
 	if !s.calm {
 		switch s.rng.IntN(8) {
 		case 0:
@@ -106,22 +106,22 @@ func (s *sim) Propose(ctx context.Context, c cluster.Command) (any, error) {
 }
 
 func (s *sim) Barrier(context.Context) error     { return nil }
-func (s *sim) Catalog() *cluster.Catalog         { return s.local.Catalog() }
-func (s *sim) running() (cluster.Job, bool)      { return s.local.Catalog().RunningJob("g") }
+func (s *sim) Catalog() *catalog.Catalog         { return s.local.Catalog() }
+func (s *sim) running() (catalog.Job, bool)      { return s.local.Catalog().RunningJob("g") }
 func (s *sim) note(format string, v ...any)      { s.hist = append(s.hist, fmt.Sprintf(format, v...)) }
 func (s *sim) chance(one int) bool               { return !s.calm && s.rng.IntN(one) == 0 }
-func (s *sim) targetWrites(g cluster.Group) bool { return g.Writer == cluster.TargetWriter(simNode) }
+func (s *sim) targetWrites(g catalog.Group) bool { return g.Writer == catalog.TargetWriter(simNode) }
 
 var errCrash = errors.New("crash")
 
 // drive lets the node's driver do one step, and may kill it at any point.
 func (s *sim) drive(node redoubt.NodeID) {
 	j, ok := s.running()
-	if !ok || node != simNode && (j.Promoted() || j.Kind != cluster.JobPlanned || s.calm) {
+	if !ok || node != simNode && (j.Promoted() || j.Kind != catalog.JobPlanned || s.calm) {
 		return
 	}
 	if s.term[node] != j.Term || j.Node != node {
-		if _, err := s.Propose(s.Context(), cluster.ClaimJob{Job: ref(j), Node: node, Term: j.Term + 1}); err != nil {
+		if _, err := s.Propose(s.Context(), catalog.ClaimJob{Job: ref(j), Node: node, Term: j.Term + 1}); err != nil {
 			return
 		}
 		j, _ = s.running()
@@ -155,44 +155,44 @@ func (s *sim) maybe(point string) {
 }
 
 // ready: a step that waits for the source is not begun before it has an end.
-func (s *sim) ready(j cluster.Job) bool {
+func (s *sim) ready(j catalog.Job) bool {
 	switch j.Step {
-	case cluster.StepShip, cluster.StepQuiesce:
+	case catalog.StepShip, catalog.StepQuiesce:
 		return false
-	case cluster.StepDrain:
+	case catalog.StepDrain:
 		return s.group().Committed.LSN >= j.Head
-	case cluster.StepSwitch, cluster.StepCatchUp:
+	case catalog.StepSwitch, catalog.StepCatchUp:
 		return s.prod.open == s.group().Epoch
 	}
 	return true
 }
 
-func (s *sim) perform(_ context.Context, g cluster.Group, j cluster.Job) (done, error) {
+func (s *sim) perform(_ context.Context, g catalog.Group, j catalog.Job) (done, error) {
 	switch j.Step {
-	case cluster.StepDrain:
+	case catalog.StepDrain:
 		if g.Committed.LSN != j.Head {
 			return done{}, redoubt.ErrState
 		}
-	case cluster.StepPromote:
-		return done{do: cluster.Promote{Group: "g", Kind: cluster.PromotePlanned, Point: redoubt.Position{Epoch: j.Epoch, LSN: j.Head},
-			NewEpoch: g.Epoch + 1, Writer: cluster.TargetWriter(s.at(j))}}, nil
-	case cluster.StepExport:
+	case catalog.StepPromote:
+		return done{do: catalog.Promote{Group: "g", Kind: catalog.PromotePlanned, Point: redoubt.Position{Epoch: j.Epoch, LSN: j.Head},
+			NewEpoch: g.Epoch + 1, Writer: catalog.TargetWriter(s.at(j))}}, nil
+	case catalog.StepExport:
 		s.export(g)
-	case cluster.StepSwitch:
+	case catalog.StepSwitch:
 		s.prod.frozen = true
 		s.store(s.prod.head, 0)
 		s.prod.back = s.prod.head
-		return done{do: cluster.Promote{Group: "g", Kind: cluster.PromoteFailback, Point: redoubt.Position{Epoch: g.Epoch, LSN: s.prod.head},
-			NewEpoch: g.Epoch + 1, Writer: cluster.SourceWriter("s1")}}, nil
-	case cluster.StepClose:
+		return done{do: catalog.Promote{Group: "g", Kind: catalog.PromoteFailback, Point: redoubt.Position{Epoch: g.Epoch, LSN: s.prod.head},
+			NewEpoch: g.Epoch + 1, Writer: catalog.SourceWriter("s1")}}, nil
+	case catalog.StepClose:
 		s.prod = simProd{}
 	}
 	return done{}, nil
 }
 
-func (s *sim) at(j cluster.Job) redoubt.NodeID { return j.Node }
+func (s *sim) at(j catalog.Job) redoubt.NodeID { return j.Node }
 
-func (s *sim) export(g cluster.Group) {
+func (s *sim) export(g catalog.Group) {
 	if s.prod.open != g.Epoch {
 		s.prod = simProd{open: g.Epoch, head: g.Promoted.LSN}
 	}
@@ -211,8 +211,8 @@ func (s *sim) crash(node redoubt.NodeID) {
 	if node != simNode {
 		return
 	}
-	if j, ok := s.running(); ok && j.Kind == cluster.JobFailback {
-		s.must(cluster.ClaimJob{Job: ref(j), Node: node, Term: j.Term + 1})
+	if j, ok := s.running(); ok && j.Kind == catalog.JobFailback {
+		s.must(catalog.ClaimJob{Job: ref(j), Node: node, Term: j.Term + 1})
 	}
 	if s.prod.frozen = false; s.prod.open != s.group().Epoch {
 		s.prod = simProd{}
@@ -222,15 +222,15 @@ func (s *sim) crash(node redoubt.NodeID) {
 // source asks once and does what is asked, as source/planned.go does.
 func (s *sim) source() {
 	g, src := s.group(), &s.src
-	tell := func(c cluster.TellJob) {
+	tell := func(c catalog.TellJob) {
 		if !s.chance(4) { // or killed before it could say so
 			_, _ = s.Propose(s.Context(), c)
 		}
 	}
 	j, ok := s.running()
-	ordered := ok && j.Kind == cluster.JobPlanned && j.Epoch == g.Epoch && g.State == cluster.StateFailingOver
+	ordered := ok && j.Kind == catalog.JobPlanned && j.Epoch == g.Epoch && g.State == catalog.StateFailingOver
 	switch {
-	case g.Epoch > src.epoch && g.Writer == cluster.SourceWriter("s1"):
+	case g.Epoch > src.epoch && g.Writer == catalog.SourceWriter("s1"):
 		f, _ := g.Lineage.Find(g.Epoch)
 		if at, on := g.Lineage.ForkFrom(src.epoch); !on || at > src.head && !src.fenced {
 			s.Fatalf("the source, at %d:%d, cannot take over epoch %d", src.epoch, src.head, g.Epoch)
@@ -242,44 +242,44 @@ func (s *sim) source() {
 	case src.held != 0 && (!ordered || j.ID != src.held):
 		src.held = 0
 	case !ordered:
-		if last, ok := s.local.Catalog().Job("g", 0); ok && last.State == cluster.JobCancelling {
-			tell(cluster.TellJob{Job: ref(last), What: cluster.ToldResumed})
+		if last, ok := s.local.Catalog().Job("g", 0); ok && last.State == catalog.JobCancelling {
+			tell(catalog.TellJob{Job: ref(last), What: catalog.ToldResumed})
 		}
 	case src.held != 0 && s.chance(6): // stopped for too long
-		tell(cluster.TellJob{Job: ref(j), What: cluster.ToldRefused, Why: "too long"})
-	case j.Step == cluster.StepShip:
-		tell(cluster.TellJob{Job: ref(j), What: cluster.ToldReady, Head: src.head})
-	case j.Step == cluster.StepQuiesce:
+		tell(catalog.TellJob{Job: ref(j), What: catalog.ToldRefused, Why: "too long"})
+	case j.Step == catalog.StepShip:
+		tell(catalog.TellJob{Job: ref(j), What: catalog.ToldReady, Head: src.head})
+	case j.Step == catalog.StepQuiesce:
 		src.held = j.ID
-		tell(cluster.TellJob{Job: ref(j), What: cluster.ToldStopped, Head: src.head, Sum: make([]byte, 32)})
+		tell(catalog.TellJob{Job: ref(j), What: catalog.ToldStopped, Head: src.head, Sum: make([]byte, 32)})
 	}
 }
 
 // operator begins what the group's state allows, or cancels.
 func (s *sim) operator() {
 	g := s.group()
-	next := cluster.JobRef{Group: "g", ID: s.local.Catalog().NextJob("g")}
-	begin := func(c cluster.BeginJob) {
+	next := catalog.JobRef{Group: "g", ID: s.local.Catalog().NextJob("g")}
+	begin := func(c catalog.BeginJob) {
 		c.Job, c.Node, c.Epoch = next, simNode, g.Epoch
 		_, _ = s.Propose(s.Context(), c)
 	}
 	j, ok := s.running()
 	switch {
-	case ok && j.Step == cluster.StepExport && s.chance(4):
-		begin(cluster.BeginJob{Kind: cluster.JobCancel, Do: cluster.CancelFailover{Group: "g", NewEpoch: g.Epoch + 1}})
+	case ok && j.Step == catalog.StepExport && s.chance(4):
+		begin(catalog.BeginJob{Kind: catalog.JobCancel, Do: catalog.CancelFailover{Group: "g", NewEpoch: g.Epoch + 1}})
 	case ok && s.chance(4):
-		_, _ = s.Propose(s.Context(), cluster.EndJob{Job: ref(j), State: cluster.JobCancelled})
+		_, _ = s.Propose(s.Context(), catalog.EndJob{Job: ref(j), State: catalog.JobCancelled})
 	case ok || s.calm:
-	case g.State == cluster.StateProtected:
-		begin(cluster.BeginJob{Kind: cluster.JobPlanned, Limit: 1})
-	case g.State == cluster.StateFailoverCommitPending && s.chance(3):
-		begin(cluster.BeginJob{Kind: cluster.JobCancel, Do: cluster.CancelFailover{Group: "g", NewEpoch: g.Epoch + 1}})
-	case g.State == cluster.StateFailoverCommitPending:
-		begin(cluster.BeginJob{Kind: cluster.JobCommit, Do: cluster.CommitFailover{Group: "g", Epoch: g.Epoch}})
-	case g.State == cluster.StateFailedOver:
-		begin(cluster.BeginJob{Kind: cluster.JobReverse, Do: cluster.ReverseReplicate{Group: "g", Epoch: g.Epoch}})
-	case g.State == cluster.StateReverseReplicating:
-		begin(cluster.BeginJob{Kind: cluster.JobFailback, Limit: 1})
+	case g.State == catalog.StateProtected:
+		begin(catalog.BeginJob{Kind: catalog.JobPlanned, Limit: 1})
+	case g.State == catalog.StateFailoverCommitPending && s.chance(3):
+		begin(catalog.BeginJob{Kind: catalog.JobCancel, Do: catalog.CancelFailover{Group: "g", NewEpoch: g.Epoch + 1}})
+	case g.State == catalog.StateFailoverCommitPending:
+		begin(catalog.BeginJob{Kind: catalog.JobCommit, Do: catalog.CommitFailover{Group: "g", Epoch: g.Epoch}})
+	case g.State == catalog.StateFailedOver:
+		begin(catalog.BeginJob{Kind: catalog.JobReverse, Do: catalog.ReverseReplicate{Group: "g", Epoch: g.Epoch}})
+	case g.State == catalog.StateReverseReplicating:
+		begin(catalog.BeginJob{Kind: catalog.JobFailback, Limit: 1})
 	}
 }
 
@@ -296,7 +296,7 @@ func (s *sim) clients() {
 // ship lets each side's stream get on.
 func (s *sim) ship() {
 	g := s.group()
-	if g.Writer == cluster.SourceWriter("s1") && s.src.writer && s.src.epoch == g.Epoch {
+	if g.Writer == catalog.SourceWriter("s1") && s.src.writer && s.src.epoch == g.Epoch {
 		s.store(s.src.head, 0)
 	}
 	if s.targetWrites(g) && s.prod.open == g.Epoch {
@@ -314,7 +314,7 @@ func (s *sim) check() {
 		}
 		s.Fatalf(format+": group %s epoch %d writer %s, source %+v, production %+v", append(v, g.State, g.Epoch, g.Writer, s.src, s.prod)...)
 	}
-	cancelled := g.Writer == cluster.SourceWriter("s1") // the way back of a cancel leaves the node's tail as a branch
+	cancelled := g.Writer == catalog.SourceWriter("s1") // the way back of a cancel leaves the node's tail as a branch
 	if s.src.writer && s.src.held == 0 && !cancelled && s.src.epoch < g.Epoch {
 		bad("both sides write")
 	}
@@ -344,7 +344,7 @@ func (s *sim) settle() {
 		s.Fatalf("job %d (%s) does not end: step %s", j.ID, j.Kind, j.Step)
 	}
 	switch {
-	case g.State == cluster.StateFailingOver:
+	case g.State == catalog.StateFailingOver:
 		s.Fatalf("the group stays %s", g.State)
 	case s.targetWrites(g) == (s.src.writer && s.src.held == 0):
 		s.Fatalf("writer %s, source %+v: nobody writes, or both", g.Writer, s.src)
@@ -352,7 +352,7 @@ func (s *sim) settle() {
 		s.Fatalf("the source stays stopped: %+v", s.src)
 	}
 	for _, j := range s.local.Catalog().Jobs("g") {
-		if j.State == cluster.JobCancelling && j.ID == s.local.Catalog().NextJob("g")-1 {
+		if j.State == catalog.JobCancelling && j.ID == s.local.Catalog().NextJob("g")-1 {
 			s.Fatalf("job %d stays %s", j.ID, j.State)
 		}
 	}

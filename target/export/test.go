@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/target"
 )
 
@@ -32,7 +32,7 @@ func (m *Manager) test(ctx context.Context, id redoubt.GroupID, at target.PointS
 	if err != nil {
 		return nil, err
 	}
-	if err := g.Permits(cluster.OpTestFailover); err != nil {
+	if err := g.Permits(catalog.OpTestFailover); err != nil {
 		return nil, err
 	}
 	point, when, err := m.o.Store.Resolve(ctx, id, at)
@@ -96,7 +96,7 @@ func (m *Manager) Cleanup(id redoubt.GroupID, test string) (ids []string, freed 
 	return ids, freed, err
 }
 
-func refused(op string, g cluster.Group) error {
+func refused(op string, g catalog.Group) error {
 	return &redoubt.Error{Op: op, Object: string(g.ID), Err: fmt.Errorf("the group is %s: %w", g.State, redoubt.ErrState),
 		Hint: fmt.Sprintf("allowed now: %v", g.AllowedOperations())}
 }

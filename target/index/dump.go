@@ -100,7 +100,7 @@ func walk(fs vfs.FS, dir string, fn func(x *Index, name string, sealed bool, rs 
 		if err != nil {
 			return &redoubt.Error{Op: "read index", Object: name, Err: err}
 		}
-		x := &Index{files: map[uint64]vfs.File{n: f}}
+		x := &Index{files: map[uint64]*file{n: {File: f}}}
 		rs, _, sealed, err := scanFile(f, n)
 		if err == nil || errors.Is(err, redoubt.ErrCorrupt) {
 			err = fn(x, name, sealed, rs, err)

@@ -55,12 +55,16 @@ func (x *Index) Extents(ctx context.Context, r Range) (map[redoubt.DiskID][]redo
 	}
 	for lo < hi {
 		x.mu.Lock()
-		pt := x.cover(r.Series, lo, hi)[0]
+		parts := x.cover(r.Series, lo, hi)
 		x.mu.Unlock()
+		if len(parts) == 0 {
+			break
+		}
+		pt := parts[0]
 		var s stream
-		size := uint64(1)
+		next := pt.ordinal + 1
 		if pt.stored.there() {
-			s, size = x.streamOf(pt.stored), pt.stored.count
+			s, next = x.streamOf(pt.stored), pt.stored.start+pt.stored.count
 		} else {
 			fs, err := x.head(ctx, r.Series, pt.ordinal)
 			if err != nil {
@@ -78,13 +82,16 @@ func (x *Index) Extents(ctx context.Context, r Range) (map[redoubt.DiskID][]redo
 			x.drop(pt.stored, err)
 			continue
 		}
+		if errors.Is(err, errMoved) {
+			continue
+		}
 		if err == nil {
 			err = ctx.Err()
 		}
 		if err != nil {
 			return nil, err
 		}
-		lo += size
+		lo = next
 	}
 	for d := range out {
 		out[d] = union(out[d])

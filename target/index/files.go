@@ -26,9 +26,26 @@ func (x *Index) readAt(file uint64, b []byte, off int64) error {
 	f := x.files[file]
 	x.mu.Unlock()
 	if f == nil {
+		return x.absent()
+	}
+	err := readFull(f, b, off)
+	if err != nil && !errors.Is(err, redoubt.ErrCorrupt) {
+		x.mu.Lock()
+		f = x.files[file]
+		x.mu.Unlock()
+		if f == nil {
+			return x.absent() // it was removed meanwhile
+		}
+	}
+	return err
+}
+
+// absent says why there is no such file.
+func (x *Index) absent() error {
+	if x.ctx.Err() != nil {
 		return redoubt.ErrClosed
 	}
-	return readFull(f, b, off)
+	return errMoved
 }
 
 func readFull(f vfs.File, b []byte, off int64) error {
@@ -156,6 +173,14 @@ func readFooter(f vfs.File, size int64) (foot []byte, ok bool, err error) {
 	return b, true, nil
 }
 
+// file is one that is open. Index.mu guards the rest.
+type file struct {
+	vfs.File
+	sealed bool   // no run comes any more
+	weight uint64 // of all runs in it, also of those that another one has replaced
+	stale  uint64 // of this, for entries of segments that were gone when it was scrubbed
+}
+
 // lane appends runs to files of its own. One goroutine uses it.
 type lane struct {
 	x     *Index
@@ -168,6 +193,18 @@ type lane struct {
 
 // add writes the run r of the entries of s and makes it known.
 func (l *lane) add(r *run, s stream) error {
+	if err := l.write(r, s); err != nil {
+		return err
+	}
+	l.x.learn(r)
+	if l.end >= l.x.o.FileSize {
+		return l.seal()
+	}
+	return nil
+}
+
+// write writes the run r of the entries of s.
+func (l *lane) write(r *run, s stream) error {
 	if l.f == nil {
 		if err := l.begin(); err != nil {
 			return err
@@ -181,10 +218,9 @@ func (l *lane) add(r *run, s stream) error {
 	l.end += r.total()
 	l.runs = append(l.runs, r)
 	l.dirty = true
-	l.x.learn(r)
-	if l.end >= l.x.o.FileSize {
-		return l.seal()
-	}
+	l.x.mu.Lock()
+	l.x.files[l.file].weight += r.spot().weight()
+	l.x.mu.Unlock()
 	return nil
 }
 
@@ -204,7 +240,7 @@ func (l *lane) begin() error {
 	}
 	l.f, l.file, l.end, l.runs = f, n, sector, nil
 	l.x.mu.Lock()
-	l.x.files[n] = f
+	l.x.files[n] = &file{File: f}
 	l.x.mu.Unlock()
 	return nil
 }
@@ -225,7 +261,15 @@ func (l *lane) seal() error {
 	}
 	f := l.f
 	l.f, l.dirty = nil, false
-	return sealFile(f, l.end, l.runs)
+	if err := sealFile(f, l.end, l.runs); err != nil {
+		return err
+	}
+	l.x.mu.Lock()
+	defer l.x.mu.Unlock()
+	if h := l.x.files[l.file]; h != nil { // the index may be closed
+		h.sealed = true
+	}
+	return nil
 }
 
 func sealFile(f vfs.File, end int64, rs []*run) error {

@@ -26,12 +26,14 @@ type Heads interface {
 type Options struct {
 	FS         vfs.FS
 	Heads      Heads
+	Gone       Gone // nil: something is left of every segment
 	Logger     *slog.Logger
 	FanBits    int           // runs of 2^FanBits segments are merged into one; default 2
 	FileSize   int64         // bytes at which an index file is sealed; default 256 MiB
 	CacheBytes int64         // bound on decoded blocks, flattened heads and headers of runs in memory; where the runs lie takes 4 bytes more for each segment; default 64 MiB
 	BigRun     uint64        // entries from which a merge runs on the lane for big ones; default 1 Mi
 	RetryAfter time.Duration // after a failed merge; default 2 s
+	Reclaim    time.Duration // how often space of what is gone is taken back; default 10 min, negative: never
 }
 
 // Index is the point-in-time index of one node over all groups. All methods may
@@ -41,7 +43,7 @@ type Index struct {
 	dir string
 
 	mu     sync.Mutex
-	files  map[uint64]vfs.File
+	files  map[uint64]*file
 	number uint64
 	runs   table
 	series map[Series]*state
@@ -106,10 +108,13 @@ func Open(dir string, o Options) (*Index, error) {
 	if o.RetryAfter == 0 {
 		o.RetryAfter = 2 * time.Second
 	}
+	if o.Reclaim == 0 {
+		o.Reclaim = 10 * time.Minute
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	x := &Index{o: o, dir: dir, files: map[uint64]vfs.File{}, runs: newTable(o.FanBits), series: map[Series]*state{},
+	x := &Index{o: o, dir: dir, files: map[uint64]*file{}, runs: newTable(o.FanBits), series: map[Series]*state{},
 		blocks: cache.New[blockKey, *block](o.CacheBytes * 5 / 8), heads: cache.New[headKey, []flat](o.CacheBytes / 4), headers: cache.New[spot, *run](o.CacheBytes / 8)}
 	x.idle = sync.NewCond(&x.mu)
 	x.ctx, x.cancel = context.WithCancel(context.Background())
@@ -134,6 +139,10 @@ func Open(dir string, o Options) (*Index, error) {
 		x.wake[i] = make(chan struct{}, 1)
 		x.stopped.Add(1)
 		go x.merger(i)
+	}
+	if o.Gone != nil && o.Reclaim > 0 {
+		x.stopped.Add(1)
+		go x.reclaimer()
 	}
 	return x, nil
 }
@@ -216,8 +225,12 @@ func (x *Index) load(n uint64, out *listed) error {
 		f.Close()
 		return err
 	}
+	h := &file{File: f, sealed: true}
+	for _, r := range out.runs {
+		h.weight += r.weight()
+	}
 	x.mu.Lock()
-	x.files[n] = f
+	x.files[n] = h
 	x.mu.Unlock()
 	return nil
 }
@@ -344,7 +357,7 @@ func (x *Index) Stats() Stats {
 	}
 	for _, s := range x.series {
 		for size := uint64(1) << x.o.FanBits; size <= s.count; size <<= x.o.FanBits {
-			st.Pending += int((s.count - s.next[size]) / size)
+			st.Pending += int((s.count - s.next[size]) / size) // at most: what is gone needs none
 		}
 	}
 	return st

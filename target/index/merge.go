@@ -56,7 +56,7 @@ func (x *Index) pick(number int) (job, time.Duration, bool) {
 	for s, st := range x.series {
 		fan := uint64(1) << x.o.FanBits
 		for size := fan; size <= st.count && (best.size == 0 || size < best.size); size <<= x.o.FanBits {
-			start := min(x.runs.gap(s, size, st.next[size]), st.count&^(size-1))
+			start := min(x.due(s, st, size), st.count&^(size-1))
 			st.next[size] = start
 			if start+size > st.count || st.busy[size] {
 				continue
@@ -89,6 +89,9 @@ func (x *Index) children(s Series, start, size uint64) (n uint64, ready bool) {
 	for at := start; at < start+size; at += part {
 		k := x.runs.get(runKey{s, at, part})
 		if !k.there() {
+			if x.gone(s, at, at+part) {
+				continue
+			}
 			return 0, false
 		}
 		n += uint64(k.entries)
@@ -113,6 +116,9 @@ func (x *Index) merge(l *lane, j job) error {
 			k := x.runs.get(runKey{j.s, at, part})
 			x.mu.Unlock()
 			if !k.there() {
+				if x.gone(j.s, at, at+part) {
+					continue
+				}
 				return redoubt.ErrNotFound
 			}
 			s = x.checked(k)
@@ -122,6 +128,9 @@ func (x *Index) merge(l *lane, j job) error {
 		} else {
 			all = overlay(s, all)
 		}
+	}
+	if all == nil { // it went meanwhile
+		all = sliceStream(nil)
 	}
 	all = cancelled(x.ctx, joinZeros(all))
 	return l.add(&run{Series: j.s, start: j.start, count: j.size}, all)
@@ -199,7 +208,7 @@ func (x *Index) Settle(ctx context.Context) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for ctx.Err() == nil && x.ctx.Err() == nil && x.failed == nil {
-		if x.busy == 0 && !x.due() {
+		if x.busy == 0 && !x.anyDue() {
 			return nil
 		}
 		x.idle.Wait()
@@ -210,10 +219,10 @@ func (x *Index) Settle(ctx context.Context) error {
 	return redoubt.ErrClosed
 }
 
-func (x *Index) due() bool {
+func (x *Index) anyDue() bool {
 	for s, st := range x.series {
 		for size := uint64(1) << x.o.FanBits; size <= st.count; size <<= x.o.FanBits {
-			if x.runs.gap(s, size, st.next[size])+size <= st.count {
+			if x.due(s, st, size)+size <= st.count {
 				return true
 			}
 		}

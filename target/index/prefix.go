@@ -80,7 +80,7 @@ func (p *Prefix) refresh() {
 }
 
 // cover tiles the ordinals [lo, hi) with the largest runs there are, oldest
-// first. x.mu is held.
+// first, but for those of which nothing is left. x.mu is held.
 func (x *Index) cover(s Series, lo, hi uint64) []part {
 	var out []part
 	for lo < hi {
@@ -91,6 +91,10 @@ func (x *Index) cover(s Series, lo, hi uint64) []part {
 			}
 		}
 		if !best.there() {
+			if next := x.skip(s, lo, hi); next > lo {
+				lo = next
+				continue
+			}
 			out = append(out, part{epoch: s.Epoch, series: s, ordinal: lo})
 			lo++
 			continue
@@ -143,14 +147,18 @@ func (p *Prefix) cursor(ctx context.Context, pt *part) (cursor, error) {
 }
 
 // retry calls fn with the present parts until it meets no rotten run: each is
-// dropped, and replaced by what it was merged from.
+// dropped, and replaced by what it was merged from. Runs that lie elsewhere by
+// now are looked up again.
 func (p *Prefix) retry(fn func([]part) (bad known, err error)) error {
 	for {
 		bad, err := fn(p.snapshot())
-		if !bad.there() || !errors.Is(err, redoubt.ErrCorrupt) {
+		switch {
+		case errors.Is(err, errMoved):
+		case !bad.there() || !errors.Is(err, redoubt.ErrCorrupt):
 			return err
+		default:
+			p.x.drop(bad, err)
 		}
-		p.x.drop(bad, err)
 		p.mu.Lock()
 		p.refresh()
 		p.mu.Unlock()

@@ -10,6 +10,14 @@ type spot struct {
 	entries uint32 // at most; more are counted as that
 }
 
+// weight is about the bytes that the run takes, for comparing files.
+func (p spot) weight() uint64 { return runWeight + entryWeight*uint64(p.entries) }
+
+const (
+	runWeight   = 768
+	entryWeight = 16
+)
+
 const (
 	maxNumber = 1<<32 - 1 // of a file, and of a sector in it
 	maxStart  = 1 << 40   // ordinals of a series

@@ -9,12 +9,12 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 )
 
 // Input is what a decision depends on.
 type Input struct {
-	Policy cluster.Policy
+	Policy catalog.Policy
 	Path   Path
 	// Branch: the path is what a failover left behind. Its last point has no
 	// claim to stay.
@@ -126,7 +126,7 @@ func (d *decision) oldest(in Input) error {
 }
 
 // tier keeps the last point of each bucket, from the newest back.
-func (d *decision) tier(path Path, t cluster.Tier, now int64) error {
+func (d *decision) tier(path Path, t catalog.Tier, now int64) error {
 	oldest := now - int64(t.For)
 	// The bucket in which Dense lies ends above it: its last point stays anyway,
 	// unless nothing was written since.
@@ -141,8 +141,8 @@ func (d *decision) tier(path Path, t cluster.Tier, now int64) error {
 }
 
 // TierReason names a tier, such as "every 1m for 3d".
-func TierReason(t cluster.Tier) string {
-	return fmt.Sprintf("every %s for %s", cluster.FormatSpan(t.Step), cluster.FormatSpan(t.For))
+func TierReason(t catalog.Tier) string {
+	return fmt.Sprintf("every %s for %s", catalog.FormatSpan(t.Step), catalog.FormatSpan(t.For))
 }
 
 // floor returns the beginning of the bucket that holds t.

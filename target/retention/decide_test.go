@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 )
 
 func seeded(t *testing.T) *rand.Rand {
@@ -89,9 +89,9 @@ func history(rng *rand.Rand, n int) (all List) {
 	return all
 }
 
-func policies(t *testing.T) (out []cluster.Policy) {
+func policies(t *testing.T) (out []catalog.Policy) {
 	for _, s := range []string{"every=15m,1s=1d,1m=3d,1h=14d,1d=60d,bookmarks=60d", "every=1s,bookmarks=0s", "every=1m,1h=12h,bookmarks=0s", "every=10s,2s=5m,10s=1h,1d=3d,bookmarks=0s"} {
-		p, err := cluster.ParsePolicy(s)
+		p, err := catalog.ParsePolicy(s)
 		if err != nil {
 			t.Fatal(err)
 		}
