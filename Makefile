@@ -56,7 +56,7 @@ wirebytes: deps ## what a failback puts on the wire, counted by the kernel: MIB=
 	$(call JUDGE,-timeout 30m -run '^TestBytesOnTheWire$$',-judge.rounds=$(or $(MIB),16))
 
 .PHONY: databases
-databases: deps ## PostgreSQL and SQLite on a protected disk, checked at ROUNDS=40 points and both ways: SEED=n; BROKEN=stale (root)
+databases: deps ## PostgreSQL and SQLite on a protected disk, checked at ROUNDS=40 points and after planned and unplanned failover: SEED=n; BROKEN=stale|stop (root)
 	$(call JUDGE,-timeout 60m -run '^TestDatabases$$',-judge.rounds=$(or $(ROUNDS),40))
 
 .PHONY: chaos
@@ -98,7 +98,7 @@ rto: build ## time to the first request on a point: 10^3 to 10^6 segments, disks
 	$(GO) run ./bench/rto $(RTO)
 
 .PHONY: rto-failover
-rto-failover: build ## RTO of test and unplanned failover and the pause of a failback, over disk sizes and backlogs; RTO="-disk-gib 1" (5 minutes)
+rto-failover: build ## RTO of test, planned and unplanned failover, and the writer's pause, over disk sizes and lags; RTO="-disk-gib 1" (6 minutes)
 	$(GO) run ./bench/failover $(RTO)
 
 .PHONY: bench-target

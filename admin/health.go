@@ -62,9 +62,21 @@ func (h *health) broken() {
 	if h.g.GetError() != "" {
 		h.add(true, "failed", h.g.GetHint(), "%s", h.g.GetError())
 	}
+	if v := h.g.GetVerify().GetLast(); v.GetDifferingBlocks() > 0 && !h.compares() {
+		hint := "redoubt verify " + h.g.Id + " lists what differs, redoubt resync " + h.g.Id + " ships it if the source is right"
+		if s := h.g.GetState(); s == "ReverseReplicating" || s == "Replica" {
+			hint = "do not fail back: stop redoubtd at the old primary, remove the group's folder there and start it; what differs is shipped then"
+		}
+		h.add(true, "differs", hint, "%d blocks of 4 KiB differed between the sites at %d:%d", v.DifferingBlocks, v.Epoch, v.Lsn)
+	}
 	if r := h.g.GetRetention(); r.GetStopped() != "" {
 		h.add(false, "retention", "redoubt retention show "+h.g.Id, "history is not thinned: %s", r.GetStopped())
 	}
+}
+
+// compares reports whether a difference is being mended, or looked for again.
+func (h *health) compares() bool {
+	return h.g.GetState() == "Resyncing" || h.g.GetVerify().GetRunning()
 }
 
 // state: what the group is, is a reason by itself.
@@ -78,7 +90,7 @@ func (h *health) state() {
 	case "Resyncing":
 		h.add(false, "copying", "", "a copy is under way: new points exist when it is whole")
 	case "ResyncRequired":
-		h.add(true, "resync-required", "redoubt group show "+id+" lists what is allowed", "the journal overflowed or was lost: no new point is made")
+		h.add(true, "resync-required", "redoubt resync "+id+", at the secondary", "the journal was lost: no new point is made")
 	case "Paused":
 		h.add(false, "paused", "redoubt group resume "+id, "replication is paused")
 	case "FailingOver":

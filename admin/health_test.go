@@ -11,6 +11,10 @@ import (
 	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
 )
 
+func differing(n uint64) *adminv1.VerifyStatus {
+	return &adminv1.VerifyStatus{Last: &adminv1.Verification{Epoch: 1, Lsn: 7, DifferingBlocks: n}}
+}
+
 func TestHealth(t *testing.T) {
 	well := func() *adminv1.Group {
 		return &adminv1.Group{Id: "db", State: "Protected", LagSeconds: proto.Float64(0.4), Link: &adminv1.Link{Connected: true},
@@ -33,6 +37,9 @@ func TestHealth(t *testing.T) {
 		"failed":                       {func(g *adminv1.Group) { g.Error, g.LagSeconds = "disk on fire", proto.Float64(61) }, "Critical failed, Warning lag"},
 		"first copy":                   {func(g *adminv1.Group) { g.State = "InitialSync" }, "Warning copying"},
 		"journal lost":                 {func(g *adminv1.Group) { g.State = "ResyncRequired" }, "Critical resync-required"},
+		"differs":                      {func(g *adminv1.Group) { g.Verify = differing(3) }, "Critical differs"},
+		"differed":                     {func(g *adminv1.Group) { g.Verify = differing(0) }, "Normal"},
+		"is mended":                    {func(g *adminv1.Group) { g.Verify, g.State = differing(3), "Resyncing" }, "Warning copying"},
 		"not protected":                {func(g *adminv1.Group) { g.State, g.Link, g.Journal = "Unprotected", nil, nil }, "Warning unprotected"},
 		"to be committed":              {func(g *adminv1.Group) { g.State = "FailoverCommitPending" }, "Warning commit-pending"},
 		"failed over":                  {func(g *adminv1.Group) { g.State = "FailedOver" }, "Warning failed-over"},

@@ -100,8 +100,8 @@ type Welcome struct {
 	Answer     *Answer          `json:"answer,omitempty"`    // to Ask; a receiver that does not know Ask gives none
 	UUID       string           `json:"uuid,omitempty"`      // of the group, if the sender has another one
 	Journal    string           `json:"journal,omitempty"`   // of a replica: names its journal
-	// Unknown says that a replica does not know what its disks differ in: it holds
-	// a part of a copy.
+	// Unknown says that this side does not know what its disks differ in: they hold
+	// a part of a copy, or are not those that its journal wrote to.
 	Unknown bool `json:"unknown,omitempty"`
 	// Lost says why what the sender's journal has does not follow what the
 	// receiver has: its disks must be compared first.

@@ -206,6 +206,9 @@ func (c *copier) run(ctx context.Context) error {
 	st := c.state
 	c.mu.Unlock()
 	cursor := c.group.secondary()
+	if st.Done && st.Resync != nil {
+		c.group.verifyMended(st.Resync.Epoch)
+	}
 	if st.Done || cursor == nil || st.Resync != nil && st.Resync.Epoch != c.group.journal.Epoch() {
 		return nil // the journal is of another epoch: the secondary says what to do
 	}
@@ -237,7 +240,13 @@ func (c *copier) run(ctx context.Context) error {
 		c.state.Copied = c.state.Total
 	}
 	c.mu.Unlock()
-	return c.save()
+	if err := c.save(); err != nil {
+		return err
+	}
+	if st.Resync != nil {
+		c.group.verifyMended(st.Resync.Epoch)
+	}
+	return nil
 }
 
 // everything announces all that the disks hold.

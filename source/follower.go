@@ -29,10 +29,14 @@ func (g *Group) runFollower(ctx context.Context) {
 	for ctx.Err() == nil {
 		if w, err := g.ask(ctx); err == nil {
 			g.keepWelcome(w)
-			if g.resyncHere(&w) {
-				if g.beginResync(ctx, w) == nil {
+			if g.resyncHere(&w) { // nothing else makes this side the writer of that epoch
+				if err := g.beginResync(ctx, w); err == nil {
 					return
+				} else {
+					g.log.Warn("the resynchronisation could not begin", "err", err, "hint", redoubt.Hint(err))
 				}
+				g.waitToAsk(ctx)
+				continue
 			}
 			g.refence(w)
 			if w.Writer == "source/"+g.host.Name && w.Epoch > g.Role().Epoch {
@@ -189,7 +193,7 @@ func (g *Group) takeOver(w ship.Welcome) error {
 			return err
 		}
 	}
-	r = Role{Mode: ModeWriter, Epoch: w.Epoch, Lineage: w.Lineage, Branch: r.Branch}
+	r = Role{Mode: ModeWriter, Epoch: w.Epoch, Lineage: w.Lineage, Branch: r.Branch, Replaced: r.Replaced}
 	if wasReplica {
 		// The secondary has everything up to here: it sent it.
 		if err := g.secondary().Ack(head); err != nil {

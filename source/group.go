@@ -140,6 +140,9 @@ func openGroup(host *Config, cfg GroupConfig) (g *Group, err error) {
 	if err := g.openJournal(dir); err != nil {
 		return nil, err
 	}
+	if err := g.checkImages(disks, !known); err != nil {
+		return nil, err
+	}
 	members := make([]blockdev.Member, len(disks))
 	for i := range disks {
 		members[i] = blockdev.Member{Disk: disks[i], Backing: images[i]}

@@ -148,6 +148,13 @@ func (g *Group) runHeld(ctx context.Context) {
 			} else if changed {
 				return
 			}
+			if g.resyncHere(&w) && g.heldBack().State != stateUnprotected {
+				if err := g.beginResync(ctx, w); err == nil {
+					return
+				} else {
+					g.log.Error("the resynchronisation could not begin", "err", err, "hint", redoubt.Hint(err))
+				}
+			}
 		}
 		pause(ctx, g.cfg.PollInterval)
 	}

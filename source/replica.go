@@ -63,10 +63,10 @@ func (g *Group) openReplica(peer pki.Identity, hello ship.Hello) (ship.Welcome, 
 	mine := w.Committed.Epoch // the journal's: the role is ahead of it if an earlier Begin was cut short
 	goesOn := role.Mode == ModeReplica && role.Epoch == hello.Epoch && mine == hello.Epoch
 	w.Journal = g.journal.ID()
-	w.Unknown = role.Mode == ModeReplica && mine == role.Epoch && !role.Whole(w.Committed.LSN)
+	w.Unknown = role.Replaced || role.Mode == ModeReplica && mine == role.Epoch && !role.Whole(w.Committed.LSN)
 	switch {
-	case goesOn:
-	case w.Unknown: // a copy that was cut short: whatever is there is compared
+	case goesOn && !role.Replaced:
+	case w.Unknown && role.Mode == ModeReplica: // a copy that was cut short, or another disk: whatever is there is compared
 		r.resync, r.unknown = true, true
 		w.Resync, w.DirtyAfter = true, w.Committed.LSN
 		r.dirtyAfter = w.DirtyAfter
@@ -169,7 +169,7 @@ func (r *replica) Begin(start redoubt.LSN) error {
 		}
 		role.Branch = dir
 	}
-	role = Role{Mode: ModeReplica, Epoch: r.epoch, Lineage: r.lineage, Branch: role.Branch}
+	role = Role{Mode: ModeReplica, Epoch: r.epoch, Lineage: r.lineage, Branch: role.Branch, Replaced: role.Replaced}
 	if err := g.setRole(role); err != nil {
 		return err
 	}
@@ -187,7 +187,7 @@ func (r *replica) Begin(start redoubt.LSN) error {
 		return err
 	}
 	r.resync = false
-	return nil
+	return g.known() // from here on WholeAt says it
 }
 
 // Append journals and applies the delta's writes; done follows the sync.

@@ -35,6 +35,8 @@ type Role struct {
 	WholeAt redoubt.LSN `json:"whole_at,omitempty"`
 	// Branch is the folder that keeps the orphan tail of the epoch before.
 	Branch string `json:"branch,omitempty"`
+	// Replaced: an image is another file than the one that the journal wrote to.
+	Replaced bool `json:"replaced,omitempty"`
 }
 
 const roleKey = "role"
@@ -75,9 +77,15 @@ func (r Role) fenceError() error {
 }
 
 // Whole reports whether the disks, with the journal's head at head, are the
-// state of one point in the group's history.
+// state of one point in the group's history. What a writer has is, by definition.
 func (r Role) Whole(head redoubt.LSN) bool {
-	return r.Mode != ModeReplica || r.WholeAt != 0 && head >= r.WholeAt
+	switch r.Mode {
+	case ModeReplica:
+		return r.WholeAt != 0 && head >= r.WholeAt && !r.Replaced
+	case ModeFenced:
+		return !r.Replaced
+	}
+	return true
 }
 
 // takeover decides whether this side, in role r with its journal between tail
@@ -98,6 +106,9 @@ func (r Role) takeover(l redoubt.Lineage, tail, head redoubt.LSN) error {
 			Hint: fmt.Sprintf("epoch %d of this side is on no path to epoch %d; reverse replicate first", r.Epoch, l.Current())}
 	case at == head && r.Whole(head):
 		return nil
+	case r.Replaced && r.Mode != ModeWriter:
+		return &redoubt.Error{Op: "take over", Err: redoubt.ErrState,
+			Hint: "an image here is another file than before, and nobody knows what it holds: fail over again, commit, and come back by redoubt reverse, which compares it"}
 	case !r.Whole(head):
 		return &redoubt.Error{Op: "take over", Err: redoubt.ErrState, Hint: "the copy from the secondary is not complete; reverse replicate again"}
 	case at > head:

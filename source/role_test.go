@@ -31,6 +31,9 @@ func TestTakeover(t *testing.T) {
 		{"the copy is not complete", Role{Mode: ModeReplica, Epoch: 2, WholeAt: 660}, failedBack, 640, 650, redoubt.ErrState},
 		{"the baseline never came", Role{Mode: ModeReplica, Epoch: 2}, failedBack, 640, 650, redoubt.ErrState},
 		{"failed back while this side was never a replica", fenced, failedBack, 400, 560, redoubt.ErrFenced},
+		{"cancelled, but the disk is another one", Role{Mode: ModeFenced, Epoch: 1, Lineage: one, Replaced: true}, cancelled, 400, 500, redoubt.ErrState},
+		{"cancelled, and the writer went on with another disk", Role{Mode: ModeWriter, Epoch: 1, Lineage: one, Replaced: true}, cancelled, 400, 560, nil},
+		{"the replica's disk is another one", Role{Mode: ModeReplica, Epoch: 2, WholeAt: 600, Replaced: true}, failedBack, 640, 650, redoubt.ErrState},
 		{"the epoch is on no path", Role{Mode: ModeFenced, Epoch: 2}, cancelled, 400, 400, redoubt.ErrFenced},
 		{"not a later epoch", writer, one, 1, 9, redoubt.ErrInvalid},
 	} {

@@ -19,6 +19,10 @@ const verifyCursor = "verify"
 // verifyKey is where the journal's state has the last comparison.
 const verifyKey = "verify"
 
+// verifyingKey is where the journal's state has when the comparison began that
+// has not ended: a restart that finds it has ended it.
+const verifyingKey = "verifying"
+
 // verifyTries is how often a comparison is begun again from the start when the
 // connection was lost.
 const verifyTries = 5
@@ -48,6 +52,12 @@ func openVerifier(g *Group) (*verifier, error) {
 	// One that a crash has ended keeps nothing in the journal.
 	if err := g.journal.RemoveCursor(verifyCursor); err != nil && !errors.Is(err, redoubt.ErrNotFound) {
 		return nil, err
+	}
+	if began, ok, err := loadState[int64](g, verifyingKey); err != nil {
+		return nil, err
+	} else if ok {
+		v.st.Err = &redoubt.Error{Op: "verify group", Object: string(g.cfg.Name), Hint: "redoubt verify " + string(g.cfg.Name) + " begins it anew",
+			Err: fmt.Errorf("a restart of this host ended the comparison that began at %s: %w", time.Unix(0, began).UTC().Format(time.RFC3339), redoubt.ErrUnavailable)}
 	}
 	b, ok, err := g.journal.State(verifyKey)
 	if err != nil || !ok {
@@ -80,11 +90,27 @@ func (g *Group) StartVerify() error {
 	if v.st.Running || v.closed {
 		return nil
 	}
+	began := g.host.Now()
+	if err := g.putState(verifyingKey, began.UnixNano()); err != nil {
+		return err
+	}
 	ctx, end := context.WithCancel(context.Background())
 	v.end = end
-	v.st.Running, v.st.Started, v.st.Done, v.st.All, v.st.Err = true, g.host.Now(), 0, 0, nil
+	v.st.Running, v.st.Started, v.st.Done, v.st.All, v.st.Err = true, began, 0, 0, nil
 	v.wg.Go(func() { v.run(ctx) })
 	return nil
+}
+
+// verifyMended compares once more, after the resynchronisation of an epoch, if
+// the last comparison was before and found a difference: so that it is known
+// whether that is gone.
+func (g *Group) verifyMended(resynced redoubt.Epoch) {
+	if last := g.VerifyStatus().Last; last == nil || last.Differing == 0 || last.At.Epoch >= resynced {
+		return
+	}
+	if err := g.StartVerify(); err != nil {
+		g.log.Warn("what was mended is not verified", "err", err, "hint", redoubt.Hint(err))
+	}
 }
 
 func (g *Group) cannotVerify(hint string) error {
@@ -113,6 +139,14 @@ func (v *verifier) open() {
 	v.mu.Lock()
 	v.closed = false
 	v.mu.Unlock()
+	v.over()
+}
+
+// over forgets that a comparison has begun.
+func (v *verifier) over() {
+	if err := v.g.journal.PutState(verifyingKey, nil); err != nil {
+		v.g.log.Warn("the next start will say that it has ended a comparison", "err", err)
+	}
 }
 
 // VerifyStatus tells about the comparison that runs, or ran last.
@@ -138,6 +172,11 @@ func (v *verifier) run(ctx context.Context) {
 	if err == nil {
 		err = v.remember(&r)
 	}
+	if err == nil && r.Differing == 0 && r.Unsettled == 0 {
+		v.g.step.Lock()
+		err = v.g.known()
+		v.g.step.Unlock()
+	}
 	switch {
 	case err != nil:
 		v.g.log.Error("the comparison with the secondary failed", "err", err, "hint", redoubt.Hint(err))
@@ -145,6 +184,12 @@ func (v *verifier) run(ctx context.Context) {
 		v.g.log.Error("the disks differ from what the secondary has", "position", r.At.String(), "blocks", r.Differing, "of", r.Blocks)
 	default:
 		v.g.log.Info("the disks are what the secondary has", "position", r.At.String(), "blocks", r.Blocks, "unsettled", r.Unsettled, "root", r.Root.String())
+	}
+	v.mu.Lock()
+	closed := v.closed
+	v.mu.Unlock()
+	if err == nil || !closed { // or it is said after the restart
+		v.over()
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()

@@ -23,22 +23,11 @@ func (g *Group) runWriter(ctx context.Context) {
 	defer wg.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	copying, stopCopy := context.WithCancel(ctx)
-	copied := make(chan struct{})
-	go func() {
-		defer close(copied)
-		if err := g.copy.run(copying); err != nil && copying.Err() == nil {
-			g.log.Error("the copy of the disks stopped", "err", err)
-		}
-	}()
-	defer func() {
-		stopCopy()
-		<-copied
-	}()
+	stopCopy := g.runCopies(ctx)
+	defer stopCopy()
 	wg.Go(func() { g.verifyNowAndThen(ctx) })
 	wg.Go(func() { g.runPlanned(ctx) })
 	wg.Go(func() { g.catchUp.track(ctx) })
-	wg.Go(func() { g.catchUp.run(ctx) })
 	wg.Go(func() { g.runBookmarks(ctx) })
 	wg.Go(func() { g.settleDisks(ctx) })
 	for ctx.Err() == nil {
@@ -57,7 +46,6 @@ func (g *Group) runWriter(ctx context.Context) {
 			return
 		case errors.As(err, &lost):
 			stopCopy()
-			<-copied
 			g.awaitResync(ctx, lost.Welcome)
 			return // a mode begins anew
 		case errors.As(err, &fenced):
@@ -71,11 +59,33 @@ func (g *Group) runWriter(ctx context.Context) {
 	}
 }
 
+// runCopies begins to announce what the secondary lacks: of the disks, and of
+// what the journal gave up. stop ends that and waits for its end, so that nobody
+// announces anything while the journal is begun anew.
+func (g *Group) runCopies(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := g.copy.run(ctx); err != nil && ctx.Err() == nil {
+			g.log.Error("the copy of the disks stopped", "err", err)
+		}
+	})
+	wg.Go(func() { g.catchUp.run(ctx) })
+	return func() {
+		cancel()
+		wg.Wait()
+	}
+}
+
 // obey acts on a Welcome that names a later epoch: it takes over if the
 // catalog made this source the writer again, and fences itself otherwise. It
-// reports whether the role changed.
+// reports whether the role changed. A resynchronisation is left to the sender,
+// which hears of it too: whoever else asks runs beside the copies.
 func (g *Group) obey(w ship.Welcome) bool {
 	g.keepWelcome(w)
+	if g.resyncHere(&w) {
+		return false
+	}
 	if w.Writer == "source/"+g.host.Name {
 		err := g.becomeWriter(w)
 		if err == nil {

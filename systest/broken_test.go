@@ -26,6 +26,8 @@ var breakages = map[string]breakage{
 `},
 	// A point that lies within a segment shows less than it holds.
 	"stale": {"target/view.go", "sp.Full, sp.Partial, sp.Upto = sg.Ordinal, true, st.To", "sp.Full, sp.Partial, sp.Upto = sg.Ordinal, true, max(st.To, 40)-40"},
+	// A planned failover does not stop the writers.
+	"stop": {"source/stop.go", "g.disks.SetReadOnly(g.stopError(s.Job))", "_ = g.stopError(s.Job)"},
 	// The old source goes on writing.
 	"fence": {"source/follower.go", "g.disks.SetReadOnly(redoubt.ErrFenced)", "_ = redoubt.ErrFenced"},
 }

@@ -43,28 +43,42 @@ type dbBed struct {
 	mount     *site.Mount
 	lives     int
 	points    int
+	loads     chan error   // how the load of each database ended
 	stop      func() error // ends the load
+	spans     []timeSpan   // in which there was a load
 }
 
-// F2, B2 and T1 as databases see them: PostgreSQL and SQLite commit transactions
-// on a protected file system; at random times of the past, after an unplanned
-// failover and after the failback their own checks are clean, and exactly the
-// transactions are there that must be. `make databases ROUNDS=40`.
+// F1, F2, B2 and T1 as databases see them: PostgreSQL and SQLite commit
+// transactions on a protected file system; after an unplanned and a planned
+// failover, after the way back from each, and at random times of the past their
+// own checks are clean, and exactly the transactions are there that must be.
+// `make databases ROUNDS=40`.
 func TestDatabases(t *testing.T) {
 	points := rounds(sized(4, 1))
 	b := newDBBed(t)
 	defer func() {
-		verdict(t, "%d points and both ways: every answered transaction is where it must be (%d of %s, %d of %s)", b.points,
+		verdict(t, "%d points, unplanned and planned failover and both ways back: every answered transaction is where it must be (%d of %s, %d of %s)", b.points,
 			b.witnesses[0].ledger.Answered(), b.witnesses[0].Name(), b.witnesses[1].ledger.Answered(), b.witnesses[1].Name())
 	}()
-	began := time.Now()
 	b.load()
 	b.commits(time.Duration(max(points/4, 4)) * time.Second)
-
-	b.site.Source.Kill()
-	if b.stop() == nil {
-		t.Fatal("the databases did not notice the kill")
+	b.unplanned()
+	b.open()
+	b.load()
+	b.commits(2 * time.Second)
+	b.planned()
+	b.give(false)
+	for range points {
+		b.point(b.moment())
 	}
+}
+
+// unplanned kills the source under load and goes on at the secondary: what it
+// promoted is all that is there. Then it comes back, with the disks mounted.
+func (b *dbBed) unplanned() {
+	b.Helper()
+	b.site.Source.Kill()
+	b.broken()
 	b.give(true)
 	prod := b.site.Targets[b.rng.IntN(3)]
 	r := &adminv1.UnplannedFailoverResponse{}
@@ -74,17 +88,45 @@ func TestDatabases(t *testing.T) {
 	for _, w := range b.witnesses {
 		w.ledger.Cut(b.holds(w, "after the failover", point, point))
 	}
+	b.back(prod, func() {
+		b.must(b.site.Source.Start())
+		b.fenced()
+		b.must(b.site.Call(b.ctx, prod, nil, "reverse", groupName, "--wait"))
+	})
+}
 
+// planned moves production on purpose while the databases commit: whatever was
+// answered is there. Then it comes back, by the way that has begun by itself.
+func (b *dbBed) planned() {
+	b.Helper()
+	prod := b.site.Targets[b.rng.IntN(3)]
+	r := &adminv1.PlannedFailoverResponse{}
+	b.must(b.site.Call(b.ctx, prod, r, "failover", "planned", groupName, "--node", prod.Name))
+	b.broken()
+	ended := time.Now().UnixNano()
+	b.give(true)
+	_, g, err := b.site.Status(b.ctx, prod)
+	b.must(err)
+	b.take(g.Disks)
+	for _, w := range b.witnesses {
+		w.ledger.Cut(b.holds(w, "after the planned failover", ended, ended))
+	}
+	b.Logf("nobody could write for %d ms", r.Job.PausedMs)
+	b.back(prod, func() { b.wait(prod, "the way back to begin by itself", inSync) })
+}
+
+// back works at the secondary, commits the failover, has reverse put the old
+// primary in sync, and fails back to it. It leaves the disks mounted there.
+func (b *dbBed) back(prod *site.Node, reverse func()) {
+	b.Helper()
 	b.open()
 	b.load()
 	b.commits(2 * time.Second)
 	b.must(b.site.Call(b.ctx, prod, nil, "failover", "commit", groupName))
-	b.must(b.site.Source.Start())
-	b.fenced()
-	b.must(b.site.Call(b.ctx, prod, nil, "reverse", groupName, "--wait"))
+	reverse()
 	b.commits(time.Second)
 	b.must(b.stop())
-	ended := time.Now()
+	ended := time.Now().UnixNano()
 	for _, w := range b.witnesses {
 		b.must(w.Close())
 	}
@@ -94,11 +136,7 @@ func TestDatabases(t *testing.T) {
 	b.writable(redoubt.Epoch(f.Epoch))
 	b.take(b.served())
 	for _, w := range b.witnesses {
-		b.holds(w, "after the failback", ended.UnixNano(), ended.UnixNano())
-	}
-	b.give(false)
-	for range points {
-		b.point(began.UnixNano() + b.rng.Int64N(int64(ended.Sub(began))))
+		b.holds(w, "after the failback", ended, ended)
 	}
 }
 
@@ -193,30 +231,65 @@ func (b *dbBed) open() {
 	}
 }
 
-// load commits on all databases at once until b.stop, which returns the first failure.
+// load commits on all databases at once until b.stop, which returns the first
+// failures, or until the disk takes no writes any more (see broken).
 func (b *dbBed) load() {
 	ctx, cancel := context.WithCancel(b.ctx)
-	done := make(chan error, len(b.witnesses))
+	b.loads = make(chan error, len(b.witnesses))
+	b.spans = append(b.spans, timeSpan{from: time.Now().UnixNano()})
 	for _, w := range b.witnesses {
 		go func() {
 			var err error
 			for ctx.Err() == nil && err == nil {
 				err = w.ledger.Do(w.Commit)
 			}
-			done <- err
+			b.loads <- err
 		}()
 	}
-	b.stop = func() error {
-		var errs []error
-		if b.site.Source.Alive() || b.lives > 1 {
-			cancel()
-		}
-		for range b.witnesses {
-			errs = append(errs, <-done)
-		}
+	b.stop = func() (err error) {
 		cancel()
-		return errors.Join(errs...)
+		for range b.witnesses {
+			err = errors.Join(err, <-b.loads)
+		}
+		b.spans[len(b.spans)-1].to = time.Now().UnixNano()
+		return err
 	}
+}
+
+// broken waits until every database has failed because its disk did.
+func (b *dbBed) broken() {
+	b.Helper()
+	late := time.After(patience)
+	for range b.witnesses {
+		select {
+		case err := <-b.loads:
+			if err == nil {
+				b.Fatal("a load ended without an error")
+			}
+		case <-late:
+			b.Fatal("a database did not notice that its disk takes no writes")
+		}
+	}
+	b.spans[len(b.spans)-1].to = time.Now().UnixNano()
+}
+
+// timeSpan is between two times, in Unix nanoseconds.
+type timeSpan struct{ from, to int64 }
+
+// moment returns a random time at which there was a load.
+func (b *dbBed) moment() int64 {
+	var all int64
+	for _, s := range b.spans {
+		all += s.to - s.from
+	}
+	n := b.rng.Int64N(all)
+	for _, s := range b.spans {
+		if n < s.to-s.from {
+			return s.from + n
+		}
+		n -= s.to - s.from
+	}
+	return 0
 }
 
 // commits lets the load go on for a while, as long as it makes progress.

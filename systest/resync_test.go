@@ -52,6 +52,86 @@ func TestLostJournal(t *testing.T) {
 	b.must(b.site.Call(b.ctx, target, nil, "verify", groupName))
 }
 
+// A difference that a verification finds in a protected group is mended from
+// there: just the blocks that differ are shipped, while clients write without an
+// error, also when the source is killed meanwhile; points of before stay, and the
+// source finds by itself that nothing differs any more.
+func TestMendWhatVerifyFinds(t *testing.T) {
+	b := newBed(t)
+	old := b.settled()
+	target := b.site.Targets[b.rng.IntN(3)]
+	b.reconfigure("      disks:\n", "      verify: {rate: 16MiB}\n      disks:\n") // a window takes seconds
+	b.must(b.site.Source.Stop(patience))
+	differ := b.spoilBlocks(sized(200, 60))
+	b.must(b.site.Source.Start())
+	b.resynced()
+	b.differing(target, differ)
+
+	b.must(b.site.Call(b.ctx, target, nil, "resync", groupName, "--wait"))
+	b.resynced()
+	if raw, c := b.shipped(), b.sourceGroup().GetCopy(); c.DifferingBytes != differ*4096 || raw > differ*4096*105/100 {
+		t.Errorf("%d bytes differed: %d found, %d shipped", differ*4096, c.DifferingBytes, raw)
+	}
+	b.mended()
+	b.sameAtBothSites()
+	b.judgePoint(b.other(target), old)
+
+	b.must(b.site.Source.Stop(patience))
+	differ = b.spoilBlocks(sized(200, 60))
+	b.must(b.site.Source.Start())
+	b.resynced()
+	b.differing(target, differ)
+	stop := b.overwriteAtRandom(4 << 20) // within the first blocks of disk a
+	b.must(b.site.Call(b.ctx, target, nil, "resync", groupName))
+	b.wait(b.site.Source, "the comparison", func(_ *adminv1.GetStatusResponse, g *adminv1.Group) error {
+		if g.Epoch != 3 || g.ReadOnly { // on a slow machine it may be over by now
+			return fmt.Errorf("state %s, epoch %d, copy %v", g.GetState(), g.Epoch, g.GetCopy())
+		}
+		return nil
+	})
+	before := stop()
+	if before == 0 {
+		t.Error("nobody could write")
+	}
+	b.site.Source.Kill()
+	b.must(b.site.Source.Start())
+	b.resynced()
+	b.mended()
+	b.sameAtBothSites()
+	b.judgePoint(b.other(target), old)
+}
+
+// differing holds that a verification finds n blocks that differ, and that the
+// group's health says so at both sites.
+func (b *bed) differing(asked *site.Node, n uint64) {
+	b.Helper()
+	if err := b.site.Call(b.ctx, asked, nil, "verify", groupName); err == nil {
+		b.Fatal("what was changed behind Redoubt's back is not found")
+	}
+	for _, node := range []*site.Node{b.site.Source, asked} {
+		b.wait(node, "the difference to be told", func(_ *adminv1.GetStatusResponse, g *adminv1.Group) error {
+			if got := g.GetVerify().GetLast().GetDifferingBlocks(); got != n || g.GetHealth().GetLevel() != "Critical" {
+				return fmt.Errorf("%d blocks differ of %d, health %v", got, n, g.GetHealth())
+			}
+			return nil
+		})
+	}
+}
+
+// mended waits until both sites say that nothing differs.
+func (b *bed) mended() {
+	b.Helper()
+	for _, node := range b.site.Nodes() {
+		b.wait(node, "the sites to be found equal", func(_ *adminv1.GetStatusResponse, g *adminv1.Group) error {
+			v := g.GetVerify().GetLast()
+			if v == nil || v.DifferingBlocks != 0 || v.Epoch != g.Epoch {
+				return fmt.Errorf("at epoch %d %v", g.Epoch, v)
+			}
+			return nil
+		})
+	}
+}
+
 // Nothing else is shipped: at rest the bytes are those of the blocks that
 // differ, though the source has lost its identity, too.
 func TestLostIdentity(t *testing.T) {
@@ -109,6 +189,44 @@ func TestResyncSurvivesKills(t *testing.T) {
 	b.resynced()
 	b.sameAtBothSites()
 	b.judgePoint(b.site.Targets[1], old)
+	b.must(b.site.Call(b.ctx, b.site.Source, nil, "verify", groupName))
+}
+
+// What an interrupted resynchronisation has shipped is not shipped again: with
+// the first disk stored when the source dies, only the second one is left.
+func TestResyncResumes(t *testing.T) {
+	b := newBed(t)
+	b.settled()
+	b.site.Source.Kill()
+	b.must(os.RemoveAll(filepath.Join(b.groupDir(), "journal")))
+	for _, d := range b.disks { // everything differs
+		b.must(os.Remove(filepath.Join(b.dir, d.Name)))
+		b.must(site.MakeRaw(filepath.Join(b.dir, d.Name), int64(d.Size), b.seed+1))
+	}
+	b.reconfigure("      disks:\n", "      verify: {rate: 4MiB}\n      disks:\n") // disk b takes two seconds
+	b.must(b.site.Source.Start())
+	b.resyncRequired()
+	b.must(b.site.Call(b.ctx, b.site.Targets[0], nil, "resync", groupName))
+	var first uint64
+	b.wait(b.site.Source, "disk a at the secondary", func(_ *adminv1.GetStatusResponse, g *adminv1.Group) error {
+		c := g.GetCopy()
+		if c.GetComplete() {
+			b.Fatal("it is over already")
+		}
+		if first = c.GetDifferingBytes(); c.GetDoneBytes() < b.disks[0].Size {
+			return fmt.Errorf("%d bytes", c.GetDoneBytes())
+		}
+		return nil
+	})
+	b.site.Source.Kill()
+	b.must(b.site.Source.Start())
+	b.resynced()
+	raw := b.shipped()
+	t.Logf("%d bytes of disk a were shipped before, and %d after the restart", first, raw)
+	if first < b.disks[0].Size/2 || raw == 0 || raw > b.disks[1].Size {
+		t.Errorf("disk b has %d bytes", b.disks[1].Size)
+	}
+	b.sameAtBothSites()
 	b.must(b.site.Call(b.ctx, b.site.Source, nil, "verify", groupName))
 }
 

@@ -64,6 +64,35 @@ func TestVerify(t *testing.T) {
 	}
 }
 
+// A comparison that a restart has ended is said to have ended, until the next one.
+func TestVerifyEndedByARestart(t *testing.T) {
+	b := newBed(t)
+	b.reconfigure("      disks:\n", "      verify: {rate: 1MiB}\n      disks:\n")
+	b.must(b.site.Source.Stop(patience))
+	b.must(b.site.Source.Start())
+	b.resynced()
+	for _, end := range []func(){
+		func() { b.must(b.site.Source.Stop(patience)) },
+		func() { b.site.Source.Kill() },
+	} {
+		b.must(b.site.Call(b.ctx, b.site.Source, nil, "verify", groupName, "--no-wait"))
+		end()
+		b.must(b.site.Source.Start())
+		b.resynced()
+		if v := b.sourceGroup().GetVerify(); v.GetRunning() || !strings.Contains(v.GetError(), "a restart of this host ended") || v.GetHint() == "" {
+			t.Fatalf("after the restart: %v", v)
+		}
+	}
+	b.reconfigure("1MiB", "64MiB")
+	b.must(b.site.Source.Stop(patience))
+	b.must(b.site.Source.Start())
+	b.resynced()
+	b.must(b.site.Call(b.ctx, b.site.Targets[0], nil, "verify", groupName))
+	if v := b.sourceGroup().GetVerify(); v.GetError() != "" || v.GetLast() == nil {
+		t.Fatalf("after another one: %v", v)
+	}
+}
+
 // spoil changes one byte of a disk's image behind Redoubt's back.
 func (b *bed) spoil(disk string, size int64) int64 {
 	b.Helper()

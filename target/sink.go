@@ -52,6 +52,9 @@ func (k sink) Hello(ctx context.Context, peer pki.Identity, h ship.Hello) (ship.
 		return fail(fmt.Errorf("the group there belongs to another source or an earlier journal: %w", redoubt.ErrExists),
 			"choose another group name; a journal that was made anew counts as another source")
 	}
+	if err := s.noteAddress(ctx, &g, peer, &h); err != nil {
+		return ship.Welcome{}, nil, err
+	}
 	if known := s.catalog.Binding(g.ID).Journal; known != "" && h.Journal != "" && known != h.Journal {
 		h.Receipt = nil // of a journal that is not the one in which writes were lost
 	}
@@ -192,16 +195,29 @@ func (s *Store) create(ctx context.Context, h ship.Hello) (catalog.Group, error)
 	return g, nil
 }
 
-// update tells the cluster a changed address, and refuses disks that do not go with those it knows.
+// noteAddress tells the cluster where the group's source listens now, also when
+// another host writes the group: the way back leads there.
+func (s *Store) noteAddress(ctx context.Context, g *catalog.Group, peer pki.Identity, h *ship.Hello) error {
+	if h.Advertise == g.SourceAddr || h.Advertise == "" || peer != (pki.Identity{Role: pki.RoleSource, Name: g.Source}) {
+		return nil
+	}
+	v, err := s.node.Propose(ctx, catalog.UpdateGroup{Group: g.ID, SourceAddr: h.Advertise})
+	if err != nil {
+		return err
+	}
+	if n, ok := v.(catalog.Group); ok {
+		s.o.Logger.Info("the source listens elsewhere", "group", g.ID, "was", g.SourceAddr, "now", n.SourceAddr)
+		*g = n
+	}
+	return nil
+}
+
+// update refuses disks that do not go with those the cluster knows.
 func (s *Store) update(ctx context.Context, g *catalog.Group, h ship.Hello) (catalog.Group, error) {
-	if h.Advertise == g.SourceAddr && (len(h.Disks) == 0 || sameDisks(&h, g.Disks)) {
+	if len(h.Disks) == 0 || sameDisks(&h, g.Disks) {
 		return *g, nil
 	}
-	disks := h.Disks
-	if sameDisks(&h, g.Disks) {
-		disks = nil
-	}
-	v, err := s.node.Propose(ctx, catalog.UpdateGroup{Group: g.ID, SourceAddr: h.Advertise, Disks: disks})
+	v, err := s.node.Propose(ctx, catalog.UpdateGroup{Group: g.ID, SourceAddr: g.SourceAddr, Disks: h.Disks})
 	if err != nil {
 		return catalog.Group{}, err
 	}

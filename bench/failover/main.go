@@ -69,15 +69,16 @@ func numbers(list string) (out []uint64, err error) {
 }
 
 func run(ctx context.Context, o options) error {
-	fmt.Println("| disk GiB | backlog MiB | test failover to first write, ms p50 | max | unplanned failover to first write, ms | failback in all, s | nobody could write, ms | of it by redoubtd's own account |")
-	fmt.Println("|---|---|---|---|---|---|---|---|")
+	fmt.Println("| disk GiB | backlog MiB | test failover to first write, ms p50 | max | planned failover to first write, ms | nobody could write, ms | by redoubtd's own account | unplanned failover to first write, ms | failback in all, s | nobody could write, ms | by redoubtd's own account |")
+	fmt.Println("|---|---|---|---|---|---|---|---|---|---|---|")
 	for _, size := range o.disks {
 		for _, backlog := range o.backlogs {
 			r, err := one(ctx, o, size<<30, backlog<<20)
 			if err != nil {
 				return fmt.Errorf("disk of %d GiB, backlog of %d MiB: %w", size, backlog, err)
 			}
-			fmt.Printf("| %d | %d | %.0f | %.0f | %.0f | %.1f | %.0f | %d |\n", size, backlog, r.testP50, r.testMax, r.unplanned, r.failback, r.pause, r.said)
+			fmt.Printf("| %d | %d | %.0f | %.0f | %.0f | %.0f | %d | %.0f | %.1f | %.0f | %d |\n", size, backlog, r.testP50, r.testMax,
+				r.planned.first, r.planned.pause, r.planned.said, r.unplanned, r.failback, r.home.pause, r.home.said)
 		}
 	}
 	return nil

@@ -26,8 +26,15 @@ const (
 
 // result is one row; times in milliseconds but failback, in seconds.
 type result struct {
-	testP50, testMax, unplanned, failback, pause float64
-	said                                         uint64 // the pause by redoubtd's own account
+	testP50, testMax, unplanned, failback float64
+	planned, home                         move
+}
+
+// move is how a client sees production move on purpose, in milliseconds.
+type move struct {
+	first float64 // from the command to its first write at the other site
+	pause float64 // from its last write here to that
+	said  uint64  // the pause by redoubtd's own account
 }
 
 // bench is a site with one disk.
@@ -64,6 +71,9 @@ func one(ctx context.Context, o options, size, backlog uint64) (r result, err er
 		return r, err
 	}
 	if r.testP50, r.testMax, err = b.tests(o.opens); err != nil {
+		return r, err
+	}
+	if err := b.onPurpose(&r, backlog); err != nil {
 		return r, err
 	}
 	return r, b.thereAndBack(&r, backlog)
@@ -146,6 +156,74 @@ func (b *bench) tests(opens int) (p50, most float64, err error) {
 	return all[len(all)/2], all[len(all)-1], nil
 }
 
+// onPurpose measures a planned failover behind a burst of writes, and takes it
+// back: the source goes on.
+func (b *bench) onPurpose(r *result, backlog uint64) error {
+	_, g, err := b.Status(b.ctx, b.Source)
+	if err != nil {
+		return err
+	}
+	here := g.Disks[0]
+	if err := b.hurry(here, backlog); err != nil {
+		return err
+	}
+	prod := b.Targets[2]
+	there := &adminv1.Disk{Export: here.Name, Socket: filepath.Join(prod.Dir, "run", "export", group+".sock")}
+	f := &adminv1.PlannedFailoverResponse{}
+	if err := b.moves(&r.planned, here, there, func() error {
+		return b.Call(b.ctx, prod, f, "failover", "planned", group, "--node", prod.Name)
+	}); err != nil {
+		return err
+	}
+	r.planned.said = f.Job.GetPausedMs()
+	if err := b.Call(b.ctx, prod, nil, "failover", "cancel", group); err != nil {
+		return err
+	}
+	_, err = b.Wait(b.ctx, b.Source, patience, "the source to go on", func(_ *adminv1.GetStatusResponse, g *adminv1.Group) error {
+		if g.GetReadOnly() || g.State != "Protected" || g.GetCommitted().GetLsn() < g.GetHead().GetLsn() {
+			return fmt.Errorf("state %s", g.GetState())
+		}
+		return nil
+	})
+	return err
+}
+
+// moves has a client write page by page at one site and, once refused, at the
+// other, while call moves production.
+func (b *bench) moves(m *move, from, to *adminv1.Disk, call func() error) error {
+	start, answer := time.Now(), make(chan error, 1)
+	go func() { answer <- call() }()
+	last, answered := start, false
+	for d := from; ; {
+		select {
+		case err := <-answer:
+			if err != nil {
+				return err
+			}
+			answered = true
+		default:
+		}
+		err := b.write(d)
+		if err == nil && d == to {
+			break
+		}
+		switch {
+		case err == nil:
+			last = time.Now()
+		case time.Since(last) > patience:
+			return fmt.Errorf("no site takes writes: %w", err)
+		default: // the other one may, by now
+			d = to
+			time.Sleep(time.Millisecond)
+		}
+	}
+	m.first, m.pause = since(start), since(last)
+	if answered {
+		return nil
+	}
+	return <-answer
+}
+
 // thereAndBack measures an unplanned failover behind a burst of writes, and the
 // failback behind another.
 func (b *bench) thereAndBack(r *result, backlog uint64) error {
@@ -185,37 +263,16 @@ func (b *bench) thereAndBack(r *result, backlog uint64) error {
 	return b.back(r, prod, there, g.Disks[0], backlog)
 }
 
-// back measures the failback as a client sees it, which writes page by page at
-// one site and then at the other.
+// back measures the failback.
 func (b *bench) back(r *result, prod *site.Node, there, here *adminv1.Disk, backlog uint64) error {
 	if err := b.hurry(there, backlog); err != nil {
 		return err
 	}
-	start := time.Now()
-	answer := make(chan error, 1)
-	f := &adminv1.FailbackResponse{}
-	go func() { answer <- b.Call(b.ctx, prod, f, "failback", group) }()
-	last := time.Now()
-	for d := there; ; {
-		err := b.write(d)
-		if err == nil && d == here {
-			break
-		}
-		switch {
-		case err == nil:
-			last = time.Now()
-		case time.Since(last) > patience:
-			return fmt.Errorf("no site takes writes: %w", err)
-		default: // the other one may, by now
-			d = here
-			time.Sleep(time.Millisecond)
-		}
-	}
-	r.pause = since(last)
-	if err := <-answer; err != nil {
+	start, f := time.Now(), &adminv1.FailbackResponse{}
+	if err := b.moves(&r.home, there, here, func() error { return b.Call(b.ctx, prod, f, "failback", group) }); err != nil {
 		return err
 	}
-	r.failback, r.said = time.Since(start).Seconds(), f.PausedMs
+	r.failback, r.home.said = time.Since(start).Seconds(), f.PausedMs
 	return nil
 }
 

@@ -132,7 +132,10 @@ func (c Promote) apply(s *state) (any, error) {
 		s.unbind(g.ID)
 	}
 	if c.Kind != PromoteChange {
-		n.KnownHead, n.KnownHeadTime, n.LastContact = max(c.KnownHead, base.LSN), c.KnownHeadTime, c.LastContact
+		n.KnownHead, n.KnownHeadTime, n.LastContact = c.KnownHead, c.KnownHeadTime, c.LastContact
+		if base.LSN > c.KnownHead { // more was committed while this was on its way
+			n.KnownHead, n.KnownHeadTime, n.LastContact = base.LSN, g.CommittedTime, max(c.LastContact, g.CommittedTime)
+		}
 		n.Before = redoubt.Position{}
 		if next == StateFailoverCommitPending {
 			n.Before = base

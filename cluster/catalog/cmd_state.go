@@ -5,8 +5,8 @@ import (
 )
 
 // SetState carries out an operation that changes nothing but the state:
-// Resynchronise, and PlannedFailover, which here begins the job
-// (StateFailingOver) that a Promote ends. Result: the Group.
+// PlannedFailover, which here begins the job (StateFailingOver) that a Promote
+// ends. Result: the Group.
 type SetState struct {
 	Group redoubt.GroupID
 	Epoch redoubt.Epoch // the current one
@@ -24,8 +24,7 @@ func (c SetState) encode(e *encoder) {
 }
 
 func (c SetState) check() error {
-	switch c.Op {
-	case OpResynchronise, OpPlannedFailover:
+	if c.Op == OpPlannedFailover {
 		return redoubt.ValidName("group", string(c.Group))
 	}
 	return invalid("set state of group", string(c.Group), c.Op.String()+" has a command of its own")
@@ -36,15 +35,11 @@ func (c SetState) apply(s *state) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	next, err := g.step(c.Op)
-	if err != nil {
+	if err := g.Permits(c.Op); err != nil {
 		return nil, err
 	}
 	n := *g
-	n.State = next
-	if c.Op == OpPlannedFailover {
-		n.State, n.Prior = StateFailingOver, g.State
-	}
+	n.State, n.Prior = StateFailingOver, g.State
 	n.settle()
 	return s.put(&n), nil
 }

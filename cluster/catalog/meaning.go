@@ -12,7 +12,7 @@ func (s State) Meaning() string {
 	case StatePaused:
 		return "by an operator: the source keeps its writes in its journal, or the way back rests"
 	case StateResyncRequired:
-		return "the source's journal overflowed or was lost; older points can be used"
+		return "the source's journal was lost: nothing of it is taken before a comparison; older points can be used"
 	case StateResyncing:
 		return "what differs, or all of it, is being copied; older points can be used"
 	case StateFailingOver:
@@ -55,7 +55,7 @@ func (o Operation) Meaning() string {
 	case OpReverseReplicate:
 		return "ships to the old primary what differs, and follows"
 	case OpResynchronise:
-		return "finds and ships what differs"
+		return "compares the source's disks with what is stored, by hashes, and ships what differs; older points stay"
 	case OpDeletePoints:
 		return "deletes all recovery points of an unprotected group"
 	}
@@ -79,7 +79,7 @@ func (o Operation) Command() string {
 	case OpTestFailover:
 		return "redoubt failover test"
 	case OpPlannedFailover:
-		return "redoubt failback"
+		return "redoubt failover planned, redoubt failback"
 	case OpUnplannedFailover:
 		return "redoubt failover unplanned"
 	case OpChangeRecoveryPoint:
@@ -90,6 +90,8 @@ func (o Operation) Command() string {
 		return "redoubt failover cancel"
 	case OpReverseReplicate:
 		return "redoubt reverse"
+	case OpResynchronise:
+		return "redoubt resync"
 	case OpDeletePoints:
 		return "redoubt group unprotect --delete-points"
 	}

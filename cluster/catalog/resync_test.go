@@ -14,7 +14,6 @@ func TestResync(t *testing.T) {
 	m.must(BindJournal{Group: "g", Epoch: 1, Journal: "j1"})
 	m.must(BindJournal{Group: "g", Epoch: 1, Journal: "j1"})
 	m.refused(BindJournal{Group: "g", Epoch: 1, Journal: "j2"}, redoubt.ErrExists)
-	m.refused(BeginResync{Group: "g", NewEpoch: 2}, redoubt.ErrState)
 	m.refused(RequireResync{Group: "g", Epoch: 2, Reason: "why"}, redoubt.ErrInvalid)
 	m.must(RequireResync{Group: "g", Epoch: 1, Reason: "why", Now: 5})
 	m.must(RequireResync{Group: "g", Epoch: 1, Reason: "another", Now: 6})
@@ -52,6 +51,53 @@ func TestResync(t *testing.T) {
 	m.refused(promote, redoubt.ErrNotFound) // of the epoch that never was whole
 	promote.Point = at(1, 10)
 	m.must(promote)
+}
+
+// A protected group whose disks were found to differ is resynchronised from
+// there: the points of before stay, and the next one comes with the baseline.
+func TestResyncOfAProtectedGroup(t *testing.T) {
+	m := newMachine(t, 3)
+	m.protected("g")
+	m.must(BindJournal{Group: "g", Epoch: 1, Journal: "j1"})
+	m.must(BeginResync{Group: "g", NewEpoch: 2, Now: 7})
+	m.refused(BeginResync{Group: "g", NewEpoch: 2, Now: 7}, redoubt.ErrFenced) // told twice
+	g := m.group("g")
+	if g.State != StateResyncing || g.Epoch != 2 || g.Writer != "source/host1" || m.visible("g") != at(1, 10) || m.s.bindings["g"] != (Binding{}) {
+		t.Fatalf("%+v, visible %s, %+v", g, m.visible("g"), m.s.bindings["g"])
+	}
+	m.must(BindJournal{Group: "g", Epoch: 2, Journal: "j1"})
+	m.commit("g", 4)
+	m.refused(Promote{Group: "g", Kind: PromotePlanned, Point: m.group("g").Committed, NewEpoch: 3, Writer: "target/n2"}, redoubt.ErrState)
+	m.s = reload(t, m.s)
+	m.whole("g", 16)
+	if g := m.group("g"); g.State != StateProtected || m.visible("g") != g.Committed {
+		t.Fatalf("%s, visible %s of %s", g.State, m.visible("g"), g.Committed)
+	}
+	m.must(Promote{Group: "g", Kind: PromoteUnplanned, Point: at(1, 8), NewEpoch: 3, Writer: "target/n2"})
+}
+
+// The gap of a group that is protected again and that of a resynchronisation
+// meanwhile end with one baseline; points of before stay all the time.
+func TestResyncOfAGroupProtectedAgain(t *testing.T) {
+	m := newMachine(t, 3)
+	m.protected("g")
+	m.operate("g", OpUnprotect)
+	m.operate("g", OpProtect)
+	m.commit("g", 2)
+	m.must(BeginResync{Group: "g", NewEpoch: 3, Now: 7})
+	m.commit("g", 2)
+	m.s = reload(t, m.s)
+	for _, p := range []redoubt.Position{at(2, 12), at(3, 13)} {
+		m.refused(Promote{Group: "g", Kind: PromoteUnplanned, Point: p, NewEpoch: 4, Writer: "target/n2"}, redoubt.ErrNotFound)
+	}
+	if g := m.group("g"); g.State != StateResyncing {
+		t.Fatal(g.State)
+	}
+	m.whole("g", 16)
+	if g := m.group("g"); g.State != StateProtected || m.visible("g") != g.Committed || m.s.standing("g").Gap {
+		t.Fatalf("%s, visible %s of %s", g.State, m.visible("g"), g.Committed)
+	}
+	m.must(Promote{Group: "g", Kind: PromoteUnplanned, Point: m.group("g").Committed, NewEpoch: 4, Writer: "target/n2"})
 }
 
 // Under a pause the group is ResyncRequired when it goes on; while another side

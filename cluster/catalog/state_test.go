@@ -209,7 +209,7 @@ func TestBadInputIsRefusedAndChangesNothing(t *testing.T) {
 	m.refused(many, redoubt.ErrUnavailable)
 	for _, c := range []Command{UpdateGroup{Group: "no"}, SetOwner{Group: "no", Node: "n1", Term: 1}, SetOwner{Group: "g", Node: "no", Term: 1},
 		Promote{Group: "no", Kind: PromoteUnplanned, Point: g.Committed, NewEpoch: 2}, CommitFailover{Group: "no"},
-		CancelFailover{Group: "no", NewEpoch: 2}, ReverseReplicate{Group: "no"}, SetState{Group: "no", Op: OpResynchronise}, Operate{Group: "no", Op: OpPause}, EraseDone{Group: "no"},
+		CancelFailover{Group: "no", NewEpoch: 2}, ReverseReplicate{Group: "no"}, SetState{Group: "no", Op: OpPlannedFailover}, Operate{Group: "no", Op: OpPause}, EraseDone{Group: "no"},
 		RecordReceipt{Group: "no", Receipt: Receipt{Epoch: 1}}, ShardsStored{Node: "n1", Shards: []ShardRef{{Group: "g", Epoch: 1, Ordinal: 2}}}} {
 		m.refused(c, redoubt.ErrNotFound)
 	}

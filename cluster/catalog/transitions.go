@@ -29,7 +29,7 @@ func Transitions(s State) []Transition {
 	case StateProtected:
 		return []Transition{to(OpBookmark, s), to(OpTestFailover, s),
 			to(OpPlannedFailover, StateFailoverCommitPending), to(OpUnplannedFailover, StateFailoverCommitPending),
-			to(OpPause, StatePaused), to(OpUnprotect, StateUnprotected)}
+			to(OpPause, StatePaused), to(OpUnprotect, StateUnprotected), to(OpResynchronise, StateResyncing)}
 	case StatePaused:
 		return []Transition{to(OpResume, StateNone), to(OpTestFailover, s),
 			to(OpUnplannedFailover, StateFailoverCommitPending), to(OpUnprotect, StateUnprotected)}

@@ -17,7 +17,7 @@ import (
 const designTable = `
 Unprotected: Protect->InitialSync[Resyncing] TestFailover->Unprotected DeletePoints->Unprotected
 InitialSync: Pause->Paused Unprotect->Unprotected
-Protected: Bookmark->Protected TestFailover->Protected PlannedFailover->FailoverCommitPending UnplannedFailover->FailoverCommitPending Pause->Paused Unprotect->Unprotected
+Protected: Bookmark->Protected TestFailover->Protected PlannedFailover->FailoverCommitPending UnplannedFailover->FailoverCommitPending Pause->Paused Unprotect->Unprotected Resynchronise->Resyncing
 Paused: Resume->back TestFailover->Paused UnplannedFailover->FailoverCommitPending Unprotect->Unprotected
 ResyncRequired: Resynchronise->Resyncing TestFailover->ResyncRequired UnplannedFailover->FailoverCommitPending Pause->Paused Unprotect->Unprotected
 Resyncing: Resynchronise->Resyncing TestFailover->Resyncing UnplannedFailover->FailoverCommitPending Pause->Paused Unprotect->Unprotected
@@ -187,7 +187,7 @@ func carryOut(g Group, op Operation) Command {
 	case OpProtect, OpUnprotect, OpPause, OpResume, OpDeletePoints:
 		return Operate{Group: g.ID, Epoch: g.Epoch, Op: op, By: "operator/ann", Now: 5}
 	case OpResynchronise:
-		return SetState{Group: g.ID, Epoch: g.Epoch, Op: op}
+		return BeginResync{Group: g.ID, NewEpoch: g.Epoch + 1, Now: 5}
 	case OpPlannedFailover:
 		if back {
 			return Promote{Group: g.ID, Kind: PromoteFailback, Point: head, NewEpoch: g.Epoch + 1, Writer: "source/host1"}
@@ -259,7 +259,7 @@ func tryOperation(t *testing.T, sit situation, op Operation) {
 		if n := m.must(c).(Group); n.State != want {
 			t.Errorf("now %s, the table says %s", n.State, want)
 		}
-		if op != OpResynchronise && bytes.Equal(before, m.image()) {
+		if bytes.Equal(before, m.image()) {
 			t.Error("nothing changed")
 		}
 		if s := reload(t, m.s); s.groups["g"].State != want {
@@ -330,6 +330,19 @@ func TestCancelGivesTheGroupBack(t *testing.T) {
 		t.Errorf("the abandoned epoch has %d segments, its writes must stay", n)
 	}
 	m.refused(CancelFailover{Group: "g", NewEpoch: 3}, redoubt.ErrFenced)
+}
+
+// What is committed between the question of how far the writer is and the
+// promotion is known, too, with its own time: not that of the older write.
+func TestKnownHeadIsThatOfTheLastCommit(t *testing.T) {
+	m := newMachine(t, 3)
+	m.protected("g")
+	before := m.group("g")
+	g := m.must(Promote{Group: "g", Kind: PromoteUnplanned, Point: before.Committed, NewEpoch: 2, Writer: "target/n1",
+		KnownHead: 7, KnownHeadTime: 5, LastContact: 6, Now: 7}).(Group)
+	if g.KnownHead != before.Committed.LSN || g.KnownHeadTime != before.CommittedTime || g.LastContact != before.CommittedTime {
+		t.Fatalf("known %d at %d, heard at %d; committed %s at %d", g.KnownHead, g.KnownHeadTime, g.LastContact, before.Committed, before.CommittedTime)
+	}
 }
 
 func TestPausedFailsOverAsBefore(t *testing.T) {

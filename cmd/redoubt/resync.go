@@ -17,11 +17,12 @@ func resyncCommand(a *app) *cobra.Command {
 	var wait bool
 	c := &cobra.Command{
 		Use: "resync GROUP", Short: "compare the source's disks by hashes and ship what differs", Args: args("GROUP"),
-		Long: `For a group that is ResyncRequired, because the source's journal was lost: a new
-epoch begins at what is stored, the source compares its disks with that by
-hashes, while they are written to, and ships the blocks that differ. Recovery
-points from before stay; new ones are there when all has been compared. Asked of
-a master target.`,
+		Long: `For a group that is ResyncRequired, because the source's journal was lost, or
+Protected, because redoubt verify has found a difference: a new epoch begins at
+what is stored, the source compares its disks with that by hashes, while they are
+written to, and ships the blocks that differ. Recovery points from before stay; new
+ones are there when all has been compared. What the source has is taken for right.
+Asked of a master target.`,
 		RunE: a.runE(func(c *cobra.Command, args []string) error {
 			r, err := ask(c.Context(), a, (*admin.Client).Resynchronise, &adminv1.ResynchroniseRequest{Group: args[0]})
 			if err != nil {

@@ -124,7 +124,8 @@ func (a *app) verified(group string, st *adminv1.VerifyStatus, began time.Time) 
 	switch {
 	case v.DifferingBlocks > 0:
 		return &redoubt.Error{Op: "verify", Object: group, Err: fmt.Errorf("%s differ: %w", iec(v.DifferingBlocks*verifyBlock), redoubt.ErrCorrupt),
-			Hint: "what the source's clients read is not what would be recovered: look for writers that go past Redoubt, and at the disks of the source"}
+			Hint: "what the source's clients read is not what would be recovered: look for writers that go past Redoubt, and at the disks of the source. " +
+				"If the source is right, redoubt resync " + group + " ships what differs; if its disk is damaged, fail over to a point of before"}
 	case !v.Compared && st.EarlierRoot != "" && st.EarlierRoot != v.Root:
 		return &redoubt.Error{Op: "verify point of", Object: group, Err: fmt.Errorf("its root was %s: %w", st.EarlierRoot, redoubt.ErrCorrupt),
 			Hint: "the point is not what it was; look at `redoubt scrub`, and choose another point"}

@@ -59,12 +59,12 @@ func (l *Ledger) At(from, to int64) (least, most int) {
 }
 
 // Cut forgets the transactions behind n, which a failover has lost. One that was
-// not answered and is there after all stays.
+// not answered and is there after all stays; it must be there from now on.
 func (l *Ledger) Cut(n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.list = l.list[:n]
 	if n > 0 && l.list[n-1].answered == 0 {
-		l.list[n-1].answered = l.list[n-1].sent
+		l.list[n-1].answered = time.Now().UnixNano()
 	}
 }

@@ -72,7 +72,7 @@ func (m *Manager) promote(ctx context.Context, g catalog.Group, job catalog.JobK
 	}
 	crashpoint.Here(crashpoint.Step(job.String(), catalog.StepExport.String(), "effect"))
 	m.finish(r, catalog.StepExport, "exported by node "+string(m.o.ID), release)
-	m.o.Logger.Warn("failed over", "group", string(g.ID), "point", point.String(), "epoch", after.Epoch, "known_head", head)
+	m.o.Logger.Warn("failed over", "group", string(g.ID), "point", point.String(), "epoch", after.Epoch, "known_head", after.KnownHead)
 	return in, nil
 }
 

@@ -163,6 +163,14 @@ func (p *production) startReverse(g catalog.Group) (*reverse, error) {
 	return r, nil
 }
 
+// address is where the old primary listens: the catalog knows when that changes.
+func (r *reverse) address() string {
+	if g, ok := r.p.m.o.Node.Catalog().Group(r.p.Group); ok && g.SourceAddr != "" {
+		return g.SourceAddr
+	}
+	return r.addr
+}
+
 func (r *reverse) stop() {
 	r.end()
 	r.wg.Wait()
@@ -174,7 +182,7 @@ func (r *reverse) run(ctx context.Context) {
 		s := ship.NewSender(ship.SenderOptions{
 			Journal: p.journal, Cursor: reverseCursor, Current: p.disks,
 			Hello: func() ship.Hello { return p.hello(true) },
-			Dial:  p.m.o.DialSource, Addrs: func() []string { return []string{r.addr} },
+			Dial:  p.m.o.DialSource, Addrs: func() []string { return []string{r.address()} },
 			OnWelcome: r.onWelcome, OnResync: r.onResync, Logger: p.log, Now: p.m.o.Now,
 		})
 		r.mu.Lock()
@@ -210,7 +218,7 @@ func (r *reverse) onResync(ctx context.Context, w ship.Welcome, dirty map[redoub
 	r.mu.Lock()
 	old := r.plan
 	r.mu.Unlock()
-	if old != nil && old.OldHead == w.Committed && old.Journal == w.Journal {
+	if old != nil && old.OldHead == w.Committed && old.Journal == w.Journal && (old.Hashed || !w.Unknown) {
 		r.compareOn()
 		return old.Start, nil // the same old primary again: it is announced already
 	}
@@ -339,7 +347,7 @@ func (r *reverse) await(ctx context.Context) (Resync, error) {
 			r.mu.Lock()
 			err := r.err
 			r.mu.Unlock()
-			return Resync{}, &redoubt.Error{Op: "reach the old primary at", Object: r.addr, Err: errors.Join(redoubt.ErrUnavailable, err),
+			return Resync{}, &redoubt.Error{Op: "reach the old primary at", Object: r.address(), Err: errors.Join(redoubt.ErrUnavailable, err),
 				Hint: "reverse replication begins by itself when the old primary answers; `redoubt status` shows it"}
 		case <-time.After(100 * time.Millisecond):
 			r.mu.Lock()
