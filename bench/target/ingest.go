@@ -26,7 +26,9 @@ const (
 
 // cost is what taking a job in took.
 type cost struct {
-	seconds, cpu, written, index float64 // CPU seconds of all daemons; bytes that the targets wrote, and of these in the index
+	seconds         float64
+	source, targets used
+	index           float64 // bytes of targets.written that are in the index
 }
 
 // ingest starts a site and measures the first copy: from the start of the
@@ -72,15 +74,14 @@ func ingest(ctx context.Context, o options, dir string, j job) (c cost, reads []
 	if err != nil {
 		return c, nil, err
 	}
-	source, err := usage([]*site.Node{s.Source})
-	if err != nil {
+	if c.source, err = usage([]*site.Node{s.Source}); err != nil {
 		return c, nil, err
 	}
-	c.cpu, c.written = after.cpu-before.cpu+source.cpu, after.written-before.written
+	c.targets = after.minus(before)
 	for _, n := range s.Targets {
 		c.index += folderBytes(filepath.Join(n.Dir, "data", "target", "index"))
 	}
-	if len(j.images) == 1 {
+	if len(j.images) == 1 && o.back {
 		r, err := readBack(ctx, s, dir, j)
 		return c, []readTimes{r}, err
 	}
