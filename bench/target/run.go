@@ -46,7 +46,7 @@ func run(ctx context.Context, o options, w io.Writer) (err error) {
 			missed = append(missed, fmt.Sprintf("%s: %.2f of %.2f", what, ratio, goal))
 		}
 	}
-	fmt.Fprintln(w, "| taken in | payload MiB | redoubt MB/s | nbdcopy MB/s | ratio | target | CPU s/GB | of these the source: user | system | the targets: user | system | written per byte | index per byte |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|")
+	fmt.Fprintln(w, "| taken in | payload MiB | first commit after s | redoubt MB/s | nbdcopy MB/s | ratio | target | CPU s/GB | of these the source: user | system | the targets: user | system | written per byte | index per byte |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|---|")
 	var reads []readTimes
 	for _, j := range jobs {
 		var ours, theirs []float64
@@ -65,7 +65,7 @@ func run(ctx context.Context, o options, w io.Writer) (err error) {
 		mb := float64(j.bytes) / 1e6
 		ratio := median(theirs) / median(ours)
 		gb := mb / 1e3
-		fmt.Fprintf(w, "| %s | %d | %.0f | %.0f | %.2f | %.2f | %.2f | %.2f | %.2f | %.2f | %.2f | %.2f | %.4f |\n", j.name, j.bytes>>20, mb/median(ours), mb/median(theirs), ratio, j.goal,
+		fmt.Fprintf(w, "| %s | %d | %.2f | %.0f | %.0f | %.2f | %.2f | %.2f | %.2f | %.2f | %.2f | %.2f | %.2f | %.4f |\n", j.name, j.bytes>>20, last.first, mb/median(ours), mb/median(theirs), ratio, j.goal,
 			(last.source.cpu()+last.targets.cpu())/gb, last.source.user/gb, last.source.system/gb, last.targets.user/gb, last.targets.system/gb,
 			last.targets.written/float64(j.bytes), last.index/float64(j.bytes))
 		miss(j.name, ratio, j.goal)
