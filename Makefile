@@ -94,7 +94,7 @@ bench-compare: deps ## redoubt of the revision BASE against the working tree, li
 	$(GO) run ./bench -compare "$(BASE)" $(BENCH)
 
 .PHONY: rto
-rto: build ## time to the first request on a point: 10^3 to 10^6 segments, disks to 16 TiB; RTO="-history 1000" (10 minutes, 5 GiB)
+rto: build ## time to the first request on a point: 10^3 to 10^6 segments, disks to 16 TiB; RTO="-history 1000", or RTO="-cost 1,10,100": cost per byte by the length of the history (10 minutes, 5 GiB)
 	$(GO) run ./bench/rto $(RTO)
 
 .PHONY: rto-failover

@@ -18,7 +18,7 @@ type room struct {
 	may  []string
 }
 
-var plumbing = []string{".", "internal/vfs", "internal/wire", "internal/rpc", "internal/netmux", "internal/pki", "internal/version", "internal/histogram", "internal/handover", "internal/hook", "internal/crashpoint"}
+var plumbing = []string{".", "internal/vfs", "internal/wire", "internal/rpc", "internal/netmux", "internal/pki", "internal/version", "internal/histogram", "internal/handover", "internal/hook", "internal/crashpoint", "internal/slab"}
 
 // importTable holds the direction in which data flows. The longest path that
 // fits decides. See docs/ARCHITECTURE.md.
@@ -30,6 +30,7 @@ var importTable = []room{
 	{"internal/version", nil},
 	{"internal/histogram", nil},
 	{"internal/crashpoint", nil},
+	{"internal/slab", nil},
 	{"internal/handover", []string{"."}},
 	{"internal/hook", []string{"."}},
 	{"internal/rpc", plumbing},

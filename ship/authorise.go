@@ -94,7 +94,7 @@ func mayWrite(peer pki.Identity, h *Hello, w *Welcome) error {
 }
 
 // checkDelta checks that d belongs to this stream and touches its disks only.
-func checkDelta(d *Delta, h *Hello, sizes map[redoubt.DiskID]uint64) error {
+func checkDelta(d *Delta, sum uint32, h *Hello, sizes map[redoubt.DiskID]uint64) error {
 	fail := func(err error) error {
 		return &redoubt.Error{Op: "check delta", Object: fmt.Sprintf("%s %d:%d-%d", d.Group, d.Epoch, d.First, d.Last), Err: err}
 	}
@@ -121,7 +121,7 @@ func checkDelta(d *Delta, h *Hello, sizes map[redoubt.DiskID]uint64) error {
 			return fail(fmt.Errorf("entry %d: disk %d at %s: %w", i, e.Disk, e.Extent, redoubt.ErrOutOfRange))
 		}
 	}
-	if err := d.VerifyBlocks(); err != nil {
+	if err := d.verifySum(sum); err != nil {
 		return fail(err)
 	}
 	return nil

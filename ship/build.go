@@ -1,10 +1,12 @@
 package ship
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/slab"
 )
 
 // blockTarget is the raw size in bytes at which a block is closed. Reading 4 KiB
@@ -17,9 +19,11 @@ type Builder struct {
 	d      Delta
 	comp   *Compressor
 	cur    []byte // raw bytes of the open block
+	curSum uint32 // their checksum
 	stored [][]byte
 	rawLen int
 	same   same
+	mem    memory
 }
 
 // NewBuilder begins a delta of group in epoch.
@@ -121,10 +125,29 @@ func (b *Builder) place(data []byte, crc uint32) (samePlace, error) {
 		}
 	}
 	p = samePlace{uint32(len(b.stored)), uint32(len(b.cur))}
-	b.cur = append(b.cur, data...)
 	b.remember(p, len(data), crc)
+	if len(data) >= blockTarget && b.mem.lent(data) {
+		raw, err := b.store(data, crc)
+		if raw {
+			b.mem.keepLent()
+		}
+		return p, err
+	}
+	if cap(b.cur) < len(b.cur)+len(data) { // of an empty block
+		b.mem.giveBack(b.cur)
+		b.cur = slab.Get(max(blockTarget, len(data)))[:0]
+	}
+	b.cur = append(b.cur, data...)
+	if len(data) < joinFrom {
+		b.curSum = redoubt.ChecksumUpdate(b.curSum, data)
+	} else {
+		b.curSum = redoubt.ChecksumJoin(b.curSum, crc, int64(len(data)))
+	}
 	return p, nil
 }
+
+// joinFrom is the length from which joining checksums is cheaper than summing.
+const joinFrom = 16 << 10
 
 // Baseline adds a baseline entry: the disks are whole from the position whole on.
 func (b *Builder) Baseline(lsn redoubt.LSN, time int64, whole redoubt.LSN) error {
@@ -140,31 +163,63 @@ func (b *Builder) closeBlock() error {
 	if len(b.cur) == 0 {
 		return nil
 	}
-	out, codec, err := b.comp.compress(b.cur)
+	raw, err := b.store(b.cur, b.curSum)
 	if err != nil {
 		return err
 	}
-	b.d.blocks = append(b.d.blocks, BlockRef{Len: uint32(len(out)), RawLen: uint32(len(b.cur)), CRC: redoubt.Checksum(out), Codec: codec})
-	b.stored = append(b.stored, out)
-	if codec == CodecNone {
-		b.cur = make([]byte, 0, blockTarget) // out is the old one
-	} else {
-		b.cur = b.cur[:0]
+	if raw {
+		b.mem.keep(b.cur)
+		b.cur = nil
 	}
+	b.cur, b.curSum = b.cur[:0], 0
 	return nil
+}
+
+// store adds a block of the bytes raw, whose checksum is sum. It reports
+// whether the block is raw itself.
+func (b *Builder) store(raw []byte, sum uint32) (asItIs bool, err error) {
+	out, codec, err := b.comp.compress(b.mem.room(compressedMost(len(raw))), raw)
+	if err != nil {
+		return false, err
+	}
+	if codec != CodecNone {
+		b.mem.fill(len(out))
+		sum = redoubt.Checksum(out)
+	}
+	b.d.blocks = append(b.d.blocks, BlockRef{Len: uint32(len(out)), RawLen: uint32(len(raw)), CRC: sum, Codec: codec})
+	b.stored = append(b.stored, out)
+	return codec == CodecNone, nil
 }
 
 // Finish returns the delta; the builder must not be used again.
 func (b *Builder) Finish() (*Delta, error) {
+	d, parts, err := b.finish()
+	if err == nil {
+		d.raw = bytes.Join(parts, nil)
+	}
+	b.release()
+	return d, err
+}
+
+// release gives the blocks' memory back.
+func (b *Builder) release() {
+	b.mem.giveBack(b.cur)
+	b.mem.release()
+	b.cur, b.stored, b.same = nil, nil, same{}
+}
+
+// finish returns the delta, of whose encoding it has the head alone, and all of
+// the encoding in parts, which are the caller's until release.
+func (b *Builder) finish() (*Delta, [][]byte, error) {
 	if err := b.closeBlock(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	d := &b.d
 	if err := redoubt.ValidName("group", string(d.Group)); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if d.First == 0 || d.Epoch == 0 || len(d.blocks) > maxBlocks {
-		return nil, &redoubt.Error{Op: "build delta", Err: fmt.Errorf("epoch %d, first LSN %d, %d blocks: %w", d.Epoch, d.First, len(d.blocks), redoubt.ErrInvalid)}
+		return nil, nil, &redoubt.Error{Op: "build delta", Err: fmt.Errorf("epoch %d, first LSN %d, %d blocks: %w", d.Epoch, d.First, len(d.blocks), redoubt.ErrInvalid)}
 	}
 	d.headLen = headSize(len(d.Group), len(d.Entries), len(d.blocks))
 	d.size = d.headLen
@@ -173,12 +228,8 @@ func (b *Builder) Finish() (*Delta, error) {
 		d.size += int(d.blocks[i].Len)
 	}
 	if d.size > MaxDeltaSize {
-		return nil, &redoubt.Error{Op: "build delta", Err: fmt.Errorf("%d bytes are over the limit of %d: %w", d.size, MaxDeltaSize, redoubt.ErrInvalid)}
+		return nil, nil, &redoubt.Error{Op: "build delta", Err: fmt.Errorf("%d bytes are over the limit of %d: %w", d.size, MaxDeltaSize, redoubt.ErrInvalid)}
 	}
-	d.raw = appendHead(make([]byte, 0, d.size), d)
-	for _, s := range b.stored {
-		d.raw = append(d.raw, s...)
-	}
-	b.stored = nil
-	return d, nil
+	d.raw = appendHead(make([]byte, 0, d.headLen), d)
+	return d, append([][]byte{d.raw}, b.stored...), nil
 }

@@ -70,9 +70,12 @@ const (
 	tryEvery = 8
 )
 
+// compressedMost returns how much room compress wants for n bytes.
+func compressedMost(n int) int { return n + n/6 + 64 } // s2.MaxEncodedLen is below it
+
 // compress returns the stored form of raw, which is raw itself if nothing is
-// gained (less than 1/16).
-func (c *Compressor) compress(raw []byte) ([]byte, Codec, error) {
+// gained (less than 1/16), else lies in the memory of dst, if that has compressedMost.
+func (c *Compressor) compress(dst, raw []byte) ([]byte, Codec, error) {
 	if c.misses >= tryAfter && c.misses%tryEvery != 0 {
 		c.misses++
 		return raw, CodecNone, nil
@@ -80,7 +83,7 @@ func (c *Compressor) compress(raw []byte) ([]byte, Codec, error) {
 	var out []byte
 	switch c.codec {
 	case CodecS2:
-		out = s2.Encode(nil, raw)
+		out = s2.Encode(dst, raw)
 	case CodecZstd:
 		if c.zenc == nil {
 			enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
@@ -90,7 +93,7 @@ func (c *Compressor) compress(raw []byte) ([]byte, Codec, error) {
 			}
 			c.zenc = enc
 		}
-		out = c.zenc.EncodeAll(raw, make([]byte, 0, len(raw)/2))
+		out = c.zenc.EncodeAll(raw, dst[:0])
 	default:
 		return raw, CodecNone, nil
 	}

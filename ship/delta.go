@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/slab"
 )
 
 // Caps that both sides hold to. A Delta that breaks one is corrupt.
@@ -54,6 +55,9 @@ type Delta struct {
 	headLen int
 	size    int
 	raw     []byte // the encoding; only the head after ParseHead
+	sum     uint32 // of raw, if summed
+	summed  bool
+	lent    bool // raw is of package slab
 }
 
 // BlockRef says where a block lies in a delta's encoding.
@@ -67,6 +71,25 @@ type BlockRef struct {
 // Encoded returns the encoding. The caller must not change it. After ParseHead
 // it is the head alone.
 func (d *Delta) Encoded() []byte { return d.raw }
+
+// Sum returns the checksum of the encoding: the one that came with the frame in
+// which the delta did, if it came in one.
+func (d *Delta) Sum() uint32 {
+	if d.summed {
+		return d.sum
+	}
+	return redoubt.Checksum(d.raw)
+}
+
+// Release gives the memory of an encoding that a Receiver has read back. Nobody
+// may use the delta's bytes any more. Who does not call it leaves the memory to
+// the collector of garbage.
+func (d *Delta) Release() {
+	if d.lent {
+		slab.Put(d.raw)
+		d.raw, d.lent = nil, false
+	}
+}
 
 // HeadLen returns the length in bytes of header, entry table and directory,
 // which are the first bytes of the encoding.

@@ -52,10 +52,7 @@ func (s *Sender) addCopy(b *Builder, w *redoubt.Write, reverse bool) (redoubt.LS
 	if err := b.Advance(w.LSN, w.Time); err != nil {
 		return 0, err
 	}
-	if uint64(cap(s.copyBuf)) < w.Extent.Len {
-		s.copyBuf = make([]byte, w.Extent.Len)
-	}
-	buf := s.copyBuf[:w.Extent.Len]
+	buf := b.mem.lend(int(w.Extent.Len))
 	if err := s.o.Current.ReadCurrent(w.Disk, buf, w.Extent.Off); errors.Is(err, redoubt.ErrNotFound) {
 		return w.LSN, nil // the disk left while it was copied: no point has it
 	} else if err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/internal/pki"
+	"github.com/redoubt-dr/redoubt/internal/slab"
 	"github.com/redoubt-dr/redoubt/internal/wire"
 )
 
@@ -159,7 +160,7 @@ func (in *inbound) receive() error {
 }
 
 func (in *inbound) read() error {
-	r := wire.Reader{R: wire.IdleReader{Conn: in.conn, Timeout: in.r.o.PeerTimeout, Done: in.ctx.Done()}, Max: in.r.o.MaxDelta}
+	r := wire.Reader{R: wire.IdleReader{Conn: in.conn, Timeout: in.r.o.PeerTimeout, Done: in.ctx.Done()}, Max: in.r.o.MaxDelta, Take: slab.Get}
 	for {
 		typ, b, err := r.Next()
 		if err != nil {
@@ -171,13 +172,13 @@ func (in *inbound) read() error {
 			}
 			return err
 		}
-		if err := in.take(typ, b); err != nil {
+		if err := in.take(typ, b, r.Sum); err != nil {
 			return err
 		}
 	}
 }
 
-func (in *inbound) take(typ uint8, b []byte) error {
+func (in *inbound) take(typ uint8, b []byte, sum uint32) error {
 	switch typ {
 	case frameBegin:
 		v, err := decodeNumbers(b, 1)
@@ -193,7 +194,7 @@ func (in *inbound) take(typ uint8, b []byte) error {
 		in.stream.Heartbeat(redoubt.LSN(v[0]), int64(v[1]), int64(v[2]))
 		return nil
 	case frameDelta:
-		return in.delta(b)
+		return in.delta(b, sum)
 	}
 	return badFrame(fmt.Sprintf("unexpected type %d", typ))
 }
@@ -212,7 +213,7 @@ func (in *inbound) begin(start redoubt.LSN) error {
 
 // delta checks one delta and hands it on. What was received before is not handed
 // on again; what leaves a gap ends the stream. Neither changes anything.
-func (in *inbound) delta(b []byte) error {
+func (in *inbound) delta(b []byte, sum uint32) error {
 	if !in.began {
 		return badFrame("a delta before the beginning")
 	}
@@ -220,7 +221,7 @@ func (in *inbound) delta(b []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := checkDelta(d, &in.hello, in.sizes); err != nil {
+	if err := checkDelta(d, sum, &in.hello, in.sizes); err != nil {
 		return err
 	}
 	if d.Last < in.next {
@@ -231,6 +232,7 @@ func (in *inbound) delta(b []byte) error {
 		return &redoubt.Error{Op: "receive", Object: string(d.Group), Err: fmt.Errorf("delta %d-%d, LSN %d is next: %w", d.First, d.Last, in.next, redoubt.ErrGap)}
 	}
 	in.next = d.Last + 1
+	d.lent = true
 	in.stream.Append(d, func(p redoubt.Position, err error) {
 		if err != nil {
 			in.end(err)

@@ -6,6 +6,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/redoubt-dr/redoubt/internal/wire"
 )
 
 // limitedWriter writes to conn at no more than rate bytes per second, in pieces,
@@ -45,6 +47,22 @@ func (l *limitedWriter) Write(p []byte) (int, error) {
 		}
 	}
 	return done, nil
+}
+
+// Cork holds back what is written until Uncork, to pass it on in larger pieces,
+// if there is no limit and conn can do that.
+func (l *limitedWriter) Cork() {
+	if c, ok := l.conn.(wire.Corker); ok && l.rate <= 0 {
+		c.Cork()
+	}
+}
+
+// Uncork passes on what was held back.
+func (l *limitedWriter) Uncork() error {
+	if c, ok := l.conn.(wire.Corker); ok && l.rate <= 0 {
+		return c.Uncork()
+	}
+	return nil
 }
 
 var _ io.Writer = (*limitedWriter)(nil)

@@ -12,7 +12,9 @@ import (
 // parcel is a delta and how far the journal must be durable before it may leave.
 type parcel struct {
 	delta  *Delta
+	parts  [][]byte // its encoding
 	syncTo redoubt.LSN
+	b      *Builder // has the parts' memory
 }
 
 // settle is how long produce lets small writes gather before it looks again.
@@ -37,6 +39,7 @@ func (x *session) produce(start redoubt.LSN, made chan<- parcel) error {
 		select {
 		case made <- out:
 		case <-x.ctx.Done():
+			out.b.release()
 			return context.Cause(x.ctx)
 		}
 	}
@@ -96,8 +99,8 @@ func (p *producer) delta() (parcel, error) {
 		return parcel{}, &redoubt.Error{Op: "ship", Err: fmt.Errorf("the epoch changed to %d: %w", e, redoubt.ErrUnavailable)}
 	}
 	p.last = time.Now()
-	d, err := b.Finish()
-	return parcel{d, syncTo}, err
+	d, parts, err := b.finish()
+	return parcel{d, parts, syncTo, b}, err
 }
 
 // full reports whether w must wait for the next delta. The first record always fits.
@@ -157,7 +160,6 @@ func (p *producer) gather(due time.Time) error {
 
 // ship sends what produce has made, never anything that the journal could lose.
 func (x *session) ship(made <-chan parcel) error {
-	s := x.s
 	for {
 		var p parcel
 		select {
@@ -165,20 +167,29 @@ func (x *session) ship(made <-chan parcel) error {
 		case <-x.ctx.Done():
 			return context.Cause(x.ctx)
 		}
-		if err := s.o.Journal.Sync(x.ctx, p.syncTo); err != nil {
-			return fmt.Errorf("%w: %w", errJournal, err)
-		}
-		d := p.delta
-		s.mu.Lock()
-		s.inflight = append(s.inflight, shipped{d.Last, d.FirstTime, d.LastTime})
-		s.st.Deltas++
-		s.st.BytesWire += uint64(d.Size())
-		s.st.BytesRaw += uint64(d.RawLen())
-		s.mu.Unlock()
-		begin := time.Now()
-		if err := x.write(frameDelta, d.Encoded()); err != nil {
+		if err := x.send(p); err != nil {
 			return err
 		}
-		s.meter.wrote(d.Size(), time.Since(begin))
 	}
+}
+
+// send ships one delta as soon as the journal cannot lose it any more.
+func (x *session) send(p parcel) error {
+	defer p.b.release()
+	s, d := x.s, p.delta
+	if err := s.o.Journal.Sync(x.ctx, p.syncTo); err != nil {
+		return fmt.Errorf("%w: %w", errJournal, err)
+	}
+	s.mu.Lock()
+	s.inflight = append(s.inflight, shipped{d.Last, d.FirstTime, d.LastTime})
+	s.st.Deltas++
+	s.st.BytesWire += uint64(d.Size())
+	s.st.BytesRaw += uint64(d.RawLen())
+	s.mu.Unlock()
+	begin := time.Now()
+	if err := x.writeSummed(frameDelta, directorySum(d.raw, d.blocks), p.parts...); err != nil {
+		return err
+	}
+	s.meter.wrote(d.Size(), time.Since(begin))
+	return nil
 }

@@ -34,14 +34,14 @@ func TestResizeEntry(t *testing.T) {
 	}
 	h := &Hello{Group: "g", Epoch: 1}
 	sizes := map[redoubt.DiskID]uint64{1: 4096}
-	if err := checkDelta(d, h, sizes); err != nil || sizes[1] != 8192 {
+	if err := checkDelta(d, d.Sum(), h, sizes); err != nil || sizes[1] != 8192 {
 		t.Errorf("after the growth: %v, %v", err, sizes)
 	}
 	early, err := build(zero, resize(1, redoubt.Extent{Off: 8192}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := checkDelta(early, h, map[redoubt.DiskID]uint64{1: 4096}); !errors.Is(err, redoubt.ErrOutOfRange) {
+	if err := checkDelta(early, early.Sum(), h, map[redoubt.DiskID]uint64{1: 4096}); !errors.Is(err, redoubt.ErrOutOfRange) {
 		t.Errorf("before the growth: %v", err)
 	}
 	for _, bad := range []redoubt.Write{resize(0, redoubt.Extent{Off: 8192}), resize(1, redoubt.Extent{}), resize(1, redoubt.Extent{Off: 8192, Len: 512}),

@@ -16,11 +16,10 @@ import (
 // Sender ships a journal to whichever receiver has the group. Run owns all its
 // work; Status may be called at any time.
 type Sender struct {
-	o       SenderOptions
-	meter   *linkMeter
-	comp    *Compressor
-	copyBuf []byte
-	keep    *keeper // set by Run
+	o     SenderOptions
+	meter *linkMeter
+	comp  *Compressor
+	keep  *keeper // set by Run
 
 	mu        sync.Mutex
 	st        SenderStatus

@@ -192,10 +192,19 @@ func (x *session) start(w Welcome) (redoubt.LSN, error) {
 	return start, nil
 }
 
-func (x *session) write(typ uint8, parts ...[]byte) error {
+func (x *session) write(typ uint8, body ...[]byte) error {
+	sum := uint32(0)
+	for _, p := range body {
+		sum = redoubt.ChecksumUpdate(sum, p)
+	}
+	return x.writeSummed(typ, sum, body...)
+}
+
+// writeSummed writes a frame of whose body sum is the checksum.
+func (x *session) writeSummed(typ uint8, sum uint32, parts ...[]byte) error {
 	x.wmu.Lock()
 	defer x.wmu.Unlock()
-	if err := wire.WriteFrame(x.out, typ, parts...); err != nil {
+	if err := wire.WriteSummed(x.out, typ, sum, parts...); err != nil {
 		if x.ctx.Err() != nil {
 			return context.Cause(x.ctx)
 		}

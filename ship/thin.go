@@ -77,7 +77,7 @@ func (d *Delta) thinBlock(i int, kept []*Entry, ref *BlockRef, c *Compressor) ([
 		}
 	}
 	c.misses = 0 // the zeros make the block compressible, whatever came before
-	b, codec, err := c.compress(raw)
+	b, codec, err := c.compress(nil, raw)
 	if err != nil {
 		return nil, err
 	}

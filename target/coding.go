@@ -8,6 +8,7 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
+	"github.com/redoubt-dr/redoubt/internal/slab"
 )
 
 // coders keeps a Reed-Solomon coder per (k, m).
@@ -38,30 +39,35 @@ func (c *coders) get(k, m int) (reedsolomon.Encoder, error) {
 
 // split cuts an encoded delta into k data shards, which are plain ranges of it,
 // and computes m parity shards. Only the last data shards are copies, padded
-// with zeros.
-func (c *coders) split(enc []byte, k, m int) ([][]byte, error) {
+// with zeros. own is the memory of those that are not ranges of enc, for slab.Put
+// when nobody reads the shards any more.
+func (c *coders) split(enc []byte, k, m int) (shards, own [][]byte, err error) {
 	e, err := c.get(k, m)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	size := shardSize(len(enc), k)
-	shards := make([][]byte, k+m)
+	shards = make([][]byte, k+m)
+	take := func(i int) {
+		shards[i] = slab.Get(size)
+		own = append(own, shards[i])
+	}
 	for i := range k {
 		from, to := min(i*size, len(enc)), min((i+1)*size, len(enc))
 		if to-from == size {
 			shards[i] = enc[from:to:to]
 		} else {
-			shards[i] = make([]byte, size)
-			copy(shards[i], enc[from:to])
+			take(i)
+			clear(shards[i][copy(shards[i], enc[from:to]):])
 		}
 	}
 	for i := k; i < k+m; i++ {
-		shards[i] = make([]byte, size)
+		take(i)
 	}
 	if m > 0 {
 		err = e.Encode(shards)
 	}
-	return shards, err
+	return shards, own, err
 }
 
 func shardSize(n, k int) int { return (n + k - 1) / k }

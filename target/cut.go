@@ -9,7 +9,7 @@ import (
 // Cut returns the manifest and the shards that a Store keeps of a delta, for
 // programs that generate a history. The manifest names no nodes yet.
 func Cut(d *ship.Delta, ordinal uint64, k, m int) (catalog.Segment, [][]byte, error) {
-	shards, err := newCoders().split(d.Encoded(), k, m)
+	shards, _, err := newCoders().split(d.Encoded(), k, m)
 	return newSegment(d, ordinal, k, m), shards, err
 }
 

@@ -3,10 +3,12 @@ package target
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
+	"github.com/redoubt-dr/redoubt/internal/slab"
 	"github.com/redoubt-dr/redoubt/ship"
 	"github.com/redoubt-dr/redoubt/target/index"
 	"github.com/redoubt-dr/redoubt/target/segment"
@@ -21,6 +23,20 @@ type item struct {
 	bytes int64
 	begun time.Time
 	ready bool // its shards are durable; guarded by st.mu
+
+	users atomic.Int32 // who may still read d or its shards: the stream until done, and each put
+	own   [][]byte     // memory of shards that are not ranges of d; set before the puts begin
+}
+
+// leave says that one of the users is done. The last one gives the memory back.
+func (it *item) leave() {
+	if it.users.Add(-1) > 0 {
+		return
+	}
+	for _, b := range it.own {
+		slab.Put(b)
+	}
+	it.d.Release()
 }
 
 // newSegment describes d as the segment with this ordinal, before it has nodes.
@@ -28,7 +44,7 @@ func newSegment(d *ship.Delta, ordinal uint64, k, m int) catalog.Segment {
 	enc := d.Encoded()
 	return catalog.Segment{Epoch: d.Epoch, Ordinal: ordinal, First: d.First, Last: d.Last, FirstTime: d.FirstTime, LastTime: d.LastTime,
 		Size: uint32(len(enc)), HeadLen: uint32(d.HeadLen()), ShardSize: uint32(shardSize(len(enc), k)), K: uint8(k), M: uint8(m),
-		CRC: redoubt.Checksum(enc), Baseline: baselineOf(d)}
+		CRC: d.Sum(), Baseline: baselineOf(d)}
 }
 
 // baselineOf returns the baseline as the catalog wants it: it never lies before
@@ -45,10 +61,11 @@ func baselineOf(d *ship.Delta) redoubt.LSN {
 func (s *Store) store(ctx context.Context, it *item) error {
 	sr := it.st.series
 	k, m := int(it.seg.K), int(it.seg.M)
-	shards, err := s.coders.split(it.d.Encoded(), k, m)
+	shards, own, err := s.coders.split(it.d.Encoded(), k, m)
 	if err != nil {
 		return err
 	}
+	it.own = own
 	if it.seg.Nodes, err = s.layouts.place(s.catalog.Nodes(), s.peers.up, it.seg.Ordinal, k+m, m); err != nil {
 		return err
 	}
@@ -105,7 +122,12 @@ func (s *Store) putShards(ctx context.Context, sr index.Series, it *item, shards
 	defer cancel()
 	results := make(chan putResult, len(try))
 	for _, i := range try {
-		go func() { results <- putResult{i, s.putShard(c, sr, it, i, shards[i])} }()
+		it.users.Add(1)
+		go func() {
+			err := s.putShard(c, sr, it, i, shards[i])
+			it.leave()
+			results <- putResult{i, err}
+		}()
 	}
 	have := ones(it.seg.Stored)
 	waiting := map[int]bool{}

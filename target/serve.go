@@ -16,7 +16,6 @@ import (
 func (s *Store) serve() {
 	for method, h := range map[string]func(context.Context, []byte) ([]byte, error){
 		methodPing:    func(context.Context, []byte) ([]byte, error) { return nil, nil },
-		methodPut:     s.servePut,
 		methodRead:    s.serveRead,
 		methodHead:    s.serveHead,
 		methodContact: s.serveContact,
@@ -25,6 +24,7 @@ func (s *Store) serve() {
 	} {
 		s.o.RPC.Handle(method, targetsOnly(method, s.open(h)))
 	}
+	s.o.RPC.HandleBorrowed(methodPut, targetsOnly(methodPut, s.open(s.servePut)))
 }
 
 func targetsOnly(method string, h func(context.Context, []byte) ([]byte, error)) rpc.Handler {

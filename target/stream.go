@@ -68,6 +68,7 @@ func (st *stream) Append(d *ship.Delta, done func(redoubt.Position, error)) {
 		return
 	}
 	it := &item{st: st, d: d, done: done, bytes: n, begun: time.Now()}
+	it.users.Store(2) // until done, and storeItem
 	st.mu.Lock()
 	var err error
 	duplicate := false
@@ -108,6 +109,7 @@ func (st *stream) Append(d *ship.Delta, done func(redoubt.Position, error)) {
 
 // storeItem makes one delta durable and hands it to the committer.
 func (st *stream) storeItem(it *item) {
+	defer it.leave()
 	err := st.s.store(st.ctx, it)
 	if err == nil {
 		err = st.s.nameMarks(st.ctx, it)
@@ -160,6 +162,7 @@ func (st *stream) committed(its []*item, err error) {
 		for _, it := range its {
 			st.s.room.Release(it.bytes)
 			it.done(it.d.Position(), nil)
+			it.leave()
 		}
 		if over != nil {
 			st.drop(over)
@@ -198,6 +201,7 @@ func (st *stream) drop(err error) {
 	for _, it := range its {
 		st.s.room.Release(it.bytes)
 		it.done(redoubt.Position{}, err)
+		it.leave()
 	}
 }
 

@@ -234,11 +234,14 @@ func (s *Store) homes(sg *catalog.Segment) ([]redoubt.NodeID, error) {
 // the segment has now, and describes it in n.
 func (s *Store) storeThinned(ctx context.Context, sr index.Series, old *catalog.Segment, d *ship.Delta, n *catalog.Segment) error {
 	it := &item{d: d, seg: newSegment(d, old.Ordinal, int(old.K), int(old.M))}
+	it.users.Store(1)
+	defer it.leave()
 	it.seg.FirstTime, it.seg.LastTime, it.seg.Baseline = old.FirstTime, old.LastTime, old.Baseline
-	shards, err := s.coders.split(d.Encoded(), int(old.K), int(old.M))
+	shards, own, err := s.coders.split(d.Encoded(), int(old.K), int(old.M))
 	if err != nil {
 		return err
 	}
+	it.own = own
 	if it.seg.Nodes, err = s.homes(old); err != nil {
 		return err
 	}

@@ -35,6 +35,9 @@ func main() {
 const goal = 1000.0
 
 func run(ctx context.Context, o options) error {
+	if o.cost != nil {
+		return costs(ctx, o, os.Stdout)
+	}
 	var all []result
 	printHead(os.Stdout)
 	for _, segments := range o.histories {

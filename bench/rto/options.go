@@ -17,11 +17,12 @@ type options struct {
 	histories     []uint64 // segments
 	disks         []uint64 // bytes
 	opens         int
+	cost          []uint64 // GB
 }
 
 func parse(args []string) (options, error) {
 	var o options
-	var histories, disks string
+	var histories, disks, cost string
 	fs := flag.NewFlagSet("rto", flag.ContinueOnError)
 	fs.StringVar(&o.bin, "bin", "bin", "folder of redoubt and redoubtd")
 	fs.StringVar(&o.dir, "dir", "", "folder for the generated nodes; the longest history takes 5 GiB (default: a new one under the temporary folder)")
@@ -31,8 +32,15 @@ func parse(args []string) (options, error) {
 	fs.StringVar(&histories, "history", "1000,10000,100000,1000000", "lengths of the history in segments")
 	fs.StringVar(&disks, "disk-gib", "1,1024,16384", "sizes of the disk in GiB")
 	fs.IntVar(&o.opens, "opens", 20, "points that are opened, half of them read first and half written first; 0 with -keep: generate only")
+	fs.StringVar(&cost, "cost", "", "instead: what a byte costs beside itself in histories of so many GB, such as 1,10,100")
 	if err := fs.Parse(args); err != nil {
 		return o, err
+	}
+	if cost != "" {
+		var err error
+		if o.cost, err = numbers(cost); err != nil {
+			return o, err
+		}
 	}
 	var err1, err2, err3 error
 	o.histories, err1 = numbers(histories)

@@ -26,7 +26,10 @@ const (
 
 // cost is what taking a job in took.
 type cost struct {
-	seconds, cpu, written, index float64 // CPU seconds of all daemons; bytes that the targets wrote, and of these in the index
+	seconds         float64
+	first           float64 // of seconds, until the first delta was committed
+	source, targets used
+	index           float64 // bytes of targets.written that are in the index
 }
 
 // ingest starts a site and measures the first copy: from the start of the
@@ -64,23 +67,23 @@ func ingest(ctx context.Context, o options, dir string, j job) (c cost, reads []
 	if err := s.Source.Start(); err != nil {
 		return c, nil, err
 	}
-	if err := awaitCopied(ctx, s, len(j.images)); err != nil {
+	first, err := awaitCopied(ctx, s, len(j.images))
+	if err != nil {
 		return c, nil, err
 	}
-	c.seconds = time.Since(start).Seconds()
+	c.seconds, c.first = time.Since(start).Seconds(), first.Sub(start).Seconds()
 	after, err := usage(s.Targets)
 	if err != nil {
 		return c, nil, err
 	}
-	source, err := usage([]*site.Node{s.Source})
-	if err != nil {
+	if c.source, err = usage([]*site.Node{s.Source}); err != nil {
 		return c, nil, err
 	}
-	c.cpu, c.written = after.cpu-before.cpu+source.cpu, after.written-before.written
+	c.targets = after.minus(before)
 	for _, n := range s.Targets {
 		c.index += folderBytes(filepath.Join(n.Dir, "data", "target", "index"))
 	}
-	if len(j.images) == 1 {
+	if len(j.images) == 1 && o.back {
 		r, err := readBack(ctx, s, dir, j)
 		return c, []readTimes{r}, err
 	}
@@ -129,12 +132,13 @@ func awaitCluster(ctx context.Context, s *site.Site) error {
 	return err
 }
 
-func awaitCopied(ctx context.Context, s *site.Site, groups int) error {
+// awaitCopied returns when something was committed for the first time.
+func awaitCopied(ctx context.Context, s *site.Site, groups int) (first time.Time, err error) {
 	// Not through the command: starting it ten times a second would take a
 	// seventh of the processors.
 	c, err := admin.Dial("unix:"+s.Source.AdminSocket(), nil)
 	if err != nil {
-		return err
+		return first, err
 	}
 	defer c.Close()
 	ctx, cancel := context.WithTimeout(ctx, patience)
@@ -143,15 +147,18 @@ func awaitCopied(ctx context.Context, s *site.Site, groups int) error {
 		st, err := c.GetStatus(ctx, &adminv1.GetStatusRequest{})
 		done := 0
 		for _, g := range st.GetGroups() {
+			if first.IsZero() && g.GetCommitted().GetLsn() > 0 {
+				first = time.Now()
+			}
 			if g.GetCopy().GetComplete() && g.GetHead().GetLsn() > 0 && g.GetCommitted().GetLsn() >= g.GetHead().GetLsn() {
 				done++
 			}
 		}
 		if err == nil && done == groups {
-			return nil
+			return first, nil
 		}
 		if ctx.Err() != nil || !s.Source.Alive() {
-			return fmt.Errorf("%d of %d groups are copied: %w; log of the source:\n%s", done, groups, errors.Join(ctx.Err(), err), s.Source.LogTail(5))
+			return first, fmt.Errorf("%d of %d groups are copied: %w; log of the source:\n%s", done, groups, errors.Join(ctx.Err(), err), s.Source.LogTail(5))
 		}
 		time.Sleep(20 * time.Millisecond) // the operator's view can only be polled
 	}

@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 )
 
@@ -15,6 +17,8 @@ type options struct {
 	bin, dir string
 	mib      int64
 	rounds   int
+	jobs     []string // of jobNames
+	back     bool     // read back, too
 }
 
 func main() {
@@ -40,8 +44,16 @@ func parse(args []string) (options, error) {
 	fs.StringVar(&o.dir, "dir", "", "folder on the file system to measure (default: a new one under the temporary folder)")
 	fs.Int64Var(&o.mib, "mib", 1024, "MiB of incompressible data of each measurement")
 	fs.IntVar(&o.rounds, "rounds", 3, "rounds; what is compared takes turns in each")
+	jobs := fs.String("jobs", strings.Join(jobNames(), ","), "what is taken in")
+	fs.BoolVar(&o.back, "back", true, "read a point back, too")
 	if err := fs.Parse(args); err != nil {
 		return o, err
+	}
+	o.jobs = strings.Split(*jobs, ",")
+	for _, j := range o.jobs {
+		if !slices.Contains(jobNames(), j) {
+			return o, fmt.Errorf("-jobs: %q is none of %q", j, jobNames())
+		}
 	}
 	if o.mib < 64 || o.rounds < 1 || fs.NArg() > 0 {
 		return o, fmt.Errorf("at least 64 MiB and one round, and nothing after the flags: %q", fs.Args())

@@ -21,13 +21,22 @@ type job struct {
 	goal   float64  // of the rate of nbdcopy
 }
 
+// Names of jobs, as -jobs takes them.
+const (
+	jobOne   = "one"
+	jobEight = "eight"
+	jobExt4  = "ext4"
+)
+
+func jobNames() []string { return []string{jobOne, jobEight, jobExt4} }
+
 func run(ctx context.Context, o options, w io.Writer) (err error) {
 	dir, err := os.MkdirTemp(o.dir, "tb")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	jobs, err := makeJobs(ctx, dir, o.mib<<20)
+	jobs, err := makeJobs(ctx, dir, o)
 	if err != nil {
 		return err
 	}
@@ -37,7 +46,7 @@ func run(ctx context.Context, o options, w io.Writer) (err error) {
 			missed = append(missed, fmt.Sprintf("%s: %.2f of %.2f", what, ratio, goal))
 		}
 	}
-	fmt.Fprintln(w, "| taken in | payload MiB | redoubt MB/s | nbdcopy MB/s | ratio | target | CPU s/GB | written per byte | index per byte |\n|---|---|---|---|---|---|---|---|---|")
+	fmt.Fprintln(w, "| taken in | payload MiB | first commit after s | redoubt MB/s | nbdcopy MB/s | ratio | target | CPU s/GB | of these the source: user | system | the targets: user | system | written per byte | index per byte |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|---|")
 	var reads []readTimes
 	for _, j := range jobs {
 		var ours, theirs []float64
@@ -55,50 +64,70 @@ func run(ctx context.Context, o options, w io.Writer) (err error) {
 		}
 		mb := float64(j.bytes) / 1e6
 		ratio := median(theirs) / median(ours)
-		fmt.Fprintf(w, "| %s | %d | %.0f | %.0f | %.2f | %.2f | %.2f | %.2f | %.4f |\n", j.name, j.bytes>>20, mb/median(ours), mb/median(theirs), ratio, j.goal,
-			last.cpu/(mb/1e3), last.written/float64(j.bytes), last.index/float64(j.bytes))
+		gb := mb / 1e3
+		fmt.Fprintf(w, "| %s | %d | %.2f | %.0f | %.0f | %.2f | %.2f | %.2f | %.2f | %.2f | %.2f | %.2f | %.2f | %.4f |\n", j.name, j.bytes>>20, last.first, mb/median(ours), mb/median(theirs), ratio, j.goal,
+			(last.source.cpu()+last.targets.cpu())/gb, last.source.user/gb, last.source.system/gb, last.targets.user/gb, last.targets.system/gb,
+			last.targets.written/float64(j.bytes), last.index/float64(j.bytes))
 		miss(j.name, ratio, j.goal)
 	}
-	miss("a point into a file", printReads(w, reads), 1)
+	if len(reads) > 0 {
+		miss("a point into a file", printReads(w, reads), 1)
+	}
 	if missed != nil {
 		return fmt.Errorf("targets missed: %q", missed)
 	}
 	return nil
 }
 
-func makeJobs(ctx context.Context, dir string, size int64) ([]job, error) {
-	one := job{name: "one group, incompressible", goal: 0.5}
-	eight := job{name: "eight groups, incompressible", goal: 0.5}
-	add := func(j *job, name string, n int64) error {
-		p := filepath.Join(dir, name)
-		if err := randomImage(p, n); err != nil {
-			return err
+func makeJobs(ctx context.Context, dir string, o options) (jobs []job, err error) {
+	for _, name := range o.jobs {
+		var j job
+		switch name {
+		case jobOne:
+			j, err = randomJob(dir, "one group, incompressible", 1, o.mib<<20)
+		case jobEight:
+			j, err = randomJob(dir, "eight groups, incompressible", 8, o.mib<<20)
+		case jobExt4:
+			j, err = treeJob(ctx, dir)
 		}
-		j.images, j.bytes = append(j.images, p), j.bytes+n
-		return nil
-	}
-	if err := add(&one, "random", size); err != nil {
-		return nil, err
-	}
-	for i := range 8 {
-		if err := add(&eight, fmt.Sprintf("random%d", i), size/8); err != nil {
+		if err != nil {
 			return nil, err
 		}
+		jobs = append(jobs, j)
 	}
+	return jobs, nil
+}
+
+// randomJob is groups with images of size bytes together that do not compress.
+func randomJob(dir, name string, groups int, size int64) (job, error) {
+	j := job{name: name, goal: 0.5}
+	for i := range groups {
+		p := filepath.Join(dir, fmt.Sprintf("random%d-%d", groups, i))
+		n := size / int64(groups)
+		if err := randomImage(p, n); err != nil {
+			return j, err
+		}
+		j.images, j.bytes = append(j.images, p), j.bytes+n
+	}
+	return j, nil
+}
+
+// treeJob is a group with a file system that holds a tree of files.
+func treeJob(ctx context.Context, dir string) (job, error) {
 	tree, err := site.FindTree()
 	if err != nil {
-		return nil, err
+		return job{}, err
 	}
-	fs := job{name: "one group, ext4 of " + tree, goal: 1, images: []string{filepath.Join(dir, "ext4")}}
-	if err := site.MakeExt4(ctx, fs.images[0], tree, 1<<30); err != nil {
-		return nil, err
+	j := job{name: "one group, ext4 of " + tree, goal: 1, images: []string{filepath.Join(dir, "ext4")}}
+	if err := site.MakeExt4(ctx, j.images[0], tree, 1<<30); err != nil {
+		return j, err
 	}
 	var st syscall.Stat_t
-	if err := syscall.Stat(fs.images[0], &st); err != nil {
-		return nil, err
+	if err := syscall.Stat(j.images[0], &st); err != nil {
+		return j, err
 	}
-	fs.bytes = st.Blocks * 512
-	return []job{one, eight, fs}, nil
+	j.bytes = st.Blocks * 512
+	return j, nil
 }
 
 func median(v []float64) float64 {

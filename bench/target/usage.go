@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,7 +11,14 @@ import (
 	"github.com/redoubt-dr/redoubt/demo/site"
 )
 
-type used struct{ cpu, written float64 }
+// used is CPU seconds and bytes written to disk.
+type used struct{ user, system, written float64 }
+
+func (u used) cpu() float64 { return u.user + u.system }
+
+func (u used) minus(v used) used {
+	return used{u.user - v.user, u.system - v.system, u.written - v.written}
+}
 
 // ticks is how many ticks of /proc make a second: USER_HZ, which Linux keeps
 // at 100 on all platforms that Go runs on.
@@ -25,13 +33,12 @@ func usage(nodes []*site.Node) (u used, err error) {
 		}
 		// The program's name may hold spaces; the numbers follow its bracket.
 		f := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
-		for _, i := range []int{11, 12} { // utime, stime
-			v, err := strconv.ParseFloat(f[i], 64)
-			if err != nil {
-				return u, err
-			}
-			u.cpu += v / ticks
+		user, err1 := strconv.ParseFloat(f[11], 64)   // utime
+		system, err2 := strconv.ParseFloat(f[12], 64) // stime
+		if err := errors.Join(err1, err2); err != nil {
+			return u, err
 		}
+		u.user, u.system = u.user+user/ticks, u.system+system/ticks
 		io, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", n.Pid()))
 		if err != nil {
 			return u, err

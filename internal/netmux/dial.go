@@ -40,7 +40,8 @@ func Dial(ctx context.Context, addr, proto string, cred *pki.Credentials, wantRo
 	// The greeting is read without a context; this carries the deadline and a cancel over to it.
 	stop := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	tc := tls.Client(raw, cred.ClientTLS(proto, wantRoles...))
+	below := newBatch(raw, raw)
+	tc := tls.Client(below, cred.ClientTLS(proto, wantRoles...))
 	if err := tc.HandshakeContext(ctx); err != nil {
 		raw.Close()
 		return nil, fail(pki.Explain(err))
@@ -59,5 +60,5 @@ func Dial(ctx context.Context, addr, proto string, cred *pki.Credentials, wantRo
 		}
 		return nil, fail(err)
 	}
-	return &Conn{Conn: tc, peer: peer, proto: proto}, nil
+	return &Conn{Conn: tc, peer: peer, proto: proto, below: below}, nil
 }

@@ -170,7 +170,8 @@ func (m *Mux) handshake(t *trackedConn) {
 		return
 	}
 	cfg := m.cred.ServerTLS(m.offered()...)
-	tc := tls.Server(pc, cfg)
+	below := newBatch(pc, t.TCP())
+	tc := tls.Server(below, cfg)
 	if err := tc.Handshake(); err != nil {
 		refuse("tls handshake failed", pki.Explain(err))
 		return
@@ -203,7 +204,7 @@ func (m *Mux) handshake(t *trackedConn) {
 			refuse("greeting failed", err)
 			return
 		}
-		out = &Conn{Conn: tc, peer: peer, proto: proto}
+		out = &Conn{Conn: tc, peer: peer, proto: proto, below: below}
 	}
 	_ = tc.SetDeadline(time.Time{})
 	if !l.deliver(out, m.closing) {

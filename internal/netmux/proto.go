@@ -30,7 +30,16 @@ type Conn struct {
 	net.Conn
 	peer  pki.Identity
 	proto string
+	below *batch
 }
+
+// Cork holds back what is written and passes it on in larger pieces, until
+// Uncork. See wire.Corker.
+func (c *Conn) Cork() { c.below.Cork() }
+
+// Uncork passes on what was held back. An error of a write since Cork may show
+// here only.
+func (c *Conn) Uncork() error { return c.below.Uncork() }
 
 // Identity returns who the peer is.
 func (c *Conn) Identity() pki.Identity { return c.peer }

@@ -45,6 +45,7 @@ type request struct {
 	timeout time.Duration
 	method  string
 	body    []byte
+	frame   []byte // memory that body is a part of
 }
 
 func parseRequest(b []byte) (request, error) {
@@ -62,7 +63,7 @@ func parseRequest(b []byte) (request, error) {
 	if n == 0 || n > maxMethod || len(b) < 17+n {
 		return bad("method")
 	}
-	r.method, r.body = string(b[17:17+n]), b[17+n:]
+	r.method, r.body, r.frame = string(b[17:17+n]), b[17+n:], b
 	return r, nil
 }
 

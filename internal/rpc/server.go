@@ -10,6 +10,7 @@ import (
 
 	"github.com/redoubt-dr/redoubt/internal/netmux"
 	"github.com/redoubt-dr/redoubt/internal/pki"
+	"github.com/redoubt-dr/redoubt/internal/slab"
 	"github.com/redoubt-dr/redoubt/internal/wire"
 )
 
@@ -34,18 +35,30 @@ type Server struct {
 	acceptor netmux.Acceptor
 
 	mu       sync.Mutex
-	handlers map[string]Handler
+	handlers map[string]handling
+}
+
+// handling is a handler and whether it only borrows the body.
+type handling struct {
+	h        Handler
+	borrowed bool
 }
 
 // NewServer returns a server without methods.
 func NewServer(log *slog.Logger) *Server {
 	ctx, end := context.WithCancel(context.Background())
-	return &Server{log: log, ctx: ctx, end: end, handlers: map[string]Handler{}}
+	return &Server{log: log, ctx: ctx, end: end, handlers: map[string]handling{}}
 }
 
 // Handle registers the handler of method, at any time; a later one replaces an
 // earlier one. It panics if method has no name or more than 64 bytes.
-func (s *Server) Handle(method string, h Handler) {
+func (s *Server) Handle(method string, h Handler) { s.handle(method, handling{h: h}) }
+
+// HandleBorrowed is Handle for a handler that does not keep body, nor a part of
+// it, after it has returned: the memory is used again.
+func (s *Server) HandleBorrowed(method string, h Handler) { s.handle(method, handling{h, true}) }
+
+func (s *Server) handle(method string, h handling) {
 	if method == "" || len(method) > maxMethod {
 		panic("rpc: bad method name " + method)
 	}
@@ -69,7 +82,7 @@ func (s *Server) Close() error {
 	return nil
 }
 
-func (s *Server) handler(method string) Handler {
+func (s *Server) handler(method string) handling {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.handlers[method]
@@ -101,7 +114,7 @@ func (sc *serverConn) read(c net.Conn) error {
 		return err
 	}
 	_ = c.SetDeadline(time.Time{})
-	r := wire.Reader{R: c, Max: maxFrame}
+	r := wire.Reader{R: c, Max: maxFrame, Take: slab.Get}
 	for {
 		typ, body, err := r.Next()
 		if err != nil {

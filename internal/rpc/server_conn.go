@@ -7,6 +7,7 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/internal/pki"
+	"github.com/redoubt-dr/redoubt/internal/slab"
 )
 
 // serverConn is one connection at the answering side.
@@ -102,8 +103,11 @@ func (sc *serverConn) run(ctx context.Context, req request) {
 
 func (sc *serverConn) call(ctx context.Context, req request) ([]byte, error) {
 	h := sc.s.handler(req.method)
-	if h == nil {
+	if h.h == nil {
 		return nil, &redoubt.Error{Op: "call", Object: req.method, Err: redoubt.ErrNotFound, Hint: "the peer does not know this method; is it of another version?"}
 	}
-	return h(ctx, sc.peer, req.body)
+	if h.borrowed {
+		defer slab.Put(req.frame)
+	}
+	return h.h(ctx, sc.peer, req.body)
 }

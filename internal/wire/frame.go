@@ -27,6 +27,24 @@ const coalesce = 32 << 10
 // not keep parts. After an error the stream is unusable. It is not safe for
 // concurrent use of one writer.
 func WriteFrame(w io.Writer, typ uint8, parts ...[]byte) error {
+	sum := uint32(0)
+	for _, p := range parts {
+		sum = redoubt.ChecksumUpdate(sum, p)
+	}
+	return WriteSummed(w, typ, sum, parts...)
+}
+
+// Corker is a writer that can hold back what it is given and pass it on in
+// larger pieces: from Cork to Uncork, which returns the first error of both.
+type Corker interface {
+	Cork()
+	Uncork() error
+}
+
+// WriteSummed is WriteFrame for a body whose CRC32C is known: it does not look
+// at the bytes. If they are not those of which sum was made, the reader finds
+// out. A large frame is passed to a Corker in one go.
+func WriteSummed(w io.Writer, typ uint8, sum uint32, parts ...[]byte) (err error) {
 	total := 0
 	for _, p := range parts {
 		total += len(p)
@@ -38,19 +56,24 @@ func WriteFrame(w io.Writer, typ uint8, parts ...[]byte) error {
 	buf := make([]byte, HeaderLen, HeaderLen+min(total, coalesce))
 	binary.LittleEndian.PutUint32(buf, uint32(total))
 	buf[4] = typ
-	crc := redoubt.Checksum(buf[:8])
-	for _, p := range parts {
-		crc = redoubt.ChecksumUpdate(crc, p)
-		if small {
+	binary.LittleEndian.PutUint32(buf[8:], redoubt.ChecksumJoin(redoubt.Checksum(buf[:8]), sum, int64(total)))
+	if small {
+		for _, p := range parts {
 			buf = append(buf, p...)
 		}
-	}
-	binary.LittleEndian.PutUint32(buf[8:], crc)
-	if _, err := w.Write(buf); err != nil {
+		_, err := w.Write(buf)
 		return err
 	}
-	if small {
-		return nil
+	if c, ok := w.(Corker); ok {
+		c.Cork()
+		defer func() {
+			if e := c.Uncork(); err == nil {
+				err = e
+			}
+		}()
+	}
+	if _, err := w.Write(buf); err != nil {
+		return err
 	}
 	for _, p := range parts {
 		if len(p) == 0 {
@@ -67,10 +90,14 @@ func WriteFrame(w io.Writer, typ uint8, parts ...[]byte) error {
 type Reader struct {
 	R   io.Reader
 	Max int // largest body in bytes that is accepted; checked before memory is taken
+	// Take, if set, gives the memory of a body of n bytes.
+	Take func(n int) []byte
+	// Sum is the CRC32C of the body that Next returned.
+	Sum uint32
 	hdr [HeaderLen]byte
 }
 
-// Next reads one frame; body is fresh memory. At the clean end of the stream it
+// Next reads one frame; body is fresh memory, or that of Take. At the clean end of the stream it
 // returns io.EOF; a stream cut inside of a frame gives io.ErrUnexpectedEOF; a
 // frame that is too long or damaged gives redoubt.ErrCorrupt. After an error the
 // stream is unusable.
@@ -86,15 +113,24 @@ func (r *Reader) Next() (typ uint8, body []byte, err error) {
 	if r.hdr[5]|r.hdr[6]|r.hdr[7] != 0 {
 		return 0, nil, &redoubt.Error{Op: "read frame", Err: fmt.Errorf("reserved bytes are set: %w", redoubt.ErrCorrupt)}
 	}
-	body = make([]byte, n)
-	if _, err := io.ReadFull(r.R, body); err != nil {
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
-		}
-		return 0, nil, err
+	if r.Take != nil {
+		body = r.Take(int(n))
+	} else {
+		body = make([]byte, n)
 	}
-	crc := redoubt.ChecksumUpdate(redoubt.Checksum(r.hdr[:8]), body)
-	if crc != binary.LittleEndian.Uint32(r.hdr[8:]) {
+	r.Sum = 0
+	for got := 0; got < len(body); {
+		m, err := r.R.Read(body[got:])
+		// Summed piece by piece, while it is in the processor's cache.
+		r.Sum = redoubt.ChecksumUpdate(r.Sum, body[got:got+m])
+		if got += m; err != nil && got < len(body) {
+			if err == io.EOF {
+				err = io.ErrUnexpectedEOF
+			}
+			return 0, nil, err
+		}
+	}
+	if crc := redoubt.ChecksumJoin(redoubt.Checksum(r.hdr[:8]), r.Sum, int64(n)); crc != binary.LittleEndian.Uint32(r.hdr[8:]) {
 		return 0, nil, &redoubt.Error{Op: "read frame", Err: fmt.Errorf("checksum of a frame of type %d and %d bytes: %w", typ, n, redoubt.ErrCorrupt)}
 	}
 	return typ, body, nil
