@@ -53,8 +53,10 @@ func segmentSlot(name string) (int, bool) {
 	return n, err == nil && n >= 0
 }
 
-// zeroChunk is how much is pre-written at a time, in bytes.
-const zeroChunk = 1 << 20
+// zeroChunk is how much is pre-written at a time, in bytes. The page cache makes
+// folios of that size of it, and ext4 walks all blocks of a folio for each write
+// into it: a megabyte doubles the cost of a small append.
+const zeroChunk = 64 << 10
 
 // createSegmentFile makes a file of zeros that are really written, so that
 // later writes and syncs into it change no metadata. zeros has zeroChunk bytes.

@@ -81,13 +81,16 @@ func (r *recovery) sweepJunk(s *segment, minSeq uint64) error {
 	return fmt.Errorf("%s holds records up to %d, but has %d bytes instead of %d: %w", s.file.Name(), found, s.size, r.facts.SegmentSize, redoubt.ErrCorrupt)
 }
 
+// sweepChunk is how much is read at a time, in bytes.
+const sweepChunk = 1 << 20
+
 // headsIn calls visit with every head of this journal in [from, to) of a file
 // whose use is minSeq or later. A head is valid during the call only.
 func (r *recovery) headsIn(s *segment, from, to int64, minSeq uint64, visit func(*batchHead)) error {
 	minSeq = max(minSeq, r.facts.MinSeq)
-	buf := make([]byte, zeroChunk)
-	for off := from; off+pageSize <= to; off += zeroChunk {
-		b := buf[:min(zeroChunk, to-off)]
+	buf := make([]byte, sweepChunk)
+	for off := from; off+pageSize <= to; off += sweepChunk {
+		b := buf[:min(sweepChunk, to-off)]
 		if err := readFull(s.file, b, off); err != nil {
 			return err
 		}

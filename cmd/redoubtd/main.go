@@ -35,6 +35,7 @@ func run() int {
 		fmt.Fprintf(os.Stderr, "error: unexpected argument %q\nhint: redoubtd --config FILE\n", flag.Arg(0))
 		return exitUsage
 	}
+	easeScheduler()
 	l := newLife()
 	cfg, err := config.Load(*path)
 	if err != nil {
