@@ -168,7 +168,7 @@ func isNoSpace(err error) bool {
 
 func (j *Journal) prepare(s *segment, seq uint64) error {
 	if s.file == nil {
-		f, err := createSegmentFile(j.fs, j.dir, s.slot, s.size, make([]byte, zeroChunk))
+		f, err := createSegmentFile(j.fs, j.dir, s.slot, s.size, make([]byte, zeroPiece(s.size)))
 		if err != nil {
 			return err
 		}

@@ -58,8 +58,17 @@ func segmentSlot(name string) (int, bool) {
 // into it: a megabyte doubles the cost of a small append.
 const zeroChunk = 64 << 10
 
+// zeroPiece is how much of a file of size bytes is pre-written at a time. A
+// small file is written at once: it is over before its folios cost anything.
+func zeroPiece(size int64) int64 {
+	if size < 4<<20 {
+		return size
+	}
+	return zeroChunk
+}
+
 // createSegmentFile makes a file of zeros that are really written, so that
-// later writes and syncs into it change no metadata. zeros has zeroChunk bytes.
+// later writes and syncs into it change no metadata. zeros has zeroPiece(size) bytes.
 func createSegmentFile(fsys vfs.FS, dir string, slot int, size int64, zeros []byte) (vfs.File, error) {
 	name := segmentName(dir, slot)
 	f, err := fsys.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
@@ -69,8 +78,8 @@ func createSegmentFile(fsys vfs.FS, dir string, slot int, size int64, zeros []by
 	if err = f.Allocate(0, size); errors.Is(err, errors.ErrUnsupported) {
 		err = nil // the zeros reserve the space as well, only more slowly
 	}
-	for off := int64(0); off < size && err == nil; off += zeroChunk {
-		err = writeFull(f, zeros[:min(zeroChunk, size-off)], off)
+	for off := int64(0); off < size && err == nil; off += int64(len(zeros)) {
+		err = writeFull(f, zeros[:min(int64(len(zeros)), size-off)], off)
 	}
 	if err == nil {
 		err = f.Sync()
@@ -90,7 +99,7 @@ func createSegmentFile(fsys vfs.FS, dir string, slot int, size int64, zeros []by
 // preallocate makes the segment files that are still missing. Nobody else uses
 // the journal yet.
 func (j *Journal) preallocate() error {
-	zeros := make([]byte, zeroChunk)
+	zeros := make([]byte, zeroPiece(j.segmentSize()))
 	for j.files < j.maxFiles() {
 		f, err := createSegmentFile(j.fs, j.dir, j.slots, j.segmentSize(), zeros)
 		if err != nil {
