@@ -309,22 +309,22 @@ func (h *host) image() string {
 	return out.String()
 }
 
+// sameEverywhere fails if the catalogs differ. They are looked at one after the
+// other; the leader's duties may change something in between, then again.
 func (s *site) sameEverywhere() {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), 20*time.Second)
 	defer cancel()
-	first := ""
-	for _, h := range s.nodes {
-		if h.node == nil {
-			continue
+	s.eventually(func() bool {
+		images := map[string]bool{}
+		for _, h := range s.nodes {
+			if h.node != nil {
+				noErr(s.t, h.node.Barrier(ctx))
+				images[h.image()] = true
+			}
 		}
-		noErr(s.t, h.node.Barrier(ctx))
-		if img := h.image(); first == "" {
-			first = img
-		} else if img != first {
-			s.t.Errorf("the catalog of %s differs", h.id)
-		}
-	}
+		return len(images) <= 1
+	}, "the same catalog at every node")
 }
 
 func (h *host) String() string { return fmt.Sprintf("%s at %s", h.id, h.addr) }
