@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
@@ -26,8 +27,12 @@ type Writes interface {
 type Options struct {
 	Group redoubt.GroupID
 	UUID  string
-	Names []redoubt.Disk // the disks here
-	Disks Disks
+	// Names returns the disks here. That one has joined or left may be known here
+	// a moment before the other side has a position that shows it, or after: Settle
+	// is how long a position with these disks is waited for.
+	Names  func() []redoubt.Disk
+	Settle time.Duration
+	Disks  Disks
 	// Writes may be asked by one goroutine.
 	Writes Writes
 	Rate   int64 // bytes a second that are read here at most; 0: no limit
@@ -47,6 +52,8 @@ const (
 	beginTries = 10
 	// renewEvery bounds how much the comparison keeps in the journal.
 	renewEvery = 5 * time.Second
+	// settlePause is how often that is looked for.
+	settlePause = 200 * time.Millisecond
 	// maxLater bounds the chunks that are looked at again: 16 MiB of memory.
 	maxLater = 256 << 10
 )
@@ -87,7 +94,7 @@ type verification struct {
 func Verify(ctx context.Context, c *Client, o Options) (Record, error) {
 	v := &verification{o: o, c: c, l: newLocal(o.Disks, o.Rate), roots: NewRoots(), dirty: map[redoubt.DiskID]*stirred{}, later: map[redoubt.DiskID]map[uint64]Mask{}}
 	v.rec.Started, v.rec.Compared, v.rec.Passes = o.Now().UnixNano(), true, 1
-	if err := v.begin(); err != nil {
+	if err := v.begin(ctx); err != nil {
 		return v.rec, err
 	}
 	for _, d := range v.base.Disks {
@@ -103,8 +110,36 @@ func Verify(ctx context.Context, c *Client, o Options) (Record, error) {
 	return v.rec, c.Report(v.rec)
 }
 
-// begin opens the position from which on everything is looked at.
-func (v *verification) begin() (err error) {
+// begin opens the position from which on everything is looked at: one with the
+// disks that there are here.
+func (v *verification) begin(ctx context.Context) error {
+	for waited := time.Duration(0); ; waited += settlePause {
+		if err := v.first(); err != nil {
+			return err
+		}
+		err := sameDisks(v.base.Disks, v.o.Names())
+		if err == nil {
+			break
+		}
+		if waited >= v.o.Settle {
+			return err
+		}
+		select {
+		case <-time.After(settlePause):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	v.rec.At, v.seen, v.renewed = v.base.At, v.base.At.LSN, v.o.Now()
+	for _, d := range v.base.Disks {
+		v.rec.Blocks += blocks(d.Size)
+		v.dirty[d.ID], v.later[d.ID] = newStirred(d.Size), map[uint64]Mask{}
+	}
+	return nil
+}
+
+// first opens the newest position of which the journal here has what follows.
+func (v *verification) first() (err error) {
 	for range beginTries {
 		if v.base, err = v.open(slotBase); err != nil {
 			return err
@@ -114,18 +149,7 @@ func (v *verification) begin() (err error) {
 			break
 		}
 	}
-	if err != nil {
-		return err
-	}
-	if err := sameDisks(v.base.Disks, v.o.Names); err != nil {
-		return err
-	}
-	v.rec.At, v.seen, v.renewed = v.base.At, v.base.At.LSN, v.o.Now()
-	for _, d := range v.base.Disks {
-		v.rec.Blocks += blocks(d.Size)
-		v.dirty[d.ID], v.later[d.ID] = newStirred(d.Size), map[uint64]Mask{}
-	}
-	return nil
+	return err
 }
 
 // renew opens the newest position in slotFresh and lets the writes before it go.
@@ -154,18 +178,14 @@ func (v *verification) open(slot int) (Opened, error) {
 
 func sameDisks(there, here []redoubt.Disk) error {
 	bad := func(name string) error {
-		return &redoubt.Error{Op: "compare disk", Object: name, Err: fmt.Errorf("the sides have different disks or sizes: %w", redoubt.ErrState)}
+		return &redoubt.Error{Op: "compare disk", Object: name, Err: fmt.Errorf("the sides have different disks or sizes: %w", redoubt.ErrState),
+			Hint: "if a disk was added or removed, or has grown: verify again when `redoubt status` says that everything is at the secondary"}
 	}
-	if len(there) != len(here) {
-		return bad("")
-	}
-	byID := map[redoubt.DiskID]redoubt.Disk{}
-	for _, d := range here {
-		byID[d.ID] = d
-	}
-	for _, d := range there {
-		if byID[d.ID] != d {
-			return bad(d.Name)
+	for _, lists := range [][2][]redoubt.Disk{{there, here}, {here, there}} {
+		for _, d := range lists[0] {
+			if !slices.Contains(lists[1], d) {
+				return bad(d.Name)
+			}
 		}
 	}
 	return nil

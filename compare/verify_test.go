@@ -185,7 +185,9 @@ func TestEndInTheMiddle(t *testing.T) {
 		t.Errorf("another group: %v", err)
 	}
 	o = w.options()
-	o.Names = append([]redoubt.Disk{{ID: 1, Name: "a", Size: bigDisk + 512}}, o.Names[1:]...)
+	o.Names = func() []redoubt.Disk {
+		return append([]redoubt.Disk{{ID: 1, Name: "a", Size: bigDisk + 512}}, w.disks[1:]...)
+	}
 	if _, err := w.verify(context.Background(), o); !errors.Is(err, redoubt.ErrState) {
 		t.Errorf("another size: %v", err)
 	}
@@ -228,5 +230,34 @@ func TestBadQuestions(t *testing.T) {
 			t.Errorf("%s: no answer", name)
 		}
 		c.Close()
+	}
+}
+
+// One side knows that a disk has joined or left before the other does: the
+// comparison begins when they agree, and not before.
+func TestDisksSettle(t *testing.T) {
+	w := newWorld(t, bigDisk, bigDisk)
+	w.write(seed(t), 20, bigDisk)
+	w.ship(0)
+	for name, early := range map[string][]redoubt.Disk{
+		"one joins":            w.disks[:1],
+		"one leaves":           append(w.disks[:2:2], redoubt.Disk{ID: 3, Name: "c", Size: 4096}),
+		"one goes, one is new": append(w.disks[:1:1], redoubt.Disk{ID: 3, Name: "c", Size: bigDisk}),
+	} {
+		o, asked := w.options(), 0
+		o.Names = func() []redoubt.Disk {
+			if asked++; asked <= 2 {
+				return early
+			}
+			return w.disks
+		}
+		o.Settle = time.Minute
+		if r, err := w.verify(context.Background(), o); err != nil || r.Differing != 0 || asked != 3 {
+			t.Errorf("%s: %v, %d blocks differ, asked %d times", name, err, r.Differing, asked)
+		}
+		o.Names, o.Settle = func() []redoubt.Disk { return early }, settlePause
+		if _, err := w.verify(context.Background(), o); !errors.Is(err, redoubt.ErrState) || redoubt.Hint(err) == "" {
+			t.Errorf("%s and it stays so: %v", name, err)
+		}
 	}
 }

@@ -176,7 +176,7 @@ func (w *world) ship(lag int) {
 }
 
 func (w *world) options() Options {
-	return Options{Group: "g", UUID: "u", Names: w.disks, Disks: w, Writes: w, Now: time.Now}
+	return Options{Group: "g", UUID: "u", Names: func() []redoubt.Disk { return w.disks }, Disks: w, Writes: w, Now: time.Now}
 }
 
 func (w *world) verify(ctx context.Context, o Options) (Record, error) {

@@ -238,8 +238,10 @@ func (g *Group) settleDisks(ctx context.Context) {
 	var complained time.Time
 	for ctx.Err() == nil {
 		id := g.identity()
+		_, stopped := g.held()
 		var err error
 		switch {
+		case stopped: // its last write stays the last, or it could not be promoted there
 		case len(id.Leaving) > 0: // first: its name may be another disk's
 			err = g.settleLeaves(ctx)
 		case len(id.Joining) > 0:

@@ -1,12 +1,14 @@
 package source
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/ship"
@@ -179,5 +181,61 @@ func TestSecondaryKnowsTheDisks(t *testing.T) {
 	h, g = openOne(t, cfg)
 	if f := g.foreign(); len(f) != 1 || f[0] != more || len(g.gone()) != 0 {
 		t.Errorf("after a restart: %+v", g.identity())
+	}
+}
+
+// A planned failover is refused while a disk is added, and changes nothing. Where
+// the writers are stopped already, a disk joins or leaves when they write again.
+func TestPlannedFailoverAndDisks(t *testing.T) {
+	cfg := nbdConfig(t, "")
+	h, _ := openOne(t, cfg)
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"more", "old"} {
+		image := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(image, make([]byte, 1<<20), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cfg.Groups[0].Disks = append(cfg.Groups[0].Disks, DiskConfig{Name: name, Path: image})
+	}
+	h, g := openOne(t, cfg)
+	defer h.Close()
+	p, head := &planned{g: g}, g.journal.Head()
+	for _, step := range []string{"ship", "quiesce"} {
+		p.report = nil
+		p.act(t.Context(), &ship.JobOrder{ID: 7, Step: step, Limit: int64(time.Minute)})
+		if r := p.report; r == nil || r.What != ship.JobRefused || !strings.Contains(r.Why, "disk more is being added") || r.Hint == "" {
+			t.Errorf("at step %s: %+v", step, r)
+		}
+	}
+	if _, stopped := g.held(); stopped || g.disks.ReadOnly() != nil || g.journal.Head() != head {
+		t.Errorf("the refusal left traces: stopped %t, %v, head %s", stopped, g.disks.ReadOnly(), g.journal.Head())
+	}
+	w := ship.Welcome{Epoch: g.Role().Epoch, Disks: g.Disks()}
+	g.learnDisks(w)
+	p.report = nil
+	if p.act(t.Context(), &ship.JobOrder{ID: 8, Step: "quiesce", Limit: int64(time.Minute)}); p.report.What != ship.JobStopped {
+		t.Fatalf("it has joined: %+v", p.report)
+	}
+	// The secondary says that a removed disk is still there.
+	old, _ := g.identity().disk("old")
+	if err := g.changeIdentity(func(id *identity) { id.remove(old) }); err != nil {
+		t.Fatal(err)
+	}
+	settle := func() redoubt.LSN {
+		t.Helper()
+		ctx, end := context.WithTimeout(t.Context(), 3*settlePoll)
+		defer end()
+		g.settleDisks(ctx)
+		return g.journal.Head().LSN
+	}
+	head = g.journal.Head()
+	if got := settle(); got != head.LSN {
+		t.Errorf("stopped at %d, and the journal goes on to %d", head.LSN, got)
+	}
+	p.act(t.Context(), nil)
+	if got := settle(); got != head.LSN+1 {
+		t.Errorf("it goes on: the journal is at %d, want the leave at %d", got, head.LSN+1)
 	}
 }

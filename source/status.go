@@ -17,6 +17,7 @@ type Status struct {
 	Role    Role
 	Whole   bool // the disks are one point in history
 	Disks   []redoubt.Disk
+	Gone    []redoubt.Disk   // those that were removed
 	Joining []redoubt.DiskID // those of Disks that are being added: points do not have them yet
 	// JoinDone and JoinTotal are bytes of the first of Joining.
 	JoinDone, JoinTotal uint64
@@ -74,7 +75,7 @@ type Remote struct {
 // Status returns a snapshot of the group.
 func (g *Group) Status() Status {
 	s := Status{
-		ID: g.cfg.Name, UUID: g.uuid(), Disks: g.Disks(), Socket: g.socket, Remote: Remote{g.listening, len(g.cfg.Clients) > 0}, Paths: map[string]string{},
+		ID: g.cfg.Name, UUID: g.uuid(), Disks: g.Disks(), Gone: g.gone(), Socket: g.socket, Remote: Remote{g.listening, len(g.cfg.Clients) > 0}, Paths: map[string]string{},
 		Head: g.journal.Head(), HeadAt: time.Unix(0, g.journal.HeadTime()), Durable: g.journal.Durable(),
 		Applied: g.journal.Applied(), Tail: g.journal.Tail(), Journal: g.journal.Stats(), Figures: g.journal.Figures(), Images: g.disks.Stats(), Clients: map[string]int{},
 		Err: g.journal.Err(),

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,8 +25,12 @@ const verifyKey = "verify"
 const verifyingKey = "verifying"
 
 // verifyTries is how often a comparison is begun again from the start when the
-// connection was lost.
+// connection was lost, or when a disk has joined or left.
 const verifyTries = 5
+
+// verifySettle is how long it is waited for a point with the disks that there are
+// here: for the commit after one has joined, for all that was written before one left.
+const verifySettle = 30 * time.Second
 
 // VerifyStatus says how a comparison with the secondary goes, or went.
 type VerifyStatus struct {
@@ -159,7 +164,13 @@ func (g *Group) VerifyStatus() VerifyStatus {
 func (v *verifier) run(ctx context.Context) {
 	var r compare.Record
 	err := redoubt.ErrUnavailable
-	for try := 0; try < verifyTries && ctx.Err() == nil && errors.Is(err, redoubt.ErrUnavailable); try++ {
+	var names []redoubt.Disk
+	// A disk that joins or leaves meanwhile is in one of the two positions only.
+	again := func() bool {
+		return errors.Is(err, redoubt.ErrUnavailable) || err != nil && !slices.Equal(names, v.g.members())
+	}
+	for try := 0; try < verifyTries && ctx.Err() == nil && again(); try++ {
+		names = v.g.members()
 		if try > 0 {
 			v.g.log.Warn("the comparison with the secondary begins again", "err", err, "hint", redoubt.Hint(err))
 			pause(ctx, retryAfter)
@@ -208,7 +219,7 @@ func (v *verifier) once(ctx context.Context) (compare.Record, error) {
 	}
 	defer c.Close()
 	return compare.Verify(ctx, c, compare.Options{
-		Group: g.cfg.Name, UUID: g.uuid(), Names: g.members(), Disks: g.disks, Writes: &heldWrites{g: g}, Rate: g.cfg.CompareRate, Now: g.host.Now,
+		Group: g.cfg.Name, UUID: g.uuid(), Names: g.members, Settle: verifySettle, Disks: g.disks, Writes: &heldWrites{g: g}, Rate: g.cfg.CompareRate, Now: g.host.Now,
 		Progress: func(done, all uint64) {
 			v.mu.Lock()
 			v.st.Done, v.st.All = done, all

@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/redoubt-dr/redoubt"
@@ -91,11 +91,6 @@ func (b *bed) killed(n *site.Node) {
 func TestDisksComeAndGo(t *testing.T) {
 	b := newBed(t)
 	src, tgt := b.site.Source, b.site.Targets[0]
-	image := func(name string, size int64) site.Disk {
-		d := site.Disk{Name: name, Path: filepath.Join(b.dir, name)}
-		b.must(site.MakeRaw(d.Path, size, b.seed+uint64(size)))
-		return d
-	}
 	start := func(point string) {
 		b.Helper()
 		src.Kill()
@@ -114,24 +109,28 @@ func TestDisksComeAndGo(t *testing.T) {
 	if log := src.LogTail(20); !strings.Contains(log, "redoubt disk remove") {
 		t.Fatalf("it started without a disk: %s", log)
 	}
-	c := image("c", 40<<20)
+	c := b.image("c", 34<<20) // more than is announced at once
 	b.must(b.site.SetDisks(a, old, c))
 	start("source.join.begun")
 	b.killed(src)
-	start("source.join.copied")
-	b.inStateAt(src, "Protected")
-	b.put(b.source("c"), []byte(strings.Repeat("copying.", 512)), 4096)
-	stop := b.scribble()
 	_, g, err := b.site.Status(b.ctx, tgt)
 	b.must(err)
+	owner := tgt
 	for _, n := range b.site.Targets {
 		if n.Name == g.Owner {
-			n.Kill()
-			defer func() { b.must(n.Start()) }()
-			tgt = b.other(n)
-			break
+			owner = n
 		}
 	}
+	tgt = b.other(owner)
+	start("source.join.copied")
+	var client *oracle.Client
+	b.until(func() bool { client, err = oracle.Dial(b.ctx, b.socket(), "c"); return err == nil })
+	b.must(syscall.Kill(owner.Pid(), syscall.SIGSTOP)) // or the copy may end before it dies
+	b.must(client.Write([]byte(strings.Repeat("copying.", 512)), 4096, true))
+	b.must(client.Close())
+	stop := b.scribble()
+	owner.Kill()
+	defer func() { b.must(owner.Start()) }()
 	b.killed(src)
 	_ = stop() // its socket is gone
 	start("source.join.told")
@@ -140,7 +139,6 @@ func TestDisksComeAndGo(t *testing.T) {
 	b.disksAre(tgt, "a", "b", "c")
 	b.put(b.source("c"), []byte(strings.Repeat("joined..", 512)), 1<<20)
 	joined := b.shoot(src)
-	b.opens(tgt, before, joined)
 	if r := b.disk(tgt, "c"); r.Id != 3 {
 		t.Errorf("c has number %d", r.Id)
 	}
@@ -157,7 +155,7 @@ func TestDisksComeAndGo(t *testing.T) {
 	for _, at := range []string{"source.remove.closed", "source.remove.durable"} {
 		start(at)
 		b.inStateAt(src, "Protected")
-		client, err := oracle.Dial(b.ctx, b.source("b").Socket, "b")
+		client, err = oracle.Dial(b.ctx, b.source("b").Socket, "b")
 		b.must(err)
 		stop := b.scribble()
 		if err := b.site.Call(b.ctx, src, nil, "disk", "remove", groupName, "b"); err == nil {
@@ -170,7 +168,9 @@ func TestDisksComeAndGo(t *testing.T) {
 		}
 		client.Close()
 	}
-	start("") // the configuration names it still
+	start("source.remove.journaled") // the configuration names it still
+	b.killed(src)
+	start("")
 	b.disksAre(tgt, "a", "c")
 	if f, err := os.ReadFile(old.Path); err != nil || fmt.Sprintf("%x", sha256.Sum256(f)) != joined.disks["b"] {
 		t.Errorf("the image of the removed disk has changed: %v", err)
@@ -198,7 +198,7 @@ func TestDisksComeAndGo(t *testing.T) {
 	b.equalSites(tgt)
 
 	// One of the same name is another disk.
-	again := image("b", 4<<20)
+	again := b.image("b", 4<<20)
 	b.must(b.site.SetDisks(a, again, c))
 	start("")
 	b.disksAre(tgt, "a", "b", "c")

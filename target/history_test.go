@@ -44,7 +44,8 @@ type feed struct {
 	rng   *rand.Rand
 	c     *clock
 	disk  redoubt.Disk
-	all   []written // all[i] has LSN i+1
+	more  ship.Hello // what the hello says beside the usual
+	all   []written  // all[i] has LSN i+1
 	st    ship.Stream
 	owner *host
 
@@ -52,15 +53,18 @@ type feed struct {
 	fork  redoubt.LSN
 }
 
-func newFeed(t *testing.T, s *site, c *clock, rng *rand.Rand) *feed {
+// newFeed begins a group of one disk that the feed writes to, and more disks.
+func newFeed(t *testing.T, s *site, c *clock, rng *rand.Rand, more ...redoubt.Disk) *feed {
 	f := &feed{t: t, s: s, group: "shop", rng: rng, c: c, epoch: 1, disk: redoubt.Disk{ID: 1, Name: "root", Size: feedBlock * feedBlocks}}
+	f.more.Disks = more
 	f.connect()
 	return f
 }
 
 func (f *feed) connect() {
 	f.t.Helper()
-	h := ship.Hello{Group: f.group, UUID: "u1", Source: "web1", Epoch: 1, Lineage: redoubt.Lineage{{Epoch: 1}}, Disks: []redoubt.Disk{f.disk}}
+	h := ship.Hello{Group: f.group, UUID: "u1", Source: "web1", Epoch: 1, Lineage: redoubt.Lineage{{Epoch: 1}}, Disks: append([]redoubt.Disk{f.disk}, f.more.Disks...),
+		Joining: f.more.Joining, Gone: f.more.Gone, Head: redoubt.LSN(len(f.all))}
 	who := pki.Identity{Role: pki.RoleSource, Name: "web1"}
 	_, st, err := f.s.nodes[0].store.Sink().Hello(f.t.Context(), who, h)
 	noErr(f.t, err)

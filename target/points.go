@@ -3,6 +3,7 @@ package target
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
@@ -23,6 +24,7 @@ type Point struct {
 	Bookmark string           `json:"bookmark,omitempty"` // the newest in it
 	App      bool             `json:"app,omitempty"`      // that is application-consistent
 	Check    *catalog.Check   `json:"check,omitempty"`    // the newest in it
+	Disks    []redoubt.Disk   `json:"disks,omitempty"`    // at the position, if they are not the group's of now
 }
 
 // Points lists the recovery points on the history that leads to the current
@@ -38,7 +40,7 @@ func (s *Store) Points(ctx context.Context, id redoubt.GroupID, limit int) ([]Po
 	if g.Baseline == 0 {
 		return nil, nil
 	}
-	l := &listing{s: s, g: &g, r: s.catalog.Retention(id), gaps: s.catalog.Gaps(id), now: s.retentionNow(&g), limit: limit, checks: s.catalog.Checks(id)}
+	l := &listing{s: s, g: &g, r: s.catalog.Retention(id), gaps: s.catalog.Gaps(id), now: s.retentionNow(&g), limit: limit, checks: s.catalog.Checks(id), changed: len(s.catalog.DiskEvents(id)) > 0}
 	for _, st := range g.Lineage.Path(g.Committed) {
 		if st.To > st.From {
 			if err := l.stretch(ctx, st); err != nil {
@@ -59,7 +61,8 @@ type listing struct {
 	limit int
 	out   []Point
 
-	checks []catalog.Check
+	checks  []catalog.Check
+	changed bool // disks have joined or left, or have grown
 }
 
 // stretch adds the points of one epoch: segments above the horizon, single
@@ -121,7 +124,15 @@ func (l *listing) point(sg *catalog.Segment, at redoubt.Position, t int64) Point
 	return p
 }
 
-// name puts the newest bookmark and recovery check of the point's stretch to it.
+// sameSet reports whether the lists are of the same disks, whatever their sizes.
+func sameSet(a, b []redoubt.Disk) bool {
+	return len(a) == len(b) && !slices.ContainsFunc(a, func(d redoubt.Disk) bool {
+		return !slices.ContainsFunc(b, func(k redoubt.Disk) bool { return k.ID == d.ID })
+	})
+}
+
+// name puts the newest bookmark and recovery check of the point's stretch to it,
+// and its disks.
 func (l *listing) name(p *Point) {
 	st := redoubt.Stretch{Epoch: p.Position.Epoch, From: p.First - 1, To: p.Position.LSN}
 	for _, b := range l.s.catalog.Bookmarks(l.g.ID, st, 1, nil) {
@@ -130,6 +141,11 @@ func (l *listing) name(p *Point) {
 	for i := range l.checks {
 		if at := l.g.Written(l.checks[i].Position); at.Epoch == st.Epoch && at.LSN > st.From && at.LSN <= st.To {
 			p.Check = &l.checks[i]
+		}
+	}
+	if l.changed {
+		if there := l.s.catalog.DisksAt(l.g.ID, p.Position); !sameSet(there, l.g.Disks) {
+			p.Disks = there
 		}
 	}
 }

@@ -3538,6 +3538,7 @@ type Point struct {
 	BookmarkApp   bool                   `protobuf:"varint,80,opt,name=bookmark_app,json=bookmarkApp,proto3" json:"bookmark_app,omitempty"` // it is application-consistent
 	Checked       string                 `protobuf:"bytes,81,opt,name=checked,proto3" json:"checked,omitempty"`                             // the newest recovery check of the stretch: "passed SCRIPT" or "FAILED SCRIPT"
 	Tier          string                 `protobuf:"bytes,8,opt,name=tier,proto3" json:"tier,omitempty"`                                    // for which it is kept, such as "every 1s for 1d" or "hold audit"
+	Disks         []*PointDisk           `protobuf:"bytes,86,rep,name=disks,proto3" json:"disks,omitempty"`                                 // at position; empty: the group's disks of now
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3640,6 +3641,13 @@ func (x *Point) GetTier() string {
 		return x.Tier
 	}
 	return ""
+}
+
+func (x *Point) GetDisks() []*PointDisk {
+	if x != nil {
+		return x.Disks
+	}
+	return nil
 }
 
 type AddBookmarkRequest struct {
@@ -7693,7 +7701,7 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\x06latest\x18\x03 \x01(\v2\x17.redoubt.admin.v1.PointR\x06latest\x12\x1c\n" +
 	"\ttruncated\x18\x04 \x01(\bR\ttruncated\x125\n" +
 	"\x05tiers\x18\x05 \x03(\v2\x1f.redoubt.admin.v1.RetentionTierR\x05tiers\x12)\n" +
-	"\x04gaps\x18K \x03(\v2\x15.redoubt.admin.v1.GapR\x04gaps\"\xf3\x02\n" +
+	"\x04gaps\x18K \x03(\v2\x15.redoubt.admin.v1.GapR\x04gaps\"\xa6\x03\n" +
 	"\x05Point\x126\n" +
 	"\bposition\x18\x01 \x01(\v2\x1a.redoubt.admin.v1.PositionR\bposition\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1b\n" +
@@ -7705,7 +7713,8 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\bbookmark\x18\a \x01(\tR\bbookmark\x12!\n" +
 	"\fbookmark_app\x18P \x01(\bR\vbookmarkApp\x12\x18\n" +
 	"\achecked\x18Q \x01(\tR\achecked\x12\x12\n" +
-	"\x04tier\x18\b \x01(\tR\x04tier\"r\n" +
+	"\x04tier\x18\b \x01(\tR\x04tier\x121\n" +
+	"\x05disks\x18V \x03(\v2\x1b.redoubt.admin.v1.PointDiskR\x05disks\"r\n" +
 	"\x12AddBookmarkRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x122\n" +
@@ -8162,79 +8171,80 @@ var file_admin_v1_admin_proto_goTypes = []any{
 	(*Gap)(nil),                         // 100: redoubt.admin.v1.Gap
 	(*BookmarkFigures)(nil),             // 101: redoubt.admin.v1.BookmarkFigures
 	(*Check)(nil),                       // 102: redoubt.admin.v1.Check
-	(BookmarkKind)(0),                   // 103: redoubt.admin.v1.BookmarkKind
-	(*durationpb.Duration)(nil),         // 104: google.protobuf.Duration
-	(*HookStep)(nil),                    // 105: redoubt.admin.v1.HookStep
-	(*AddBookmarkSetRequest)(nil),       // 106: redoubt.admin.v1.AddBookmarkSetRequest
-	(*BarrierRequest)(nil),              // 107: redoubt.admin.v1.BarrierRequest
-	(*ListBookmarksRequest)(nil),        // 108: redoubt.admin.v1.ListBookmarksRequest
-	(*ResynchroniseRequest)(nil),        // 109: redoubt.admin.v1.ResynchroniseRequest
-	(*VerifyRequest)(nil),               // 110: redoubt.admin.v1.VerifyRequest
-	(*GetVerifyRequest)(nil),            // 111: redoubt.admin.v1.GetVerifyRequest
-	(*PlannedFailoverRequest)(nil),      // 112: redoubt.admin.v1.PlannedFailoverRequest
-	(*ListJobsRequest)(nil),             // 113: redoubt.admin.v1.ListJobsRequest
-	(*GetJobRequest)(nil),               // 114: redoubt.admin.v1.GetJobRequest
-	(*CancelJobRequest)(nil),            // 115: redoubt.admin.v1.CancelJobRequest
-	(*ListBranchesRequest)(nil),         // 116: redoubt.admin.v1.ListBranchesRequest
-	(*DropBranchRequest)(nil),           // 117: redoubt.admin.v1.DropBranchRequest
-	(*StreamBranchRequest)(nil),         // 118: redoubt.admin.v1.StreamBranchRequest
-	(*PauseGroupRequest)(nil),           // 119: redoubt.admin.v1.PauseGroupRequest
-	(*ResumeGroupRequest)(nil),          // 120: redoubt.admin.v1.ResumeGroupRequest
-	(*UnprotectGroupRequest)(nil),       // 121: redoubt.admin.v1.UnprotectGroupRequest
-	(*ProtectGroupRequest)(nil),         // 122: redoubt.admin.v1.ProtectGroupRequest
-	(*RunCheckRequest)(nil),             // 123: redoubt.admin.v1.RunCheckRequest
-	(*ListChecksRequest)(nil),           // 124: redoubt.admin.v1.ListChecksRequest
-	(*GrowDiskRequest)(nil),             // 125: redoubt.admin.v1.GrowDiskRequest
-	(*RemoveDiskRequest)(nil),           // 126: redoubt.admin.v1.RemoveDiskRequest
-	(*PutPlanRequest)(nil),              // 127: redoubt.admin.v1.PutPlanRequest
-	(*ValidatePlanRequest)(nil),         // 128: redoubt.admin.v1.ValidatePlanRequest
-	(*ListPlansRequest)(nil),            // 129: redoubt.admin.v1.ListPlansRequest
-	(*GetPlanRequest)(nil),              // 130: redoubt.admin.v1.GetPlanRequest
-	(*DeletePlanRequest)(nil),           // 131: redoubt.admin.v1.DeletePlanRequest
-	(*StartPlanRequest)(nil),            // 132: redoubt.admin.v1.StartPlanRequest
-	(*GetPlanRunRequest)(nil),           // 133: redoubt.admin.v1.GetPlanRunRequest
-	(*ConfirmPlanStepRequest)(nil),      // 134: redoubt.admin.v1.ConfirmPlanStepRequest
-	(*CancelPlanRunRequest)(nil),        // 135: redoubt.admin.v1.CancelPlanRunRequest
-	(*ResumePlanRunRequest)(nil),        // 136: redoubt.admin.v1.ResumePlanRunRequest
-	(*CleanupPlanRunRequest)(nil),       // 137: redoubt.admin.v1.CleanupPlanRunRequest
-	(*PredictPlanRequest)(nil),          // 138: redoubt.admin.v1.PredictPlanRequest
-	(*RunPlanScriptRequest)(nil),        // 139: redoubt.admin.v1.RunPlanScriptRequest
-	(*CheckPlanScriptsRequest)(nil),     // 140: redoubt.admin.v1.CheckPlanScriptsRequest
-	(*AddBookmarkSetResponse)(nil),      // 141: redoubt.admin.v1.AddBookmarkSetResponse
-	(*BarrierResponse)(nil),             // 142: redoubt.admin.v1.BarrierResponse
-	(*ListBookmarksResponse)(nil),       // 143: redoubt.admin.v1.ListBookmarksResponse
-	(*ResynchroniseResponse)(nil),       // 144: redoubt.admin.v1.ResynchroniseResponse
-	(*VerifyResponse)(nil),              // 145: redoubt.admin.v1.VerifyResponse
-	(*GetVerifyResponse)(nil),           // 146: redoubt.admin.v1.GetVerifyResponse
-	(*PlannedFailoverResponse)(nil),     // 147: redoubt.admin.v1.PlannedFailoverResponse
-	(*ListJobsResponse)(nil),            // 148: redoubt.admin.v1.ListJobsResponse
-	(*GetJobResponse)(nil),              // 149: redoubt.admin.v1.GetJobResponse
-	(*CancelJobResponse)(nil),           // 150: redoubt.admin.v1.CancelJobResponse
-	(*ListBranchesResponse)(nil),        // 151: redoubt.admin.v1.ListBranchesResponse
-	(*DropBranchResponse)(nil),          // 152: redoubt.admin.v1.DropBranchResponse
-	(*StreamBranchResponse)(nil),        // 153: redoubt.admin.v1.StreamBranchResponse
-	(*PauseGroupResponse)(nil),          // 154: redoubt.admin.v1.PauseGroupResponse
-	(*ResumeGroupResponse)(nil),         // 155: redoubt.admin.v1.ResumeGroupResponse
-	(*UnprotectGroupResponse)(nil),      // 156: redoubt.admin.v1.UnprotectGroupResponse
-	(*ProtectGroupResponse)(nil),        // 157: redoubt.admin.v1.ProtectGroupResponse
-	(*RunCheckResponse)(nil),            // 158: redoubt.admin.v1.RunCheckResponse
-	(*ListChecksResponse)(nil),          // 159: redoubt.admin.v1.ListChecksResponse
-	(*GrowDiskResponse)(nil),            // 160: redoubt.admin.v1.GrowDiskResponse
-	(*RemoveDiskResponse)(nil),          // 161: redoubt.admin.v1.RemoveDiskResponse
-	(*PutPlanResponse)(nil),             // 162: redoubt.admin.v1.PutPlanResponse
-	(*ValidatePlanResponse)(nil),        // 163: redoubt.admin.v1.ValidatePlanResponse
-	(*ListPlansResponse)(nil),           // 164: redoubt.admin.v1.ListPlansResponse
-	(*GetPlanResponse)(nil),             // 165: redoubt.admin.v1.GetPlanResponse
-	(*DeletePlanResponse)(nil),          // 166: redoubt.admin.v1.DeletePlanResponse
-	(*StartPlanResponse)(nil),           // 167: redoubt.admin.v1.StartPlanResponse
-	(*GetPlanRunResponse)(nil),          // 168: redoubt.admin.v1.GetPlanRunResponse
-	(*ConfirmPlanStepResponse)(nil),     // 169: redoubt.admin.v1.ConfirmPlanStepResponse
-	(*CancelPlanRunResponse)(nil),       // 170: redoubt.admin.v1.CancelPlanRunResponse
-	(*ResumePlanRunResponse)(nil),       // 171: redoubt.admin.v1.ResumePlanRunResponse
-	(*CleanupPlanRunResponse)(nil),      // 172: redoubt.admin.v1.CleanupPlanRunResponse
-	(*PredictPlanResponse)(nil),         // 173: redoubt.admin.v1.PredictPlanResponse
-	(*RunPlanScriptResponse)(nil),       // 174: redoubt.admin.v1.RunPlanScriptResponse
-	(*CheckPlanScriptsResponse)(nil),    // 175: redoubt.admin.v1.CheckPlanScriptsResponse
+	(*PointDisk)(nil),                   // 103: redoubt.admin.v1.PointDisk
+	(BookmarkKind)(0),                   // 104: redoubt.admin.v1.BookmarkKind
+	(*durationpb.Duration)(nil),         // 105: google.protobuf.Duration
+	(*HookStep)(nil),                    // 106: redoubt.admin.v1.HookStep
+	(*AddBookmarkSetRequest)(nil),       // 107: redoubt.admin.v1.AddBookmarkSetRequest
+	(*BarrierRequest)(nil),              // 108: redoubt.admin.v1.BarrierRequest
+	(*ListBookmarksRequest)(nil),        // 109: redoubt.admin.v1.ListBookmarksRequest
+	(*ResynchroniseRequest)(nil),        // 110: redoubt.admin.v1.ResynchroniseRequest
+	(*VerifyRequest)(nil),               // 111: redoubt.admin.v1.VerifyRequest
+	(*GetVerifyRequest)(nil),            // 112: redoubt.admin.v1.GetVerifyRequest
+	(*PlannedFailoverRequest)(nil),      // 113: redoubt.admin.v1.PlannedFailoverRequest
+	(*ListJobsRequest)(nil),             // 114: redoubt.admin.v1.ListJobsRequest
+	(*GetJobRequest)(nil),               // 115: redoubt.admin.v1.GetJobRequest
+	(*CancelJobRequest)(nil),            // 116: redoubt.admin.v1.CancelJobRequest
+	(*ListBranchesRequest)(nil),         // 117: redoubt.admin.v1.ListBranchesRequest
+	(*DropBranchRequest)(nil),           // 118: redoubt.admin.v1.DropBranchRequest
+	(*StreamBranchRequest)(nil),         // 119: redoubt.admin.v1.StreamBranchRequest
+	(*PauseGroupRequest)(nil),           // 120: redoubt.admin.v1.PauseGroupRequest
+	(*ResumeGroupRequest)(nil),          // 121: redoubt.admin.v1.ResumeGroupRequest
+	(*UnprotectGroupRequest)(nil),       // 122: redoubt.admin.v1.UnprotectGroupRequest
+	(*ProtectGroupRequest)(nil),         // 123: redoubt.admin.v1.ProtectGroupRequest
+	(*RunCheckRequest)(nil),             // 124: redoubt.admin.v1.RunCheckRequest
+	(*ListChecksRequest)(nil),           // 125: redoubt.admin.v1.ListChecksRequest
+	(*GrowDiskRequest)(nil),             // 126: redoubt.admin.v1.GrowDiskRequest
+	(*RemoveDiskRequest)(nil),           // 127: redoubt.admin.v1.RemoveDiskRequest
+	(*PutPlanRequest)(nil),              // 128: redoubt.admin.v1.PutPlanRequest
+	(*ValidatePlanRequest)(nil),         // 129: redoubt.admin.v1.ValidatePlanRequest
+	(*ListPlansRequest)(nil),            // 130: redoubt.admin.v1.ListPlansRequest
+	(*GetPlanRequest)(nil),              // 131: redoubt.admin.v1.GetPlanRequest
+	(*DeletePlanRequest)(nil),           // 132: redoubt.admin.v1.DeletePlanRequest
+	(*StartPlanRequest)(nil),            // 133: redoubt.admin.v1.StartPlanRequest
+	(*GetPlanRunRequest)(nil),           // 134: redoubt.admin.v1.GetPlanRunRequest
+	(*ConfirmPlanStepRequest)(nil),      // 135: redoubt.admin.v1.ConfirmPlanStepRequest
+	(*CancelPlanRunRequest)(nil),        // 136: redoubt.admin.v1.CancelPlanRunRequest
+	(*ResumePlanRunRequest)(nil),        // 137: redoubt.admin.v1.ResumePlanRunRequest
+	(*CleanupPlanRunRequest)(nil),       // 138: redoubt.admin.v1.CleanupPlanRunRequest
+	(*PredictPlanRequest)(nil),          // 139: redoubt.admin.v1.PredictPlanRequest
+	(*RunPlanScriptRequest)(nil),        // 140: redoubt.admin.v1.RunPlanScriptRequest
+	(*CheckPlanScriptsRequest)(nil),     // 141: redoubt.admin.v1.CheckPlanScriptsRequest
+	(*AddBookmarkSetResponse)(nil),      // 142: redoubt.admin.v1.AddBookmarkSetResponse
+	(*BarrierResponse)(nil),             // 143: redoubt.admin.v1.BarrierResponse
+	(*ListBookmarksResponse)(nil),       // 144: redoubt.admin.v1.ListBookmarksResponse
+	(*ResynchroniseResponse)(nil),       // 145: redoubt.admin.v1.ResynchroniseResponse
+	(*VerifyResponse)(nil),              // 146: redoubt.admin.v1.VerifyResponse
+	(*GetVerifyResponse)(nil),           // 147: redoubt.admin.v1.GetVerifyResponse
+	(*PlannedFailoverResponse)(nil),     // 148: redoubt.admin.v1.PlannedFailoverResponse
+	(*ListJobsResponse)(nil),            // 149: redoubt.admin.v1.ListJobsResponse
+	(*GetJobResponse)(nil),              // 150: redoubt.admin.v1.GetJobResponse
+	(*CancelJobResponse)(nil),           // 151: redoubt.admin.v1.CancelJobResponse
+	(*ListBranchesResponse)(nil),        // 152: redoubt.admin.v1.ListBranchesResponse
+	(*DropBranchResponse)(nil),          // 153: redoubt.admin.v1.DropBranchResponse
+	(*StreamBranchResponse)(nil),        // 154: redoubt.admin.v1.StreamBranchResponse
+	(*PauseGroupResponse)(nil),          // 155: redoubt.admin.v1.PauseGroupResponse
+	(*ResumeGroupResponse)(nil),         // 156: redoubt.admin.v1.ResumeGroupResponse
+	(*UnprotectGroupResponse)(nil),      // 157: redoubt.admin.v1.UnprotectGroupResponse
+	(*ProtectGroupResponse)(nil),        // 158: redoubt.admin.v1.ProtectGroupResponse
+	(*RunCheckResponse)(nil),            // 159: redoubt.admin.v1.RunCheckResponse
+	(*ListChecksResponse)(nil),          // 160: redoubt.admin.v1.ListChecksResponse
+	(*GrowDiskResponse)(nil),            // 161: redoubt.admin.v1.GrowDiskResponse
+	(*RemoveDiskResponse)(nil),          // 162: redoubt.admin.v1.RemoveDiskResponse
+	(*PutPlanResponse)(nil),             // 163: redoubt.admin.v1.PutPlanResponse
+	(*ValidatePlanResponse)(nil),        // 164: redoubt.admin.v1.ValidatePlanResponse
+	(*ListPlansResponse)(nil),           // 165: redoubt.admin.v1.ListPlansResponse
+	(*GetPlanResponse)(nil),             // 166: redoubt.admin.v1.GetPlanResponse
+	(*DeletePlanResponse)(nil),          // 167: redoubt.admin.v1.DeletePlanResponse
+	(*StartPlanResponse)(nil),           // 168: redoubt.admin.v1.StartPlanResponse
+	(*GetPlanRunResponse)(nil),          // 169: redoubt.admin.v1.GetPlanRunResponse
+	(*ConfirmPlanStepResponse)(nil),     // 170: redoubt.admin.v1.ConfirmPlanStepResponse
+	(*CancelPlanRunResponse)(nil),       // 171: redoubt.admin.v1.CancelPlanRunResponse
+	(*ResumePlanRunResponse)(nil),       // 172: redoubt.admin.v1.ResumePlanRunResponse
+	(*CleanupPlanRunResponse)(nil),      // 173: redoubt.admin.v1.CleanupPlanRunResponse
+	(*PredictPlanResponse)(nil),         // 174: redoubt.admin.v1.PredictPlanResponse
+	(*RunPlanScriptResponse)(nil),       // 175: redoubt.admin.v1.RunPlanScriptResponse
+	(*CheckPlanScriptsResponse)(nil),    // 176: redoubt.admin.v1.CheckPlanScriptsResponse
 }
 var file_admin_v1_admin_proto_depIdxs = []int32{
 	93,  // 0: redoubt.admin.v1.PointSpec.time:type_name -> google.protobuf.Timestamp
@@ -8308,201 +8318,202 @@ var file_admin_v1_admin_proto_depIdxs = []int32{
 	0,   // 68: redoubt.admin.v1.Point.position:type_name -> redoubt.admin.v1.Position
 	93,  // 69: redoubt.admin.v1.Point.time:type_name -> google.protobuf.Timestamp
 	93,  // 70: redoubt.admin.v1.Point.first_time:type_name -> google.protobuf.Timestamp
-	103, // 71: redoubt.admin.v1.AddBookmarkRequest.kind:type_name -> redoubt.admin.v1.BookmarkKind
-	0,   // 72: redoubt.admin.v1.AddBookmarkResponse.position:type_name -> redoubt.admin.v1.Position
-	93,  // 73: redoubt.admin.v1.AddBookmarkResponse.time:type_name -> google.protobuf.Timestamp
-	104, // 74: redoubt.admin.v1.AddBookmarkResponse.frozen:type_name -> google.protobuf.Duration
-	105, // 75: redoubt.admin.v1.AddBookmarkResponse.steps:type_name -> redoubt.admin.v1.HookStep
-	93,  // 76: redoubt.admin.v1.RetentionTier.oldest:type_name -> google.protobuf.Timestamp
-	93,  // 77: redoubt.admin.v1.RetentionTier.newest:type_name -> google.protobuf.Timestamp
-	0,   // 78: redoubt.admin.v1.Pin.position:type_name -> redoubt.admin.v1.Position
-	93,  // 79: redoubt.admin.v1.Pin.time:type_name -> google.protobuf.Timestamp
-	93,  // 80: redoubt.admin.v1.Pin.until:type_name -> google.protobuf.Timestamp
-	93,  // 81: redoubt.admin.v1.GetRetentionResponse.clock:type_name -> google.protobuf.Timestamp
-	38,  // 82: redoubt.admin.v1.GetRetentionResponse.pins:type_name -> redoubt.admin.v1.Pin
-	37,  // 83: redoubt.admin.v1.GetRetentionResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
-	93,  // 84: redoubt.admin.v1.RetentionReason.oldest:type_name -> google.protobuf.Timestamp
-	93,  // 85: redoubt.admin.v1.RetentionReason.newest:type_name -> google.protobuf.Timestamp
-	93,  // 86: redoubt.admin.v1.PlanRetentionResponse.now:type_name -> google.protobuf.Timestamp
-	42,  // 87: redoubt.admin.v1.PlanRetentionResponse.keep:type_name -> redoubt.admin.v1.RetentionReason
-	42,  // 88: redoubt.admin.v1.PlanRetentionResponse.drop:type_name -> redoubt.admin.v1.RetentionReason
-	37,  // 89: redoubt.admin.v1.PlanRetentionResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
-	93,  // 90: redoubt.admin.v1.PlanRetentionResponse.short_at:type_name -> google.protobuf.Timestamp
-	3,   // 91: redoubt.admin.v1.PinPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	93,  // 92: redoubt.admin.v1.PinPointRequest.until:type_name -> google.protobuf.Timestamp
-	38,  // 93: redoubt.admin.v1.PinPointResponse.pin:type_name -> redoubt.admin.v1.Pin
-	3,   // 94: redoubt.admin.v1.HoldPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	93,  // 95: redoubt.admin.v1.HoldPointRequest.until:type_name -> google.protobuf.Timestamp
-	38,  // 96: redoubt.admin.v1.HoldPointResponse.pin:type_name -> redoubt.admin.v1.Pin
-	93,  // 97: redoubt.admin.v1.ConfirmClockResponse.clock:type_name -> google.protobuf.Timestamp
-	56,  // 98: redoubt.admin.v1.ListExportsResponse.exports:type_name -> redoubt.admin.v1.Export
-	0,   // 99: redoubt.admin.v1.Export.position:type_name -> redoubt.admin.v1.Position
-	93,  // 100: redoubt.admin.v1.Export.time:type_name -> google.protobuf.Timestamp
-	4,   // 101: redoubt.admin.v1.Export.disks:type_name -> redoubt.admin.v1.Disk
-	93,  // 102: redoubt.admin.v1.Export.created:type_name -> google.protobuf.Timestamp
-	57,  // 103: redoubt.admin.v1.Export.hydration:type_name -> redoubt.admin.v1.Hydration
-	3,   // 104: redoubt.admin.v1.ReadPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	60,  // 105: redoubt.admin.v1.ReadPointResponse.header:type_name -> redoubt.admin.v1.PointHeader
-	61,  // 106: redoubt.admin.v1.ReadPointResponse.data:type_name -> redoubt.admin.v1.PointData
-	62,  // 107: redoubt.admin.v1.ReadPointResponse.end:type_name -> redoubt.admin.v1.PointEnd
-	0,   // 108: redoubt.admin.v1.PointHeader.position:type_name -> redoubt.admin.v1.Position
-	93,  // 109: redoubt.admin.v1.PointHeader.time:type_name -> google.protobuf.Timestamp
-	3,   // 110: redoubt.admin.v1.TestFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	56,  // 111: redoubt.admin.v1.TestFailoverResponse.export:type_name -> redoubt.admin.v1.Export
-	3,   // 112: redoubt.admin.v1.UnplannedFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	20,  // 113: redoubt.admin.v1.UnplannedFailoverResponse.promotion:type_name -> redoubt.admin.v1.Promotion
-	56,  // 114: redoubt.admin.v1.UnplannedFailoverResponse.export:type_name -> redoubt.admin.v1.Export
-	3,   // 115: redoubt.admin.v1.ChangeRecoveryPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
-	20,  // 116: redoubt.admin.v1.ChangeRecoveryPointResponse.promotion:type_name -> redoubt.admin.v1.Promotion
-	56,  // 117: redoubt.admin.v1.ChangeRecoveryPointResponse.export:type_name -> redoubt.admin.v1.Export
-	0,   // 118: redoubt.admin.v1.CommitFailoverResponse.position:type_name -> redoubt.admin.v1.Position
-	0,   // 119: redoubt.admin.v1.ReverseReplicateResponse.fork:type_name -> redoubt.admin.v1.Position
-	91,  // 120: redoubt.admin.v1.ReverseReplicateResponse.disks:type_name -> redoubt.admin.v1.DiskExtents
-	0,   // 121: redoubt.admin.v1.FailbackResponse.position:type_name -> redoubt.admin.v1.Position
-	22,  // 122: redoubt.admin.v1.AddNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
-	22,  // 123: redoubt.admin.v1.DrainNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
-	22,  // 124: redoubt.admin.v1.ReplaceNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
-	22,  // 125: redoubt.admin.v1.RemoveNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
-	89,  // 126: redoubt.admin.v1.GetLossReceiptResponse.receipt:type_name -> redoubt.admin.v1.LossReceipt
-	0,   // 127: redoubt.admin.v1.LossReceipt.fork:type_name -> redoubt.admin.v1.Position
-	93,  // 128: redoubt.admin.v1.LossReceipt.fork_time:type_name -> google.protobuf.Timestamp
-	0,   // 129: redoubt.admin.v1.LossReceipt.old_head:type_name -> redoubt.admin.v1.Position
-	93,  // 130: redoubt.admin.v1.LossReceipt.old_head_time:type_name -> google.protobuf.Timestamp
-	93,  // 131: redoubt.admin.v1.LossReceipt.unknown_since:type_name -> google.protobuf.Timestamp
-	93,  // 132: redoubt.admin.v1.LossReceipt.first_time:type_name -> google.protobuf.Timestamp
-	93,  // 133: redoubt.admin.v1.LossReceipt.last_time:type_name -> google.protobuf.Timestamp
-	90,  // 134: redoubt.admin.v1.LossReceipt.writes:type_name -> redoubt.admin.v1.LostWrite
-	91,  // 135: redoubt.admin.v1.LossReceipt.disks:type_name -> redoubt.admin.v1.DiskExtents
-	93,  // 136: redoubt.admin.v1.LostWrite.time:type_name -> google.protobuf.Timestamp
-	2,   // 137: redoubt.admin.v1.LostWrite.extent:type_name -> redoubt.admin.v1.Extent
-	2,   // 138: redoubt.admin.v1.DiskExtents.extents:type_name -> redoubt.admin.v1.Extent
-	5,   // 139: redoubt.admin.v1.AdminService.GetStatus:input_type -> redoubt.admin.v1.GetStatusRequest
-	32,  // 140: redoubt.admin.v1.AdminService.ListPoints:input_type -> redoubt.admin.v1.ListPointsRequest
-	54,  // 141: redoubt.admin.v1.AdminService.ListExports:input_type -> redoubt.admin.v1.ListExportsRequest
-	87,  // 142: redoubt.admin.v1.AdminService.GetLossReceipt:input_type -> redoubt.admin.v1.GetLossReceiptRequest
-	35,  // 143: redoubt.admin.v1.AdminService.AddBookmark:input_type -> redoubt.admin.v1.AddBookmarkRequest
-	106, // 144: redoubt.admin.v1.AdminService.AddBookmarkSet:input_type -> redoubt.admin.v1.AddBookmarkSetRequest
-	107, // 145: redoubt.admin.v1.AdminService.Barrier:input_type -> redoubt.admin.v1.BarrierRequest
-	108, // 146: redoubt.admin.v1.AdminService.ListBookmarks:input_type -> redoubt.admin.v1.ListBookmarksRequest
-	39,  // 147: redoubt.admin.v1.AdminService.GetRetention:input_type -> redoubt.admin.v1.GetRetentionRequest
-	41,  // 148: redoubt.admin.v1.AdminService.PlanRetention:input_type -> redoubt.admin.v1.PlanRetentionRequest
-	44,  // 149: redoubt.admin.v1.AdminService.SetRetention:input_type -> redoubt.admin.v1.SetRetentionRequest
-	46,  // 150: redoubt.admin.v1.AdminService.PinPoint:input_type -> redoubt.admin.v1.PinPointRequest
-	48,  // 151: redoubt.admin.v1.AdminService.UnpinPoint:input_type -> redoubt.admin.v1.UnpinPointRequest
-	50,  // 152: redoubt.admin.v1.AdminService.HoldPoint:input_type -> redoubt.admin.v1.HoldPointRequest
-	52,  // 153: redoubt.admin.v1.AdminService.ConfirmClock:input_type -> redoubt.admin.v1.ConfirmClockRequest
-	63,  // 154: redoubt.admin.v1.AdminService.TestFailover:input_type -> redoubt.admin.v1.TestFailoverRequest
-	65,  // 155: redoubt.admin.v1.AdminService.CleanupTest:input_type -> redoubt.admin.v1.CleanupTestRequest
-	67,  // 156: redoubt.admin.v1.AdminService.UnplannedFailover:input_type -> redoubt.admin.v1.UnplannedFailoverRequest
-	69,  // 157: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:input_type -> redoubt.admin.v1.ChangeRecoveryPointRequest
-	71,  // 158: redoubt.admin.v1.AdminService.CommitFailover:input_type -> redoubt.admin.v1.CommitFailoverRequest
-	73,  // 159: redoubt.admin.v1.AdminService.CancelFailover:input_type -> redoubt.admin.v1.CancelFailoverRequest
-	75,  // 160: redoubt.admin.v1.AdminService.ReverseReplicate:input_type -> redoubt.admin.v1.ReverseReplicateRequest
-	18,  // 161: redoubt.admin.v1.AdminService.Scrub:input_type -> redoubt.admin.v1.ScrubRequest
-	58,  // 162: redoubt.admin.v1.AdminService.ReadPoint:input_type -> redoubt.admin.v1.ReadPointRequest
-	109, // 163: redoubt.admin.v1.AdminService.Resynchronise:input_type -> redoubt.admin.v1.ResynchroniseRequest
-	110, // 164: redoubt.admin.v1.AdminService.Verify:input_type -> redoubt.admin.v1.VerifyRequest
-	111, // 165: redoubt.admin.v1.AdminService.GetVerify:input_type -> redoubt.admin.v1.GetVerifyRequest
-	77,  // 166: redoubt.admin.v1.AdminService.Failback:input_type -> redoubt.admin.v1.FailbackRequest
-	112, // 167: redoubt.admin.v1.AdminService.PlannedFailover:input_type -> redoubt.admin.v1.PlannedFailoverRequest
-	113, // 168: redoubt.admin.v1.AdminService.ListJobs:input_type -> redoubt.admin.v1.ListJobsRequest
-	114, // 169: redoubt.admin.v1.AdminService.GetJob:input_type -> redoubt.admin.v1.GetJobRequest
-	115, // 170: redoubt.admin.v1.AdminService.CancelJob:input_type -> redoubt.admin.v1.CancelJobRequest
-	116, // 171: redoubt.admin.v1.AdminService.ListBranches:input_type -> redoubt.admin.v1.ListBranchesRequest
-	117, // 172: redoubt.admin.v1.AdminService.DropBranch:input_type -> redoubt.admin.v1.DropBranchRequest
-	118, // 173: redoubt.admin.v1.AdminService.StreamBranch:input_type -> redoubt.admin.v1.StreamBranchRequest
-	119, // 174: redoubt.admin.v1.AdminService.PauseGroup:input_type -> redoubt.admin.v1.PauseGroupRequest
-	120, // 175: redoubt.admin.v1.AdminService.ResumeGroup:input_type -> redoubt.admin.v1.ResumeGroupRequest
-	121, // 176: redoubt.admin.v1.AdminService.UnprotectGroup:input_type -> redoubt.admin.v1.UnprotectGroupRequest
-	122, // 177: redoubt.admin.v1.AdminService.ProtectGroup:input_type -> redoubt.admin.v1.ProtectGroupRequest
-	123, // 178: redoubt.admin.v1.AdminService.RunCheck:input_type -> redoubt.admin.v1.RunCheckRequest
-	124, // 179: redoubt.admin.v1.AdminService.ListChecks:input_type -> redoubt.admin.v1.ListChecksRequest
-	125, // 180: redoubt.admin.v1.AdminService.GrowDisk:input_type -> redoubt.admin.v1.GrowDiskRequest
-	126, // 181: redoubt.admin.v1.AdminService.RemoveDisk:input_type -> redoubt.admin.v1.RemoveDiskRequest
-	79,  // 182: redoubt.admin.v1.AdminService.AddNode:input_type -> redoubt.admin.v1.AddNodeRequest
-	81,  // 183: redoubt.admin.v1.AdminService.DrainNode:input_type -> redoubt.admin.v1.DrainNodeRequest
-	83,  // 184: redoubt.admin.v1.AdminService.ReplaceNode:input_type -> redoubt.admin.v1.ReplaceNodeRequest
-	85,  // 185: redoubt.admin.v1.AdminService.RemoveNode:input_type -> redoubt.admin.v1.RemoveNodeRequest
-	127, // 186: redoubt.admin.v1.AdminService.PutPlan:input_type -> redoubt.admin.v1.PutPlanRequest
-	128, // 187: redoubt.admin.v1.AdminService.ValidatePlan:input_type -> redoubt.admin.v1.ValidatePlanRequest
-	129, // 188: redoubt.admin.v1.AdminService.ListPlans:input_type -> redoubt.admin.v1.ListPlansRequest
-	130, // 189: redoubt.admin.v1.AdminService.GetPlan:input_type -> redoubt.admin.v1.GetPlanRequest
-	131, // 190: redoubt.admin.v1.AdminService.DeletePlan:input_type -> redoubt.admin.v1.DeletePlanRequest
-	132, // 191: redoubt.admin.v1.AdminService.StartPlan:input_type -> redoubt.admin.v1.StartPlanRequest
-	133, // 192: redoubt.admin.v1.AdminService.GetPlanRun:input_type -> redoubt.admin.v1.GetPlanRunRequest
-	134, // 193: redoubt.admin.v1.AdminService.ConfirmPlanStep:input_type -> redoubt.admin.v1.ConfirmPlanStepRequest
-	135, // 194: redoubt.admin.v1.AdminService.CancelPlanRun:input_type -> redoubt.admin.v1.CancelPlanRunRequest
-	136, // 195: redoubt.admin.v1.AdminService.ResumePlanRun:input_type -> redoubt.admin.v1.ResumePlanRunRequest
-	137, // 196: redoubt.admin.v1.AdminService.CleanupPlanRun:input_type -> redoubt.admin.v1.CleanupPlanRunRequest
-	138, // 197: redoubt.admin.v1.AdminService.PredictPlan:input_type -> redoubt.admin.v1.PredictPlanRequest
-	139, // 198: redoubt.admin.v1.AdminService.RunPlanScript:input_type -> redoubt.admin.v1.RunPlanScriptRequest
-	140, // 199: redoubt.admin.v1.AdminService.CheckPlanScripts:input_type -> redoubt.admin.v1.CheckPlanScriptsRequest
-	6,   // 200: redoubt.admin.v1.AdminService.GetStatus:output_type -> redoubt.admin.v1.GetStatusResponse
-	33,  // 201: redoubt.admin.v1.AdminService.ListPoints:output_type -> redoubt.admin.v1.ListPointsResponse
-	55,  // 202: redoubt.admin.v1.AdminService.ListExports:output_type -> redoubt.admin.v1.ListExportsResponse
-	88,  // 203: redoubt.admin.v1.AdminService.GetLossReceipt:output_type -> redoubt.admin.v1.GetLossReceiptResponse
-	36,  // 204: redoubt.admin.v1.AdminService.AddBookmark:output_type -> redoubt.admin.v1.AddBookmarkResponse
-	141, // 205: redoubt.admin.v1.AdminService.AddBookmarkSet:output_type -> redoubt.admin.v1.AddBookmarkSetResponse
-	142, // 206: redoubt.admin.v1.AdminService.Barrier:output_type -> redoubt.admin.v1.BarrierResponse
-	143, // 207: redoubt.admin.v1.AdminService.ListBookmarks:output_type -> redoubt.admin.v1.ListBookmarksResponse
-	40,  // 208: redoubt.admin.v1.AdminService.GetRetention:output_type -> redoubt.admin.v1.GetRetentionResponse
-	43,  // 209: redoubt.admin.v1.AdminService.PlanRetention:output_type -> redoubt.admin.v1.PlanRetentionResponse
-	45,  // 210: redoubt.admin.v1.AdminService.SetRetention:output_type -> redoubt.admin.v1.SetRetentionResponse
-	47,  // 211: redoubt.admin.v1.AdminService.PinPoint:output_type -> redoubt.admin.v1.PinPointResponse
-	49,  // 212: redoubt.admin.v1.AdminService.UnpinPoint:output_type -> redoubt.admin.v1.UnpinPointResponse
-	51,  // 213: redoubt.admin.v1.AdminService.HoldPoint:output_type -> redoubt.admin.v1.HoldPointResponse
-	53,  // 214: redoubt.admin.v1.AdminService.ConfirmClock:output_type -> redoubt.admin.v1.ConfirmClockResponse
-	64,  // 215: redoubt.admin.v1.AdminService.TestFailover:output_type -> redoubt.admin.v1.TestFailoverResponse
-	66,  // 216: redoubt.admin.v1.AdminService.CleanupTest:output_type -> redoubt.admin.v1.CleanupTestResponse
-	68,  // 217: redoubt.admin.v1.AdminService.UnplannedFailover:output_type -> redoubt.admin.v1.UnplannedFailoverResponse
-	70,  // 218: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:output_type -> redoubt.admin.v1.ChangeRecoveryPointResponse
-	72,  // 219: redoubt.admin.v1.AdminService.CommitFailover:output_type -> redoubt.admin.v1.CommitFailoverResponse
-	74,  // 220: redoubt.admin.v1.AdminService.CancelFailover:output_type -> redoubt.admin.v1.CancelFailoverResponse
-	76,  // 221: redoubt.admin.v1.AdminService.ReverseReplicate:output_type -> redoubt.admin.v1.ReverseReplicateResponse
-	19,  // 222: redoubt.admin.v1.AdminService.Scrub:output_type -> redoubt.admin.v1.ScrubResponse
-	59,  // 223: redoubt.admin.v1.AdminService.ReadPoint:output_type -> redoubt.admin.v1.ReadPointResponse
-	144, // 224: redoubt.admin.v1.AdminService.Resynchronise:output_type -> redoubt.admin.v1.ResynchroniseResponse
-	145, // 225: redoubt.admin.v1.AdminService.Verify:output_type -> redoubt.admin.v1.VerifyResponse
-	146, // 226: redoubt.admin.v1.AdminService.GetVerify:output_type -> redoubt.admin.v1.GetVerifyResponse
-	78,  // 227: redoubt.admin.v1.AdminService.Failback:output_type -> redoubt.admin.v1.FailbackResponse
-	147, // 228: redoubt.admin.v1.AdminService.PlannedFailover:output_type -> redoubt.admin.v1.PlannedFailoverResponse
-	148, // 229: redoubt.admin.v1.AdminService.ListJobs:output_type -> redoubt.admin.v1.ListJobsResponse
-	149, // 230: redoubt.admin.v1.AdminService.GetJob:output_type -> redoubt.admin.v1.GetJobResponse
-	150, // 231: redoubt.admin.v1.AdminService.CancelJob:output_type -> redoubt.admin.v1.CancelJobResponse
-	151, // 232: redoubt.admin.v1.AdminService.ListBranches:output_type -> redoubt.admin.v1.ListBranchesResponse
-	152, // 233: redoubt.admin.v1.AdminService.DropBranch:output_type -> redoubt.admin.v1.DropBranchResponse
-	153, // 234: redoubt.admin.v1.AdminService.StreamBranch:output_type -> redoubt.admin.v1.StreamBranchResponse
-	154, // 235: redoubt.admin.v1.AdminService.PauseGroup:output_type -> redoubt.admin.v1.PauseGroupResponse
-	155, // 236: redoubt.admin.v1.AdminService.ResumeGroup:output_type -> redoubt.admin.v1.ResumeGroupResponse
-	156, // 237: redoubt.admin.v1.AdminService.UnprotectGroup:output_type -> redoubt.admin.v1.UnprotectGroupResponse
-	157, // 238: redoubt.admin.v1.AdminService.ProtectGroup:output_type -> redoubt.admin.v1.ProtectGroupResponse
-	158, // 239: redoubt.admin.v1.AdminService.RunCheck:output_type -> redoubt.admin.v1.RunCheckResponse
-	159, // 240: redoubt.admin.v1.AdminService.ListChecks:output_type -> redoubt.admin.v1.ListChecksResponse
-	160, // 241: redoubt.admin.v1.AdminService.GrowDisk:output_type -> redoubt.admin.v1.GrowDiskResponse
-	161, // 242: redoubt.admin.v1.AdminService.RemoveDisk:output_type -> redoubt.admin.v1.RemoveDiskResponse
-	80,  // 243: redoubt.admin.v1.AdminService.AddNode:output_type -> redoubt.admin.v1.AddNodeResponse
-	82,  // 244: redoubt.admin.v1.AdminService.DrainNode:output_type -> redoubt.admin.v1.DrainNodeResponse
-	84,  // 245: redoubt.admin.v1.AdminService.ReplaceNode:output_type -> redoubt.admin.v1.ReplaceNodeResponse
-	86,  // 246: redoubt.admin.v1.AdminService.RemoveNode:output_type -> redoubt.admin.v1.RemoveNodeResponse
-	162, // 247: redoubt.admin.v1.AdminService.PutPlan:output_type -> redoubt.admin.v1.PutPlanResponse
-	163, // 248: redoubt.admin.v1.AdminService.ValidatePlan:output_type -> redoubt.admin.v1.ValidatePlanResponse
-	164, // 249: redoubt.admin.v1.AdminService.ListPlans:output_type -> redoubt.admin.v1.ListPlansResponse
-	165, // 250: redoubt.admin.v1.AdminService.GetPlan:output_type -> redoubt.admin.v1.GetPlanResponse
-	166, // 251: redoubt.admin.v1.AdminService.DeletePlan:output_type -> redoubt.admin.v1.DeletePlanResponse
-	167, // 252: redoubt.admin.v1.AdminService.StartPlan:output_type -> redoubt.admin.v1.StartPlanResponse
-	168, // 253: redoubt.admin.v1.AdminService.GetPlanRun:output_type -> redoubt.admin.v1.GetPlanRunResponse
-	169, // 254: redoubt.admin.v1.AdminService.ConfirmPlanStep:output_type -> redoubt.admin.v1.ConfirmPlanStepResponse
-	170, // 255: redoubt.admin.v1.AdminService.CancelPlanRun:output_type -> redoubt.admin.v1.CancelPlanRunResponse
-	171, // 256: redoubt.admin.v1.AdminService.ResumePlanRun:output_type -> redoubt.admin.v1.ResumePlanRunResponse
-	172, // 257: redoubt.admin.v1.AdminService.CleanupPlanRun:output_type -> redoubt.admin.v1.CleanupPlanRunResponse
-	173, // 258: redoubt.admin.v1.AdminService.PredictPlan:output_type -> redoubt.admin.v1.PredictPlanResponse
-	174, // 259: redoubt.admin.v1.AdminService.RunPlanScript:output_type -> redoubt.admin.v1.RunPlanScriptResponse
-	175, // 260: redoubt.admin.v1.AdminService.CheckPlanScripts:output_type -> redoubt.admin.v1.CheckPlanScriptsResponse
-	200, // [200:261] is the sub-list for method output_type
-	139, // [139:200] is the sub-list for method input_type
-	139, // [139:139] is the sub-list for extension type_name
-	139, // [139:139] is the sub-list for extension extendee
-	0,   // [0:139] is the sub-list for field type_name
+	103, // 71: redoubt.admin.v1.Point.disks:type_name -> redoubt.admin.v1.PointDisk
+	104, // 72: redoubt.admin.v1.AddBookmarkRequest.kind:type_name -> redoubt.admin.v1.BookmarkKind
+	0,   // 73: redoubt.admin.v1.AddBookmarkResponse.position:type_name -> redoubt.admin.v1.Position
+	93,  // 74: redoubt.admin.v1.AddBookmarkResponse.time:type_name -> google.protobuf.Timestamp
+	105, // 75: redoubt.admin.v1.AddBookmarkResponse.frozen:type_name -> google.protobuf.Duration
+	106, // 76: redoubt.admin.v1.AddBookmarkResponse.steps:type_name -> redoubt.admin.v1.HookStep
+	93,  // 77: redoubt.admin.v1.RetentionTier.oldest:type_name -> google.protobuf.Timestamp
+	93,  // 78: redoubt.admin.v1.RetentionTier.newest:type_name -> google.protobuf.Timestamp
+	0,   // 79: redoubt.admin.v1.Pin.position:type_name -> redoubt.admin.v1.Position
+	93,  // 80: redoubt.admin.v1.Pin.time:type_name -> google.protobuf.Timestamp
+	93,  // 81: redoubt.admin.v1.Pin.until:type_name -> google.protobuf.Timestamp
+	93,  // 82: redoubt.admin.v1.GetRetentionResponse.clock:type_name -> google.protobuf.Timestamp
+	38,  // 83: redoubt.admin.v1.GetRetentionResponse.pins:type_name -> redoubt.admin.v1.Pin
+	37,  // 84: redoubt.admin.v1.GetRetentionResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
+	93,  // 85: redoubt.admin.v1.RetentionReason.oldest:type_name -> google.protobuf.Timestamp
+	93,  // 86: redoubt.admin.v1.RetentionReason.newest:type_name -> google.protobuf.Timestamp
+	93,  // 87: redoubt.admin.v1.PlanRetentionResponse.now:type_name -> google.protobuf.Timestamp
+	42,  // 88: redoubt.admin.v1.PlanRetentionResponse.keep:type_name -> redoubt.admin.v1.RetentionReason
+	42,  // 89: redoubt.admin.v1.PlanRetentionResponse.drop:type_name -> redoubt.admin.v1.RetentionReason
+	37,  // 90: redoubt.admin.v1.PlanRetentionResponse.tiers:type_name -> redoubt.admin.v1.RetentionTier
+	93,  // 91: redoubt.admin.v1.PlanRetentionResponse.short_at:type_name -> google.protobuf.Timestamp
+	3,   // 92: redoubt.admin.v1.PinPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	93,  // 93: redoubt.admin.v1.PinPointRequest.until:type_name -> google.protobuf.Timestamp
+	38,  // 94: redoubt.admin.v1.PinPointResponse.pin:type_name -> redoubt.admin.v1.Pin
+	3,   // 95: redoubt.admin.v1.HoldPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	93,  // 96: redoubt.admin.v1.HoldPointRequest.until:type_name -> google.protobuf.Timestamp
+	38,  // 97: redoubt.admin.v1.HoldPointResponse.pin:type_name -> redoubt.admin.v1.Pin
+	93,  // 98: redoubt.admin.v1.ConfirmClockResponse.clock:type_name -> google.protobuf.Timestamp
+	56,  // 99: redoubt.admin.v1.ListExportsResponse.exports:type_name -> redoubt.admin.v1.Export
+	0,   // 100: redoubt.admin.v1.Export.position:type_name -> redoubt.admin.v1.Position
+	93,  // 101: redoubt.admin.v1.Export.time:type_name -> google.protobuf.Timestamp
+	4,   // 102: redoubt.admin.v1.Export.disks:type_name -> redoubt.admin.v1.Disk
+	93,  // 103: redoubt.admin.v1.Export.created:type_name -> google.protobuf.Timestamp
+	57,  // 104: redoubt.admin.v1.Export.hydration:type_name -> redoubt.admin.v1.Hydration
+	3,   // 105: redoubt.admin.v1.ReadPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	60,  // 106: redoubt.admin.v1.ReadPointResponse.header:type_name -> redoubt.admin.v1.PointHeader
+	61,  // 107: redoubt.admin.v1.ReadPointResponse.data:type_name -> redoubt.admin.v1.PointData
+	62,  // 108: redoubt.admin.v1.ReadPointResponse.end:type_name -> redoubt.admin.v1.PointEnd
+	0,   // 109: redoubt.admin.v1.PointHeader.position:type_name -> redoubt.admin.v1.Position
+	93,  // 110: redoubt.admin.v1.PointHeader.time:type_name -> google.protobuf.Timestamp
+	3,   // 111: redoubt.admin.v1.TestFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	56,  // 112: redoubt.admin.v1.TestFailoverResponse.export:type_name -> redoubt.admin.v1.Export
+	3,   // 113: redoubt.admin.v1.UnplannedFailoverRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	20,  // 114: redoubt.admin.v1.UnplannedFailoverResponse.promotion:type_name -> redoubt.admin.v1.Promotion
+	56,  // 115: redoubt.admin.v1.UnplannedFailoverResponse.export:type_name -> redoubt.admin.v1.Export
+	3,   // 116: redoubt.admin.v1.ChangeRecoveryPointRequest.point:type_name -> redoubt.admin.v1.PointSpec
+	20,  // 117: redoubt.admin.v1.ChangeRecoveryPointResponse.promotion:type_name -> redoubt.admin.v1.Promotion
+	56,  // 118: redoubt.admin.v1.ChangeRecoveryPointResponse.export:type_name -> redoubt.admin.v1.Export
+	0,   // 119: redoubt.admin.v1.CommitFailoverResponse.position:type_name -> redoubt.admin.v1.Position
+	0,   // 120: redoubt.admin.v1.ReverseReplicateResponse.fork:type_name -> redoubt.admin.v1.Position
+	91,  // 121: redoubt.admin.v1.ReverseReplicateResponse.disks:type_name -> redoubt.admin.v1.DiskExtents
+	0,   // 122: redoubt.admin.v1.FailbackResponse.position:type_name -> redoubt.admin.v1.Position
+	22,  // 123: redoubt.admin.v1.AddNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
+	22,  // 124: redoubt.admin.v1.DrainNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
+	22,  // 125: redoubt.admin.v1.ReplaceNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
+	22,  // 126: redoubt.admin.v1.RemoveNodeResponse.node:type_name -> redoubt.admin.v1.ClusterNode
+	89,  // 127: redoubt.admin.v1.GetLossReceiptResponse.receipt:type_name -> redoubt.admin.v1.LossReceipt
+	0,   // 128: redoubt.admin.v1.LossReceipt.fork:type_name -> redoubt.admin.v1.Position
+	93,  // 129: redoubt.admin.v1.LossReceipt.fork_time:type_name -> google.protobuf.Timestamp
+	0,   // 130: redoubt.admin.v1.LossReceipt.old_head:type_name -> redoubt.admin.v1.Position
+	93,  // 131: redoubt.admin.v1.LossReceipt.old_head_time:type_name -> google.protobuf.Timestamp
+	93,  // 132: redoubt.admin.v1.LossReceipt.unknown_since:type_name -> google.protobuf.Timestamp
+	93,  // 133: redoubt.admin.v1.LossReceipt.first_time:type_name -> google.protobuf.Timestamp
+	93,  // 134: redoubt.admin.v1.LossReceipt.last_time:type_name -> google.protobuf.Timestamp
+	90,  // 135: redoubt.admin.v1.LossReceipt.writes:type_name -> redoubt.admin.v1.LostWrite
+	91,  // 136: redoubt.admin.v1.LossReceipt.disks:type_name -> redoubt.admin.v1.DiskExtents
+	93,  // 137: redoubt.admin.v1.LostWrite.time:type_name -> google.protobuf.Timestamp
+	2,   // 138: redoubt.admin.v1.LostWrite.extent:type_name -> redoubt.admin.v1.Extent
+	2,   // 139: redoubt.admin.v1.DiskExtents.extents:type_name -> redoubt.admin.v1.Extent
+	5,   // 140: redoubt.admin.v1.AdminService.GetStatus:input_type -> redoubt.admin.v1.GetStatusRequest
+	32,  // 141: redoubt.admin.v1.AdminService.ListPoints:input_type -> redoubt.admin.v1.ListPointsRequest
+	54,  // 142: redoubt.admin.v1.AdminService.ListExports:input_type -> redoubt.admin.v1.ListExportsRequest
+	87,  // 143: redoubt.admin.v1.AdminService.GetLossReceipt:input_type -> redoubt.admin.v1.GetLossReceiptRequest
+	35,  // 144: redoubt.admin.v1.AdminService.AddBookmark:input_type -> redoubt.admin.v1.AddBookmarkRequest
+	107, // 145: redoubt.admin.v1.AdminService.AddBookmarkSet:input_type -> redoubt.admin.v1.AddBookmarkSetRequest
+	108, // 146: redoubt.admin.v1.AdminService.Barrier:input_type -> redoubt.admin.v1.BarrierRequest
+	109, // 147: redoubt.admin.v1.AdminService.ListBookmarks:input_type -> redoubt.admin.v1.ListBookmarksRequest
+	39,  // 148: redoubt.admin.v1.AdminService.GetRetention:input_type -> redoubt.admin.v1.GetRetentionRequest
+	41,  // 149: redoubt.admin.v1.AdminService.PlanRetention:input_type -> redoubt.admin.v1.PlanRetentionRequest
+	44,  // 150: redoubt.admin.v1.AdminService.SetRetention:input_type -> redoubt.admin.v1.SetRetentionRequest
+	46,  // 151: redoubt.admin.v1.AdminService.PinPoint:input_type -> redoubt.admin.v1.PinPointRequest
+	48,  // 152: redoubt.admin.v1.AdminService.UnpinPoint:input_type -> redoubt.admin.v1.UnpinPointRequest
+	50,  // 153: redoubt.admin.v1.AdminService.HoldPoint:input_type -> redoubt.admin.v1.HoldPointRequest
+	52,  // 154: redoubt.admin.v1.AdminService.ConfirmClock:input_type -> redoubt.admin.v1.ConfirmClockRequest
+	63,  // 155: redoubt.admin.v1.AdminService.TestFailover:input_type -> redoubt.admin.v1.TestFailoverRequest
+	65,  // 156: redoubt.admin.v1.AdminService.CleanupTest:input_type -> redoubt.admin.v1.CleanupTestRequest
+	67,  // 157: redoubt.admin.v1.AdminService.UnplannedFailover:input_type -> redoubt.admin.v1.UnplannedFailoverRequest
+	69,  // 158: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:input_type -> redoubt.admin.v1.ChangeRecoveryPointRequest
+	71,  // 159: redoubt.admin.v1.AdminService.CommitFailover:input_type -> redoubt.admin.v1.CommitFailoverRequest
+	73,  // 160: redoubt.admin.v1.AdminService.CancelFailover:input_type -> redoubt.admin.v1.CancelFailoverRequest
+	75,  // 161: redoubt.admin.v1.AdminService.ReverseReplicate:input_type -> redoubt.admin.v1.ReverseReplicateRequest
+	18,  // 162: redoubt.admin.v1.AdminService.Scrub:input_type -> redoubt.admin.v1.ScrubRequest
+	58,  // 163: redoubt.admin.v1.AdminService.ReadPoint:input_type -> redoubt.admin.v1.ReadPointRequest
+	110, // 164: redoubt.admin.v1.AdminService.Resynchronise:input_type -> redoubt.admin.v1.ResynchroniseRequest
+	111, // 165: redoubt.admin.v1.AdminService.Verify:input_type -> redoubt.admin.v1.VerifyRequest
+	112, // 166: redoubt.admin.v1.AdminService.GetVerify:input_type -> redoubt.admin.v1.GetVerifyRequest
+	77,  // 167: redoubt.admin.v1.AdminService.Failback:input_type -> redoubt.admin.v1.FailbackRequest
+	113, // 168: redoubt.admin.v1.AdminService.PlannedFailover:input_type -> redoubt.admin.v1.PlannedFailoverRequest
+	114, // 169: redoubt.admin.v1.AdminService.ListJobs:input_type -> redoubt.admin.v1.ListJobsRequest
+	115, // 170: redoubt.admin.v1.AdminService.GetJob:input_type -> redoubt.admin.v1.GetJobRequest
+	116, // 171: redoubt.admin.v1.AdminService.CancelJob:input_type -> redoubt.admin.v1.CancelJobRequest
+	117, // 172: redoubt.admin.v1.AdminService.ListBranches:input_type -> redoubt.admin.v1.ListBranchesRequest
+	118, // 173: redoubt.admin.v1.AdminService.DropBranch:input_type -> redoubt.admin.v1.DropBranchRequest
+	119, // 174: redoubt.admin.v1.AdminService.StreamBranch:input_type -> redoubt.admin.v1.StreamBranchRequest
+	120, // 175: redoubt.admin.v1.AdminService.PauseGroup:input_type -> redoubt.admin.v1.PauseGroupRequest
+	121, // 176: redoubt.admin.v1.AdminService.ResumeGroup:input_type -> redoubt.admin.v1.ResumeGroupRequest
+	122, // 177: redoubt.admin.v1.AdminService.UnprotectGroup:input_type -> redoubt.admin.v1.UnprotectGroupRequest
+	123, // 178: redoubt.admin.v1.AdminService.ProtectGroup:input_type -> redoubt.admin.v1.ProtectGroupRequest
+	124, // 179: redoubt.admin.v1.AdminService.RunCheck:input_type -> redoubt.admin.v1.RunCheckRequest
+	125, // 180: redoubt.admin.v1.AdminService.ListChecks:input_type -> redoubt.admin.v1.ListChecksRequest
+	126, // 181: redoubt.admin.v1.AdminService.GrowDisk:input_type -> redoubt.admin.v1.GrowDiskRequest
+	127, // 182: redoubt.admin.v1.AdminService.RemoveDisk:input_type -> redoubt.admin.v1.RemoveDiskRequest
+	79,  // 183: redoubt.admin.v1.AdminService.AddNode:input_type -> redoubt.admin.v1.AddNodeRequest
+	81,  // 184: redoubt.admin.v1.AdminService.DrainNode:input_type -> redoubt.admin.v1.DrainNodeRequest
+	83,  // 185: redoubt.admin.v1.AdminService.ReplaceNode:input_type -> redoubt.admin.v1.ReplaceNodeRequest
+	85,  // 186: redoubt.admin.v1.AdminService.RemoveNode:input_type -> redoubt.admin.v1.RemoveNodeRequest
+	128, // 187: redoubt.admin.v1.AdminService.PutPlan:input_type -> redoubt.admin.v1.PutPlanRequest
+	129, // 188: redoubt.admin.v1.AdminService.ValidatePlan:input_type -> redoubt.admin.v1.ValidatePlanRequest
+	130, // 189: redoubt.admin.v1.AdminService.ListPlans:input_type -> redoubt.admin.v1.ListPlansRequest
+	131, // 190: redoubt.admin.v1.AdminService.GetPlan:input_type -> redoubt.admin.v1.GetPlanRequest
+	132, // 191: redoubt.admin.v1.AdminService.DeletePlan:input_type -> redoubt.admin.v1.DeletePlanRequest
+	133, // 192: redoubt.admin.v1.AdminService.StartPlan:input_type -> redoubt.admin.v1.StartPlanRequest
+	134, // 193: redoubt.admin.v1.AdminService.GetPlanRun:input_type -> redoubt.admin.v1.GetPlanRunRequest
+	135, // 194: redoubt.admin.v1.AdminService.ConfirmPlanStep:input_type -> redoubt.admin.v1.ConfirmPlanStepRequest
+	136, // 195: redoubt.admin.v1.AdminService.CancelPlanRun:input_type -> redoubt.admin.v1.CancelPlanRunRequest
+	137, // 196: redoubt.admin.v1.AdminService.ResumePlanRun:input_type -> redoubt.admin.v1.ResumePlanRunRequest
+	138, // 197: redoubt.admin.v1.AdminService.CleanupPlanRun:input_type -> redoubt.admin.v1.CleanupPlanRunRequest
+	139, // 198: redoubt.admin.v1.AdminService.PredictPlan:input_type -> redoubt.admin.v1.PredictPlanRequest
+	140, // 199: redoubt.admin.v1.AdminService.RunPlanScript:input_type -> redoubt.admin.v1.RunPlanScriptRequest
+	141, // 200: redoubt.admin.v1.AdminService.CheckPlanScripts:input_type -> redoubt.admin.v1.CheckPlanScriptsRequest
+	6,   // 201: redoubt.admin.v1.AdminService.GetStatus:output_type -> redoubt.admin.v1.GetStatusResponse
+	33,  // 202: redoubt.admin.v1.AdminService.ListPoints:output_type -> redoubt.admin.v1.ListPointsResponse
+	55,  // 203: redoubt.admin.v1.AdminService.ListExports:output_type -> redoubt.admin.v1.ListExportsResponse
+	88,  // 204: redoubt.admin.v1.AdminService.GetLossReceipt:output_type -> redoubt.admin.v1.GetLossReceiptResponse
+	36,  // 205: redoubt.admin.v1.AdminService.AddBookmark:output_type -> redoubt.admin.v1.AddBookmarkResponse
+	142, // 206: redoubt.admin.v1.AdminService.AddBookmarkSet:output_type -> redoubt.admin.v1.AddBookmarkSetResponse
+	143, // 207: redoubt.admin.v1.AdminService.Barrier:output_type -> redoubt.admin.v1.BarrierResponse
+	144, // 208: redoubt.admin.v1.AdminService.ListBookmarks:output_type -> redoubt.admin.v1.ListBookmarksResponse
+	40,  // 209: redoubt.admin.v1.AdminService.GetRetention:output_type -> redoubt.admin.v1.GetRetentionResponse
+	43,  // 210: redoubt.admin.v1.AdminService.PlanRetention:output_type -> redoubt.admin.v1.PlanRetentionResponse
+	45,  // 211: redoubt.admin.v1.AdminService.SetRetention:output_type -> redoubt.admin.v1.SetRetentionResponse
+	47,  // 212: redoubt.admin.v1.AdminService.PinPoint:output_type -> redoubt.admin.v1.PinPointResponse
+	49,  // 213: redoubt.admin.v1.AdminService.UnpinPoint:output_type -> redoubt.admin.v1.UnpinPointResponse
+	51,  // 214: redoubt.admin.v1.AdminService.HoldPoint:output_type -> redoubt.admin.v1.HoldPointResponse
+	53,  // 215: redoubt.admin.v1.AdminService.ConfirmClock:output_type -> redoubt.admin.v1.ConfirmClockResponse
+	64,  // 216: redoubt.admin.v1.AdminService.TestFailover:output_type -> redoubt.admin.v1.TestFailoverResponse
+	66,  // 217: redoubt.admin.v1.AdminService.CleanupTest:output_type -> redoubt.admin.v1.CleanupTestResponse
+	68,  // 218: redoubt.admin.v1.AdminService.UnplannedFailover:output_type -> redoubt.admin.v1.UnplannedFailoverResponse
+	70,  // 219: redoubt.admin.v1.AdminService.ChangeRecoveryPoint:output_type -> redoubt.admin.v1.ChangeRecoveryPointResponse
+	72,  // 220: redoubt.admin.v1.AdminService.CommitFailover:output_type -> redoubt.admin.v1.CommitFailoverResponse
+	74,  // 221: redoubt.admin.v1.AdminService.CancelFailover:output_type -> redoubt.admin.v1.CancelFailoverResponse
+	76,  // 222: redoubt.admin.v1.AdminService.ReverseReplicate:output_type -> redoubt.admin.v1.ReverseReplicateResponse
+	19,  // 223: redoubt.admin.v1.AdminService.Scrub:output_type -> redoubt.admin.v1.ScrubResponse
+	59,  // 224: redoubt.admin.v1.AdminService.ReadPoint:output_type -> redoubt.admin.v1.ReadPointResponse
+	145, // 225: redoubt.admin.v1.AdminService.Resynchronise:output_type -> redoubt.admin.v1.ResynchroniseResponse
+	146, // 226: redoubt.admin.v1.AdminService.Verify:output_type -> redoubt.admin.v1.VerifyResponse
+	147, // 227: redoubt.admin.v1.AdminService.GetVerify:output_type -> redoubt.admin.v1.GetVerifyResponse
+	78,  // 228: redoubt.admin.v1.AdminService.Failback:output_type -> redoubt.admin.v1.FailbackResponse
+	148, // 229: redoubt.admin.v1.AdminService.PlannedFailover:output_type -> redoubt.admin.v1.PlannedFailoverResponse
+	149, // 230: redoubt.admin.v1.AdminService.ListJobs:output_type -> redoubt.admin.v1.ListJobsResponse
+	150, // 231: redoubt.admin.v1.AdminService.GetJob:output_type -> redoubt.admin.v1.GetJobResponse
+	151, // 232: redoubt.admin.v1.AdminService.CancelJob:output_type -> redoubt.admin.v1.CancelJobResponse
+	152, // 233: redoubt.admin.v1.AdminService.ListBranches:output_type -> redoubt.admin.v1.ListBranchesResponse
+	153, // 234: redoubt.admin.v1.AdminService.DropBranch:output_type -> redoubt.admin.v1.DropBranchResponse
+	154, // 235: redoubt.admin.v1.AdminService.StreamBranch:output_type -> redoubt.admin.v1.StreamBranchResponse
+	155, // 236: redoubt.admin.v1.AdminService.PauseGroup:output_type -> redoubt.admin.v1.PauseGroupResponse
+	156, // 237: redoubt.admin.v1.AdminService.ResumeGroup:output_type -> redoubt.admin.v1.ResumeGroupResponse
+	157, // 238: redoubt.admin.v1.AdminService.UnprotectGroup:output_type -> redoubt.admin.v1.UnprotectGroupResponse
+	158, // 239: redoubt.admin.v1.AdminService.ProtectGroup:output_type -> redoubt.admin.v1.ProtectGroupResponse
+	159, // 240: redoubt.admin.v1.AdminService.RunCheck:output_type -> redoubt.admin.v1.RunCheckResponse
+	160, // 241: redoubt.admin.v1.AdminService.ListChecks:output_type -> redoubt.admin.v1.ListChecksResponse
+	161, // 242: redoubt.admin.v1.AdminService.GrowDisk:output_type -> redoubt.admin.v1.GrowDiskResponse
+	162, // 243: redoubt.admin.v1.AdminService.RemoveDisk:output_type -> redoubt.admin.v1.RemoveDiskResponse
+	80,  // 244: redoubt.admin.v1.AdminService.AddNode:output_type -> redoubt.admin.v1.AddNodeResponse
+	82,  // 245: redoubt.admin.v1.AdminService.DrainNode:output_type -> redoubt.admin.v1.DrainNodeResponse
+	84,  // 246: redoubt.admin.v1.AdminService.ReplaceNode:output_type -> redoubt.admin.v1.ReplaceNodeResponse
+	86,  // 247: redoubt.admin.v1.AdminService.RemoveNode:output_type -> redoubt.admin.v1.RemoveNodeResponse
+	163, // 248: redoubt.admin.v1.AdminService.PutPlan:output_type -> redoubt.admin.v1.PutPlanResponse
+	164, // 249: redoubt.admin.v1.AdminService.ValidatePlan:output_type -> redoubt.admin.v1.ValidatePlanResponse
+	165, // 250: redoubt.admin.v1.AdminService.ListPlans:output_type -> redoubt.admin.v1.ListPlansResponse
+	166, // 251: redoubt.admin.v1.AdminService.GetPlan:output_type -> redoubt.admin.v1.GetPlanResponse
+	167, // 252: redoubt.admin.v1.AdminService.DeletePlan:output_type -> redoubt.admin.v1.DeletePlanResponse
+	168, // 253: redoubt.admin.v1.AdminService.StartPlan:output_type -> redoubt.admin.v1.StartPlanResponse
+	169, // 254: redoubt.admin.v1.AdminService.GetPlanRun:output_type -> redoubt.admin.v1.GetPlanRunResponse
+	170, // 255: redoubt.admin.v1.AdminService.ConfirmPlanStep:output_type -> redoubt.admin.v1.ConfirmPlanStepResponse
+	171, // 256: redoubt.admin.v1.AdminService.CancelPlanRun:output_type -> redoubt.admin.v1.CancelPlanRunResponse
+	172, // 257: redoubt.admin.v1.AdminService.ResumePlanRun:output_type -> redoubt.admin.v1.ResumePlanRunResponse
+	173, // 258: redoubt.admin.v1.AdminService.CleanupPlanRun:output_type -> redoubt.admin.v1.CleanupPlanRunResponse
+	174, // 259: redoubt.admin.v1.AdminService.PredictPlan:output_type -> redoubt.admin.v1.PredictPlanResponse
+	175, // 260: redoubt.admin.v1.AdminService.RunPlanScript:output_type -> redoubt.admin.v1.RunPlanScriptResponse
+	176, // 261: redoubt.admin.v1.AdminService.CheckPlanScripts:output_type -> redoubt.admin.v1.CheckPlanScriptsResponse
+	201, // [201:262] is the sub-list for method output_type
+	140, // [140:201] is the sub-list for method input_type
+	140, // [140:140] is the sub-list for extension type_name
+	140, // [140:140] is the sub-list for extension extendee
+	0,   // [0:140] is the sub-list for field type_name
 }
 
 func init() { file_admin_v1_admin_proto_init() }

@@ -300,6 +300,75 @@ func (x *JoinProgress) GetTotalBytes() uint64 {
 	return 0
 }
 
+// PointDisk is a disk that a recovery point has.
+type PointDisk struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint32                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Size          uint64                 `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`       // bytes, at the point
+	Earlier       bool                   `protobuf:"varint,4,opt,name=earlier,proto3" json:"earlier,omitempty"` // the group has another disk of this name now
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PointDisk) Reset() {
+	*x = PointDisk{}
+	mi := &file_admin_v1_disks_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PointDisk) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PointDisk) ProtoMessage() {}
+
+func (x *PointDisk) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_v1_disks_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PointDisk.ProtoReflect.Descriptor instead.
+func (*PointDisk) Descriptor() ([]byte, []int) {
+	return file_admin_v1_disks_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *PointDisk) GetId() uint32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *PointDisk) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PointDisk) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *PointDisk) GetEarlier() bool {
+	if x != nil {
+		return x.Earlier
+	}
+	return false
+}
+
 var File_admin_v1_disks_proto protoreflect.FileDescriptor
 
 const file_admin_v1_disks_proto_rawDesc = "" +
@@ -323,7 +392,12 @@ const file_admin_v1_disks_proto_rawDesc = "" +
 	"\n" +
 	"done_bytes\x18\x01 \x01(\x04R\tdoneBytes\x12\x1f\n" +
 	"\vtotal_bytes\x18\x02 \x01(\x04R\n" +
-	"totalBytesB0Z.github.com/redoubt-dr/redoubt/admin/v1;adminv1b\x06proto3"
+	"totalBytes\"]\n" +
+	"\tPointDisk\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\rR\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
+	"\x04size\x18\x03 \x01(\x04R\x04size\x12\x18\n" +
+	"\aearlier\x18\x04 \x01(\bR\aearlierB0Z.github.com/redoubt-dr/redoubt/admin/v1;adminv1b\x06proto3"
 
 var (
 	file_admin_v1_disks_proto_rawDescOnce sync.Once
@@ -337,13 +411,14 @@ func file_admin_v1_disks_proto_rawDescGZIP() []byte {
 	return file_admin_v1_disks_proto_rawDescData
 }
 
-var file_admin_v1_disks_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_admin_v1_disks_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_admin_v1_disks_proto_goTypes = []any{
 	(*GrowDiskRequest)(nil),    // 0: redoubt.admin.v1.GrowDiskRequest
 	(*GrowDiskResponse)(nil),   // 1: redoubt.admin.v1.GrowDiskResponse
 	(*RemoveDiskRequest)(nil),  // 2: redoubt.admin.v1.RemoveDiskRequest
 	(*RemoveDiskResponse)(nil), // 3: redoubt.admin.v1.RemoveDiskResponse
 	(*JoinProgress)(nil),       // 4: redoubt.admin.v1.JoinProgress
+	(*PointDisk)(nil),          // 5: redoubt.admin.v1.PointDisk
 }
 var file_admin_v1_disks_proto_depIdxs = []int32{
 	0, // [0:0] is the sub-list for method output_type
@@ -364,7 +439,7 @@ func file_admin_v1_disks_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_admin_v1_disks_proto_rawDesc), len(file_admin_v1_disks_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   5,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

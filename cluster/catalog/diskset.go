@@ -1,7 +1,9 @@
 package catalog
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/redoubt-dr/redoubt"
@@ -103,4 +105,23 @@ func (c *Catalog) DiskEvents(id redoubt.GroupID) []DiskEvent {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	return c.s.resized[id]
+}
+
+// DisksEver returns the disks that the group has or ever had, by their numbers,
+// with the size that each was told with last. Lists about the past name disks by it.
+func (c *Catalog) DisksEver(id redoubt.GroupID) []redoubt.Disk {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	by := map[redoubt.DiskID]redoubt.Disk{}
+	for _, v := range c.s.resized[id] {
+		if v.Disk.Size > 0 {
+			by[v.Disk.ID] = v.Disk
+		}
+	}
+	if g, ok := c.s.groups[id]; ok {
+		for _, d := range g.Disks {
+			by[d.ID] = d
+		}
+	}
+	return slices.SortedFunc(maps.Values(by), func(a, b redoubt.Disk) int { return cmp.Compare(a.ID, b.ID) })
 }

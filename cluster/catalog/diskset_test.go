@@ -51,6 +51,9 @@ func TestDisksJoinAndLeave(t *testing.T) {
 	if d := m.s.disksAt(m.s.groups["g"], redoubt.Position{Epoch: 1, LSN: 14}); d[2].Name != "more" || d[2].Size != 2<<20 || d[1] != names[1] {
 		t.Errorf("at 14: %v", d)
 	}
+	if ever := (&Catalog{s: m.s}).DisksEver("g"); len(ever) != 4 || ever[1] != names[1] || ever[2].Name != "more" || ever[2].Size != 2<<20 || ever[3].ID != 4 {
+		t.Errorf("disks that ever were: %v", ever)
+	}
 	if next := (&Catalog{s: m.s}).NextDisk("g"); next != 5 {
 		t.Errorf("next disk %d", next)
 	}

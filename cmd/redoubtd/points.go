@@ -41,13 +41,14 @@ func (s *service) listPoints(ctx context.Context, r *adminv1.ListPointsRequest) 
 		return nil, err
 	}
 	out.Tiers = retentionTiers(tiers)
-	out.Latest, out.Earliest = point(all[0]), point(all[len(all)-1])
+	g, _ := s.target.node.Catalog().Group(redoubt.GroupID(r.GetGroup()))
+	out.Latest, out.Earliest = point(all[0], g.Disks), point(all[len(all)-1], g.Disks)
 	if r.GetAround() != nil {
 		all = around(all, admin.ToNanos(r.GetAround()), limit)
 	}
 	out.Truncated = len(all) > limit || len(all) == maxPoints
 	for _, p := range all[:min(limit, len(all))] {
-		out.Points = append(out.Points, point(p))
+		out.Points = append(out.Points, point(p, g.Disks))
 	}
 	return out, nil
 }
@@ -68,7 +69,13 @@ func around(ps []target.Point, ns int64, limit int) []target.Point {
 	return ps[from:min(len(ps), from+limit)]
 }
 
-func point(p target.Point) *adminv1.Point {
-	return &adminv1.Point{Position: admin.FromPosition(p.Position), Time: stamp(time.Unix(0, p.Time)), FirstLsn: uint64(p.First),
+// point tells of a point of a group that has the disks now.
+func point(p target.Point, now []redoubt.Disk) *adminv1.Point {
+	m := &adminv1.Point{Position: admin.FromPosition(p.Position), Time: stamp(time.Unix(0, p.Time)), FirstLsn: uint64(p.First),
 		FirstTime: admin.FromNanos(p.Since), StoredBytes: uint64(p.Bytes), Degraded: p.Degraded, Tier: p.Tier, Bookmark: p.Bookmark, BookmarkApp: p.App, Checked: checked(p.Check)}
+	for _, d := range p.Disks {
+		k, named := findDisk(now, d.Name)
+		m.Disks = append(m.Disks, &adminv1.PointDisk{Id: uint32(d.ID), Name: d.Name, Size: d.Size, Earlier: named && k.ID != d.ID})
+	}
+	return m
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"connectrpc.com/connect"
@@ -63,8 +64,9 @@ func (s *service) keptBranches(g *source.Group) (*adminv1.ListBranchesResponse, 
 		return nil, err
 	}
 	out := &adminv1.ListBranchesResponse{}
+	st := g.Status()
 	for _, b := range bs {
-		out.Branches = append(out.Branches, s.keptBranch(b, g.Status().Disks))
+		out.Branches = append(out.Branches, s.keptBranch(b, slices.Concat(st.Disks, st.Gone)))
 	}
 	return out, nil
 }
@@ -160,7 +162,7 @@ func (s *service) readBranch(ctx context.Context, r *adminv1.ReadPointRequest, o
 	}()
 	disk, ok := findDisk(in.Disks, r.GetDisk())
 	if !ok {
-		return noDisk(r)
+		return noDisk(r, "branch "+in.Branch, in.Disks)
 	}
 	p := pointStream{out: out}
 	if err := p.head(in.Head(), in.Time, disk.Size); err != nil {
@@ -180,7 +182,8 @@ func (s *service) DropBranch(ctx context.Context, r *adminv1.DropBranchRequest) 
 		if err != nil {
 			return nil, err
 		}
-		return &adminv1.DropBranchResponse{Dropped: s.keptBranch(b, g.Status().Disks)}, nil
+		st := g.Status()
+		return &adminv1.DropBranchResponse{Dropped: s.keptBranch(b, slices.Concat(st.Disks, st.Gone))}, nil
 	}
 	if s.target == nil {
 		return s.Elsewhere.DropBranch(ctx, r)

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"time"
 
 	"connectrpc.com/connect"
@@ -35,7 +37,7 @@ func (s *service) ReadPoint(ctx context.Context, r *adminv1.ReadPointRequest, ou
 	defer v.Close()
 	disk, ok := findDisk(v.Disks(), r.GetDisk())
 	if !ok {
-		return noDisk(r)
+		return noDisk(r, "point "+pos.String(), v.Disks())
 	}
 	p := pointStream{out: out}
 	if err := p.head(pos, at, disk.Size); err != nil {
@@ -74,8 +76,15 @@ func (p *pointStream) end() error {
 	return p.out.Send(&adminv1.ReadPointResponse{Part: &adminv1.ReadPointResponse_End{End: &adminv1.PointEnd{DataBytes: p.sent}}})
 }
 
-func noDisk(r *adminv1.ReadPointRequest) error {
-	return &redoubt.Error{Op: "read point", Object: r.GetGroup() + "/" + r.GetDisk(), Err: redoubt.ErrNotFound, Hint: "`redoubt group show` names the disks"}
+// noDisk says which disks there are at what was asked for: a disk may have joined
+// later, or left before.
+func noDisk(r *adminv1.ReadPointRequest, at string, disks []redoubt.Disk) error {
+	var names []string
+	for _, d := range disks {
+		names = append(names, d.Name)
+	}
+	return &redoubt.Error{Op: "read point", Object: r.GetGroup() + "/" + r.GetDisk(), Err: fmt.Errorf("%s does not have it: %w", at, redoubt.ErrNotFound),
+		Hint: "it has " + strings.Join(names, ", ") + "; `redoubt points` says which disks points have"}
 }
 
 func findDisk(disks []redoubt.Disk, name string) (redoubt.Disk, bool) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/admin"
@@ -45,7 +46,13 @@ func (s *service) targetReceipt(ctx context.Context, id redoubt.GroupID, limit i
 
 // listLost adds the list of writes to a receipt.
 func (s *service) listLost(ctx context.Context, g catalog.Group, out *adminv1.LossReceipt, limit int) error {
-	l := lossList{out: out, limit: limit, from: g.Promoted.LSN, disks: g.Disks}
+	c := s.target.node.Catalog()
+	l := lossList{out: out, limit: limit, disks: c.DisksEver(g.ID), leaves: map[redoubt.LSN]redoubt.DiskID{}}
+	for _, v := range c.DiskEvents(g.ID) {
+		if v.Epoch == g.Promoted.Epoch && v.Disk.Size == 0 {
+			l.leaves[v.LSN] = v.Disk.ID
+		}
+	}
 	there, err := s.receiptAtSource(ctx, g, limit)
 	if err != nil {
 		return err
@@ -82,9 +89,9 @@ func (s *service) receiptAtSource(ctx context.Context, g catalog.Group, limit in
 type lossList struct {
 	out     *adminv1.LossReceipt
 	limit   int
-	from    redoubt.LSN
-	disks   []redoubt.Disk
-	records uint64 // in the history here
+	disks   []redoubt.Disk                 // all that there ever were
+	leaves  map[redoubt.LSN]redoubt.DiskID // writes by which disks left: no client made them
+	records uint64                         // in the history here
 	bytes   uint64
 	extents extentsByDisk
 	first   *ship.Entry
@@ -93,7 +100,7 @@ type lossList struct {
 
 // add takes a write of the history.
 func (l *lossList) add(e *ship.Entry) bool {
-	if e.Kind != redoubt.KindWrite && !e.Kind.Zeroes() {
+	if e.Kind != redoubt.KindWrite && !e.Kind.Zeroes() || l.leaves[e.LSN] == e.Disk && e.Kind.Zeroes() {
 		return true
 	}
 	if l.first == nil {
@@ -121,6 +128,9 @@ func (l *lossList) finish(there *adminv1.LossReceipt) {
 			}
 		}
 		for _, d := range there.Disks {
+			if !slices.ContainsFunc(l.disks, func(k redoubt.Disk) bool { return k.ID == redoubt.DiskID(d.Disk) }) {
+				l.disks = append(l.disks, redoubt.Disk{ID: redoubt.DiskID(d.Disk), Name: d.Name}) // it never joined
+			}
 			for _, e := range d.Extents {
 				l.extents.add(redoubt.DiskID(d.Disk), redoubt.Extent{Off: e.Off, Len: e.Len})
 			}

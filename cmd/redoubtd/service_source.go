@@ -194,7 +194,7 @@ func sourceReceipt(g *source.Group, limit int) (*adminv1.GetLossReceiptResponse,
 	for _, w := range r.Writes[:min(limit, len(r.Writes))] {
 		out.Writes = append(out.Writes, &adminv1.LostWrite{Lsn: uint64(w.LSN), Time: stamp(time.Unix(0, w.Time)), Disk: uint32(w.Disk), Kind: w.Kind.String(), Extent: admin.FromExtent(w.Extent)})
 	}
-	out.Disks = diskExtents(st.Disks, r.Extents)
+	out.Disks = diskExtents(slices.Concat(st.Disks, st.Gone), r.Extents)
 	return &adminv1.GetLossReceiptResponse{Receipt: out}, nil
 }
 

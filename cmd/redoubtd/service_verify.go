@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/hex"
+	"slices"
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
@@ -42,8 +43,8 @@ func (s *service) GetVerify(ctx context.Context, r *adminv1.GetVerifyRequest) (*
 	id := redoubt.GroupID(r.GetGroup())
 	out := &adminv1.GetVerifyResponse{}
 	if s.target != nil {
-		if g, ok := s.target.node.Catalog().Group(id); ok {
-			out.History = history(g, s.target.node.Catalog().Verifications(id))
+		if _, ok := s.target.node.Catalog().Group(id); ok {
+			out.History = history(s.target.node.Catalog().DisksEver(id), s.target.node.Catalog().Verifications(id))
 		}
 	}
 	if r.GetAt() != "" {
@@ -95,7 +96,8 @@ func verifyStatus(g *source.Group) *adminv1.VerifyStatus {
 		out.Error, out.Hint = st.Err.Error(), redoubt.Hint(st.Err)
 	}
 	if st.Last != nil {
-		out.Last = verification(*st.Last, g.Status().Disks)
+		now := g.Status()
+		out.Last = verification(*st.Last, slices.Concat(now.Disks, now.Gone))
 	}
 	return out
 }
@@ -131,10 +133,10 @@ func briefly(st *adminv1.VerifyStatus) *adminv1.VerifyStatus {
 }
 
 // history returns what the catalog remembers, newest first.
-func history(g catalog.Group, vs []catalog.Verification) []*adminv1.Verification {
+func history(disks []redoubt.Disk, vs []catalog.Verification) []*adminv1.Verification {
 	var out []*adminv1.Verification
 	for i := len(vs) - 1; i >= 0; i-- {
-		out = append(out, remembered(&vs[i], g.Disks))
+		out = append(out, remembered(&vs[i], disks))
 	}
 	return out
 }
@@ -155,7 +157,7 @@ func (s *service) lastVerified(g catalog.Group) *adminv1.VerifyStatus {
 	vs := s.target.node.Catalog().Verifications(g.ID)
 	for i := len(vs) - 1; i >= 0; i-- {
 		if vs[i].Compared {
-			return briefly(&adminv1.VerifyStatus{Last: remembered(&vs[i], g.Disks)})
+			return briefly(&adminv1.VerifyStatus{Last: remembered(&vs[i], s.target.node.Catalog().DisksEver(g.ID))})
 		}
 	}
 	return nil
