@@ -31,6 +31,7 @@ type Client struct {
 func Dial(target string, cred *pki.Credentials) (*Client, error) {
 	c := &Client{target: target}
 	base := ""
+	o := []connect.ClientOption{connect.WithInterceptors(c.translate()), connect.WithReadMaxBytes(maxMessage)}
 	dialer := &net.Dialer{Timeout: 10 * time.Second}
 	c.tr = &http.Transport{DialContext: dialer.DialContext, TLSHandshakeTimeout: 10 * time.Second, IdleConnTimeout: time.Minute}
 	switch {
@@ -40,6 +41,7 @@ func Dial(target string, cred *pki.Credentials) (*Client, error) {
 			return dialer.DialContext(ctx, "unix", path)
 		}
 		base = "http://localhost"
+		o = append(o, connect.WithAcceptCompression("gzip", nil, nil)) // it costs more than the copy that it saves
 	default:
 		host, err := hostPort(target)
 		if err != nil {
@@ -53,8 +55,7 @@ func Dial(target string, cred *pki.Credentials) (*Client, error) {
 		c.tr.ForceAttemptHTTP2 = true
 		base = "https://" + host
 	}
-	c.AdminServiceClient = adminv1connect.NewAdminServiceClient(&http.Client{Transport: c.tr}, base,
-		connect.WithInterceptors(c.translate()), connect.WithReadMaxBytes(maxMessage))
+	c.AdminServiceClient = adminv1connect.NewAdminServiceClient(&http.Client{Transport: c.tr}, base, o...)
 	return c, nil
 }
 

@@ -2,11 +2,9 @@ package blockdev
 
 import (
 	"sync"
-	"unsafe"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/slab"
 )
 
 // A connection reads requests into a chunk, and the payload of a WRITE stays
@@ -48,20 +46,12 @@ func (p *chunkPool) get() *chunk {
 	return newLargeChunk()
 }
 
-// hugePage is the size of a huge page, or a divisor of it, on most machines, in bytes.
-const hugePage = 2 << 20
-
 // newLargeChunk returns a large chunk on huge pages where the system gives
 // them: it is touched from end to end, and each fault of a small page costs more
 // than the write that lies in it.
 func newLargeChunk() *chunk {
 	b := make([]byte, largeChunk)
-	// Only whole huge pages count, so the hint is given for those that b touches.
-	// What else of Go's heap lies in them is none the worse for it.
-	start := uintptr(unsafe.Pointer(unsafe.SliceData(b)))
-	end := (start + largeChunk + hugePage - 1) &^ (hugePage - 1)
-	start &^= hugePage - 1
-	_, _, _ = unix.Syscall(unix.SYS_MADVISE, start, end-start, unix.MADV_HUGEPAGE) // a hint
+	slab.Huge(b)
 	return &chunk{b: b}
 }
 

@@ -170,6 +170,7 @@ func (j *Journal) writeBatch(e redoubt.Epoch, p planned, ws []redoubt.Write) err
 func (j *Journal) publish(first *segment) {
 	wr := &j.wr
 	j.mu.Lock()
+	was := j.filling()
 	if first != nil {
 		j.show(first)
 		first.rolled = len(wr.fresh) > 0
@@ -179,10 +180,12 @@ func (j *Journal) publish(first *segment) {
 		j.chain = append(j.chain, s)
 		j.show(s)
 	}
+	j.taken = 0
 	j.head, j.headTime = wr.head, wr.time
 	j.tell()
+	wake := len(wr.fresh) > 0 || !was && j.filling()
 	j.mu.Unlock()
-	if len(wr.fresh) > 0 {
+	if wake {
 		j.wake()
 	}
 }

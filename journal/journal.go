@@ -53,6 +53,7 @@ type Journal struct {
 	minSeq    uint64
 	resets    uint64
 	want      int   // spares that an append waits for
+	taken     int   // segments that an append has and that are not in chain yet
 	preparing int   // files that the keeper works on
 	noSpace   error // the last attempt to make a file found the disk full
 	applied   redoubt.LSN

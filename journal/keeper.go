@@ -76,6 +76,7 @@ func (j *Journal) takeSpares(op string, n int) error {
 		case len(j.spare) >= n:
 			j.wr.fresh = append(j.wr.fresh[:0], j.spare[:n]...)
 			j.spare = append(j.spare[:0], j.spare[n:]...)
+			j.taken = n
 			for _, s := range j.wr.fresh {
 				s.w = extent{end: pageSize, marks: make([]mark, 0, maxMarks)}
 			}
@@ -102,7 +103,9 @@ func (j *Journal) takeSpares(op string, n int) error {
 }
 
 // prepareOne makes one segment ready if one is wanted: a recycled file gets a
-// header with a fresh seq, a new file is written with zeros before.
+// header with a fresh seq, a new file is written with zeros before. Not the
+// first one of a journal: somebody waits for it, or will at once. And a new file
+// is made ahead only when it will be wanted, because its zeros hold up all syncs.
 func (j *Journal) prepareOne() bool {
 	j.mu.Lock()
 	ahead := 1
@@ -122,9 +125,13 @@ func (j *Journal) prepareOne() bool {
 		}
 	}
 	fresh := s == nil
-	if fresh && j.files >= j.maxFiles() {
+	if fresh && (j.files >= j.maxFiles() || len(j.spare) >= j.want && !j.filling()) {
 		j.mu.Unlock()
 		return false
+	}
+	var zeros []byte
+	if fresh && len(j.chain)+j.taken > 0 {
+		zeros = make([]byte, zeroPiece(j.segmentSize()))
 	}
 	if fresh {
 		s = &segment{slot: j.slots, size: j.segmentSize()}
@@ -136,7 +143,7 @@ func (j *Journal) prepareOne() bool {
 	j.preparing++
 	j.mu.Unlock()
 
-	err := j.prepare(s, seq)
+	err := j.prepare(s, seq, zeros)
 	j.mu.Lock()
 	j.preparing--
 	ready := &segment{file: s.file, slot: s.slot, size: s.size, seq: seq}
@@ -166,9 +173,23 @@ func isNoSpace(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
-func (j *Journal) prepare(s *segment, seq uint64) error {
+// filling reports whether another file will be wanted: the open segment has
+// begun to fill, or there is none. It is called with mu held.
+func (j *Journal) filling() bool {
+	if j.taken > 0 {
+		return false // publish looks again
+	}
+	n := len(j.chain)
+	return n == 0 || j.chain[n-1].p.end >= j.segmentSize()/fillingAt
+}
+
+// fillingAt is the part of a segment, one in so many, that is full when the
+// next file is made.
+const fillingAt = 8
+
+func (j *Journal) prepare(s *segment, seq uint64, zeros []byte) error {
 	if s.file == nil {
-		f, err := createSegmentFile(j.fs, j.dir, s.slot, s.size, make([]byte, zeroPiece(s.size)))
+		f, err := createSegmentFile(j.fs, j.dir, s.slot, s.size, zeros)
 		if err != nil {
 			return err
 		}

@@ -68,7 +68,8 @@ func zeroPiece(size int64) int64 {
 }
 
 // createSegmentFile makes a file of zeros that are really written, so that
-// later writes and syncs into it change no metadata. zeros has zeroPiece(size) bytes.
+// later writes and syncs into it change no metadata. zeros has zeroPiece(size)
+// bytes; with nil the space is reserved only, which takes no time.
 func createSegmentFile(fsys vfs.FS, dir string, slot int, size int64, zeros []byte) (vfs.File, error) {
 	name := segmentName(dir, slot)
 	f, err := fsys.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
@@ -77,8 +78,11 @@ func createSegmentFile(fsys vfs.FS, dir string, slot int, size int64, zeros []by
 	}
 	if err = f.Allocate(0, size); errors.Is(err, errors.ErrUnsupported) {
 		err = nil // the zeros reserve the space as well, only more slowly
+		if zeros == nil {
+			zeros = make([]byte, zeroPiece(size))
+		}
 	}
-	for off := int64(0); off < size && err == nil; off += int64(len(zeros)) {
+	for off := int64(0); off < size && err == nil && zeros != nil; off += int64(len(zeros)) {
 		err = writeFull(f, zeros[:min(int64(len(zeros)), size-off)], off)
 	}
 	if err == nil {

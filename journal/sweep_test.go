@@ -61,7 +61,7 @@ func TestLostHeader(t *testing.T) {
 				w := newWorld(t, 1, vfs.NewMem())
 				var before, name string
 				w.lifeOf(func() {
-					w.flushed(zeros(4096))
+					w.flushed(zeros(256 << 10)) // so that a spare is wanted
 					w.t.Helper()
 					for len(w.spares()) == 0 {
 						w.j.wake()

@@ -160,7 +160,9 @@ func awaitCopied(ctx context.Context, s *site.Site, groups int) (first time.Time
 		if ctx.Err() != nil || !s.Source.Alive() {
 			return first, fmt.Errorf("%d of %d groups are copied: %w; log of the source:\n%s", done, groups, errors.Join(ctx.Err(), err), s.Source.LogTail(5))
 		}
-		time.Sleep(20 * time.Millisecond) // the operator's view can only be polled
+		// The operator's view can only be polled; each look takes a millisecond of
+		// the source's processor time.
+		time.Sleep(50 * time.Millisecond)
 	}
 }
 

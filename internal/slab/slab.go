@@ -5,6 +5,7 @@ package slab
 
 import (
 	"math/bits"
+	"runtime"
 	"sync"
 )
 
@@ -15,38 +16,121 @@ const (
 	Max = 40 << 20
 )
 
+// Keep bounds the bytes that nobody uses and that are kept for the whole
+// process. How much may be in use, those say who take: a window of deltas,
+// Options.PendingBytes, the calls of a connection.
+const Keep = 96 << 20
+
 // Classes are four to a doubling, so that at most a fifth of a buffer is not used.
 const (
 	minShift = 15
 	classes  = 4*11 + 1
 )
 
-// free is what nobody uses, by class, for the whole process. The collector
-// empties it in two cycles, so it holds no more than what was in use at once
-// shortly before. How much that may be, those say who take: a window of deltas,
-// Options.PendingBytes, the calls of a connection.
-var free [classes]sync.Pool
+// shelf is the free buffers of one class.
+type shelf struct {
+	free  [][]byte
+	least int // fewest of them since the last shrink
+}
+
+// stock is free buffers of all classes. Its methods may be called concurrently.
+type stock struct {
+	mu      sync.Mutex
+	shelves [classes]shelf
+	kept    int // bytes on all shelves, at most keep
+	keep    int
+}
+
+// process is what nobody in this process uses. What was not needed between two
+// collections of garbage goes, half of it at each.
+var process = stock{keep: Keep}
+
+func init() { process.shrinkWithGC() }
 
 // Get returns n bytes with any content. They are the caller's until Put; who
 // never calls that leaves them to the collector of garbage.
-func Get(n int) []byte {
+func Get(n int) []byte { return process.get(n) }
+
+// Put gives back what Get returned; nobody may use b, or a part of it, any more.
+func Put(b []byte) { process.put(b) }
+
+func (s *stock) get(n int) []byte {
 	c, size := class(n)
 	if c < 0 {
 		return make([]byte, n)
 	}
-	if b, ok := free[c].Get().(*[]byte); ok {
-		return (*b)[:n]
+	if b := s.take(c, size); b != nil {
+		return b[:n]
 	}
-	return make([]byte, n, size)
+	b := make([]byte, size)
+	if size >= hugeFrom {
+		Huge(b)
+	}
+	return b[:n]
 }
 
-// Put gives back what Get returned; nobody may use b, or a part of it, any more.
-func Put(b []byte) {
+// take returns the buffer of class c that was put last, nil if there is none.
+func (s *stock) take(c, size int) []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h := &s.shelves[c]
+	n := len(h.free) - 1
+	if n < 0 {
+		return nil
+	}
+	b := h.free[n]
+	h.free[n] = nil
+	h.free = h.free[:n]
+	h.least = min(h.least, n)
+	s.kept -= size
+	return b
+}
+
+func (s *stock) put(b []byte) {
 	b = b[:cap(b)]
-	if c, size := class(len(b)); c >= 0 && size == len(b) {
-		free[c].Put(&b)
+	c, size := class(len(b))
+	if c < 0 || size != len(b) {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.kept+size > s.keep {
+		return
+	}
+	s.kept += size
+	s.shelves[c].free = append(s.shelves[c].free, b)
+}
+
+// shrink drops half of what nobody took since the last call.
+func (s *stock) shrink() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.shelves {
+		h := &s.shelves[c]
+		// The oldest lie below; who takes has not reached them.
+		drop := (min(h.least, len(h.free)) + 1) / 2
+		for _, b := range h.free[:drop] {
+			s.kept -= len(b)
+		}
+		n := copy(h.free, h.free[drop:])
+		clear(h.free[n:])
+		h.free = h.free[:n]
+		h.least = n
 	}
 }
+
+// shrinkWithGC calls shrink after each collection of garbage, for ever. So the
+// memory follows the need without a clock, and goes when it would be in the way.
+func (s *stock) shrinkWithGC() {
+	runtime.SetFinalizer(&tick{}, func(*tick) {
+		s.shrink()
+		s.shrinkWithGC()
+	})
+}
+
+// tick is what the collector finds. It holds a pointer, so that it is not put
+// together with other small objects.
+type tick struct{ _ *byte }
 
 // class returns the smallest class whose buffers hold n bytes, and their size;
 // -1 if such buffers are not recycled.

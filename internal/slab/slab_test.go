@@ -45,7 +45,7 @@ func TestRecycled(t *testing.T) {
 		t.Fatalf("capacity %d", cap(b))
 	}
 	again := 0
-	for range 100 { // not always: the race detector drops some of what is put
+	for range 100 { // not always: a collection of garbage may come between
 		b := Get(1 << 20)
 		at := &b[0]
 		Put(b[:1])
@@ -54,7 +54,7 @@ func TestRecycled(t *testing.T) {
 		}
 		Put(b)
 	}
-	if again < 20 {
+	if again < 50 {
 		t.Fatalf("%d of 100 buffers were used again", again)
 	}
 }

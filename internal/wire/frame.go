@@ -53,7 +53,11 @@ func WriteSummed(w io.Writer, typ uint8, sum uint32, parts ...[]byte) (err error
 		return &redoubt.Error{Op: "write frame", Err: fmt.Errorf("body of %d bytes: %w", total, redoubt.ErrInvalid)}
 	}
 	small := total <= coalesce
-	buf := make([]byte, HeaderLen, HeaderLen+min(total, coalesce))
+	room := HeaderLen
+	if small {
+		room += total
+	}
+	buf := make([]byte, HeaderLen, room)
 	binary.LittleEndian.PutUint32(buf, uint32(total))
 	buf[4] = typ
 	binary.LittleEndian.PutUint32(buf[8:], redoubt.ChecksumJoin(redoubt.Checksum(buf[:8]), sum, int64(total)))

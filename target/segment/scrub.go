@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/slab"
 )
 
 // Numbers lists the log's files, the oldest first. The last one may be open for
@@ -48,7 +49,8 @@ func (l *Log) Scrub(id ID) error {
 		return fail(err)
 	}
 	l.uncache(p.file, p.off, roundUp(int64(p.headerLen)+int64(p.headLen)+int64(p.shardLen)))
-	b := make([]byte, int(p.headerLen)+int(p.headLen)+int(p.shardLen))
+	b := slab.Get(int(p.headerLen) + int(p.headLen) + int(p.shardLen))
+	defer slab.Put(b)
 	if err := l.readAt(p, b, p.off); err != nil {
 		return fail(err)
 	}
