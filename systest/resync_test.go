@@ -203,7 +203,7 @@ func TestResyncResumes(t *testing.T) {
 		b.must(os.Remove(filepath.Join(b.dir, d.Name)))
 		b.must(site.MakeRaw(filepath.Join(b.dir, d.Name), int64(d.Size), b.seed+1))
 	}
-	b.reconfigure("      disks:\n", "      verify: {rate: 4MiB}\n      disks:\n") // disk b takes two seconds
+	b.reconfigure("      disks:\n", "      verify: {rate: 2MiB}\n      disks:\n") // disk b takes four seconds
 	b.must(b.site.Source.Start())
 	b.resyncRequired()
 	b.must(b.site.Call(b.ctx, b.site.Targets[0], nil, "resync", groupName))
