@@ -39,3 +39,26 @@ func TestGiveUpTo(t *testing.T) {
 		t.Errorf("four segments: %d", got)
 	}
 }
+
+// Whoever asks the secondary while there is a gap says so, or a journal that begins
+// behind what is committed would be taken for one that has lost records.
+func TestProbesTellOfTheGap(t *testing.T) {
+	h, g := openOne(t, nbdConfig(t, ""))
+	defer h.Close()
+	w, err := g.disks.AppendMark(t.Context(), redoubt.Bookmark{Name: "before"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := g.hello(); got.GivenUp != 0 {
+		t.Errorf("without a gap: %d", got.GivenUp)
+	}
+	if err := g.flush(w.LSN); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.secondary().GiveUp(w.LSN); err != nil {
+		t.Fatal(err)
+	}
+	if got := g.hello(); got.GivenUp != w.LSN {
+		t.Errorf("given up to %d, want %d", got.GivenUp, w.LSN)
+	}
+}

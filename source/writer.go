@@ -117,11 +117,12 @@ func (g *Group) onWelcome(w ship.Welcome) {
 func (g *Group) hello() ship.Hello {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	head := g.journal.Head()
+	head, tail := g.journal.Head(), g.journal.Tail()
+	gap, _ := g.journal.Gap() // after the tail, or that could seem to lie behind it
 	h := ship.Hello{
 		Group: g.cfg.Name, UUID: g.id.UUID, Source: g.host.Name, Advertise: g.host.Advertise,
 		Epoch: g.role.Epoch, Lineage: g.role.Lineage, Journal: g.journal.ID(),
-		Head: head.LSN, HeadTime: g.journal.HeadTime(), Tail: g.journal.Tail(),
+		Head: head.LSN, HeadTime: g.journal.HeadTime(), Tail: tail, GivenUp: gap.UpTo,
 		Disks: g.id.Disks, Joining: g.id.Joining, Gone: g.id.Gone, K: g.cfg.K, M: g.cfg.M,
 	}
 	if g.receipt != nil && g.role.Mode != ModeWriter {
