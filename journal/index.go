@@ -55,6 +55,7 @@ func (i *segmentInfo) extent() extent {
 // checkpoint saves the present state in the index. The index's first error
 // ends its use: the journal goes on without it.
 func (j *Journal) checkpoint() {
+	j.openLate()
 	j.mu.Lock()
 	if j.index == nil || j.indexErr != nil {
 		j.mu.Unlock()
@@ -70,11 +71,28 @@ func (j *Journal) checkpoint() {
 			c.Segments[s.seq] = infoOf(s.slot, d)
 		}
 	}
+	ix := j.index
 	j.mu.Unlock()
-	if err := j.index.save(c); err != nil {
+	if err := ix.save(c); err != nil {
 		j.log.Warn("journal index is out of use until the next start", "dir", j.dir, "err", err)
 		j.mu.Lock()
 		j.indexErr = err
 		j.mu.Unlock()
 	}
+}
+
+// openLate opens the index of a journal that was just made: nothing is in it, so
+// nobody waits for it.
+func (j *Journal) openLate() {
+	j.mu.Lock()
+	late := j.late
+	j.late = false
+	j.mu.Unlock()
+	if !late {
+		return
+	}
+	ix, _, err := j.openIndex()
+	j.mu.Lock()
+	j.index, j.indexErr = ix, err
+	j.mu.Unlock()
 }

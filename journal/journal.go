@@ -68,8 +68,9 @@ type Journal struct {
 	count   counters
 	figures figures
 
-	index    index
-	indexErr error // guarded by mu; the first error of the index, which is out of use since
+	index    index // guarded by mu, like the next two
+	late     bool  // the journal was just made: the first checkpoint opens its index
+	indexErr error // the first error of the index, which is out of use since
 
 	kick chan struct{}
 	stop chan struct{}

@@ -60,6 +60,7 @@ func open(dir string, o Options) (_ *Journal, err error) {
 	}
 	if j.facts, j.goodFacts, err = loadFacts(j.fs, dir); isMissing(err) {
 		j.facts, err = j.create()
+		j.late = err == nil && !o.readOnly
 	}
 	if err != nil {
 		return nil, err
@@ -68,7 +69,13 @@ func open(dir string, o Options) (_ *Journal, err error) {
 		return nil, err
 	}
 	j.o.SegmentSize = j.facts.SegmentSize
-	saved := j.openIndex()
+	var saved *checkpoint
+	if !j.late {
+		j.index, saved, j.indexErr = j.openIndex()
+	}
+	if saved != nil && (saved.ID != j.idString() || saved.Resets != j.facts.Resets) {
+		saved = nil
+	}
 	r := &recovery{fs: j.fs, dir: dir, id: j.id, facts: j.facts, index: saved}
 	if err := r.run(); err != nil {
 		r.close()
@@ -135,34 +142,27 @@ func (j *Journal) ID() string { return j.idString() }
 
 func (j *Journal) idString() string { return hex.EncodeToString(j.id[:]) }
 
-// openIndex opens the index and returns its state if it is of this journal. An
-// index that fails is done without.
-func (j *Journal) openIndex() *checkpoint {
-	var err error
+// openIndex opens the index and returns its state, which may be of another
+// journal. An index that fails, or that is not wanted, is done without.
+func (j *Journal) openIndex() (ix index, saved *checkpoint, err error) {
 	switch {
 	case j.o.index != nil:
-		j.index, err = j.o.index()
+		ix, err = j.o.index()
 	case j.o.IndexDir != "":
-		j.index, err = openBadger(j.o.IndexDir, j.log)
+		ix, err = openBadger(j.o.IndexDir, j.log)
 	default:
-		return nil
-	}
-	var c *checkpoint
-	if err == nil {
-		if c, err = j.index.load(); err != nil {
-			j.log.Warn("journal index is made anew", "dir", j.dir, "err", err)
-			return nil
-		}
+		return nil, nil, nil
 	}
 	if err != nil {
 		j.log.Warn("journal opens without its index", "dir", j.dir, "err", err)
-		j.index, j.indexErr = nil, err
-		return nil
+		return nil, nil, err
 	}
-	if c == nil || c.ID != j.idString() || c.Resets != j.facts.Resets {
-		return nil
+	c, err := ix.load()
+	if err != nil {
+		j.log.Warn("journal index is made anew", "dir", j.dir, "err", err)
+		return ix, nil, nil
 	}
-	return c
+	return ix, c, nil
 }
 
 // adopt takes over what the recovery found.

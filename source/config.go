@@ -36,6 +36,8 @@ type Config struct {
 
 	Logger *slog.Logger
 	Now    func() time.Time
+
+	room *copyRoom // of all groups; set by Open
 }
 
 // GroupConfig describes a protection group.

@@ -44,8 +44,6 @@ const (
 	copyKey = "copy"
 	// copyExtent is the size of one copy record; its pieces fit into one write.
 	copyExtent = redoubt.MaxWriteData
-	// copyAhead bounds what is announced and not yet acknowledged.
-	copyAhead = 32 << 20
 	// copySave is how many bytes may be announced again after a crash.
 	copySave = 64 << 20
 	// ackPoll is how often the copier looks for acknowledgements.
@@ -186,7 +184,7 @@ func (q *queue) settle(ctx context.Context, limit uint64) error {
 // announce puts the extent into the ordered stream, in pieces.
 func (q *queue) announce(ctx context.Context, d redoubt.DiskID, e redoubt.Extent) error {
 	for !e.Empty() {
-		if err := q.settle(ctx, copyAhead); err != nil {
+		if err := q.settle(ctx, q.c.group.host.room.share()); err != nil {
 			return err
 		}
 		x := redoubt.Extent{Off: e.Off, Len: min(e.Len, copyExtent-e.Off%copyExtent)}
@@ -212,6 +210,7 @@ func (c *copier) run(ctx context.Context) error {
 	if st.Done || cursor == nil || st.Resync != nil && st.Resync.Epoch != c.group.journal.Epoch() {
 		return nil // the journal is of another epoch: the secondary says what to do
 	}
+	defer c.group.host.room.enter()()
 	q := &queue{c: c, cursor: cursor}
 	each := c.everything
 	if st.Resync != nil {

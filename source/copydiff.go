@@ -132,7 +132,7 @@ func (q *queue) passed(ctx context.Context, d redoubt.DiskID, end uint64) error 
 	}
 	q.ahead = append(q.ahead, announced{lsn, d, end, 0})
 	q.saved += passCost
-	return q.settle(ctx, copyAhead)
+	return q.settle(ctx, q.c.group.host.room.share())
 }
 
 // passCost is what a window that was compared counts towards the next saving

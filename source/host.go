@@ -32,6 +32,7 @@ func Open(cfg Config) (*Host, error) {
 	if err := os.MkdirAll(cfg.RunDir, 0o700); err != nil {
 		return nil, err
 	}
+	cfg.room = &copyRoom{}
 	h := &Host{cfg: cfg}
 	opened := make([]*Group, len(cfg.Groups))
 	var open errgroup.Group

@@ -79,11 +79,14 @@ func (c *copier) join(ctx context.Context) error {
 	st := c.state
 	c.mu.Unlock()
 	if st.Told == 0 {
+		leave := g.host.room.enter()
 		q := &queue{c: c, cursor: cursor}
-		if err := c.everything(ctx, st, q); err != nil {
-			return err
+		err := c.everything(ctx, st, q)
+		if err == nil {
+			err = q.settle(ctx, 0)
 		}
-		if err := q.settle(ctx, 0); err != nil {
+		leave()
+		if err != nil {
 			return err
 		}
 		crashpoint.Here("source.join.copied")
