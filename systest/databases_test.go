@@ -109,10 +109,25 @@ func (b *dbBed) planned() {
 	b.must(err)
 	b.take(g.Disks)
 	for _, w := range b.witnesses {
-		w.ledger.Cut(b.holds(w, "after the planned failover", ended, ended))
+		w.ledger.Cut(b.holds(w, "after the planned failover", b.asked(r.Job), ended))
 	}
 	b.Logf("nobody could write for %d ms", r.Job.PausedMs)
 	b.back(prod, func() { b.wait(prod, "the way back to begin by itself", inSync) })
+}
+
+// asked returns when the source was asked to stop its writers. What a database
+// answered before must be there. What it answers later it may have from a file
+// system whose disk takes no writes any more: ext4 has answered such an fsync
+// with success.
+func (b *dbBed) asked(j *adminv1.Job) int64 {
+	b.Helper()
+	for _, s := range j.Steps {
+		if s.Step == "ship" {
+			return s.At.AsTime().UnixNano()
+		}
+	}
+	b.Fatalf("the job has no step ship: %v", j.Steps)
+	return 0
 }
 
 // back works at the secondary, commits the failover, has reverse put the old
