@@ -49,50 +49,37 @@ func (c *chunk) span(i int) uint64 {
 	return uint64(chunkLen - int(c.starts[i]))
 }
 
-// joiner rebuilds a chunk with neighbours joined.
-type joiner struct {
-	out   chunk
-	next  int // ordinal within the chunk
-	apart func(first, last redoubt.LSN) bool
+// joined returns the full chunk with neighbours joined of which nothing is left.
+func (c *chunk) joined(gen uint64, apart func(first, last redoubt.LSN) bool) chunk {
+	var heads []record
+	var spans []uint64 // of each head, with what is joined to it
+	for i := range c.recs {
+		r, last := &c.recs[i], len(heads)-1
+		switch {
+		case last >= 0 && r.hollow() && heads[last].size == 0:
+			spans[last] += c.span(i)
+		case last >= 0 && joinable(&heads[last], r) && !apart(heads[last].first, r.last):
+			heads[last].last, heads[last].lastTime = r.last, r.lastTime
+			spans[last] += c.span(i)
+		default:
+			heads, spans = append(heads, *r), append(spans, c.span(i))
+		}
+	}
+	out, at := chunk{gen: gen}, uint16(0)
+	for i := range heads {
+		out.recs, out.starts = append(out.recs, heads[i]), append(out.starts, at)
+		if spans[i] > 1 {
+			out.recs, out.starts = append(out.recs, heads[i].behind()), append(out.starts, at+1)
+		}
+		at += uint16(spans[i])
+	}
+	out.recs, out.starts = slices.Clip(out.recs), slices.Clip(out.starts)
+	return out
 }
 
-func (j *joiner) add(r record, n uint64) {
-	at := uint16(j.next)
-	j.next += int(n)
-	if r.hollow() { // follows what it is joined to
-		if len(j.out.recs) == 0 || !j.out.recs[len(j.out.recs)-1].hollow() {
-			j.out.recs, j.out.starts = append(j.out.recs, r), append(j.out.starts, at)
-		} else {
-			j.out.recs[len(j.out.recs)-1] = r
-		}
-		return
-	}
-	if last := j.joinable(&r); last != nil {
-		last.last, last.lastTime = r.last, r.lastTime
-		if tail := &j.out.recs[len(j.out.recs)-1]; tail != last {
-			*tail = last.behind()
-		} else {
-			j.out.recs, j.out.starts = append(j.out.recs, last.behind()), append(j.out.starts, at)
-		}
-		return
-	}
-	j.out.recs, j.out.starts = append(j.out.recs, r), append(j.out.starts, at)
-}
-
-// joinable returns the record that r can be joined to, or nil.
-func (j *joiner) joinable(r *record) *record {
-	i := len(j.out.recs) - 1
-	if i > 0 && j.out.recs[i].hollow() {
-		i--
-	}
-	if i < 0 || r.size != 0 || r.baseline != 0 {
-		return nil
-	}
-	last := &j.out.recs[i]
-	if last.size != 0 || last.baseline != 0 || last.hollow() || j.apart(last.first, r.last) {
-		return nil
-	}
-	return last
+// joinable reports whether nothing is left of either, nor a baseline in them.
+func joinable(a, b *record) bool {
+	return a.size == 0 && b.size == 0 && a.baseline == 0 && b.baseline == 0 && !a.hollow()
 }
 
 // join joins, in the full chunks that hold ordinals [from, to), neighbours of
@@ -101,12 +88,8 @@ func (j *joiner) joinable(r *record) *record {
 func (h *history) join(from, to, gen uint64, apart func(first, last redoubt.LSN) bool) {
 	for i := from / chunkLen; i*chunkLen < to && i+1 < uint64(len(h.chunks)); i++ {
 		c := &h.chunks[i]
-		j := joiner{apart: apart}
-		for n := range c.recs {
-			j.add(c.recs[n], c.span(n))
-		}
-		if len(j.out.recs) < len(c.recs) {
-			*c = chunk{recs: slices.Clip(j.out.recs), starts: slices.Clip(j.out.starts), gen: gen}
+		if out := c.joined(gen, apart); len(out.recs) < len(c.recs) {
+			*c = out
 		}
 	}
 }
@@ -123,11 +106,12 @@ func (h *history) firstLeft(from, to uint64) uint64 {
 		if c.at(at).size != 0 {
 			return from
 		}
-		from++
-		if c.starts != nil {
-			i := c.holder(at)
-			from = from - 1 - at + uint64(c.starts[i]) + c.span(i)
+		if c.starts == nil {
+			from++
+			continue
 		}
+		i := c.holder(at)
+		from += uint64(c.starts[i]) + c.span(i) - at
 	}
 	return to
 }
