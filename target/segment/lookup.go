@@ -111,11 +111,14 @@ func (l *Log) newest(id ID) (*hit, *record, error) {
 		found, err := l.search(lists, &id)
 		l.mu.RLock()
 		same := shape == l.shape
+		r, moved := l.open[k] // put, or written anew by Reclaim, since the first look
 		dead := found != nil && found.t.isDead(found.index)
 		l.mu.RUnlock()
 		switch {
 		case !same || errors.Is(err, errStale):
 			continue // a file came, went, or was listed anew meanwhile
+		case moved:
+			return nil, &r, nil
 		case err != nil || dead:
 			return nil, nil, err
 		}
