@@ -56,12 +56,30 @@ func TestVerifyFindsDamage(t *testing.T) {
 	}
 	log, err := os.ReadFile(files[0])
 	noErr(t, err)
-	for range 20 {
-		// Somewhere in a command: they carry a checksum of their own.
-		at := rng.IntN(bytes.LastIndex(log, []byte("RC\x01")))
-		at += bytes.Index(log[at:], []byte("RC\x01"))
-		flip(files[0], at+4+rng.IntN(36)) // 36 bytes are in front of the body
+	// Every byte of the header and of the first frames, then any byte up to the
+	// last batch, in which a flip could be a torn write.
+	var starts []int
+	for at, ok := 0, true; ok; at, _, ok = readBatch(log, at) {
+		starts = append(starts, at)
 	}
+	if len(starts) < 10 {
+		t.Fatalf("%d batches in the log", len(starts))
+	}
+	last, end := starts[len(starts)-2], starts[len(starts)-1]
+	for at := range walHeaderSize + 2*walFrameSize {
+		flip(files[0], at)
+	}
+	for range 200 {
+		flip(files[0], rng.IntN(last))
+	}
+	at := last + rng.IntN(end-last)
+	log[at] ^= 0x10
+	noErr(t, os.WriteFile(files[0], log, 0o600))
+	if r, err := Verify(h.dir); errors.Is(err, redoubt.ErrVersion) || (err == nil && r.TornBytes == 0) {
+		t.Errorf("byte %d of the last batch: %+v, %v", at, r, err)
+	}
+	log[at] ^= 0x10
+	noErr(t, os.WriteFile(files[0], log, 0o600))
 	if r, err := Verify(h.dir); err != nil || r != whole {
 		t.Errorf("mended: %+v, %v", r, err)
 	}
