@@ -75,13 +75,18 @@ func (c *catchUp) relieve() error {
 // giveUpTo returns the last LSN to be given up, 0 if there is room, or if not
 // the consumers but the images hold it back. Room is an eighth of the journal,
 // and two segments at least: one is being filled, one made ready. Twice as much
-// is made at a time.
+// is made at a time. A file system that is full makes the journal as small as
+// the files that it has.
 func giveUpTo(st journal.Stats, oldest func(int64) redoubt.LSN) redoubt.LSN {
-	room := max(st.MaxBytes/8, 2*st.SegmentSize)
-	if st.UsedBytes+room <= st.MaxBytes || st.Acked >= st.Applied {
+	limit := st.MaxBytes
+	if st.NoSpace != nil {
+		limit = min(limit, int64(st.Files)*st.SegmentSize)
+	}
+	room := max(limit/8, 2*st.SegmentSize)
+	if st.UsedBytes+room <= limit || st.Acked >= st.Applied {
 		return 0
 	}
-	upTo := min(oldest(min(st.UsedBytes+2*room-st.MaxBytes, st.UsedBytes)), st.Applied)
+	upTo := min(oldest(min(st.UsedBytes+2*room-limit, st.UsedBytes)), st.Applied)
 	if upTo <= st.Acked {
 		return 0
 	}

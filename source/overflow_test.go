@@ -1,6 +1,7 @@
 package source
 
 import (
+	"syscall"
 	"testing"
 
 	"github.com/redoubt-dr/redoubt"
@@ -33,6 +34,16 @@ func TestGiveUpTo(t *testing.T) {
 		if got := giveUpTo(st, oldest); got != c.want {
 			t.Errorf("%s: %d, want %d", c.name, got, c.want)
 		}
+	}
+	// The file system is full long before the bound is reached: what there is of
+	// files is all that the journal has.
+	cramped := journal.Stats{UsedBytes: 10 * 64 * mib, Files: 10, MaxBytes: 4096 * mib, SegmentSize: 64 * mib, Applied: 100}
+	if got := giveUpTo(cramped, oldest); got != 0 {
+		t.Errorf("there is room for more files: %d", got)
+	}
+	cramped.NoSpace = syscall.ENOSPC
+	if got := giveUpTo(cramped, oldest); got != 40 {
+		t.Errorf("the file system is full: %d, want 40", got)
 	}
 	small := journal.Stats{UsedBytes: 3 * mib, MaxBytes: 4 * mib, SegmentSize: mib, Applied: 50}
 	if got := giveUpTo(small, func(int64) redoubt.LSN { return 20 }); got != 20 {

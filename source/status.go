@@ -104,8 +104,11 @@ func (g *Group) Status() Status {
 	case g.disks.Err() != nil:
 		s.Err = g.disks.Err()
 	case s.Journal.NoSpace != nil:
-		s.Err = &redoubt.Error{Op: "grow journal of", Object: string(s.ID), Err: s.Journal.NoSpace,
-			Hint: "writes wait and then fail; free space on the journal's file system: nothing is lost, and writes go on by themselves"}
+		hint := "writes wait and then fail; free space on the journal's file system: nothing is lost, and writes go on by themselves"
+		if g.cfg.Track {
+			hint = "what is not shipped is given up, and caught up later, so that writes go on; free space on the journal's file system, or make journal.max fit"
+		}
+		s.Err = &redoubt.Error{Op: "grow journal of", Object: string(s.ID), Err: s.Journal.NoSpace, Hint: hint}
 	}
 	s.Stopped = g.stoppedStatus()
 	s.Bookmarks = g.Bookmarks()

@@ -14,10 +14,17 @@ import (
 	"github.com/redoubt-dr/redoubt/internal/oracle"
 )
 
-// The disk under the journal fills up while the secondary is away: writes fail
-// with a clear error, the daemon lives on, and nothing that was acknowledged is
-// lost.
+// The disk under the journal fills up while the secondary is away. With block,
+// writes fail with a clear error; with track, the journal gives up what was not
+// shipped, as if it had reached its bound, and they go on. The daemon lives on, and
+// nothing that was acknowledged is lost.
 func TestFullDiskUnderTheJournal(t *testing.T) {
+	for _, onFull := range []string{"block", "track"} {
+		t.Run(onFull, func(t *testing.T) { fullDisk(t, onFull) })
+	}
+}
+
+func fullDisk(t *testing.T, onFull string) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root to mount a small file system")
 	}
@@ -38,7 +45,7 @@ func TestFullDiskUnderTheJournal(t *testing.T) {
 	b.must(errors.Join(site.MakeRaw(img, int64(d.Size), 7), site.CopyFile(b.ctx, img, base)))
 	b.disks = []redoubt.Disk{d}
 	b.site, err = site.New(b.ctx, site.Options{BinDir: binDir, Dir: b.dir, Group: groupName, JournalMax: "2GiB", Segment: "4MiB",
-		FullWait: "2s", JournalDir: filepath.Join(small, "j"), Disks: []site.Disk{{Name: "a", Path: img}}})
+		FullWait: "2s", OnFull: onFull, JournalDir: filepath.Join(small, "j"), Disks: []site.Disk{{Name: "a", Path: img}}})
 	b.must(err)
 	t.Cleanup(b.end)
 	b.must(b.site.Source.Start()) // no target: nothing is trimmed
@@ -57,13 +64,17 @@ func TestFullDiskUnderTheJournal(t *testing.T) {
 	page := make([]byte, 128<<10)
 	var full error
 	var at uint64
-	for i := 0; full == nil && i < 2000; i++ {
+	writes := map[string]int{"block": 2000, "track": 800}[onFull] // 100 MiB into a journal that has 48
+	for i := 0; full == nil && i < writes; i++ {
 		page[0], page[1] = byte(i), byte(i>>8)
 		at = uint64(i%190) * uint64(len(page))
 		full = c.Write(page, at, false)
 	}
 	var remote *oracle.ErrRemote
-	if !errors.As(full, &remote) {
+	switch {
+	case onFull == "track" && full != nil:
+		t.Fatalf("write at %d: %v", at, full)
+	case onFull == "block" && !errors.As(full, &remote):
 		t.Fatalf("a full disk under the journal gives %v, want an error of the server; it must live on: %v", full, b.site.Source.Check())
 	}
 	t.Logf("the full disk was answered with: %v", full)
