@@ -58,7 +58,7 @@ func openStore(dir string, log *slog.Logger, dog *watchdog, lying func(error)) (
 	raftLog := newRaftLogger(log)
 	w, err := wal.Open(filepath.Join(dir, walDir), wal.WithSegmentSize(walSegment), wal.WithLogger(raftLog))
 	if err != nil {
-		return nil, fail("open raft log", dir, err, "redoubtd cluster verify checks it; a node that lost its log comes back under a new id")
+		return nil, fail("open raft log", dir, err, "`redoubt catalog verify` of this folder checks it; a node that lost its log comes back under a new id")
 	}
 	s.checked = verifier.NewLogStore(w, isCheckpoint, reporter(log, lying), &metrics.NoOpCollector{})
 	s.stable = watchedStable{w, dog}

@@ -20,7 +20,8 @@ func journalDump(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use: "dump DIR", Short: "print a line per record (--json: a document per line)", Args: args("DIR"),
 		RunE: a.runE(func(_ *cobra.Command, args []string) error {
-			return journal.Dump(args[0], a.out, journal.DumpOptions{FS: vfs.OS, JSON: a.json, From: redoubt.LSN(from), To: redoubt.LSN(to)})
+			err := journal.Dump(args[0], a.out, journal.DumpOptions{FS: vfs.OS, JSON: a.json, From: redoubt.LSN(from), To: redoubt.LSN(to)})
+			return whereJournals(err)
 		}),
 	}
 	c.Flags().Uint64Var(&from, "from", 0, "first LSN")
@@ -34,10 +35,10 @@ func journalVerify(a *app) *cobra.Command {
 		RunE: a.runE(func(_ *cobra.Command, args []string) error {
 			r, err := journal.Verify(args[0])
 			if err != nil && len(r.Problems) == 0 {
-				return err
+				return whereJournals(err)
 			}
 			if a.json {
-				return errors.Join(a.printJSON(r), damage(err, "verify journal", args[0], len(r.Problems)))
+				return errors.Join(a.printJSON(r), damage(err, "verify journal", args[0], len(r.Problems), "keep a copy of the folder before anything else is tried"))
 			}
 			fmt.Fprintf(a.out, "%d records in %d segments, LSN %d to %d, %s\n", r.Records, r.Segments, r.First, r.Last, iec(uint64(r.Bytes)))
 			for _, n := range r.Notes {
@@ -46,15 +47,24 @@ func journalVerify(a *app) *cobra.Command {
 			for _, p := range r.Problems {
 				fmt.Fprintln(a.out, "damage:", p)
 			}
-			return damage(err, "verify journal", args[0], len(r.Problems))
+			return damage(err, "verify journal", args[0], len(r.Problems), "keep a copy of the folder before anything else is tried")
 		}),
 	}
 }
 
+// whereJournals says where a journal is if there is none.
+func whereJournals(err error) error {
+	var e *redoubt.Error
+	if errors.Is(err, redoubt.ErrNotFound) && errors.As(err, &e) && e.Hint == "" {
+		e.Hint = "a group's journal is DATA_DIR/groups/GROUP/journal, or its journal.dir"
+	}
+	return err
+}
+
 // damage turns what a verification found into an exit code.
-func damage(err error, op, dir string, n int) error {
+func damage(err error, op, dir string, n int, hint string) error {
 	if n == 0 {
 		return err
 	}
-	return &redoubt.Error{Op: op, Object: dir, Err: fmt.Errorf("%d places: %w", n, redoubt.ErrCorrupt), Hint: "keep a copy of the folder before anything else is tried"}
+	return &redoubt.Error{Op: op, Object: dir, Err: fmt.Errorf("%d places: %w", n, redoubt.ErrCorrupt), Hint: hint}
 }

@@ -35,7 +35,7 @@ application-consistent bookmark), latest-crash, an RFC 3339 time such as
 		statusCommand(a), groupCommand(a), diskCommand(a), exportCommand(a), nodeCommand(a),
 		pointsCommand(a), bookmarkCommand(a), retentionCommand(a), checkCommand(a), verifyCommand(a), resyncCommand(a),
 		failoverCommand(a), reverseCommand(a), failbackCommand(a), jobCommand(a), planCommand(a), branchCommand(a),
-		journalCommand(a), segmentCommand(a),
+		journalCommand(a), segmentCommand(a), indexCommand(a), catalogCommand(a),
 		caCommand(a), configCommand(a), demoCommand(a), crashtestCommand(a), crashtestWorkerCommand(a), versionCommand(a),
 	)
 	return root

@@ -52,14 +52,15 @@ func verifySegments(a *app, dir string) error {
 	for _, d := range r.Damage {
 		out.Damage = append(out.Damage, segmentDamage{d.File, d.Off, d.Len, d.Reason})
 	}
+	bad := damage(nil, "verify shard log", dir, len(out.Damage), "a node rebuilds what is rotten from the others: redoubt node scrub NODE --now. A shard that it has rebuilt is listed until its file is compacted")
 	if a.json {
-		return errors.Join(a.printJSON(out), damage(nil, "verify shard log", dir, len(out.Damage)))
+		return errors.Join(a.printJSON(out), bad)
 	}
 	fmt.Fprintf(a.out, "%d shards in %d files, %s, %d deleted\n", r.Shards, r.Files, iec(uint64(r.Bytes)), r.Deleted)
 	for _, d := range out.Damage {
 		fmt.Fprintf(a.out, "damage: %s at %d, %d bytes: %s\n", d.File, d.Offset, d.Length, d.Reason)
 	}
-	return damage(nil, "verify shard log", dir, len(out.Damage))
+	return bad
 }
 
 // dumpLines wraps the text dump into a JSON document.
@@ -68,8 +69,11 @@ func dumpLines(a *app, dir string) error {
 	if err := segment.Dump(vfs.OS, dir, &b); err != nil {
 		return err
 	}
-	return a.printJSON(struct {
-		Dir   string   `json:"dir"`
-		Lines []string `json:"lines"`
-	}{dir, b.all()})
+	return a.printJSON(dumped{dir, b.all()})
+}
+
+// dumped is the JSON document of a dump that is text.
+type dumped struct {
+	Dir   string   `json:"dir"`
+	Lines []string `json:"lines"`
 }
