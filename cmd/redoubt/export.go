@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -31,6 +32,9 @@ arrives. FILE.partial becomes FILE when it is whole and durable.`
 	c.RunE = a.runE(func(c *cobra.Command, given []string) error {
 		if x.to == "" {
 			a.started = false // an error is one of usage
+			if len(given) == 1 && strings.Contains(given[0], "/") {
+				return usage(c, "redoubt export --to FILE "+given[0], "--to is missing")
+			}
 			return needsSubcommand(c, given)
 		}
 		if err := args("GROUP/DISK")(c, given); err != nil {

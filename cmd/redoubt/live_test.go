@@ -83,6 +83,7 @@ func TestRedraw(t *testing.T) {
 	a := &app{out: &out}
 	draw := a.redraw()
 	first, second := s.live(), s.live()
+	second.Healing = fakeHealing()
 	fillRates(first, second)
 	for _, st := range []*adminv1.GetStatusResponse{first, second} {
 		if err := draw(st); err != nil {
@@ -97,6 +98,9 @@ func TestRedraw(t *testing.T) {
 		if !strings.HasSuffix(f, "\x1b[J") || strings.Count(f, "\n") != strings.Count(f, "\x1b[K\n") {
 			t.Errorf("%q", f)
 		}
+	}
+	if !strings.Contains(frames[2], "\nrepair: 3 shards") || !strings.Contains(frames[2], "\nscrub: pass 4") {
+		t.Error("neither repair nor scrub is shown")
 	}
 	t.Log("\n" + strings.ReplaceAll(frames[2], "\x1b[K", ""))
 }

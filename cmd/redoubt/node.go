@@ -29,15 +29,15 @@ func nodeCommand(a *app) *cobra.Command {
 func printNodes(w io.Writer, st *adminv1.GetStatusResponse) {
 	t := newTable(w, "NODE", "STATE", "DOMAIN", "ADDRESS", "ALIVE", "ROLE", "CONTACT", "RAFT INDEX", "SHARDS", "STORED", "OWNS")
 	for _, n := range st.Cluster {
-		alive := "NO"
+		alive, role := "NO", "" // a dead leader is none, whatever it said last
 		if n.Alive {
-			alive = "yes"
+			alive, role = "yes", n.Role
 		}
 		name, contact := n.Id, age(st.GetNode().GetNow(), n.LastContact)
 		if n.Self {
 			name, contact = name+" *", ""
 		}
-		t.row(name, n.State, n.Domain, n.Address, alive, n.Role, contact, number(n.RaftIndex), number(n.Shards), iec(n.ShardBytes), strings.Join(n.Groups, ", "))
+		t.row(name, n.State, n.Domain, n.Address, alive, role, contact, number(n.RaftIndex), number(n.Shards), iec(n.ShardBytes), strings.Join(n.Groups, ", "))
 	}
 	t.flush()
 }

@@ -16,7 +16,7 @@ func (s *site) cluster() []*adminv1.ClusterNode {
 		{Id: "t1", Address: "t1:7700", State: "active", Domain: "r1", Alive: true, Self: true, Role: "follower", RaftIndex: 812, Shards: 120, ShardBytes: 1 << 30, Voter: true},
 		{Id: "t2", Address: "t2:7700", State: "active", Domain: "r2", Alive: true, Leader: true, Role: "leader", RaftIndex: 812,
 			LastContact: ago(300 * time.Millisecond), Groups: []string{"db"}, Shards: 120, ShardBytes: 1 << 30, Voter: true},
-		{Id: "t3", Address: "t3:7700", State: "active", Domain: "r3", LastContact: ago(90 * time.Second), Shards: 2, Voter: true},
+		{Id: "t3", Address: "t3:7700", State: "active", Domain: "r3", LastContact: ago(90 * time.Second), Role: "leader", Shards: 2, Voter: true},
 	}
 	if s.added {
 		nodes = append(nodes, &adminv1.ClusterNode{Id: "t4", Address: "t4:7700", State: "active", Alive: true})

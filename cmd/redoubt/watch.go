@@ -68,20 +68,29 @@ func printWatch(w io.Writer, st *adminv1.GetStatusResponse) {
 		t.row(append([]string{g.Id, g.Role, g.State, fill(g.GetJournal(), " of "), lag(g.LagSeconds)}, groupCells(g)...)...)
 	}
 	t.flush()
-	fmt.Fprintln(w)
-	t = newTable(w, append([]string{"DISK", "CLIENTS"}, rateHeads...)...)
+	t = nil // where no disk is served, there is no table
 	for _, g := range st.Groups {
 		for _, d := range g.Disks {
-			if d.GetFigures() != nil {
-				t.row(append([]string{g.Id + "/" + d.Name, fmt.Sprint(d.Clients)}, rateCells(d.GetFigures().GetRates())...)...)
+			if d.GetFigures() == nil {
+				continue
 			}
+			if t == nil {
+				fmt.Fprintln(w)
+				t = newTable(w, append([]string{"DISK", "CLIENTS"}, rateHeads...)...)
+			}
+			t.row(append([]string{g.Id + "/" + d.Name, fmt.Sprint(d.Clients)}, rateCells(d.GetFigures().GetRates())...)...)
 		}
 	}
-	t.flush()
+	if t != nil {
+		t.flush()
+	}
 	for _, g := range st.Groups {
 		for _, line := range concerns(n, g) {
 			fmt.Fprintf(w, "%s: %s\n", g.Id, line)
 		}
+	}
+	for _, line := range nodeConcerns(st.GetHealing()) {
+		fmt.Fprintln(w, line)
 	}
 	if len(st.Cluster) > 0 {
 		fmt.Fprintln(w)

@@ -41,6 +41,9 @@ func (s *service) targetGroup(g catalog.Group) *adminv1.Group {
 		out.AllowedOperations = append(out.AllowedOperations, op.String())
 	}
 	if head, seen, contact := s.target.store.Head(g.ID); head > 0 {
+		if head < g.Committed.LSN { // it was told to the owner alone
+			head, seen = g.Committed.LSN, time.Unix(0, g.CommittedTime)
+		}
 		out.Head, out.HeadTime = &adminv1.Position{Epoch: uint64(g.Epoch), Lsn: uint64(head)}, stamp(seen)
 		out.Link = &adminv1.Link{Connected: time.Since(contact) < contactFresh, Peer: g.Writer, LastContact: stamp(contact)}
 		out.LagSeconds = targetLag(head > g.Committed.LSN || behind != nil, seen, at, contact)
