@@ -4,7 +4,7 @@
 # Further tools: scripts/deps.sh TOOL=PACKAGE...
 set -euo pipefail
 declare -A package=(
-	[fio]=fio [nbdinfo]=libnbd-bin [nbdcopy]=libnbd-bin [nbdfuse]=libnbd-bin
+	[fio]=fio [nbdinfo]=libnbd-bin [nbdcopy]=libnbd-bin [nbdfuse]=libnbd-bin [nbdsh]=python3-libnbd
 	[nbdkit]=nbdkit [qemu-nbd]=qemu-utils [qemu-img]=qemu-utils [qemu-storage-daemon]=qemu-system-common
 	[mke2fs]=e2fsprogs [e2fsck]=e2fsprogs [debugfs]=e2fsprogs [losetup]=mount [mount]=mount
 	[mkfs.xfs]=xfsprogs [xfs_repair]=xfsprogs [mkfs.btrfs]=btrfs-progs [btrfs]=btrfs-progs
