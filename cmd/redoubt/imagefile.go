@@ -69,7 +69,7 @@ func createImage(path string, sparse, sum, replace bool) (*imageFile, error) {
 	}
 	f, err := os.OpenFile(path+".partial", os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, err
+		return nil, &redoubt.Error{Op: "export to", Object: path, Err: err, Hint: "FILE is made on this host; its folder must be there, and writable"}
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return nil, errors.Join(&redoubt.Error{Op: "export to", Object: path, Err: fmt.Errorf("another export writes it: %w", redoubt.ErrExists)}, f.Close())
@@ -113,10 +113,14 @@ func (im *imageFile) drain() error {
 }
 
 func (im *imageFile) failure() error {
-	if err := im.failed.Load(); err != nil {
-		return *err
+	err := im.failed.Load()
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(*err, unix.ENOSPC) || errors.Is(*err, unix.EDQUOT):
+		return &redoubt.Error{Op: "export to", Object: im.path, Err: *err, Hint: "free space; --format raw finds out at once whether there is enough"}
 	}
-	return nil
+	return *err
 }
 
 // Begin makes room for the disk. What an export that was killed left behind goes.

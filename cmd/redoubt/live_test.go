@@ -115,3 +115,14 @@ func TestLatencyForPeople(t *testing.T) {
 		t.Error("a latency of nothing")
 	}
 }
+
+// A node that nobody has let in says what it waits for; a source has no cluster.
+func TestStatusOutsideACluster(t *testing.T) {
+	for role, want := range map[string]bool{"target": true, "source": false} {
+		var out bytes.Buffer
+		printStatus(&out, &adminv1.GetStatusResponse{Node: &adminv1.NodeInfo{Name: "t9", Roles: []string{role}}})
+		if got := strings.Contains(out.String(), "redoubt node add t9"); got != want {
+			t.Errorf("%s: %q", role, out.String())
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -58,6 +59,8 @@ func printStatus(w io.Writer, st *adminv1.GetStatusResponse) {
 	if len(st.Cluster) > 0 {
 		fmt.Fprintln(w)
 		printNodes(w, st)
+	} else if slices.Contains(n.GetRoles(), "target") {
+		fmt.Fprintf(w, "\nin no cluster yet; at a member: redoubt node add %s\n", n.GetName())
 	}
 }
 
