@@ -92,7 +92,7 @@ func (s *Sender) Run(ctx context.Context) error {
 		}
 		// Half of the wait is chance, so that many sources do not come back in step.
 		pause := wait/2 + rand.N(wait/2+1)
-		s.o.Logger.Debug("shipping pauses", "group", s.o.Hello().Group, "err", err, "pause", pause)
+		s.o.Logger.Debug("shipping pauses", "err", err, "pause", pause)
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():

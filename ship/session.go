@@ -133,7 +133,7 @@ func (x *session) stream(w Welcome, addr string) error {
 	if err := x.write(frameBegin, encodeNumbers(uint64(start))); err != nil {
 		return err
 	}
-	s.o.Logger.Info("shipping", "group", x.hello.Group, "peer", addr, "epoch", x.hello.Epoch, "from", start)
+	s.o.Logger.Info("shipping", "peer", addr, "epoch", x.hello.Epoch, "from", start)
 	for range s.o.Window {
 		x.free <- struct{}{}
 	}
