@@ -52,10 +52,11 @@ type Journal struct {
 	nextSeq   uint64
 	minSeq    uint64
 	resets    uint64
-	want      int   // spares that an append waits for
-	taken     int   // segments that an append has and that are not in chain yet
-	preparing int   // files that the keeper works on
-	noSpace   error // the last attempt to make a file found the disk full
+	want      int       // spares that an append waits for
+	taken     int       // segments that an append has and that are not in chain yet
+	preparing int       // files that the keeper works on
+	noSpace   error     // the last attempt to make a file found the disk full
+	noSpaceAt time.Time // of that attempt; zero once a file was made
 	applied   redoubt.LSN
 	released  redoubt.LSN // given up: no cursor holds it back; 0 if there is no gap
 	cursors   map[string]*cursorState

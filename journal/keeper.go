@@ -15,6 +15,10 @@ import (
 // checkpointEvery is the time between two saves of the index.
 const checkpointEvery = time.Second
 
+// noSpacePause is the least time between two attempts to make a file on a full
+// disk: each fills what room there is before it fails.
+const noSpacePause = time.Second
+
 // keep is the keeper: the one goroutine that prepares, seals and recycles
 // segments and saves the index, behind the writer's back.
 func (j *Journal) keep() {
@@ -59,7 +63,9 @@ func (j *Journal) maxFiles() int { return int(max(2, j.o.MaxBytes/j.o.SegmentSiz
 func (j *Journal) takeSpares(op string, n int) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.noSpace = nil // the disk may have room again
+	if time.Since(j.noSpaceAt) >= noSpacePause {
+		j.noSpace = nil // the disk may have room again
+	}
 	j.want = n
 	defer func() {
 		j.want = 0
@@ -156,9 +162,14 @@ func (j *Journal) prepareOne() bool {
 		j.files--
 	}
 	full := err != nil && s.file == nil && isNoSpace(err)
-	if full {
-		j.noSpace = err
-		j.log.Warn("no room for another journal segment", "dir", j.dir, "err", err)
+	switch {
+	case full:
+		if j.noSpaceAt.IsZero() {
+			j.log.Warn("no room for another journal segment", "dir", j.dir, "err", err)
+		}
+		j.noSpace, j.noSpaceAt = err, time.Now()
+	case err == nil:
+		j.noSpaceAt = time.Time{}
 	}
 	j.cond.Broadcast()
 	j.mu.Unlock()
