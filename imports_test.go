@@ -45,6 +45,7 @@ var importTable = []room{
 	{"target", with(plumbing, "journal", "blockdev", "ship", "compare", "cluster")},
 	{"source", with(plumbing, "journal", "blockdev", "ship", "compare")},
 	{"target/barrier", []string{"."}},
+	{"target/pace", nil},
 	{"admin", plumbing},
 	{"crashtest", []string{".", "internal/vfs", "journal", "blockdev"}},
 	{"internal/config", plumbing},

@@ -7,6 +7,7 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
+	"github.com/redoubt-dr/redoubt/target/pace"
 	"github.com/redoubt-dr/redoubt/target/segment"
 )
 
@@ -23,7 +24,7 @@ const eraseSlack = 0.01
 // collect gives back the space of shards that the catalog names no more, until
 // Close.
 func (s *Store) collect() {
-	if !s.afterStart() {
+	if !pace.AfterStart(s.ctx, s.o.Tick) {
 		return
 	}
 	t := time.NewTicker(s.o.Tick)
@@ -71,7 +72,7 @@ func (s *Store) Collect(ctx context.Context) error {
 		return err
 	}
 	var err error
-	var pace easy
+	var easy pace.Easy
 	var dead []segment.ID
 	if eerr := s.log.Each(func(i segment.Info) bool {
 		if s.dead(i.ID) {
@@ -81,7 +82,7 @@ func (s *Store) Collect(ctx context.Context) error {
 			err = s.discard(ctx, dead)
 			dead = dead[:0]
 		}
-		return err == nil && pace.step(ctx)
+		return err == nil && easy.Step(ctx)
 	}); eerr != nil {
 		return eerr
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/compare"
 	"github.com/redoubt-dr/redoubt/internal/pki"
+	"github.com/redoubt-dr/redoubt/target/pace"
 )
 
 // Comparisons is what a compare.Server asks: the group's disks at a position.
@@ -88,12 +89,12 @@ func verification(r compare.Record, by string) catalog.Verification {
 // pacedImage is a View that is read no faster than ingest leaves room for.
 type pacedImage struct {
 	*View
-	pace *pacer
+	pace *pace.Pacer
 }
 
 // Read fills p with what the disk held.
 func (i pacedImage) Read(ctx context.Context, d redoubt.DiskID, p []byte, off uint64) error {
-	if err := i.pace.wait(ctx, int64(len(p))); err != nil {
+	if err := i.pace.Wait(ctx, int64(len(p))); err != nil {
 		return err
 	}
 	return i.ReadThrough(d, p, off)

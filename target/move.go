@@ -84,7 +84,7 @@ func (m *mover) fetch(in *catalog.Incoming) bool {
 		return has
 	}
 	if s.worthAsking(sg, i) {
-		if err := s.repair.pace.wait(s.ctx, int64(sg.ShardSize)); err != nil {
+		if err := s.repair.pace.Wait(s.ctx, int64(sg.ShardSize)); err != nil {
 			return false
 		}
 		if err := m.copyShard(sr, sg, i, id); err == nil {

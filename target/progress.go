@@ -3,6 +3,8 @@ package target
 import (
 	"context"
 	"time"
+
+	"github.com/redoubt-dr/redoubt/target/pace"
 )
 
 // RepairStats say how far the repair of a node is.
@@ -21,8 +23,8 @@ type RepairStats struct {
 }
 
 func (r *repairer) stats() RepairStats {
-	st := RepairStats{Rate: r.out.perSecond(), Gone: r.gone.Load()}
-	st.Allowed, st.Pace = r.pace.allowed()
+	st := RepairStats{Rate: r.out.PerSecond(), Gone: r.gone.Load()}
+	st.Allowed, st.Pace = r.pace.Allowed()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	st.Missing, st.MissingBytes, st.Bare, st.Failed, st.Lag, st.LastErr = r.todo.segments, r.todo.bytes, r.todo.bare, r.failed, r.lag, r.lastErr
@@ -40,21 +42,21 @@ func (r *repairer) measure(ctx context.Context) {
 	for {
 		now := time.Now()
 		i, o := r.s.counter.ingested.Load(), r.s.counter.repairedBytes.Load()
-		r.in.tick(now, int64(i-in))
-		r.out.tick(now, int64(o-out))
+		r.in.Tick(now, int64(i-in))
+		r.out.Tick(now, int64(o-out))
 		in, out = i, o
 		lag := r.s.ingestLag()
 		r.mu.Lock()
 		r.lag = lag
 		bare := r.todo.bare > 0
 		r.mu.Unlock()
-		before, _ := r.pace.allowed()
-		r.pace.set(pace(load{Ingest: int64(r.in.perSecond()), Lag: lag, Bound: r.s.o.RepairLag, Rate: before, Most: r.s.o.RepairBytes, Bare: bare}))
-		present, why := r.pace.allowed()
+		before, _ := r.pace.Allowed()
+		r.pace.Set(pace.Rate(pace.Load{Ingest: int64(r.in.PerSecond()), Lag: lag, Bound: r.s.o.RepairLag, Rate: before, Most: r.s.o.RepairBytes, Bare: bare}))
+		present, why := r.pace.Allowed()
 		// The scrub gives way in the same measure, down to a sixteenth.
 		scrub := float64(r.s.o.ScrubBytes) * max(1.0/16, float64(present)/float64(r.s.o.RepairBytes))
-		r.s.scrub.pace.set(int64(scrub), why)
-		r.s.comparing.set(int64(float64(r.s.o.CompareBytes)*max(1.0/16, float64(present)/float64(r.s.o.RepairBytes))), why)
+		r.s.scrub.pace.Set(int64(scrub), why)
+		r.s.comparing.Set(int64(float64(r.s.o.CompareBytes)*max(1.0/16, float64(present)/float64(r.s.o.RepairBytes))), why)
 		select {
 		case <-t.C:
 		case <-ctx.Done():

@@ -18,7 +18,7 @@ import (
 // its checksum, and stores the shard in this node's log. It goes no faster than
 // ingest allows.
 func (s *Store) rebuildShard(ctx context.Context, sr index.Series, sg *catalog.Segment, want int) error {
-	if err := s.repair.pace.wait(ctx, int64(sg.ShardSize)); err != nil {
+	if err := s.repair.pace.Wait(ctx, int64(sg.ShardSize)); err != nil {
 		return err
 	}
 	head, err := s.head(ctx, sr, sg)
@@ -173,7 +173,7 @@ func (r *repairer) help(ctx context.Context, n int64) (release func(), err error
 		return nil, ctx.Err()
 	}
 	release = func() { <-r.helping }
-	if err := r.pace.wait(ctx, n); err != nil {
+	if err := r.pace.Wait(ctx, n); err != nil {
 		release()
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/target/index"
+	"github.com/redoubt-dr/redoubt/target/pace"
 	"github.com/redoubt-dr/redoubt/target/segment"
 )
 
@@ -19,9 +20,9 @@ import (
 type repairer struct {
 	s    *Store
 	kick chan struct{}
-	pace *pacer
-	in   meter // ingest into this node's log
-	out  meter // what was rebuilt
+	pace *pace.Pacer
+	in   pace.Meter // ingest into this node's log
+	out  pace.Meter // what was rebuilt
 
 	helping chan struct{} // a token per read that is served to other nodes' repair
 
@@ -54,7 +55,7 @@ const (
 )
 
 func newRepairer(s *Store) *repairer {
-	return &repairer{s: s, kick: make(chan struct{}, 1), pace: newPacer(s.o.RepairBytes), helping: make(chan struct{}, helpMost),
+	return &repairer{s: s, kick: make(chan struct{}, 1), pace: pace.New(s.o.RepairBytes), helping: make(chan struct{}, helpMost),
 		todo: newBacklog(), reads: map[redoubt.NodeID]int{}, seen: map[index.Series]uint64{}}
 }
 
@@ -112,7 +113,7 @@ func (r *repairer) look() {
 	}
 	r.mu.Unlock()
 	news := &findings{}
-	var pace easy
+	var easy pace.Easy
 	for _, id := range asked {
 		sr := index.Series{Group: id.Group, UUID: id.UUID, Epoch: id.Epoch}
 		if sg, err := r.s.segmentAt(sr, id.Ordinal); err == nil && sg.CRC == id.CRC {
@@ -121,20 +122,20 @@ func (r *repairer) look() {
 	}
 	for _, g := range r.s.catalog.Groups() {
 		for _, f := range g.Lineage {
-			r.series(seriesOf(&g, f.Epoch), news, &pace)
+			r.series(seriesOf(&g, f.Epoch), news, &easy)
 		}
 	}
 	r.tell(news.stored, false)
 	r.tell(news.lost, true)
 	if all {
-		r.swept, r.took = begin, pace.worked()
+		r.swept, r.took = begin, easy.Worked()
 	}
 }
 
 // findings are what the catalog does not know yet.
 type findings struct{ stored, lost []catalog.ShardOf }
 
-func (r *repairer) series(sr index.Series, news *findings, pace *easy) {
+func (r *repairer) series(sr index.Series, news *findings, easy *pace.Easy) {
 	from := r.seen[sr]
 	for r.s.ctx.Err() == nil {
 		segs := r.s.catalog.Segments(sr.Group, sr.Epoch, from, repairBatch)
@@ -143,7 +144,7 @@ func (r *repairer) series(sr index.Series, news *findings, pace *easy) {
 		}
 		for i := range segs {
 			r.examine(sr, &segs[i], news)
-			if !pace.step(r.s.ctx) {
+			if !easy.Step(r.s.ctx) {
 				return
 			}
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/internal/vfs"
+	"github.com/redoubt-dr/redoubt/target/pace"
 	"github.com/redoubt-dr/redoubt/target/segment"
 )
 
@@ -17,7 +18,7 @@ import (
 type scrubber struct {
 	s    *Store
 	path string
-	pace *pacer
+	pace *pace.Pacer
 	now  chan struct{} // begin a pass at once
 
 	mu    sync.Mutex
@@ -36,7 +37,7 @@ const (
 )
 
 func newScrubber(s *Store) *scrubber {
-	c := &scrubber{s: s, path: filepath.Join(s.o.Dir, scrubFileName), pace: newPacer(s.o.ScrubBytes), now: make(chan struct{}, 1), stale: map[segment.ID]time.Time{}}
+	c := &scrubber{s: s, path: filepath.Join(s.o.Dir, scrubFileName), pace: pace.New(s.o.ScrubBytes), now: make(chan struct{}, 1), stale: map[segment.ID]time.Time{}}
 	st, err := loadScrubState(s.o.FS, c.path)
 	if err != nil {
 		s.o.Logger.Warn("place of the scrub not known; it begins anew", "file", c.path, "err", err)
@@ -47,7 +48,7 @@ func newScrubber(s *Store) *scrubber {
 
 // loop runs passes until the store is closed.
 func (c *scrubber) loop() {
-	c.s.afterStart()
+	pace.AfterStart(c.s.ctx, c.s.o.Tick)
 	for c.s.ctx.Err() == nil {
 		if c.begin() {
 			err := c.pass(c.s.ctx)
@@ -257,7 +258,7 @@ func (c *scrubber) wait(ctx context.Context, n int64) error {
 		return errScrubAnew
 	default:
 	}
-	return c.pace.wait(ctx, n)
+	return c.pace.Wait(ctx, n)
 }
 
 func (c *scrubber) change(fn func(*scrubState)) {

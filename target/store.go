@@ -14,6 +14,7 @@ import (
 	"github.com/redoubt-dr/redoubt/ship"
 	"github.com/redoubt-dr/redoubt/target/cache"
 	"github.com/redoubt-dr/redoubt/target/index"
+	"github.com/redoubt-dr/redoubt/target/pace"
 	"github.com/redoubt-dr/redoubt/target/segment"
 )
 
@@ -31,7 +32,7 @@ type Store struct {
 	scrub   *scrubber
 	layouts layouts
 
-	comparing *pacer // reads for comparisons
+	comparing *pace.Pacer // reads for comparisons
 
 	heads  *headCache
 	blocks *blockCache
@@ -103,7 +104,7 @@ func Open(o Options) (*Store, error) {
 	s.repair = newRepairer(s)
 	s.peers.back = s.repair.sweepSoon
 	s.scrub = newScrubber(s)
-	s.comparing = newPacer(s.o.CompareBytes)
+	s.comparing = pace.New(s.o.CompareBytes)
 	s.serve()
 	s.run(s.commit)
 	s.run(s.follow)

@@ -1,12 +1,12 @@
-package target
+package pace
 
 import (
 	"fmt"
 	"time"
 )
 
-// load is what a node measures of the work at hand, for pace.
-type load struct {
+// Load is what a node measures of the work at hand, for Rate.
+type Load struct {
 	Ingest int64         // bytes a second that ingest writes to this node's log
 	Lag    time.Duration // age of the oldest delta that waits for its commit, on any node
 	Bound  time.Duration // that ingest should keep below
@@ -15,13 +15,13 @@ type load struct {
 	Bare   bool          // some segment would not outlive the loss of another shard
 }
 
-// pace says how fast repair may go: a share of what ingest leaves. It is looked
+// Rate says how fast repair may go: a share of what ingest leaves. It is looked
 // at every Tick. A lag above the bound halves the rate, one above half of the
 // bound stops its growth, and a small one lets it grow by an eighth of the most,
 // up to what ingest does not use. A trickle always goes on, or a node that is
 // never idle would never be whole; it is larger while a segment is bare. With
 // nobody shipping it is the most at once.
-func pace(l load) (rate int64, why string) {
+func Rate(l Load) (rate int64, why string) {
 	least := l.Most / 64
 	if l.Bare {
 		least = l.Most / 8

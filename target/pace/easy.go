@@ -1,14 +1,14 @@
-package target
+package pace
 
 import (
 	"context"
 	"time"
 )
 
-// easy lets a look through the whole history take a quarter of a processor at
+// Easy lets a look through the whole history take a quarter of a processor at
 // most: it may be long, and what operators and sources wait for comes first. For
 // one goroutine.
-type easy struct {
+type Easy struct {
 	n     int
 	since time.Time
 	spent time.Duration // at work, without the pauses
@@ -16,9 +16,9 @@ type easy struct {
 
 const easyEvery = 1 << 12 // steps; a few milliseconds
 
-// step is called for each segment or shard; now and then it pauses. It reports
+// Step is called for each segment or shard; now and then it pauses. It reports
 // whether ctx goes on.
-func (e *easy) step(ctx context.Context) bool {
+func (e *Easy) Step(ctx context.Context) bool {
 	if e.n == 0 {
 		e.since = time.Now()
 	}
@@ -37,8 +37,8 @@ func (e *easy) step(ctx context.Context) bool {
 	return ctx.Err() == nil
 }
 
-// worked returns how long the steps took, without the pauses.
-func (e *easy) worked() time.Duration {
+// Worked returns how long the steps took, without the pauses.
+func (e *Easy) Worked() time.Duration {
 	if e.n == 0 {
 		return 0
 	}
@@ -49,14 +49,14 @@ func (e *easy) worked() time.Duration {
 // comes first.
 const startTicks = 10
 
-// afterStart waits until the node has been up for startTicks. It reports
-// whether the store is still open.
-func (s *Store) afterStart() bool {
-	t := time.NewTimer(startTicks * s.o.Tick)
+// AfterStart waits for startTicks of the given length. It reports whether ctx
+// goes on.
+func AfterStart(ctx context.Context, tick time.Duration) bool {
+	t := time.NewTimer(startTicks * tick)
 	defer t.Stop()
 	select {
 	case <-t.C:
-	case <-s.ctx.Done():
+	case <-ctx.Done():
 	}
-	return s.ctx.Err() == nil
+	return ctx.Err() == nil
 }
