@@ -46,6 +46,7 @@ var importTable = []room{
 	{"source", with(plumbing, "journal", "blockdev", "ship", "compare")},
 	{"target/barrier", []string{"."}},
 	{"target/pace", nil},
+	{"target/peers", with(plumbing, "cluster/catalog")},
 	{"admin", plumbing},
 	{"crashtest", []string{".", "internal/vfs", "journal", "blockdev"}},
 	{"internal/config", plumbing},

@@ -9,6 +9,7 @@ import (
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/ship"
 	"github.com/redoubt-dr/redoubt/target/index"
+	"github.com/redoubt-dr/redoubt/target/peers"
 )
 
 func segmentName(sr index.Series, ordinal uint64) string {
@@ -51,10 +52,10 @@ func (s *Store) fetchHead(ctx context.Context, sr index.Series, sg *catalog.Segm
 	}
 	for _, wantUp := range []bool{true, false} {
 		for i, n := range sg.Nodes {
-			if n == s.o.ID || s.peers.up(n) != wantUp || ctx.Err() != nil {
+			if n == s.o.ID || s.peers.Up(n) != wantUp || ctx.Err() != nil {
 				continue
 			}
-			b, err := s.peers.read(ctx, n, methodHead, encodeMeta(readRequest{ID: shardID(sr, sg, i)}))
+			b, err := s.peers.Read(ctx, n, methodHead, peers.Encode(readRequest{ID: shardID(sr, sg, i)}))
 			if d := try(b, err); d != nil {
 				return d, nil
 			}
@@ -89,7 +90,7 @@ func (s *Store) readShard(ctx context.Context, sr index.Series, sg *catalog.Segm
 		s.noticeRot(id, err)
 		return b, err
 	}
-	b, err := s.peers.read(ctx, sg.Nodes[i], methodRead, encodeMeta(readRequest{ID: id, Off: off, N: n}))
+	b, err := s.peers.Read(ctx, sg.Nodes[i], methodRead, peers.Encode(readRequest{ID: id, Off: off, N: n}))
 	if err == nil && len(b) != int(n) {
 		err = fmt.Errorf("%d bytes of %d: %w", len(b), n, redoubt.ErrCorrupt)
 	}
@@ -140,7 +141,7 @@ var errAvoided = fmt.Errorf("shard not read: %w", redoubt.ErrUnavailable)
 
 // worthAsking reports whether the shard's node probably answers.
 func (s *Store) worthAsking(sg *catalog.Segment, i int) bool {
-	return sg.Stored&(1<<i) != 0 && s.peers.up(sg.Nodes[i])
+	return sg.Stored&(1<<i) != 0 && s.peers.Up(sg.Nodes[i])
 }
 
 // decode computes a range of shard want from the same range of k others.

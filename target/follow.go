@@ -9,6 +9,7 @@ import (
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/ship"
 	"github.com/redoubt-dr/redoubt/target/index"
+	"github.com/redoubt-dr/redoubt/target/peers"
 )
 
 // follow takes over what the catalog says: new segments into the index, and
@@ -167,13 +168,13 @@ func (s *Store) exchangeContacts() {
 		if len(mine) == 0 {
 			continue
 		}
-		body := encodeMeta(mine)
+		body := peers.Encode(mine)
 		for _, n := range s.catalog.Nodes() {
-			if n.ID == s.o.ID || !s.peers.up(n.ID) {
+			if n.ID == s.o.ID || !s.peers.Up(n.ID) {
 				continue
 			}
 			ctx, cancel := context.WithTimeout(s.ctx, s.o.PutTimeout)
-			_, err := s.peers.call(ctx, n.ID, methodContact, body)
+			_, err := s.peers.Call(ctx, n.ID, methodContact, body)
 			cancel()
 			if err != nil && s.ctx.Err() == nil {
 				s.o.Logger.Debug("contacts not told", "node", n.ID, "err", err)
@@ -184,7 +185,7 @@ func (s *Store) exchangeContacts() {
 
 func (s *Store) serveContact(_ context.Context, body []byte) ([]byte, error) {
 	var m map[redoubt.GroupID]Contact
-	if _, err := decodeMeta(body, &m); err != nil {
+	if _, err := peers.Decode(body, &m); err != nil {
 		return nil, err
 	}
 	for id, c := range m {

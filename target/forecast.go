@@ -6,6 +6,7 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
+	"github.com/redoubt-dr/redoubt/target/peers"
 )
 
 // Forecast says whether the nodes have room for the history that a policy asks for.
@@ -117,16 +118,16 @@ func (s *Store) freeBytes(ctx context.Context) (uint64, error) {
 		return 0, err
 	}
 	for _, n := range s.catalog.Nodes() {
-		if n.ID == s.o.ID || !s.peers.up(n.ID) {
+		if n.ID == s.o.ID || !s.peers.Up(n.ID) {
 			continue
 		}
-		b, err := s.peers.read(ctx, n.ID, methodSpace, encodeMeta(struct{}{}))
+		b, err := s.peers.Read(ctx, n.ID, methodSpace, peers.Encode(struct{}{}))
 		if err != nil {
 			s.o.Logger.Warn("free space of a node is not known", "node", n.ID, "err", err)
 			continue
 		}
 		var free uint64
-		if _, err := decodeMeta(b, &free); err != nil {
+		if _, err := peers.Decode(b, &free); err != nil {
 			return 0, err
 		}
 		sum += free
@@ -139,5 +140,5 @@ func (s *Store) serveSpace(context.Context, []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return encodeMeta(free), nil
+	return peers.Encode(free), nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/redoubt-dr/redoubt/internal/slab"
 	"github.com/redoubt-dr/redoubt/ship"
 	"github.com/redoubt-dr/redoubt/target/index"
+	"github.com/redoubt-dr/redoubt/target/peers"
 	"github.com/redoubt-dr/redoubt/target/segment"
 )
 
@@ -66,7 +67,7 @@ func (s *Store) store(ctx context.Context, it *item) error {
 		return err
 	}
 	it.own = own
-	if it.seg.Nodes, err = s.layouts.place(s.catalog.Nodes(), s.peers.up, it.seg.Ordinal, k+m, m); err != nil {
+	if it.seg.Nodes, err = s.layouts.place(s.catalog.Nodes(), s.peers.Up, it.seg.Ordinal, k+m, m); err != nil {
 		return err
 	}
 	pause := 100 * time.Millisecond
@@ -105,7 +106,7 @@ func (s *Store) putShards(ctx context.Context, sr index.Series, it *item, shards
 	for i, n := range it.seg.Nodes {
 		if it.seg.Stored&(1<<i) != 0 {
 			up++
-		} else if s.peers.up(n) {
+		} else if s.peers.Up(n) {
 			try = append(try, i)
 			up++
 		}
@@ -152,7 +153,7 @@ func (s *Store) putShards(ctx context.Context, sr index.Series, it *item, shards
 			}
 		case <-enough:
 			for i := range waiting {
-				s.peers.giveUp(it.seg.Nodes[i], errors.New("too slow to store a shard"))
+				s.peers.GiveUp(it.seg.Nodes[i], errors.New("too slow to store a shard"))
 			}
 			return stored
 		}
@@ -167,8 +168,8 @@ func (s *Store) putShard(ctx context.Context, sr index.Series, it *item, i int, 
 		s.counter.ingested.Add(uint64(len(head) + len(data)))
 		return s.log.Put(ctx, &segment.Shard{ID: id, K: it.seg.K, M: it.seg.M, Size: it.seg.Size, Head: head, Data: data})
 	}
-	meta := encodeMeta(putRequest{ID: id, K: it.seg.K, M: it.seg.M, Size: it.seg.Size, HeadLen: uint32(len(head))})
-	_, err := s.peers.call(ctx, it.seg.Nodes[i], methodPut, meta, head, data)
+	meta := peers.Encode(putRequest{ID: id, K: it.seg.K, M: it.seg.M, Size: it.seg.Size, HeadLen: uint32(len(head))})
+	_, err := s.peers.Call(ctx, it.seg.Nodes[i], methodPut, meta, head, data)
 	return err
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
+	"github.com/redoubt-dr/redoubt/target/peers"
 )
 
 // leases counts the Views that are open on this node. Before a plan takes bytes
@@ -53,14 +54,14 @@ type leaseRequest struct {
 
 func (s *Store) serveLeases(ctx context.Context, body []byte) ([]byte, error) {
 	var r leaseRequest
-	if _, err := decodeMeta(body, &r); err != nil {
+	if _, err := peers.Decode(body, &r); err != nil {
 		return nil, err
 	}
 	ps, err := s.openPoints(ctx, r)
 	if err != nil {
 		return nil, err
 	}
-	return encodeMeta(ps), nil
+	return peers.Encode(ps), nil
 }
 
 // openPoints lists what is open on this node after the plan became known here.
@@ -106,9 +107,9 @@ func (s *Store) askLeases(ctx context.Context, id redoubt.GroupID, plan uint64) 
 }
 
 func (s *Store) askNode(ctx context.Context, n catalog.NodeInfo, r leaseRequest) (ps []redoubt.Position, err error) {
-	b, err := s.peers.call(ctx, n.ID, methodLeases, encodeMeta(r))
+	b, err := s.peers.Call(ctx, n.ID, methodLeases, peers.Encode(r))
 	if err == nil {
-		_, err = decodeMeta(b, &ps)
+		_, err = peers.Decode(b, &ps)
 	}
 	return ps, err
 }

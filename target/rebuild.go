@@ -11,6 +11,7 @@ import (
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/target/index"
+	"github.com/redoubt-dr/redoubt/target/peers"
 	"github.com/redoubt-dr/redoubt/target/segment"
 )
 
@@ -157,7 +158,7 @@ func (r *repairer) readFrom(ctx context.Context, sr index.Series, sg *catalog.Se
 	defer count(-1)
 	ctx, cancel := context.WithTimeout(ctx, helpTimeout)
 	defer cancel()
-	b, err := r.s.peers.call(ctx, node, methodRead, encodeMeta(readRequest{ID: shardID(sr, sg, i), N: sg.ShardSize, Repair: true}))
+	b, err := r.s.peers.Call(ctx, node, methodRead, peers.Encode(readRequest{ID: shardID(sr, sg, i), N: sg.ShardSize, Repair: true}))
 	if err == nil && len(b) != int(sg.ShardSize) {
 		err = fmt.Errorf("%d bytes of %d: %w", len(b), sg.ShardSize, redoubt.ErrCorrupt)
 	}

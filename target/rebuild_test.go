@@ -9,15 +9,14 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
+	"github.com/redoubt-dr/redoubt/target/peers"
 )
 
 // Helpers are asked by turns; a node that is read from already, or that seems
 // down, or is not said to have its shard, is asked later.
 func TestHelpersTakeTurns(t *testing.T) {
-	o := &Options{ID: "a", RepairBytes: 1 << 30}
-	s := &Store{o: *o}
-	s.peers = newPeers(o, nil)
-	s.o.Logger = logger(t)
+	s := &Store{o: Options{ID: "a", RepairBytes: 1 << 30}}
+	s.peers = peers.New(t.Context(), peers.Options{Self: "a", Now: time.Now})
 	r := newRepairer(s)
 	const k, m = 4, 2
 	sg := &catalog.Segment{K: k, M: m, Nodes: []redoubt.NodeID{"a", "b", "c", "d", "e", "f"}, Stored: 0b111111}
@@ -44,11 +43,11 @@ func TestHelpersTakeTurns(t *testing.T) {
 	}
 	r.reads["c"] = 1
 	last("node c is busy", 2)
-	s.peers.down["d"] = time.Now()
-	last("node d is down", 3)
-	delete(s.peers.down, "d")
 	sg.Stored &^= 1 << 4
 	last("shard 4 is not there", 4)
+	sg.Stored |= 1 << 4
+	s.peers.GiveUp("d", redoubt.ErrUnavailable)
+	last("node d is down", 3)
 	if got := r.helpers(sg, func(i int) bool { return i != 5 }); !slices.Equal(got, []int{5}) {
 		t.Errorf("all but shard 5 skipped: %v", got)
 	}

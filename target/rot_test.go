@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/target/peers"
 	"github.com/redoubt-dr/redoubt/target/segment"
 )
 
@@ -79,7 +80,7 @@ func TestRot(t *testing.T) {
 	victim.store.log.Each(func(i segment.Info) bool { stored = append(stored, i); return true })
 	for _, i := range stored {
 		// One that was read above is built again already, or not there yet.
-		if _, err := victim.store.serveRead(t.Context(), encodeMeta(readRequest{ID: i.ID, N: i.ShardLen})); err != nil && !errors.Is(err, redoubt.ErrCorrupt) {
+		if _, err := victim.store.serveRead(t.Context(), peers.Encode(readRequest{ID: i.ID, N: i.ShardLen})); err != nil && !errors.Is(err, redoubt.ErrCorrupt) {
 			isErr(t, err, redoubt.ErrNotFound)
 		}
 	}

@@ -7,49 +7,47 @@ import (
 	"syscall"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/internal/pki"
-	"github.com/redoubt-dr/redoubt/internal/rpc"
+	"github.com/redoubt-dr/redoubt/target/peers"
 	"github.com/redoubt-dr/redoubt/target/segment"
 )
 
+// The methods that nodes call on one another, beside the peers' own.
+const (
+	methodPut     = "target.put"     // putRequest, head, shard -> durable
+	methodRead    = "target.read"    // readRequest -> verified bytes of a shard
+	methodHead    = "target.head"    // readRequest -> verified head
+	methodContact = "target.contact" // contacts of the groups that the caller owns
+	methodSpace   = "target.space"   // bytes that the node has left
+	methodLeases  = "target.leases"  // leaseRequest -> the points of a group that are open
+)
+
+type putRequest struct {
+	ID      segment.ID
+	K, M    uint8
+	Size    uint32
+	HeadLen uint32
+}
+
+type readRequest struct {
+	ID     segment.ID
+	Off, N uint32
+	Repair bool // may wait: other work goes first
+}
+
 // serve registers what other nodes may call.
 func (s *Store) serve() {
-	for method, h := range map[string]func(context.Context, []byte) ([]byte, error){
-		methodPing:    func(context.Context, []byte) ([]byte, error) { return nil, nil },
-		methodRead:    s.serveRead,
-		methodHead:    s.serveHead,
-		methodContact: s.serveContact,
-		methodLeases:  s.serveLeases,
-		methodSpace:   s.serveSpace,
-	} {
-		s.o.RPC.Handle(method, targetsOnly(method, s.open(h)))
-	}
-	s.o.RPC.HandleBorrowed(methodPut, targetsOnly(methodPut, s.open(s.servePut)))
-}
-
-func targetsOnly(method string, h func(context.Context, []byte) ([]byte, error)) rpc.Handler {
-	return func(ctx context.Context, peer pki.Identity, body []byte) ([]byte, error) {
-		if peer.Role != pki.RoleTarget {
-			return nil, &redoubt.Error{Op: "call " + method, Object: peer.String(), Err: redoubt.ErrDenied, Hint: "only nodes of the secondary site may call it"}
-		}
-		return h(ctx, body)
-	}
-}
-
-// open refuses calls while the store is closed, so that a node that shares its
-// port with other services does not seem alive.
-func (s *Store) open(h func(context.Context, []byte) ([]byte, error)) func(context.Context, []byte) ([]byte, error) {
-	return func(ctx context.Context, body []byte) ([]byte, error) {
-		if s.ctx.Err() != nil {
-			return nil, &redoubt.Error{Op: "call store", Object: string(s.o.ID), Err: errors.Join(redoubt.ErrClosed, redoubt.ErrUnavailable)}
-		}
-		return h(ctx, body)
-	}
+	s.peers.Handle(methodRead, s.serveRead)
+	s.peers.Handle(methodHead, s.serveHead)
+	s.peers.Handle(methodContact, s.serveContact)
+	s.peers.Handle(methodLeases, s.serveLeases)
+	s.peers.Handle(methodSpace, s.serveSpace)
+	s.peers.HandleBorrowed(methodPut, s.servePut)
+	s.peers.Answer()
 }
 
 func (s *Store) servePut(ctx context.Context, body []byte) ([]byte, error) {
 	var r putRequest
-	rest, err := decodeMeta(body, &r)
+	rest, err := peers.Decode(body, &r)
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +60,7 @@ func (s *Store) servePut(ctx context.Context, body []byte) ([]byte, error) {
 
 func (s *Store) serveRead(ctx context.Context, body []byte) ([]byte, error) {
 	var r readRequest
-	if _, err := decodeMeta(body, &r); err != nil {
+	if _, err := peers.Decode(body, &r); err != nil {
 		return nil, err
 	}
 	if r.Repair {
@@ -79,7 +77,7 @@ func (s *Store) serveRead(ctx context.Context, body []byte) ([]byte, error) {
 
 func (s *Store) serveHead(_ context.Context, body []byte) ([]byte, error) {
 	var r readRequest
-	if _, err := decodeMeta(body, &r); err != nil {
+	if _, err := peers.Decode(body, &r); err != nil {
 		return nil, err
 	}
 	b, err := s.log.ReadHead(r.ID)

@@ -52,11 +52,7 @@ func (s *Store) Stats() Stats {
 	s.mu.Lock()
 	st.Streams = len(s.streams)
 	s.mu.Unlock()
-	s.peers.mu.Lock()
-	for n := range s.peers.down {
-		st.Down = append(st.Down, n)
-	}
-	s.peers.mu.Unlock()
+	st.Down = s.peers.Down()
 	return st
 }
 

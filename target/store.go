@@ -15,6 +15,7 @@ import (
 	"github.com/redoubt-dr/redoubt/target/cache"
 	"github.com/redoubt-dr/redoubt/target/index"
 	"github.com/redoubt-dr/redoubt/target/pace"
+	"github.com/redoubt-dr/redoubt/target/peers"
 	"github.com/redoubt-dr/redoubt/target/segment"
 )
 
@@ -26,7 +27,7 @@ type Store struct {
 	catalog *catalog.Catalog
 	log     *segment.Log
 	idx     *index.Index
-	peers   *peers
+	peers   *peers.Peers
 	coders  *coders
 	repair  *repairer
 	scrub   *scrubber
@@ -100,9 +101,9 @@ func Open(o Options) (*Store, error) {
 		s.log.Close()
 		return nil, err
 	}
-	s.peers = newPeers(&s.o, s.catalog)
+	s.peers = peers.New(s.ctx, peers.Options{Self: o.ID, Catalog: s.catalog, Pool: o.Pool, RPC: o.RPC, Logger: o.Logger, Now: o.Now, Tick: o.Tick,
+		Back: func() { s.repair.sweepSoon() }})
 	s.repair = newRepairer(s)
-	s.peers.back = s.repair.sweepSoon
 	s.scrub = newScrubber(s)
 	s.comparing = pace.New(s.o.CompareBytes)
 	s.serve()
@@ -117,7 +118,7 @@ func Open(o Options) (*Store, error) {
 		s.run(s.retain)
 	}
 	s.run(s.collect)
-	s.run(func() { s.peers.probe(s.ctx) })
+	s.run(s.peers.Probe)
 	return s, nil
 }
 

@@ -223,8 +223,8 @@ func (s *Store) wholeDelta(ctx context.Context, sr index.Series, sg *catalog.Seg
 // they are now, or as for a new segment if one of these nodes leaves or is down.
 func (s *Store) homes(sg *catalog.Segment) ([]redoubt.NodeID, error) {
 	for _, id := range sg.Nodes {
-		if n, _ := s.catalog.Node(id); n.State != catalog.NodeActive || !s.peers.up(id) {
-			return s.layouts.place(s.catalog.Nodes(), s.peers.up, sg.Ordinal, int(sg.K)+int(sg.M), int(sg.M))
+		if n, _ := s.catalog.Node(id); n.State != catalog.NodeActive || !s.peers.Up(id) {
+			return s.layouts.place(s.catalog.Nodes(), s.peers.Up, sg.Ordinal, int(sg.K)+int(sg.M), int(sg.M))
 		}
 	}
 	return sg.Nodes, nil

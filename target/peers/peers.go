@@ -1,0 +1,148 @@
+package peers
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
+	"github.com/redoubt-dr/redoubt/internal/rpc"
+)
+
+// Options of Peers. All but Logger are required.
+type Options struct {
+	Self    redoubt.NodeID   // this node
+	Catalog *catalog.Catalog // names the nodes and their addresses
+	Pool    *rpc.Pool
+	RPC     *rpc.Server // gets the methods
+	Logger  *slog.Logger
+	Now     func() time.Time
+	Tick    time.Duration // between two probes of a node that is down
+	Back    func()        // called when a node answers again; nil: nobody wants to know
+}
+
+// Peers calls the other nodes and remembers which of them do not answer, so
+// that a dead node costs one time-out and not one for every delta. Methods may
+// be called concurrently.
+type Peers struct {
+	o    Options
+	ctx  context.Context // ends when this node takes no more calls
+	mu   sync.Mutex
+	down map[redoubt.NodeID]time.Time // since when
+}
+
+// New returns the peers of a node; nobody is called yet, and no calls are taken.
+// When ctx is over calls of others are refused.
+func New(ctx context.Context, o Options) *Peers {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Peers{o: o, ctx: ctx, down: map[redoubt.NodeID]time.Time{}}
+}
+
+// Up reports whether the node is not known to be down. This node is up.
+func (p *Peers) Up(n redoubt.NodeID) bool {
+	if n == p.o.Self {
+		return true
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, down := p.down[n]
+	return !down
+}
+
+// GiveUp marks the node as down until it answers a probe.
+func (p *Peers) GiveUp(n redoubt.NodeID, reason error) {
+	if n == p.o.Self {
+		return
+	}
+	p.mu.Lock()
+	_, known := p.down[n]
+	if !known {
+		p.down[n] = p.o.Now()
+	}
+	p.mu.Unlock()
+	if !known {
+		p.o.Logger.Warn("node does not answer; going on without it", "node", n, "err", reason)
+	}
+}
+
+// Call calls a method of the node, whose address is in the catalog (ErrNotFound if
+// it is not). A node that cannot be reached is given up: ErrUnavailable.
+func (p *Peers) Call(ctx context.Context, n redoubt.NodeID, method string, body ...[]byte) ([]byte, error) {
+	info, ok := p.o.Catalog.Node(n)
+	if !ok {
+		return nil, &redoubt.Error{Op: "call node", Object: string(n), Err: redoubt.ErrNotFound}
+	}
+	b, err := p.o.Pool.Call(ctx, info.Addr, method, body...)
+	if err != nil && ctx.Err() == nil && errors.Is(err, redoubt.ErrUnavailable) {
+		p.GiveUp(n, err)
+	}
+	return b, err
+}
+
+// Down lists the nodes that do not answer, in no order.
+func (p *Peers) Down() (out []redoubt.NodeID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for n := range p.down {
+		out = append(out, n)
+	}
+	return out
+}
+
+// Probe calls the nodes that are down until they answer, and ends with the peers.
+func (p *Peers) Probe() {
+	ctx := p.ctx
+	t := time.NewTicker(p.o.Tick)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		var wg sync.WaitGroup
+		for _, n := range p.Down() {
+			wg.Add(1)
+			go func() {
+				defer wg.Done()
+				c, cancel := context.WithTimeout(ctx, time.Second)
+				defer cancel()
+				info, ok := p.o.Catalog.Node(n)
+				if !ok {
+					return
+				}
+				if _, err := p.o.Pool.Call(c, info.Addr, methodPing); err == nil {
+					p.mu.Lock()
+					since := p.down[n]
+					delete(p.down, n)
+					p.mu.Unlock()
+					if p.o.Back != nil {
+						p.o.Back()
+					}
+					p.o.Logger.Info("node answers again", "node", n, "after", p.o.Now().Sub(since))
+				}
+			}()
+		}
+		wg.Wait()
+	}
+}
+
+// readTimeout bounds a read from one node, so that a hung one is passed over.
+const readTimeout = 3 * time.Second
+
+// Read is Call for what a node answers from its disks: within 3 s, or it counts as
+// down.
+func (p *Peers) Read(ctx context.Context, n redoubt.NodeID, method string, body []byte) ([]byte, error) {
+	c, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	b, err := p.Call(c, n, method, body)
+	if err != nil && ctx.Err() == nil && c.Err() != nil {
+		p.GiveUp(n, err)
+	}
+	return b, err
+}

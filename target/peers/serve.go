@@ -1,0 +1,44 @@
+package peers
+
+import (
+	"context"
+	"errors"
+
+	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/pki"
+	"github.com/redoubt-dr/redoubt/internal/rpc"
+)
+
+const methodPing = "target.ping" // is the store there
+
+// Handler answers a call of another node.
+type Handler func(ctx context.Context, body []byte) ([]byte, error)
+
+// Handle registers what nodes of the secondary site may call, and nobody else.
+func (p *Peers) Handle(method string, h Handler) { p.o.RPC.Handle(method, p.targetsOnly(method, h)) }
+
+// HandleBorrowed is Handle for a handler that keeps nothing of body when it has
+// returned: the memory is used again.
+func (p *Peers) HandleBorrowed(method string, h Handler) {
+	p.o.RPC.HandleBorrowed(method, p.targetsOnly(method, h))
+}
+
+// Answer registers the method that says that this node is up.
+func (p *Peers) Answer() {
+	p.Handle(methodPing, func(context.Context, []byte) ([]byte, error) { return nil, nil })
+}
+
+// targetsOnly refuses calls of others than nodes, and all of them while the store
+// is closed, so that a node that shares its port with other services does not seem
+// alive.
+func (p *Peers) targetsOnly(method string, h Handler) rpc.Handler {
+	return func(ctx context.Context, peer pki.Identity, body []byte) ([]byte, error) {
+		if peer.Role != pki.RoleTarget {
+			return nil, &redoubt.Error{Op: "call " + method, Object: peer.String(), Err: redoubt.ErrDenied, Hint: "only nodes of the secondary site may call it"}
+		}
+		if p.ctx.Err() != nil {
+			return nil, &redoubt.Error{Op: "call store", Object: string(p.o.Self), Err: errors.Join(redoubt.ErrClosed, redoubt.ErrUnavailable)}
+		}
+		return h(ctx, body)
+	}
+}
