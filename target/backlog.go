@@ -19,12 +19,14 @@ type missing struct {
 }
 
 type missingKey struct {
-	segmentKey
-	shard int
+	index.Series
+	ordinal uint64
+	crc     uint32
+	shard   int
 }
 
 func (m *missing) key() missingKey {
-	return missingKey{segmentKey{m.series, m.ordinal, m.crc}, m.shard}
+	return missingKey{m.series, m.ordinal, m.crc, m.shard}
 }
 
 func (m *missing) ref() catalog.ShardOf {

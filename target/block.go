@@ -10,6 +10,7 @@ import (
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/ship"
 	"github.com/redoubt-dr/redoubt/target/index"
+	"github.com/redoubt-dr/redoubt/target/shards"
 )
 
 // rawBlock is an inflated block and which of its entries were checked.
@@ -57,7 +58,7 @@ func (b *rawBlock) copyPiece(q *index.Piece, dst []byte) error {
 
 // block returns an inflated block of a segment, shared with all Views.
 func (s *Store) block(ctx context.Context, sr index.Series, ordinal uint64, block uint32) (*rawBlock, error) {
-	k := blockKey{segmentKey{sr, ordinal, 0}, block}
+	k := blockKey{segmentKey{sr, ordinal}, block}
 	return s.blocks.Load(k, func() (*rawBlock, int64, error) {
 		raw, err := s.loadBlock(ctx, sr, ordinal, block)
 		if err != nil {
@@ -71,19 +72,19 @@ func (s *Store) block(ctx context.Context, sr index.Series, ordinal uint64, bloc
 // it is read again from what is left.
 func (s *Store) loadBlock(ctx context.Context, sr index.Series, ordinal uint64, block uint32) ([]byte, error) {
 	for {
-		sg, err := s.segmentAt(sr, ordinal)
+		sg, err := s.shards.Segment(sr, ordinal)
 		if err != nil {
 			return nil, err
 		}
 		b, err := s.loadBlockOf(ctx, sr, sg, block)
-		if err == nil || !s.outdated(ctx, sr, &sg) {
+		if err == nil || !s.shards.Outdated(ctx, sr, &sg) {
 			return b, err
 		}
 	}
 }
 
 func (s *Store) loadBlockOf(ctx context.Context, sr index.Series, sg catalog.Segment, block uint32) ([]byte, error) {
-	d, err := s.head(ctx, sr, &sg)
+	d, err := s.shards.Head(ctx, sr, &sg)
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +92,7 @@ func (s *Store) loadBlockOf(ctx context.Context, sr index.Series, sg catalog.Seg
 		return nil, err
 	}
 	ref := d.Blocks()[block]
-	b, err := s.readRange(ctx, sr, &sg, ref.Off, ref.Len, nil)
+	b, err := s.shards.ReadRange(ctx, sr, &sg, ref.Off, ref.Len, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -106,9 +107,9 @@ func (s *Store) loadBlockOf(ctx context.Context, sr index.Series, sg catalog.Seg
 // shard's chunks did: a shard is wrong as a whole. It tries without each of the
 // shards that the block was read from.
 func (s *Store) blockWithout(ctx context.Context, sr index.Series, sg *catalog.Segment, ref ship.BlockRef, cause error) ([]byte, error) {
-	s.o.Logger.Error("block does not match its checksum; trying other shards", "segment", segmentName(sr, sg.Ordinal), "err", cause)
+	s.o.Logger.Error("block does not match its checksum; trying other shards", "segment", shards.SegmentName(sr, sg.Ordinal), "err", cause)
 	for i := range int(sg.K) + int(sg.M) {
-		b, err := s.readRange(ctx, sr, sg, ref.Off, ref.Len, func(j int) bool { return j == i })
+		b, err := s.shards.ReadRange(ctx, sr, sg, ref.Off, ref.Len, func(j int) bool { return j == i })
 		if err != nil {
 			continue
 		}
@@ -116,5 +117,5 @@ func (s *Store) blockWithout(ctx context.Context, sr index.Series, sg *catalog.S
 			return raw, nil
 		}
 	}
-	return nil, &redoubt.Error{Op: "read block", Object: segmentName(sr, sg.Ordinal), Err: cause}
+	return nil, &redoubt.Error{Op: "read block", Object: shards.SegmentName(sr, sg.Ordinal), Err: cause}
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/ship"
 	"github.com/redoubt-dr/redoubt/target/index"
+	"github.com/redoubt-dr/redoubt/target/shards"
 )
 
 // Branches returns the stretches of the group's history that are not on the way
@@ -38,7 +39,7 @@ func (s *Store) Writes(ctx context.Context, id redoubt.GroupID, st redoubt.Stret
 	if err != nil {
 		return err
 	}
-	sr := seriesOf(&g, st.Epoch)
+	sr := shards.SeriesOf(&g, st.Epoch)
 	for lsn := st.From + 1; lsn <= st.To; {
 		sg, ok := s.catalog.FindSegment(id, st.Epoch, lsn)
 		if !ok || sg.Gone() {
@@ -55,7 +56,7 @@ func (s *Store) Writes(ctx context.Context, id redoubt.GroupID, st redoubt.Stret
 
 // writesOf does it for one segment, and returns its last LSN.
 func (s *Store) writesOf(ctx context.Context, sr index.Series, ordinal uint64, from, to redoubt.LSN, fn func(*ship.Entry) bool) (last redoubt.LSN, more bool, err error) {
-	sg, d, err := s.segmentHead(ctx, sr, ordinal)
+	sg, d, err := s.shards.SegmentHead(ctx, sr, ordinal)
 	if err != nil {
 		return 0, false, err
 	}

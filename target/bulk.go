@@ -13,6 +13,7 @@ import (
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/ship"
 	"github.com/redoubt-dr/redoubt/target/index"
+	"github.com/redoubt-dr/redoubt/target/shards"
 )
 
 const (
@@ -48,7 +49,7 @@ func (v *View) stretches(ctx context.Context, pieces []index.Piece) ([]*stretch,
 		if q.Kind != index.Data {
 			continue
 		}
-		k := segmentKey{v.series[q.Ref.Epoch], q.Ref.Ordinal, 0}
+		k := segmentKey{v.series[q.Ref.Epoch], q.Ref.Ordinal}
 		if wanted[k] == nil {
 			order = append(order, k)
 		}
@@ -56,7 +57,7 @@ func (v *View) stretches(ctx context.Context, pieces []index.Piece) ([]*stretch,
 	}
 	var out []*stretch
 	for _, k := range order {
-		sg, d, err := v.s.segmentHead(ctx, k.Series, k.ordinal)
+		sg, d, err := v.s.shards.SegmentHead(ctx, k.Series, k.ordinal)
 		if err != nil {
 			return nil, err
 		}
@@ -93,7 +94,7 @@ func hasBlock(sr index.Series, sg *catalog.Segment, d *ship.Delta, b uint32) err
 	if int(b) < n {
 		return nil
 	}
-	return &redoubt.Error{Op: "read block", Object: segmentName(sr, sg.Ordinal), Err: fmt.Errorf("block %d of %d: %w", b, n, redoubt.ErrCorrupt)}
+	return &redoubt.Error{Op: "read block", Object: shards.SegmentName(sr, sg.Ordinal), Err: fmt.Errorf("block %d of %d: %w", b, n, redoubt.ErrCorrupt)}
 }
 
 // fetch reads and inflates the stretch's blocks. If that fails and the segment
@@ -101,10 +102,10 @@ func hasBlock(sr index.Series, sg *catalog.Segment, d *ship.Delta, b uint32) err
 func (s *Store) fetch(ctx context.Context, st *stretch) ([]*rawBlock, error) {
 	for {
 		out, err := s.fetchOf(ctx, st)
-		if err == nil || !s.outdated(ctx, st.sr, &st.sg) {
+		if err == nil || !s.shards.Outdated(ctx, st.sr, &st.sg) {
 			return out, err
 		}
-		sg, d, nerr := s.segmentHead(ctx, st.sr, st.sg.Ordinal)
+		sg, d, nerr := s.shards.SegmentHead(ctx, st.sr, st.sg.Ordinal)
 		if nerr != nil || hasBlock(st.sr, &sg, d, st.blocks[len(st.blocks)-1]) != nil {
 			return nil, err
 		}
@@ -114,7 +115,7 @@ func (s *Store) fetch(ctx context.Context, st *stretch) ([]*rawBlock, error) {
 
 func (s *Store) fetchOf(ctx context.Context, st *stretch) ([]*rawBlock, error) {
 	off, n := st.span()
-	b, err := s.readRange(ctx, st.sr, &st.sg, off, n, nil)
+	b, err := s.shards.ReadRange(ctx, st.sr, &st.sg, off, n, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -161,11 +162,7 @@ func (v *View) readBulk(ctx context.Context, d redoubt.DiskID, p []byte, off uin
 	if err != nil {
 		return err
 	}
-	type place struct {
-		segmentKey
-		block uint32
-	}
-	where := map[place]*rawBlock{}
+	where := map[blockKey]*rawBlock{}
 	got := make([][]*rawBlock, len(all))
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallelStretches)
@@ -180,7 +177,7 @@ func (v *View) readBulk(ctx context.Context, d redoubt.DiskID, p []byte, off uin
 	}
 	for i, st := range all {
 		for j, b := range st.blocks {
-			where[place{segmentKey{st.sr, st.sg.Ordinal, 0}, b}] = got[i][j]
+			where[blockKey{segmentKey{st.sr, st.sg.Ordinal}, b}] = got[i][j]
 		}
 	}
 	for i := range pieces {
@@ -189,7 +186,7 @@ func (v *View) readBulk(ctx context.Context, d redoubt.DiskID, p []byte, off uin
 			clear(p[q.Extent.Off-off:][:q.Extent.Len])
 			continue
 		}
-		b := where[place{segmentKey{v.series[q.Ref.Epoch], q.Ref.Ordinal, 0}, q.Ref.Block}]
+		b := where[blockKey{segmentKey{v.series[q.Ref.Epoch], q.Ref.Ordinal}, q.Ref.Block}]
 		if err := b.copyPiece(q, p[q.Extent.Off-off:][:q.Extent.Len]); err != nil {
 			return err
 		}
@@ -203,7 +200,7 @@ func (s *Store) loadAhead(ctx context.Context, st *stretch) {
 	missing := &stretch{sr: st.sr, sg: st.sg, head: st.head}
 	var land []func(*rawBlock, int64, error)
 	for _, b := range st.blocks {
-		if f := s.blocks.Ahead(blockKey{segmentKey{st.sr, st.sg.Ordinal, 0}, b}); f != nil {
+		if f := s.blocks.Ahead(blockKey{segmentKey{st.sr, st.sg.Ordinal}, b}); f != nil {
 			missing.blocks, land = append(missing.blocks, b), append(land, f)
 		}
 	}

@@ -4,12 +4,13 @@ import (
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/ship"
 	"github.com/redoubt-dr/redoubt/target/segment"
+	"github.com/redoubt-dr/redoubt/target/shards"
 )
 
 // Cut returns the manifest and the shards that a Store keeps of a delta, for
 // programs that generate a history. The manifest names no nodes yet.
 func Cut(d *ship.Delta, ordinal uint64, k, m int) (catalog.Segment, [][]byte, error) {
-	shards, _, err := newCoders().split(d.Encoded(), k, m)
+	shards, _, err := shards.NewCoders().Split(d.Encoded(), k, m)
 	return newSegment(d, ordinal, k, m), shards, err
 }
 

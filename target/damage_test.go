@@ -9,6 +9,7 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/target/segment"
+	"github.com/redoubt-dr/redoubt/target/shards"
 )
 
 // damage is a way in which a disk lies. It changes the log of a node that is
@@ -175,7 +176,7 @@ func (s *source) complete(h *host) bool {
 	segs := h.node.Catalog().Segments(s.group, 1, 0, 1<<20)
 	for i := range segs {
 		for n, node := range segs[i].Nodes {
-			if node == h.id && h.store.log.Scrub(shardID(seriesOf(&g, 1), &segs[i], n)) != nil {
+			if node == h.id && h.store.log.Scrub(shards.ID(shards.SeriesOf(&g, 1), &segs[i], n)) != nil {
 				return false
 			}
 		}

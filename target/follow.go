@@ -10,6 +10,7 @@ import (
 	"github.com/redoubt-dr/redoubt/ship"
 	"github.com/redoubt-dr/redoubt/target/index"
 	"github.com/redoubt-dr/redoubt/target/peers"
+	"github.com/redoubt-dr/redoubt/target/shards"
 )
 
 // follow takes over what the catalog says: new segments into the index, and
@@ -23,7 +24,7 @@ func (s *Store) follow() {
 				s.idx.Forget(func(sr index.Series) bool { return sr.Group == g.ID && sr.UUID == g.UUID && sr.Epoch < below })
 			}
 			for _, f := range g.Lineage {
-				s.idx.Add(seriesOf(&g, f.Epoch), s.catalog.SegmentCount(g.ID, f.Epoch))
+				s.idx.Add(shards.SeriesOf(&g, f.Epoch), s.catalog.SegmentCount(g.ID, f.Epoch))
 			}
 		}
 		select {
@@ -84,23 +85,8 @@ func indexEntry(e *ship.Entry) index.Entry {
 
 // headAt returns the head of a segment as it is now: nil if nothing is left of it.
 func (s *Store) headAt(ctx context.Context, sr index.Series, ordinal uint64) (*ship.Delta, error) {
-	_, d, err := s.segmentHead(ctx, sr, ordinal)
+	_, d, err := s.shards.SegmentHead(ctx, sr, ordinal)
 	return d, err
-}
-
-// segmentHead returns a segment as it is now, with its head: nil if nothing is
-// left of it. If it was thinned while its head was read, it is read again.
-func (s *Store) segmentHead(ctx context.Context, sr index.Series, ordinal uint64) (catalog.Segment, *ship.Delta, error) {
-	for {
-		sg, err := s.segmentAt(sr, ordinal)
-		if err != nil || sg.Gone() {
-			return sg, nil, err
-		}
-		d, err := s.head(ctx, sr, &sg)
-		if err == nil || !s.outdated(ctx, sr, &sg) {
-			return sg, d, err
-		}
-	}
 }
 
 // Contact is what is known of a group's writer.

@@ -11,8 +11,8 @@ import (
 	"github.com/redoubt-dr/redoubt/internal/slab"
 	"github.com/redoubt-dr/redoubt/ship"
 	"github.com/redoubt-dr/redoubt/target/index"
-	"github.com/redoubt-dr/redoubt/target/peers"
 	"github.com/redoubt-dr/redoubt/target/segment"
+	"github.com/redoubt-dr/redoubt/target/shards"
 )
 
 // item is a delta on its way to become a segment.
@@ -44,7 +44,7 @@ func (it *item) leave() {
 func newSegment(d *ship.Delta, ordinal uint64, k, m int) catalog.Segment {
 	enc := d.Encoded()
 	return catalog.Segment{Epoch: d.Epoch, Ordinal: ordinal, First: d.First, Last: d.Last, FirstTime: d.FirstTime, LastTime: d.LastTime,
-		Size: uint32(len(enc)), HeadLen: uint32(d.HeadLen()), ShardSize: uint32(shardSize(len(enc), k)), K: uint8(k), M: uint8(m),
+		Size: uint32(len(enc)), HeadLen: uint32(d.HeadLen()), ShardSize: uint32(shards.Size(len(enc), k)), K: uint8(k), M: uint8(m),
 		CRC: d.Sum(), Baseline: baselineOf(d)}
 }
 
@@ -62,12 +62,12 @@ func baselineOf(d *ship.Delta) redoubt.LSN {
 func (s *Store) store(ctx context.Context, it *item) error {
 	sr := it.st.series
 	k, m := int(it.seg.K), int(it.seg.M)
-	shards, own, err := s.coders.split(it.d.Encoded(), k, m)
+	shards, own, err := s.shards.Split(it.d.Encoded(), k, m)
 	if err != nil {
 		return err
 	}
 	it.own = own
-	if it.seg.Nodes, err = s.layouts.place(s.catalog.Nodes(), s.peers.Up, it.seg.Ordinal, k+m, m); err != nil {
+	if it.seg.Nodes, err = s.shards.Place(it.seg.Ordinal, k, m); err != nil {
 		return err
 	}
 	pause := 100 * time.Millisecond
@@ -162,15 +162,8 @@ func (s *Store) putShards(ctx context.Context, sr index.Series, it *item, shards
 }
 
 func (s *Store) putShard(ctx context.Context, sr index.Series, it *item, i int, data []byte) error {
-	id := shardID(sr, &it.seg, i)
 	head := it.d.Encoded()[:it.d.HeadLen()]
-	if it.seg.Nodes[i] == s.o.ID {
-		s.counter.ingested.Add(uint64(len(head) + len(data)))
-		return s.log.Put(ctx, &segment.Shard{ID: id, K: it.seg.K, M: it.seg.M, Size: it.seg.Size, Head: head, Data: data})
-	}
-	meta := peers.Encode(putRequest{ID: id, K: it.seg.K, M: it.seg.M, Size: it.seg.Size, HeadLen: uint32(len(head))})
-	_, err := s.peers.Call(ctx, it.seg.Nodes[i], methodPut, meta, head, data)
-	return err
+	return s.shards.Put(ctx, it.seg.Nodes[i], &segment.Shard{ID: shards.ID(sr, &it.seg, i), K: it.seg.K, M: it.seg.M, Size: it.seg.Size, Head: head, Data: data})
 }
 
 func ones(v uint64) (n int) {

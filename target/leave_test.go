@@ -8,6 +8,7 @@ import (
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/ship"
+	"github.com/redoubt-dr/redoubt/target/shards"
 )
 
 // comer is a disk beside the feed's own, which joins and leaves.
@@ -119,7 +120,7 @@ func (f *feed) held(c *comer) (bytes uint64) {
 	f.t.Helper()
 	g, _ := f.owner.node.Catalog().Group(f.group)
 	for _, sg := range f.owner.node.Catalog().Segments(f.group, 1, 0, 10_000) {
-		_, d, err := f.owner.store.segmentHead(f.t.Context(), seriesOf(&g, 1), sg.Ordinal)
+		_, d, err := f.owner.store.shards.SegmentHead(f.t.Context(), shards.SeriesOf(&g, 1), sg.Ordinal)
 		noErr(f.t, err)
 		for i := 0; d != nil && i < len(d.Entries); i++ {
 			if e := &d.Entries[i]; e.Disk == c.ID && e.HasData() {

@@ -8,6 +8,7 @@ import (
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/target/index"
 	"github.com/redoubt-dr/redoubt/target/segment"
+	"github.com/redoubt-dr/redoubt/target/shards"
 )
 
 // mover takes over the shards that the catalog plans to move here, and lets go
@@ -79,11 +80,11 @@ func (m *mover) fetch(in *catalog.Incoming) bool {
 	s := m.s
 	sr := index.Series{Group: in.Group, UUID: in.UUID, Epoch: in.Epoch}
 	sg, i := &in.Segment, int(in.Shard)
-	id := shardID(sr, sg, i)
+	id := shards.ID(sr, sg, i)
 	if has, err := s.log.Has(id); err != nil || has {
 		return has
 	}
-	if s.worthAsking(sg, i) {
+	if s.shards.WorthAsking(sg, i) {
 		if err := s.repair.pace.Wait(s.ctx, int64(sg.ShardSize)); err != nil {
 			return false
 		}
@@ -92,22 +93,22 @@ func (m *mover) fetch(in *catalog.Incoming) bool {
 			s.counter.movedBytes.Add(uint64(sg.ShardSize))
 			return true
 		} else if s.ctx.Err() == nil {
-			s.o.Logger.Debug("shard not copied from its home; it is rebuilt", "segment", segmentName(sr, sg.Ordinal), "shard", i, "node", in.From, "err", err)
+			s.o.Logger.Debug("shard not copied from its home; it is rebuilt", "segment", shards.SegmentName(sr, sg.Ordinal), "shard", i, "node", in.From, "err", err)
 		}
 	}
 	err := s.rebuildShard(s.ctx, sr, sg, i)
 	if err != nil && s.ctx.Err() == nil {
-		s.o.Logger.Debug("moving shard not rebuilt; tried again", "segment", segmentName(sr, sg.Ordinal), "shard", i, "err", err)
+		s.o.Logger.Debug("moving shard not rebuilt; tried again", "segment", shards.SegmentName(sr, sg.Ordinal), "shard", i, "err", err)
 	}
 	return err == nil
 }
 
 func (m *mover) copyShard(sr index.Series, sg *catalog.Segment, i int, id segment.ID) error {
-	head, err := m.s.head(m.s.ctx, sr, sg)
+	head, err := m.s.shards.Head(m.s.ctx, sr, sg)
 	if err != nil {
 		return err
 	}
-	b, err := m.s.readShard(m.s.ctx, sr, sg, i, 0, sg.ShardSize)
+	b, err := m.s.shards.ReadShard(m.s.ctx, sr, sg, i, 0, sg.ShardSize)
 	if err != nil {
 		return err
 	}

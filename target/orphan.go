@@ -46,7 +46,7 @@ func (s *Store) claim(id segment.ID) claim {
 	}
 	var sg *catalog.Segment
 	if g.UUID == id.UUID {
-		if found, err := s.segmentAt(index.Series{Group: id.Group, UUID: id.UUID, Epoch: id.Epoch}, id.Ordinal); err == nil {
+		if found, err := s.shards.Segment(index.Series{Group: id.Group, UUID: id.UUID, Epoch: id.Epoch}, id.Ordinal); err == nil {
 			sg = &found
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/ship"
+	"github.com/redoubt-dr/redoubt/target/shards"
 )
 
 // aged is a site with some hours of a group's history, of which nothing is
@@ -93,11 +94,11 @@ func TestPlanSurvivesCrashes(t *testing.T) {
 		th := &thinner{s: o.store, x: o.store.reachOf(&g, &r), plan: r.Plan, comp: ship.NewCompressor(ship.CodecZstd), batch: 8}
 		if !commit { // the shards are durable, their manifests are lost
 			for _, sg := range o.node.Catalog().Segments(f.group, 1, r.Plan.Work[0].From, 8) {
-				n, changed, err := th.segment(t.Context(), seriesOf(&g, 1), &sg)
+				n, changed, err := th.segment(t.Context(), shards.SeriesOf(&g, 1), &sg)
 				noErr(t, err)
 				noErr(t, o.store.Collect(t.Context())) // must not take what is about to be named
 				for i, node := range n.Nodes {
-					if changed && node == o.id && !o.has(shardID(seriesOf(&g, 1), &n, i)) {
+					if changed && node == o.id && !o.has(shards.ID(shards.SeriesOf(&g, 1), &n, i)) {
 						t.Errorf("shard %d of what is left of segment %d is gone before it is named", i, sg.Ordinal)
 					}
 				}
@@ -138,7 +139,7 @@ func TestPlanSurvivesCrashes(t *testing.T) {
 		for _, sg := range f.manifests() {
 			for i := range 3 {
 				g, _ := h.node.Catalog().Group(f.group)
-				if sg.Gone() && h.has(shardID(seriesOf(&g, 1), &sg, i)) {
+				if sg.Gone() && h.has(shards.ID(shards.SeriesOf(&g, 1), &sg, i)) {
 					t.Errorf("%s still has a shard of segment %d, of which nothing is left", h.id, sg.Ordinal)
 				}
 			}

@@ -9,6 +9,7 @@ import (
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/target/index"
 	"github.com/redoubt-dr/redoubt/target/retention"
+	"github.com/redoubt-dr/redoubt/target/shards"
 )
 
 // Point is the end of a segment; every LSN from First on is a recovery point
@@ -177,6 +178,6 @@ func (s *Store) Changed(ctx context.Context, id redoubt.GroupID, st redoubt.Stre
 	if !ok1 || !ok2 {
 		return nil, &redoubt.Error{Op: "list changes of group", Object: string(id), Err: redoubt.ErrNotFound, Hint: "it is not retained"}
 	}
-	return s.idx.Extents(ctx, index.Range{Series: seriesOf(&g, e), First: first.Ordinal, Last: last.Ordinal, From: from, To: to,
+	return s.idx.Extents(ctx, index.Range{Series: shards.SeriesOf(&g, e), First: first.Ordinal, Last: last.Ordinal, From: from, To: to,
 		WholeFirst: first.First == from+1, WholeLast: last.Last == to})
 }

@@ -41,7 +41,7 @@ func (r *repairer) measure(ctx context.Context) {
 	var in, out uint64
 	for {
 		now := time.Now()
-		i, o := r.s.counter.ingested.Load(), r.s.counter.repairedBytes.Load()
+		i, o := r.s.shards.Stats().Ingested, r.s.counter.repairedBytes.Load()
 		r.in.Tick(now, int64(i-in))
 		r.out.Tick(now, int64(o-out))
 		in, out = i, o

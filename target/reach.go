@@ -6,6 +6,7 @@ import (
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/target/index"
+	"github.com/redoubt-dr/redoubt/target/shards"
 )
 
 // reach says which retained point is the first to show a write: what is
@@ -85,7 +86,7 @@ func (x *reach) after(e redoubt.Epoch, ordinal uint64, to redoubt.Position) (out
 		if !ok || sg.Ordinal < from {
 			return
 		}
-		sp := index.Span{Series: seriesOf(x.g, e), From: from, Full: sg.Ordinal + 1}
+		sp := index.Span{Series: shards.SeriesOf(x.g, e), From: from, Full: sg.Ordinal + 1}
 		if sg.Last > upto {
 			sp.Full, sp.Partial, sp.Upto = sg.Ordinal, true, upto
 		}

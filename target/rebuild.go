@@ -11,8 +11,8 @@ import (
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/target/index"
-	"github.com/redoubt-dr/redoubt/target/peers"
 	"github.com/redoubt-dr/redoubt/target/segment"
+	"github.com/redoubt-dr/redoubt/target/shards"
 )
 
 // rebuildShard computes shard want from k others, checks the whole delta against
@@ -22,18 +22,18 @@ func (s *Store) rebuildShard(ctx context.Context, sr index.Series, sg *catalog.S
 	if err := s.repair.pace.Wait(ctx, int64(sg.ShardSize)); err != nil {
 		return err
 	}
-	head, err := s.head(ctx, sr, sg)
+	head, err := s.shards.Head(ctx, sr, sg)
 	if err != nil {
 		return err
 	}
-	shards, err := s.wholeSegment(ctx, sr, sg, want)
+	all, err := s.wholeSegment(ctx, sr, sg, want)
 	if err != nil {
 		return err
 	}
-	if err := s.coders.reconstruct(shards, int(sg.K), int(sg.M), want); err != nil {
+	if err := s.shards.Reconstruct(all, int(sg.K), int(sg.M), want); err != nil {
 		return err
 	}
-	if err := s.log.Put(ctx, &segment.Shard{ID: shardID(sr, sg, want), K: sg.K, M: sg.M, Size: sg.Size, Head: head.Encoded(), Data: shards[want]}); err != nil {
+	if err := s.log.Put(ctx, &segment.Shard{ID: shards.ID(sr, sg, want), K: sg.K, M: sg.M, Size: sg.Size, Head: head.Encoded(), Data: all[want]}); err != nil {
 		return err
 	}
 	s.counter.repaired.Add(1)
@@ -50,7 +50,7 @@ func (s *Store) wholeSegment(ctx context.Context, sr index.Series, sg *catalog.S
 		if leave == skip {
 			continue
 		}
-		shards, err := s.repair.collect(ctx, sr, sg, func(i int) bool { return i == skip || i == leave })
+		all, err := s.repair.collect(ctx, sr, sg, func(i int) bool { return i == skip || i == leave })
 		if err != nil {
 			if leave == -1 {
 				return nil, err
@@ -59,15 +59,15 @@ func (s *Store) wholeSegment(ctx context.Context, sr index.Series, sg *catalog.S
 		}
 		var enc bytes.Buffer
 		for i := range int(sg.K) {
-			if err := s.coders.reconstruct(shards, int(sg.K), int(sg.M), i); err != nil {
+			if err := s.shards.Reconstruct(all, int(sg.K), int(sg.M), i); err != nil {
 				return nil, err
 			}
-			enc.Write(shards[i])
+			enc.Write(all[i])
 		}
 		if b := enc.Bytes(); redoubt.Checksum(b[:sg.Size]) == sg.CRC {
-			return shards, nil
+			return all, nil
 		}
-		last = fmt.Errorf("segment %s does not match its checksum: %w", segmentName(sr, sg.Ordinal), redoubt.ErrCorrupt)
+		last = fmt.Errorf("segment %s does not match its checksum: %w", shards.SegmentName(sr, sg.Ordinal), redoubt.ErrCorrupt)
 	}
 	return nil, last
 }
@@ -131,7 +131,7 @@ func (r *repairer) helpers(sg *catalog.Segment, skip func(int) bool) []int {
 		}
 	}
 	rank := func(i int) int {
-		if r.s.worthAsking(sg, i) {
+		if r.s.shards.WorthAsking(sg, i) {
 			return 0
 		}
 		return 1
@@ -147,7 +147,7 @@ func (r *repairer) helpers(sg *catalog.Segment, skip func(int) bool) []int {
 func (r *repairer) readFrom(ctx context.Context, sr index.Series, sg *catalog.Segment, i int) ([]byte, error) {
 	node := sg.Nodes[i]
 	if node == r.s.o.ID {
-		return r.s.readShard(ctx, sr, sg, i, 0, sg.ShardSize)
+		return r.s.shards.ReadForRepair(ctx, sr, sg, i)
 	}
 	count := func(n int) {
 		r.mu.Lock()
@@ -158,11 +158,7 @@ func (r *repairer) readFrom(ctx context.Context, sr index.Series, sg *catalog.Se
 	defer count(-1)
 	ctx, cancel := context.WithTimeout(ctx, helpTimeout)
 	defer cancel()
-	b, err := r.s.peers.Call(ctx, node, methodRead, peers.Encode(readRequest{ID: shardID(sr, sg, i), N: sg.ShardSize, Repair: true}))
-	if err == nil && len(b) != int(sg.ShardSize) {
-		err = fmt.Errorf("%d bytes of %d: %w", len(b), sg.ShardSize, redoubt.ErrCorrupt)
-	}
-	return b, err
+	return r.s.shards.ReadForRepair(ctx, sr, sg, i)
 }
 
 // help lets a read for another node's repair pass: few at a time, and no more

@@ -10,6 +10,7 @@ import (
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/target/peers"
+	"github.com/redoubt-dr/redoubt/target/shards"
 )
 
 // Helpers are asked by turns; a node that is read from already, or that seems
@@ -17,6 +18,7 @@ import (
 func TestHelpersTakeTurns(t *testing.T) {
 	s := &Store{o: Options{ID: "a", RepairBytes: 1 << 30}}
 	s.peers = peers.New(t.Context(), peers.Options{Self: "a", Now: time.Now})
+	s.shards = shards.New(shards.Options{Self: "a", Peers: s.peers})
 	r := newRepairer(s)
 	const k, m = 4, 2
 	sg := &catalog.Segment{K: k, M: m, Nodes: []redoubt.NodeID{"a", "b", "c", "d", "e", "f"}, Stored: 0b111111}

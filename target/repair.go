@@ -12,6 +12,7 @@ import (
 	"github.com/redoubt-dr/redoubt/target/index"
 	"github.com/redoubt-dr/redoubt/target/pace"
 	"github.com/redoubt-dr/redoubt/target/segment"
+	"github.com/redoubt-dr/redoubt/target/shards"
 )
 
 // repairer rebuilds the shards that this node should have and has not: of the
@@ -116,13 +117,13 @@ func (r *repairer) look() {
 	var easy pace.Easy
 	for _, id := range asked {
 		sr := index.Series{Group: id.Group, UUID: id.UUID, Epoch: id.Epoch}
-		if sg, err := r.s.segmentAt(sr, id.Ordinal); err == nil && sg.CRC == id.CRC {
+		if sg, err := r.s.shards.Segment(sr, id.Ordinal); err == nil && sg.CRC == id.CRC {
 			r.examine(sr, &sg, news)
 		}
 	}
 	for _, g := range r.s.catalog.Groups() {
 		for _, f := range g.Lineage {
-			r.series(seriesOf(&g, f.Epoch), news, &easy)
+			r.series(shards.SeriesOf(&g, f.Epoch), news, &easy)
 		}
 	}
 	r.tell(news.stored, false)
@@ -163,7 +164,7 @@ func (r *repairer) examine(sr index.Series, sg *catalog.Segment, news *findings)
 		}
 		ref := catalog.ShardOf{ShardRef: catalog.ShardRef{Group: sr.Group, Epoch: sr.Epoch, Ordinal: sg.Ordinal, Shard: uint8(n)}, CRC: sg.CRC}
 		said := sg.Stored&(1<<n) != 0
-		has, err := r.s.log.Has(shardID(sr, sg, n))
+		has, err := r.s.log.Has(shards.ID(sr, sg, n))
 		if err != nil {
 			r.unread(sr, sg, err)
 			continue
@@ -195,7 +196,7 @@ func (r *repairer) unread(sr index.Series, sg *catalog.Segment, err error) {
 	r.lastErr, r.again = err, true
 	r.mu.Unlock()
 	if first {
-		r.s.o.Logger.Warn("not known whether a shard is stored; looked again", "segment", segmentName(sr, sg.Ordinal), "err", err)
+		r.s.o.Logger.Warn("not known whether a shard is stored; looked again", "segment", shards.SegmentName(sr, sg.Ordinal), "err", err)
 	}
 }
 
@@ -264,12 +265,12 @@ func (r *repairer) round(until time.Time) (done []catalog.ShardOf) {
 // catalog must be told that it is here.
 func (r *repairer) rebuild(m *missing) bool {
 	s := r.s
-	sg, err := s.segmentAt(m.series, m.ordinal)
+	sg, err := s.shards.Segment(m.series, m.ordinal)
 	if err != nil || m.shard >= len(sg.Nodes) || sg.Nodes[m.shard] != s.o.ID || sg.CRC != m.crc {
 		r.settle(m) // it was dropped or thinned, or has another home now
 		return false
 	}
-	has, err := s.log.Has(shardID(m.series, &sg, m.shard))
+	has, err := s.log.Has(shards.ID(m.series, &sg, m.shard))
 	if err == nil && !has {
 		err = s.rebuildShard(s.ctx, m.series, &sg, m.shard)
 	}
@@ -296,7 +297,7 @@ func (r *repairer) failure(m *missing, err error) {
 	if first {
 		level = slog.LevelWarn
 	}
-	r.s.o.Logger.Log(r.s.ctx, level, "shard not rebuilt; tried again", "segment", segmentName(m.series, m.ordinal), "shard", m.shard, "err", err)
+	r.s.o.Logger.Log(r.s.ctx, level, "shard not rebuilt; tried again", "segment", shards.SegmentName(m.series, m.ordinal), "shard", m.shard, "err", err)
 }
 
 func (r *repairer) settle(m *missing) {

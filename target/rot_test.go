@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/target/peers"
+	"github.com/redoubt-dr/redoubt/target/index"
 	"github.com/redoubt-dr/redoubt/target/segment"
 )
 
@@ -55,7 +55,7 @@ func headerOf(i segment.Info) int64 {
 // shards of three are an error, never data.
 func TestRot(t *testing.T) {
 	rng := seeded(t)
-	s := newSite(t, 3)
+	s := newSiteWith(t, 3, func(o *Options) { o.CacheBytes, o.HeadBytes = 1, 1 }) // what is in memory is not rotten
 	src := newSource(t, s, rng)
 	stop := src.run()
 	src.copyAll()
@@ -80,7 +80,10 @@ func TestRot(t *testing.T) {
 	victim.store.log.Each(func(i segment.Info) bool { stored = append(stored, i); return true })
 	for _, i := range stored {
 		// One that was read above is built again already, or not there yet.
-		if _, err := victim.store.serveRead(t.Context(), peers.Encode(readRequest{ID: i.ID, N: i.ShardLen})); err != nil && !errors.Is(err, redoubt.ErrCorrupt) {
+		sr := index.Series{Group: i.ID.Group, UUID: i.ID.UUID, Epoch: i.ID.Epoch}
+		sg, err := victim.store.shards.Segment(sr, i.ID.Ordinal)
+		noErr(t, err)
+		if _, err := victim.store.shards.ReadShard(t.Context(), sr, &sg, int(i.ID.Shard), 0, i.ShardLen); err != nil && !errors.Is(err, redoubt.ErrCorrupt) {
 			isErr(t, err, redoubt.ErrNotFound)
 		}
 	}
@@ -102,9 +105,6 @@ func TestRot(t *testing.T) {
 	// Now two of the three shards of every segment.
 	s.nodes[0].flip(t, any)
 	s.nodes[1].flip(t, any)
-	for _, h := range s.nodes { // what is in memory is not rotten
-		h.store.blocks, h.store.heads = newBlockCache(0), newHeadCache(0)
-	}
 	wrong, errs := 0, 0
 	for l, want := range src.snaps {
 		for _, h := range s.nodes {

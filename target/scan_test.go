@@ -81,14 +81,14 @@ func TestEachDataEnds(t *testing.T) {
 // is the same as ever, and so it is with a node gone.
 func TestSequentialReaderIsServedAhead(t *testing.T) {
 	s, src := shippedHistory(t)
-	h := s.nodes[0]
 	l := src.snap()
 	want := src.snaps[l]
 	for _, down := range []bool{false, true} {
+		h := s.nodes[0]
 		if down {
 			s.nodes[1].stop()
+			h = s.nodes[2] // which has read nothing yet
 		}
-		h.store.blocks = newBlockCache(4 << 20)
 		v, err := h.store.View(t.Context(), src.group, redoubt.Position{Epoch: 1, LSN: l})
 		noErr(t, err)
 		before := h.store.Stats().Ahead
@@ -155,7 +155,7 @@ func TestStretchesJoinNeighbours(t *testing.T) {
 	blocks := map[blockKey]bool{}
 	for i := range pieces {
 		if q := &pieces[i]; q.Kind == index.Data {
-			blocks[blockKey{segmentKey{v.series[q.Ref.Epoch], q.Ref.Ordinal, 0}, q.Ref.Block}] = true
+			blocks[blockKey{segmentKey{v.series[q.Ref.Epoch], q.Ref.Ordinal}, q.Ref.Block}] = true
 		}
 	}
 	n := 0

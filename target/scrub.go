@@ -192,7 +192,7 @@ func (c *scrubber) shard(i *segment.Info) {
 	owner := c.s.claim(i.ID)
 	if err != nil {
 		// A sector that cannot be read is as lost as one that lies.
-		c.s.forgetRotten(i.ID, err)
+		c.s.shards.ForgetRotten(i.ID, err)
 		c.change(func(st *scrubState) { st.Found.Rotten++ })
 		return
 	}

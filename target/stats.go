@@ -15,7 +15,7 @@ import (
 )
 
 type counters struct {
-	segments, degraded, bytesIn, decodes, rotten, repaired, repairedBytes, ingested, moved, movedBytes, ahead, discarded, reclaimed atomic.Uint64
+	segments, degraded, bytesIn, repaired, repairedBytes, moved, movedBytes, ahead, discarded, reclaimed atomic.Uint64
 }
 
 // Stats are figures of a node's Store since it was opened.
@@ -43,12 +43,13 @@ type Stats struct {
 
 // Stats returns the present figures.
 func (s *Store) Stats() Stats {
-	st := Stats{Segments: s.counter.segments.Load(), Degraded: s.counter.degraded.Load(), BytesIn: s.counter.bytesIn.Load(), Decodes: s.counter.decodes.Load(),
+	sh := s.shards.Stats()
+	st := Stats{Segments: s.counter.segments.Load(), Degraded: s.counter.degraded.Load(), BytesIn: s.counter.bytesIn.Load(), Decodes: sh.Decodes,
 		Ahead:  s.counter.ahead.Load(),
-		Rotten: s.counter.rotten.Load(), Repaired: s.counter.repaired.Load(), RepairedBytes: s.counter.repairedBytes.Load(),
+		Rotten: sh.Rotten, Repaired: s.counter.repaired.Load(), RepairedBytes: s.counter.repairedBytes.Load(),
 		Moved: s.counter.moved.Load(), MovedBytes: s.counter.movedBytes.Load(),
 		Discarded: s.counter.discarded.Load(), Reclaimed: s.counter.reclaimed.Load(),
-		Repair: s.repair.stats(), Log: s.log.Stats(), Index: s.idx.Stats(), Blocks: s.blocks.Stats(), Heads: s.heads.Stats()}
+		Repair: s.repair.stats(), Log: s.log.Stats(), Index: s.idx.Stats(), Blocks: s.blocks.Stats(), Heads: sh.Heads}
 	s.mu.Lock()
 	st.Streams = len(s.streams)
 	s.mu.Unlock()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 
 	"golang.org/x/sync/semaphore"
 
@@ -17,6 +16,7 @@ import (
 	"github.com/redoubt-dr/redoubt/target/pace"
 	"github.com/redoubt-dr/redoubt/target/peers"
 	"github.com/redoubt-dr/redoubt/target/segment"
+	"github.com/redoubt-dr/redoubt/target/shards"
 )
 
 // Store is one node's part of the secondary site. All methods may be called
@@ -28,14 +28,12 @@ type Store struct {
 	log     *segment.Log
 	idx     *index.Index
 	peers   *peers.Peers
-	coders  *coders
+	shards  *shards.Site
 	repair  *repairer
 	scrub   *scrubber
-	layouts layouts
 
 	comparing *pace.Pacer // reads for comparisons
 
-	heads  *headCache
 	blocks *blockCache
 
 	room      *semaphore.Weighted // bytes of pending deltas
@@ -50,7 +48,6 @@ type Store struct {
 	stuck    map[redoubt.GroupID]error // why a group's history is not thinned
 	closed   bool
 
-	deafUntil  atomic.Int64 // Unix nanoseconds; see outdated
 	leases     leases
 	retaining  sync.Mutex // one plan at a time
 	collecting sync.Mutex
@@ -60,11 +57,9 @@ type Store struct {
 	wg     sync.WaitGroup
 }
 
-// segmentKey names a segment.
 type segmentKey struct {
 	index.Series
 	ordinal uint64
-	crc     uint32 // what is left of a thinned segment has another one; not of blocks, which stay as they are
 }
 
 type blockKey struct {
@@ -72,12 +67,8 @@ type blockKey struct {
 	block uint32
 }
 
-type (
-	headCache  = cache.Cache[segmentKey, *ship.Delta]
-	blockCache = cache.Cache[blockKey, *rawBlock]
-)
+type blockCache = cache.Cache[blockKey, *rawBlock]
 
-func newHeadCache(n int64) *headCache   { return cache.New[segmentKey, *ship.Delta](n) }
 func newBlockCache(n int64) *blockCache { return cache.New[blockKey, *rawBlock](n) }
 
 // Open opens the node's store and starts to follow the catalog. The caller
@@ -86,8 +77,7 @@ func Open(o Options) (*Store, error) {
 	if err := o.defaults(); err != nil {
 		return nil, err
 	}
-	s := &Store{o: o, node: o.Node, catalog: o.Node.Catalog(), coders: newCoders(),
-		heads: newHeadCache(o.HeadBytes), blocks: newBlockCache(o.CacheBytes),
+	s := &Store{o: o, node: o.Node, catalog: o.Node.Catalog(), blocks: newBlockCache(o.CacheBytes),
 		room: semaphore.NewWeighted(o.PendingBytes), aheadRoom: semaphore.NewWeighted(aheadTotal), kick: make(chan struct{}, 1),
 		streams: map[redoubt.GroupID]*stream{}, joining: map[redoubt.GroupID]*sync.Mutex{}, contacts: map[redoubt.GroupID]Contact{}, stuck: map[redoubt.GroupID]error{},
 		leases: leases{open: map[redoubt.GroupID]map[redoubt.Position]int{}}}
@@ -103,6 +93,9 @@ func Open(o Options) (*Store, error) {
 	}
 	s.peers = peers.New(s.ctx, peers.Options{Self: o.ID, Catalog: s.catalog, Pool: o.Pool, RPC: o.RPC, Logger: o.Logger, Now: o.Now, Tick: o.Tick,
 		Back: func() { s.repair.sweepSoon() }})
+	s.shards = shards.New(shards.Options{Self: o.ID, Log: s.log, Peers: s.peers, Catalog: s.catalog, Cluster: s.node, Logger: o.Logger, HeadBytes: o.HeadBytes,
+		Rotten: func(id segment.ID) { s.repair.rebuildShard(id) },
+		Help:   func(ctx context.Context, n int64) (func(), error) { return s.repair.help(ctx, n) }})
 	s.repair = newRepairer(s)
 	s.scrub = newScrubber(s)
 	s.comparing = pace.New(s.o.CompareBytes)
@@ -175,22 +168,4 @@ func (s *Store) group(id redoubt.GroupID) (catalog.Group, error) {
 		return catalog.Group{}, &redoubt.Error{Op: "find group", Object: string(id), Err: redoubt.ErrNotFound, Hint: "redoubt group list shows the groups"}
 	}
 	return g, nil
-}
-
-func seriesOf(g *catalog.Group, e redoubt.Epoch) index.Series {
-	return index.Series{Group: g.ID, UUID: g.UUID, Epoch: e}
-}
-
-// segmentAt returns the manifest of a committed segment.
-func (s *Store) segmentAt(sr index.Series, ordinal uint64) (catalog.Segment, error) {
-	if g, ok := s.catalog.Group(sr.Group); ok && g.UUID == sr.UUID {
-		if sg := s.catalog.Segments(sr.Group, sr.Epoch, ordinal, 1); len(sg) == 1 {
-			return sg[0], nil
-		}
-	}
-	return catalog.Segment{}, &redoubt.Error{Op: "find segment", Object: segmentName(sr, ordinal), Err: redoubt.ErrNotFound}
-}
-
-func shardID(sr index.Series, sg *catalog.Segment, shard int) segment.ID {
-	return segment.ID{Group: sr.Group, UUID: sr.UUID, Epoch: sg.Epoch, Ordinal: sg.Ordinal, Shard: uint8(shard), CRC: sg.CRC}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/ship"
 	"github.com/redoubt-dr/redoubt/target/index"
+	"github.com/redoubt-dr/redoubt/target/shards"
 )
 
 // stream is the deltas of one connection for a group that this node owns. There
@@ -42,8 +43,8 @@ type stream struct {
 }
 
 func newStream(s *Store, g *catalog.Group, ordinal uint64, tail redoubt.LSN) *stream {
-	st := &stream{s: s, group: g.ID, series: seriesOf(g, g.Epoch), term: g.OwnerTerm, writer: g.Writer, k: g.K, m: g.M,
-		whole: newWholeness(s.catalog, seriesOf(g, g.Epoch), tail), notice: make(chan struct{}, 1), broken: make(chan error, 1), next: g.Committed.LSN + 1, ordinal: ordinal, last: g.CommittedTime}
+	st := &stream{s: s, group: g.ID, series: shards.SeriesOf(g, g.Epoch), term: g.OwnerTerm, writer: g.Writer, k: g.K, m: g.M,
+		whole: newWholeness(s.catalog, shards.SeriesOf(g, g.Epoch), tail), notice: make(chan struct{}, 1), broken: make(chan error, 1), next: g.Committed.LSN + 1, ordinal: ordinal, last: g.CommittedTime}
 	st.ctx, st.cancel = context.WithCancel(s.ctx)
 	st.atRest = sync.NewCond(&st.mu)
 	return st

@@ -9,6 +9,7 @@ import (
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/ship"
 	"github.com/redoubt-dr/redoubt/target/index"
+	"github.com/redoubt-dr/redoubt/target/shards"
 )
 
 const (
@@ -37,7 +38,7 @@ type thinner struct {
 func (t *thinner) step(ctx context.Context) error {
 	w := t.plan.Work[0]
 	g := t.x.g
-	sr := seriesOf(g, w.Epoch)
+	sr := shards.SeriesOf(g, w.Epoch)
 	done := catalog.Work{Epoch: w.Epoch, From: w.From, To: w.From}
 	var out []catalog.Replacement
 	bytes := uint64(0)
@@ -68,7 +69,7 @@ func (t *thinner) segment(ctx context.Context, sr index.Series, sg *catalog.Segm
 	if sg.Gone() {
 		return n, false, nil
 	}
-	head, err := t.s.head(ctx, sr, sg)
+	head, err := t.s.shards.Head(ctx, sr, sg)
 	if err != nil {
 		return n, false, err
 	}
@@ -205,7 +206,7 @@ func (t *thinner) group(ctx context.Context, sr index.Series, sg *catalog.Segmen
 
 // wholeDelta reads a segment's delta and checks it against the manifest.
 func (s *Store) wholeDelta(ctx context.Context, sr index.Series, sg *catalog.Segment) (*ship.Delta, error) {
-	b, err := s.readRange(ctx, sr, sg, 0, sg.Size, nil)
+	b, err := s.shards.ReadRange(ctx, sr, sg, 0, sg.Size, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -219,17 +220,6 @@ func (s *Store) wholeDelta(ctx context.Context, sr index.Series, sg *catalog.Seg
 	return ship.Parse(b)
 }
 
-// homes chooses where the shards of a segment go that is written anew: where
-// they are now, or as for a new segment if one of these nodes leaves or is down.
-func (s *Store) homes(sg *catalog.Segment) ([]redoubt.NodeID, error) {
-	for _, id := range sg.Nodes {
-		if n, _ := s.catalog.Node(id); n.State != catalog.NodeActive || !s.peers.Up(id) {
-			return s.layouts.place(s.catalog.Nodes(), s.peers.Up, sg.Ordinal, int(sg.K)+int(sg.M), int(sg.M))
-		}
-	}
-	return sg.Nodes, nil
-}
-
 // storeThinned makes the shards of d durable on nodes of its own, as many as
 // the segment has now, and describes it in n.
 func (s *Store) storeThinned(ctx context.Context, sr index.Series, old *catalog.Segment, d *ship.Delta, n *catalog.Segment) error {
@@ -237,17 +227,17 @@ func (s *Store) storeThinned(ctx context.Context, sr index.Series, old *catalog.
 	it.users.Store(1)
 	defer it.leave()
 	it.seg.FirstTime, it.seg.LastTime, it.seg.Baseline = old.FirstTime, old.LastTime, old.Baseline
-	shards, own, err := s.coders.split(d.Encoded(), int(old.K), int(old.M))
+	all, own, err := s.shards.Split(d.Encoded(), int(old.K), int(old.M))
 	if err != nil {
 		return err
 	}
 	it.own = own
-	if it.seg.Nodes, err = s.homes(old); err != nil {
+	if it.seg.Nodes, err = s.shards.Homes(old); err != nil {
 		return err
 	}
-	it.seg.Stored = s.putShards(ctx, sr, it, shards)
+	it.seg.Stored = s.putShards(ctx, sr, it, all)
 	if got, want := ones(it.seg.Stored), max(ones(old.Stored), int(old.K)); got < want {
-		return &redoubt.Error{Op: "store thinned segment", Object: segmentName(sr, old.Ordinal), Err: fmt.Errorf("%d shards are durable, it has %d: %w", got, want, redoubt.ErrUnavailable),
+		return &redoubt.Error{Op: "store thinned segment", Object: shards.SegmentName(sr, old.Ordinal), Err: fmt.Errorf("%d shards are durable, it has %d: %w", got, want, redoubt.ErrUnavailable),
 			Hint: "thinning goes on when enough nodes are up"}
 	}
 	*n = it.seg

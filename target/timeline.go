@@ -7,6 +7,7 @@ import (
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/target/retention"
+	"github.com/redoubt-dr/redoubt/target/shards"
 )
 
 // timeline is the retained points of one line of history, as retention asks
@@ -91,7 +92,7 @@ func (s *Store) lastWrite(ctx context.Context, g *catalog.Group, e redoubt.Epoch
 	if sg.Gone() {
 		return lsn, at, true, nil
 	}
-	d, err := s.head(ctx, seriesOf(g, e), &sg)
+	d, err := s.shards.Head(ctx, shards.SeriesOf(g, e), &sg)
 	if err != nil {
 		return 0, 0, false, err
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/target/index"
+	"github.com/redoubt-dr/redoubt/target/shards"
 )
 
 // View is the disks of a group as they were at one position. It is read-only
@@ -76,7 +77,7 @@ func (s *Store) view(ctx context.Context, id redoubt.GroupID, p redoubt.Position
 		if !ok {
 			return nil, &redoubt.Error{Op: "open point " + p.String() + " of group", Object: string(id), Err: redoubt.ErrNotFound, Hint: "it is not retained"}
 		}
-		sp := index.Span{Series: seriesOf(&g, st.Epoch), Full: sg.Ordinal + 1}
+		sp := index.Span{Series: shards.SeriesOf(&g, st.Epoch), Full: sg.Ordinal + 1}
 		if sg.Last > st.To {
 			sp.Full, sp.Partial, sp.Upto = sg.Ordinal, true, st.To
 		}

@@ -1,4 +1,4 @@
-package target
+package shards
 
 import (
 	"context"
@@ -17,14 +17,14 @@ const (
 	noNews    = 30 * time.Second
 )
 
-// outdated reports whether a read that failed shall be done again, since the
+// Outdated reports whether a read that failed shall be done again, since the
 // segment was thinned or has moved meanwhile: what it read is not there any more.
-func (s *Store) outdated(ctx context.Context, sr index.Series, sg *catalog.Segment) bool {
+func (s *Site) Outdated(ctx context.Context, sr index.Series, sg *catalog.Segment) bool {
 	if ctx.Err() != nil {
 		return false
 	}
 	changed := func() bool {
-		now, err := s.segmentAt(sr, sg.Ordinal)
+		now, err := s.Segment(sr, sg.Ordinal)
 		return err == nil && (now.CRC != sg.CRC || now.Gone() != sg.Gone() || !slices.Equal(now.Nodes, sg.Nodes))
 	}
 	if changed() {
@@ -35,7 +35,7 @@ func (s *Store) outdated(ctx context.Context, sr index.Series, sg *catalog.Segme
 	}
 	wait, cancel := context.WithTimeout(ctx, lookAgain)
 	defer cancel()
-	if err := s.node.Barrier(wait); err != nil {
+	if err := s.o.Cluster.Barrier(wait); err != nil {
 		if ctx.Err() == nil {
 			s.deafUntil.Store(time.Now().Add(noNews).UnixNano())
 		}

@@ -1,9 +1,14 @@
-package target
+package shards
 
 import (
+	"errors"
 	"fmt"
+	"math/rand/v2"
+	"os"
 	"slices"
+	"strconv"
 	"testing"
+	"time"
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
@@ -30,7 +35,9 @@ func layoutOf(t *testing.T, nodes []catalog.NodeInfo, k, m int) (load map[redoub
 	load = map[redoubt.NodeID]int{}
 	for o := range uint64(layoutSlots) {
 		got, err := l.place(nodes, func(redoubt.NodeID) bool { return true }, o, k+m, m)
-		noErr(t, err)
+		if err != nil {
+			t.Fatal(err)
+		}
 		in := map[string]int{}
 		for _, n := range got {
 			load[n]++
@@ -100,28 +107,45 @@ func TestPlaceAvoidsNodes(t *testing.T) {
 	up := func(n redoubt.NodeID) bool { return !down[n] }
 	for o := range uint64(20) {
 		got, err := l.place(nodes, up, o, 4, 1)
-		noErr(t, err)
+		if err != nil {
+			t.Fatal(err)
+		}
 		if slices.Contains(got, "n01") || slices.Contains(got, "n04") {
 			t.Fatalf("a node that is down was chosen: %v", got)
 		}
 		got, err = l.place(nodes, up, o, 6, 2)
-		noErr(t, err)
+		if err != nil {
+			t.Fatal(err)
+		}
 		if len(got) != 6 {
 			t.Fatalf("six shards on %v", got)
 		}
 	}
-	_, err := l.place(nodes, up, 0, 7, 1)
-	isErr(t, err, redoubt.ErrUnavailable)
+	if _, err := l.place(nodes, up, 0, 7, 1); !errors.Is(err, redoubt.ErrUnavailable) {
+		t.Fatalf("seven shards on six nodes: %v", err)
+	}
 	for i, st := range []catalog.NodeState{catalog.NodeDraining, catalog.NodeJoining} {
 		nodes[i].State = st
 	}
 	for o := range uint64(layoutSlots) {
 		got, err := l.place(nodes, func(redoubt.NodeID) bool { return true }, o, 3, 1)
-		noErr(t, err)
+		if err != nil {
+			t.Fatal(err)
+		}
 		if slices.Contains(got, "n00") || slices.Contains(got, "n01") {
 			t.Fatalf("a shard on a node that is not active: %v", got)
 		}
 	}
-	_, err = l.place(nodes, up, 0, 5, 1)
-	isErr(t, err, redoubt.ErrUnavailable)
+	if _, err := l.place(nodes, up, 0, 5, 1); !errors.Is(err, redoubt.ErrUnavailable) {
+		t.Fatalf("five shards on four active nodes: %v", err)
+	}
+}
+
+func seeded(t *testing.T) *rand.Rand {
+	seed := uint64(time.Now().UnixNano())
+	if v := os.Getenv("REDOUBT_SEED"); v != "" {
+		seed, _ = strconv.ParseUint(v, 10, 64)
+	}
+	t.Logf("REDOUBT_SEED=%d", seed)
+	return rand.New(rand.NewPCG(seed, 1))
 }

@@ -1,4 +1,4 @@
-package target
+package shards
 
 import (
 	"fmt"
@@ -11,15 +11,16 @@ import (
 	"github.com/redoubt-dr/redoubt/internal/slab"
 )
 
-// coders keeps a Reed-Solomon coder per (k, m).
-type coders struct {
+// Coders keeps a Reed-Solomon coder per (k, m). Methods may be called concurrently.
+type Coders struct {
 	mu sync.Mutex
 	m  map[[2]int]reedsolomon.Encoder
 }
 
-func newCoders() *coders { return &coders{m: map[[2]int]reedsolomon.Encoder{}} }
+// NewCoders returns Coders that know no code yet.
+func NewCoders() *Coders { return &Coders{m: map[[2]int]reedsolomon.Encoder{}} }
 
-func (c *coders) get(k, m int) (reedsolomon.Encoder, error) {
+func (c *Coders) get(k, m int) (reedsolomon.Encoder, error) {
 	if k < 1 || m < 0 || k+m > catalog.MaxShards {
 		return nil, &redoubt.Error{Op: "erasure code", Err: fmt.Errorf("%d+%d shards: %w", k, m, redoubt.ErrInvalid)}
 	}
@@ -37,16 +38,16 @@ func (c *coders) get(k, m int) (reedsolomon.Encoder, error) {
 	return e, nil
 }
 
-// split cuts an encoded delta into k data shards, which are plain ranges of it,
+// Split cuts an encoded delta into k data shards, which are plain ranges of it,
 // and computes m parity shards. Only the last data shards are copies, padded
 // with zeros. own is the memory of those that are not ranges of enc, for slab.Put
-// when nobody reads the shards any more.
-func (c *coders) split(enc []byte, k, m int) (shards, own [][]byte, err error) {
+// when nobody reads the shards any more. ErrInvalid: there is no such code.
+func (c *Coders) Split(enc []byte, k, m int) (shards, own [][]byte, err error) {
 	e, err := c.get(k, m)
 	if err != nil {
 		return nil, nil, err
 	}
-	size := shardSize(len(enc), k)
+	size := Size(len(enc), k)
 	shards = make([][]byte, k+m)
 	take := func(i int) {
 		shards[i] = slab.Get(size)
@@ -70,11 +71,12 @@ func (c *coders) split(enc []byte, k, m int) (shards, own [][]byte, err error) {
 	return shards, own, err
 }
 
-func shardSize(n, k int) int { return (n + k - 1) / k }
+// Size is how many bytes each of k data shards of n bytes has; the last ones are padded.
+func Size(n, k int) int { return (n + k - 1) / k }
 
-// reconstruct fills in the wanted shard; shards that are not there are nil. The
+// Reconstruct fills in the wanted shard; shards that are not there are nil. The
 // ones that are there must have been verified: the code accepts anything.
-func (c *coders) reconstruct(shards [][]byte, k, m, want int) error {
+func (c *Coders) Reconstruct(shards [][]byte, k, m, want int) error {
 	e, err := c.get(k, m)
 	if err != nil {
 		return err
