@@ -172,4 +172,4 @@ func (s *Store) announce(ctx context.Context, g *catalog.Group, r *catalog.Reten
 
 // throttle waits as long as n bytes may take on top of ingest. What retention
 // writes and what repair writes share a rate.
-func (s *Store) throttle(n int64) { _ = s.repair.pace.Wait(s.ctx, n) } // its error is the end of s
+func (s *Store) throttle(n int64) { _ = s.repair.Pace().Wait(s.ctx, n) } // its error is the end of s

@@ -97,8 +97,8 @@ func TestRot(t *testing.T) {
 		}
 		return ok && uint64(n) == victim.node.Catalog().SegmentCount(src.group, g.Epoch)
 	})
-	if st := victim.store.Stats(); st.Rotten == 0 || st.Repaired == 0 {
-		t.Errorf("rotten %d, repaired %d", st.Rotten, st.Repaired)
+	if st := victim.store.Stats(); st.Shards.Rotten == 0 || st.Repair.Repaired == 0 {
+		t.Errorf("rotten %d, repaired %d", st.Shards.Rotten, st.Repair.Repaired)
 	}
 	src.checkAll(1)
 

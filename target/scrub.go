@@ -104,7 +104,7 @@ func (c *scrubber) begin() bool {
 	c.state.Pass++
 	c.state.Running, c.state.Started = true, c.s.o.Now().UnixNano()
 	c.state.File, c.state.Off, c.state.Done, c.state.Found = 0, 0, 0, ScrubFindings{}
-	c.gone = c.s.repair.gone.Load()
+	c.gone = c.s.repair.Gone()
 	c.s.o.Logger.Info("scrub begins", "pass", c.state.Pass)
 	return true
 }
@@ -112,7 +112,7 @@ func (c *scrubber) begin() bool {
 // pass goes on from the saved place to the end of the log, and then through the
 // index.
 func (c *scrubber) pass(ctx context.Context) error {
-	c.s.repair.sweepSoon() // finds what is missing altogether
+	c.s.repair.SweepSoon() // finds what is missing altogether
 	for _, n := range c.s.log.Numbers() {
 		c.mu.Lock()
 		from, off := c.state.File, c.state.Off
@@ -242,7 +242,7 @@ func (c *scrubber) refresh(ctx context.Context) bool {
 
 // countMissing adds what repair found missing since the last time.
 func (c *scrubber) countMissing() {
-	gone := c.s.repair.gone.Load()
+	gone := c.s.repair.Gone()
 	rest := gone - c.gone
 	c.gone = gone
 	c.change(func(st *scrubState) { st.Found.Missing += rest })

@@ -93,8 +93,8 @@ func TestScrub(t *testing.T) {
 	if f := s.scrubbed(h); f.Rotten+f.Missing+f.Files+f.Runs > 0 {
 		t.Errorf("after the repair: %+v", f)
 	}
-	if st := h.store.Stats(); int(st.Repaired) != flipped+len(gone) {
-		t.Errorf("%d rebuilt, %d flipped and %d missing", st.Repaired, flipped, len(gone))
+	if st := h.store.Stats(); int(st.Repair.Repaired) != flipped+len(gone) {
+		t.Errorf("%d rebuilt, %d flipped and %d missing", st.Repair.Repaired, flipped, len(gone))
 	}
 	src.checkAll(1)
 	// The place outlives a restart.

@@ -11,45 +11,38 @@ import (
 	"github.com/redoubt-dr/redoubt/internal/vfs"
 	"github.com/redoubt-dr/redoubt/target/cache"
 	"github.com/redoubt-dr/redoubt/target/index"
+	"github.com/redoubt-dr/redoubt/target/repair"
 	"github.com/redoubt-dr/redoubt/target/segment"
+	"github.com/redoubt-dr/redoubt/target/shards"
 )
 
 type counters struct {
-	segments, degraded, bytesIn, repaired, repairedBytes, moved, movedBytes, ahead, discarded, reclaimed atomic.Uint64
+	segments, degraded, bytesIn, ahead, discarded, reclaimed atomic.Uint64
 }
 
 // Stats are figures of a node's Store since it was opened.
 type Stats struct {
-	Streams       int    // groups that ship to this node now
-	Segments      uint64 // made durable by this node as the owner
-	Degraded      uint64 // of these, without all of their shards at first
-	BytesIn       uint64 // encoded bytes of deltas received
-	Decodes       uint64 // reads that had to compute a shard
-	Ahead         uint64 // stretches of up to 1 MiB that were read ahead of sequential readers
-	Rotten        uint64 // shards of this node found rotten
-	Repaired      uint64 // shards that this node rebuilt
-	RepairedBytes uint64
-	Repair        RepairStats
-	Moved         uint64 // shards that this node took over from another
-	MovedBytes    uint64
-	Discarded     uint64           // shards that the catalog names no more
-	Reclaimed     uint64           // bytes of shard log files given back
-	Down          []redoubt.NodeID // nodes that do not answer this node
-	Log           segment.Stats
-	Index         index.Stats
-	Blocks        cache.Stats
-	Heads         cache.Stats
+	Streams   int    // groups that ship to this node now
+	Segments  uint64 // made durable by this node as the owner
+	Degraded  uint64 // of these, without all of their shards at first
+	BytesIn   uint64 // encoded bytes of deltas received
+	Ahead     uint64 // stretches of up to 1 MiB that were read ahead of sequential readers
+	Shards    shards.Stats
+	Repair    repair.Stats
+	Discarded uint64           // shards that the catalog names no more
+	Reclaimed uint64           // bytes of shard log files given back
+	Down      []redoubt.NodeID // nodes that do not answer this node
+	Log       segment.Stats
+	Index     index.Stats
+	Blocks    cache.Stats
 }
 
 // Stats returns the present figures.
 func (s *Store) Stats() Stats {
-	sh := s.shards.Stats()
-	st := Stats{Segments: s.counter.segments.Load(), Degraded: s.counter.degraded.Load(), BytesIn: s.counter.bytesIn.Load(), Decodes: sh.Decodes,
-		Ahead:  s.counter.ahead.Load(),
-		Rotten: sh.Rotten, Repaired: s.counter.repaired.Load(), RepairedBytes: s.counter.repairedBytes.Load(),
-		Moved: s.counter.moved.Load(), MovedBytes: s.counter.movedBytes.Load(),
+	st := Stats{Segments: s.counter.segments.Load(), Degraded: s.counter.degraded.Load(), BytesIn: s.counter.bytesIn.Load(), Ahead: s.counter.ahead.Load(),
+		Shards:    s.shards.Stats(),
 		Discarded: s.counter.discarded.Load(), Reclaimed: s.counter.reclaimed.Load(),
-		Repair: s.repair.stats(), Log: s.log.Stats(), Index: s.idx.Stats(), Blocks: s.blocks.Stats(), Heads: sh.Heads}
+		Repair: s.repair.Stats(), Log: s.log.Stats(), Index: s.idx.Stats(), Blocks: s.blocks.Stats()}
 	s.mu.Lock()
 	st.Streams = len(s.streams)
 	s.mu.Unlock()

@@ -15,6 +15,7 @@ import (
 	"github.com/redoubt-dr/redoubt/target/index"
 	"github.com/redoubt-dr/redoubt/target/pace"
 	"github.com/redoubt-dr/redoubt/target/peers"
+	"github.com/redoubt-dr/redoubt/target/repair"
 	"github.com/redoubt-dr/redoubt/target/segment"
 	"github.com/redoubt-dr/redoubt/target/shards"
 )
@@ -29,7 +30,7 @@ type Store struct {
 	idx     *index.Index
 	peers   *peers.Peers
 	shards  *shards.Site
-	repair  *repairer
+	repair  *repair.Repairer
 	scrub   *scrubber
 
 	comparing *pace.Pacer // reads for comparisons
@@ -92,20 +93,19 @@ func Open(o Options) (*Store, error) {
 		return nil, err
 	}
 	s.peers = peers.New(s.ctx, peers.Options{Self: o.ID, Catalog: s.catalog, Pool: o.Pool, RPC: o.RPC, Logger: o.Logger, Now: o.Now, Tick: o.Tick,
-		Back: func() { s.repair.sweepSoon() }})
+		Back: func() { s.repair.SweepSoon() }})
 	s.shards = shards.New(shards.Options{Self: o.ID, Log: s.log, Peers: s.peers, Catalog: s.catalog, Cluster: s.node, Logger: o.Logger, HeadBytes: o.HeadBytes,
-		Rotten: func(id segment.ID) { s.repair.rebuildShard(id) },
-		Help:   func(ctx context.Context, n int64) (func(), error) { return s.repair.help(ctx, n) }})
-	s.repair = newRepairer(s)
+		Rotten: func(id segment.ID) { s.repair.Again(id) },
+		Help:   func(ctx context.Context, n int64) (func(), error) { return s.repair.Help(ctx, n) }})
+	s.repair = repair.New(s.ctx, repair.Options{Self: o.ID, Log: s.log, Shards: s.shards, Catalog: s.catalog, Cluster: s.node, Logger: o.Logger, Tick: o.Tick,
+		Most: o.RepairBytes, Bound: o.RepairLag, Lag: s.ingestLag, Give: s.giveWay})
 	s.scrub = newScrubber(s)
 	s.comparing = pace.New(s.o.CompareBytes)
 	s.serve()
 	s.run(s.commit)
 	s.run(s.follow)
-	s.run(s.repair.loop)
-	s.run(func() { s.repair.measure(s.ctx) })
+	s.repair.Start(s.run)
 	s.run(s.scrub.loop)
-	s.run((&mover{s: s}).loop)
 	s.run(s.exchangeContacts)
 	if s.o.RetainEvery > 0 {
 		s.run(s.retain)
@@ -113,6 +113,12 @@ func Open(o Options) (*Store, error) {
 	s.run(s.collect)
 	s.run(s.peers.Probe)
 	return s, nil
+}
+
+// giveWay sets the pace of what can wait to a share of what it may take at most.
+func (s *Store) giveWay(share float64, why string) {
+	s.scrub.pace.Set(int64(float64(s.o.ScrubBytes)*share), why)
+	s.comparing.Set(int64(float64(s.o.CompareBytes)*share), why)
 }
 
 func (s *Store) run(fn func()) {

@@ -56,7 +56,7 @@ func TestHistory(t *testing.T) {
 	src.shipped()
 	noErr(t, stopped(stop()))
 	s.whole(src.group)
-	if st := away.store.Stats(); st.Repaired == 0 {
+	if st := away.store.Stats(); st.Repair.Repaired == 0 {
 		t.Error("the node that came back has rebuilt nothing")
 	}
 	s.eventually("the catalog of the node that came back", func() bool {

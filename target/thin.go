@@ -1,7 +1,6 @@
 package target
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 
@@ -85,7 +84,7 @@ func (t *thinner) segment(ctx context.Context, sr index.Series, sg *catalog.Segm
 	if saved < worthwhile*float64(sg.Size) {
 		return n, false, nil
 	}
-	d, err := t.s.wholeDelta(ctx, sr, sg)
+	d, err := t.s.repair.Delta(ctx, sr, sg)
 	if err != nil {
 		return n, false, err
 	}
@@ -202,22 +201,6 @@ func (t *thinner) group(ctx context.Context, sr index.Series, sg *catalog.Segmen
 		}
 	}
 	return nil
-}
-
-// wholeDelta reads a segment's delta and checks it against the manifest.
-func (s *Store) wholeDelta(ctx context.Context, sr index.Series, sg *catalog.Segment) (*ship.Delta, error) {
-	b, err := s.shards.ReadRange(ctx, sr, sg, 0, sg.Size, nil)
-	if err != nil {
-		return nil, err
-	}
-	if redoubt.Checksum(b) != sg.CRC {
-		shards, err := s.wholeSegment(ctx, sr, sg, -1)
-		if err != nil {
-			return nil, err
-		}
-		b = bytes.Join(shards[:sg.K], nil)[:sg.Size]
-	}
-	return ship.Parse(b)
 }
 
 // storeThinned makes the shards of d durable on nodes of its own, as many as

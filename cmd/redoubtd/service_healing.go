@@ -9,6 +9,7 @@ import (
 	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
 	"github.com/redoubt-dr/redoubt/source"
 	"github.com/redoubt-dr/redoubt/target"
+	"github.com/redoubt-dr/redoubt/target/repair"
 )
 
 // Scrub tells how far a node's scrub and repair are, and may begin a pass.
@@ -33,15 +34,13 @@ func (s *service) Scrub(ctx context.Context, r *adminv1.ScrubRequest) (*adminv1.
 
 // healing describes how the store keeps its shards whole.
 func healing(st *target.Store) *adminv1.Healing {
-	all := st.Stats()
-	return &adminv1.Healing{Repair: repairStatus(all), Scrub: scrubStatus(st.Scrub())}
+	return &adminv1.Healing{Repair: repairStatus(st.Stats().Repair), Scrub: scrubStatus(st.Scrub())}
 }
 
-func repairStatus(all target.Stats) *adminv1.Repair {
-	r := all.Repair
+func repairStatus(r repair.Stats) *adminv1.Repair {
 	out := &adminv1.Repair{
 		MissingSegments: uint64(r.Missing), MissingBytes: uint64(r.MissingBytes), BareSegments: uint64(r.Bare), FailedSegments: uint64(r.Failed),
-		BytesPerSecond: r.Rate, AllowedBytesPerSecond: uint64(r.Allowed), Pace: r.Pace, RepairedShards: all.Repaired, RepairedBytes: all.RepairedBytes,
+		BytesPerSecond: r.Rate, AllowedBytesPerSecond: uint64(r.Allowed), Pace: r.Pace, RepairedShards: r.Repaired, RepairedBytes: r.RepairedBytes,
 		IngestLagSeconds: r.Lag.Seconds(),
 	}
 	if r.ETA > 0 || r.Missing == 0 {

@@ -1,4 +1,4 @@
-package target
+package repair
 
 import (
 	"bytes"
@@ -10,6 +10,7 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
+	"github.com/redoubt-dr/redoubt/ship"
 	"github.com/redoubt-dr/redoubt/target/index"
 	"github.com/redoubt-dr/redoubt/target/segment"
 	"github.com/redoubt-dr/redoubt/target/shards"
@@ -18,39 +19,39 @@ import (
 // rebuildShard computes shard want from k others, checks the whole delta against
 // its checksum, and stores the shard in this node's log. It goes no faster than
 // ingest allows.
-func (s *Store) rebuildShard(ctx context.Context, sr index.Series, sg *catalog.Segment, want int) error {
-	if err := s.repair.pace.Wait(ctx, int64(sg.ShardSize)); err != nil {
+func (r *Repairer) rebuildShard(ctx context.Context, sr index.Series, sg *catalog.Segment, want int) error {
+	if err := r.pace.Wait(ctx, int64(sg.ShardSize)); err != nil {
 		return err
 	}
-	head, err := s.shards.Head(ctx, sr, sg)
+	head, err := r.o.Shards.Head(ctx, sr, sg)
 	if err != nil {
 		return err
 	}
-	all, err := s.wholeSegment(ctx, sr, sg, want)
+	all, err := r.whole(ctx, sr, sg, want)
 	if err != nil {
 		return err
 	}
-	if err := s.shards.Reconstruct(all, int(sg.K), int(sg.M), want); err != nil {
+	if err := r.o.Shards.Reconstruct(all, int(sg.K), int(sg.M), want); err != nil {
 		return err
 	}
-	if err := s.log.Put(ctx, &segment.Shard{ID: shards.ID(sr, sg, want), K: sg.K, M: sg.M, Size: sg.Size, Head: head.Encoded(), Data: all[want]}); err != nil {
+	if err := r.o.Log.Put(ctx, &segment.Shard{ID: shards.ID(sr, sg, want), K: sg.K, M: sg.M, Size: sg.Size, Head: head.Encoded(), Data: all[want]}); err != nil {
 		return err
 	}
-	s.counter.repaired.Add(1)
-	s.counter.repairedBytes.Add(uint64(sg.ShardSize))
+	r.repaired.Add(1)
+	r.repairedBytes.Add(uint64(sg.ShardSize))
 	return nil
 }
 
-// wholeSegment returns all data shards of a segment, checked against the
+// whole returns all data shards of a segment, checked against the
 // delta's checksum, without reading the shard skip. If the shards it got first
 // do not match, it tries without each of them.
-func (s *Store) wholeSegment(ctx context.Context, sr index.Series, sg *catalog.Segment, skip int) ([][]byte, error) {
+func (r *Repairer) whole(ctx context.Context, sr index.Series, sg *catalog.Segment, skip int) ([][]byte, error) {
 	var last error
 	for leave := -1; leave < int(sg.K)+int(sg.M); leave++ {
 		if leave == skip {
 			continue
 		}
-		all, err := s.repair.collect(ctx, sr, sg, func(i int) bool { return i == skip || i == leave })
+		all, err := r.collect(ctx, sr, sg, func(i int) bool { return i == skip || i == leave })
 		if err != nil {
 			if leave == -1 {
 				return nil, err
@@ -59,7 +60,7 @@ func (s *Store) wholeSegment(ctx context.Context, sr index.Series, sg *catalog.S
 		}
 		var enc bytes.Buffer
 		for i := range int(sg.K) {
-			if err := s.shards.Reconstruct(all, int(sg.K), int(sg.M), i); err != nil {
+			if err := r.o.Shards.Reconstruct(all, int(sg.K), int(sg.M), i); err != nil {
 				return nil, err
 			}
 			enc.Write(all[i])
@@ -72,13 +73,30 @@ func (s *Store) wholeSegment(ctx context.Context, sr index.Series, sg *catalog.S
 	return nil, last
 }
 
+// Delta reads a segment's delta and checks it against the manifest. If what it got
+// first does not match, it tries without each shard.
+func (r *Repairer) Delta(ctx context.Context, sr index.Series, sg *catalog.Segment) (*ship.Delta, error) {
+	b, err := r.o.Shards.ReadRange(ctx, sr, sg, 0, sg.Size, nil)
+	if err != nil {
+		return nil, err
+	}
+	if redoubt.Checksum(b) != sg.CRC {
+		all, err := r.whole(ctx, sr, sg, -1)
+		if err != nil {
+			return nil, err
+		}
+		b = bytes.Join(all[:sg.K], nil)[:sg.Size]
+	}
+	return ship.Parse(b)
+}
+
 // helpTimeout bounds the read of a whole shard from a helper, which may let us
 // wait for its own ingest. A slow helper is not a dead one.
 const helpTimeout = time.Minute
 
 // collect reads any k whole shards but the ones to skip, k at a time, from the
 // helpers that this node reads the least from. Those that seem down come last.
-func (r *repairer) collect(ctx context.Context, sr index.Series, sg *catalog.Segment, skip func(int) bool) ([][]byte, error) {
+func (r *Repairer) collect(ctx context.Context, sr index.Series, sg *catalog.Segment, skip func(int) bool) ([][]byte, error) {
 	shards := make([][]byte, int(sg.K)+int(sg.M))
 	type answer struct {
 		i   int
@@ -120,7 +138,7 @@ func (r *repairer) collect(ctx context.Context, sr index.Series, sg *catalog.Seg
 // helpers lists the shards to ask for, the best first: on nodes that are up and
 // said to have it, the least read from now, and by turns, so that several nodes
 // that repair the same history do not all ask the same.
-func (r *repairer) helpers(sg *catalog.Segment, skip func(int) bool) []int {
+func (r *Repairer) helpers(sg *catalog.Segment, skip func(int) bool) []int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n := uint64(len(sg.Nodes))
@@ -131,7 +149,7 @@ func (r *repairer) helpers(sg *catalog.Segment, skip func(int) bool) []int {
 		}
 	}
 	rank := func(i int) int {
-		if r.s.shards.WorthAsking(sg, i) {
+		if r.o.Shards.WorthAsking(sg, i) {
 			return 0
 		}
 		return 1
@@ -144,10 +162,10 @@ func (r *repairer) helpers(sg *catalog.Segment, skip func(int) bool) []int {
 }
 
 // readFrom reads a whole shard, verified by the node that holds it.
-func (r *repairer) readFrom(ctx context.Context, sr index.Series, sg *catalog.Segment, i int) ([]byte, error) {
+func (r *Repairer) readFrom(ctx context.Context, sr index.Series, sg *catalog.Segment, i int) ([]byte, error) {
 	node := sg.Nodes[i]
-	if node == r.s.o.ID {
-		return r.s.shards.ReadForRepair(ctx, sr, sg, i)
+	if node == r.o.Self {
+		return r.o.Shards.ReadForRepair(ctx, sr, sg, i)
 	}
 	count := func(n int) {
 		r.mu.Lock()
@@ -158,12 +176,12 @@ func (r *repairer) readFrom(ctx context.Context, sr index.Series, sg *catalog.Se
 	defer count(-1)
 	ctx, cancel := context.WithTimeout(ctx, helpTimeout)
 	defer cancel()
-	return r.s.shards.ReadForRepair(ctx, sr, sg, i)
+	return r.o.Shards.ReadForRepair(ctx, sr, sg, i)
 }
 
-// help lets a read for another node's repair pass: few at a time, and no more
-// bytes than this node's own repair might take.
-func (r *repairer) help(ctx context.Context, n int64) (release func(), err error) {
+// Help lets a read for another node's repair pass: few at a time, and no more
+// bytes than this node's own repair might take. release ends the read.
+func (r *Repairer) Help(ctx context.Context, n int64) (release func(), err error) {
 	select {
 	case r.helping <- struct{}{}:
 	case <-ctx.Done():

@@ -1,4 +1,4 @@
-package target
+package repair
 
 import (
 	"context"
@@ -15,11 +15,36 @@ import (
 	"github.com/redoubt-dr/redoubt/target/shards"
 )
 
-// repairer rebuilds the shards that this node should have and has not: of the
+// Cluster is where repair says what is durable here and what is lost.
+type Cluster interface {
+	Propose(ctx context.Context, cmd catalog.Command) (any, error)
+}
+
+// Options of a Repairer. All but Give are required.
+type Options struct {
+	Self    redoubt.NodeID // this node
+	Log     *segment.Log   // its shards
+	Shards  *shards.Site   // those of all nodes
+	Catalog *catalog.Catalog
+	Cluster Cluster
+	Logger  *slog.Logger
+	Tick    time.Duration // between two looks at what is missing, and at the load
+
+	Most  int64         // bytes a second that are written at most, and read here at most for other nodes
+	Bound time.Duration // how long a delta may wait for its commit before repair gives way
+	// Lag is the age of the oldest delta that waits for its commit, on any node.
+	Lag func() time.Duration
+	// Give is told at every Tick which part of Most is allowed at present, and why:
+	// from a sixteenth to 1. Other work that can wait gives way in the same measure.
+	Give func(share float64, why string)
+}
+
+// Repairer rebuilds the shards that this node should have and has not: of the
 // time when it was down, of a damaged log, or found rotten. It tells the cluster
-// in batches what is gone and what became durable.
-type repairer struct {
-	s    *Store
+// in batches what is gone and what became durable. Methods may be called concurrently.
+type Repairer struct {
+	o    Options
+	ctx  context.Context // ends the work
 	kick chan struct{}
 	pace *pace.Pacer
 	in   pace.Meter // ingest into this node's log
@@ -36,7 +61,8 @@ type repairer struct {
 	reads   map[redoubt.NodeID]int
 	lag     time.Duration // of ingest, at the last tick
 
-	gone atomic.Uint64 // shards that the catalog said were here
+	gone                                       atomic.Uint64 // shards that the catalog said were here
+	repaired, repairedBytes, moved, movedBytes atomic.Uint64
 
 	// Owned by loop.
 	seen  map[index.Series]uint64 // segments below it were looked at
@@ -46,8 +72,9 @@ type repairer struct {
 
 const (
 	repairBatch   = 256
-	repairWorkers = 2 // segments that are rebuilt at the same time
-	helpMost      = 2 // reads that are served to other nodes' repair at the same time
+	tellTimeout   = 30 * time.Second // bounds one proposal
+	repairWorkers = 2                // segments that are rebuilt at the same time
+	helpMost      = 2                // reads that are served to other nodes' repair at the same time
 	maxAsked      = 1 << 16
 	// Everything is looked at again after sweepTicks, and sweeps take no more
 	// than a hundredth of the time.
@@ -55,13 +82,29 @@ const (
 	sweepShare = 100
 )
 
-func newRepairer(s *Store) *repairer {
-	return &repairer{s: s, kick: make(chan struct{}, 1), pace: pace.New(s.o.RepairBytes), helping: make(chan struct{}, helpMost),
+// New returns the Repairer of a node. Nothing is done before Start; all of it ends
+// with ctx.
+func New(ctx context.Context, o Options) *Repairer {
+	return &Repairer{o: o, ctx: ctx, kick: make(chan struct{}, 1), pace: pace.New(o.Most), helping: make(chan struct{}, helpMost),
 		todo: newBacklog(), reads: map[redoubt.NodeID]int{}, seen: map[index.Series]uint64{}}
 }
 
-// rebuildShard has one shard, which was found rotten, looked at again at once.
-func (r *repairer) rebuildShard(id segment.ID) {
+// Start runs what looks for missing shards, what measures the load, and what moves
+// shards, each by a call of run.
+func (r *Repairer) Start(run func(fn func())) {
+	run(r.loop)
+	run(r.measure)
+	run((&mover{r: r}).loop)
+}
+
+// Pace is the rate that repair keeps to, for other work that writes to the log.
+func (r *Repairer) Pace() *pace.Pacer { return r.pace }
+
+// Gone counts the shards that the catalog said were here and the log did not have.
+func (r *Repairer) Gone() uint64 { return r.gone.Load() }
+
+// Again has one shard, which was found rotten, looked at again at once.
+func (r *Repairer) Again(id segment.ID) {
 	r.mu.Lock()
 	if len(r.asked) < maxAsked { // the next sweep finds what is beyond it
 		r.asked = append(r.asked, id)
@@ -70,27 +113,27 @@ func (r *repairer) rebuildShard(id segment.ID) {
 	r.poke()
 }
 
-// sweepSoon has everything looked at again: nodes or shards are back.
-func (r *repairer) sweepSoon() {
+// SweepSoon has everything looked at again: nodes or shards are back.
+func (r *Repairer) SweepSoon() {
 	r.mu.Lock()
 	r.again = true
 	r.mu.Unlock()
 	r.poke()
 }
 
-func (r *repairer) poke() {
+func (r *Repairer) poke() {
 	select {
 	case r.kick <- struct{}{}:
 	default:
 	}
 }
 
-func (r *repairer) loop() {
-	t := time.NewTicker(r.s.o.Tick)
+func (r *Repairer) loop() {
+	t := time.NewTicker(r.o.Tick)
 	defer t.Stop()
 	for {
 		select {
-		case <-r.s.ctx.Done():
+		case <-r.ctx.Done():
 			return
 		case <-r.kick:
 		case <-t.C:
@@ -102,13 +145,13 @@ func (r *repairer) loop() {
 
 // look finds what is missing: what was asked for, in the segments that are new
 // since the last look, and now and then in all of them.
-func (r *repairer) look() {
+func (r *Repairer) look() {
 	begin := time.Now()
 	r.mu.Lock()
 	asked := r.asked
 	r.asked = nil
 	spilled := r.todo.over > 0 && len(r.todo.heap) == 0
-	all := r.swept.IsZero() || spilled || r.again && begin.Sub(r.swept) > sweepShare*r.took || begin.Sub(r.swept) > max(sweepTicks*r.s.o.Tick, sweepShare*r.took)
+	all := r.swept.IsZero() || spilled || r.again && begin.Sub(r.swept) > sweepShare*r.took || begin.Sub(r.swept) > max(sweepTicks*r.o.Tick, sweepShare*r.took)
 	if all {
 		r.again, r.failed, r.todo, r.seen = false, 0, newBacklog(), map[index.Series]uint64{}
 	}
@@ -117,11 +160,11 @@ func (r *repairer) look() {
 	var easy pace.Easy
 	for _, id := range asked {
 		sr := index.Series{Group: id.Group, UUID: id.UUID, Epoch: id.Epoch}
-		if sg, err := r.s.shards.Segment(sr, id.Ordinal); err == nil && sg.CRC == id.CRC {
+		if sg, err := r.o.Shards.Segment(sr, id.Ordinal); err == nil && sg.CRC == id.CRC {
 			r.examine(sr, &sg, news)
 		}
 	}
-	for _, g := range r.s.catalog.Groups() {
+	for _, g := range r.o.Catalog.Groups() {
 		for _, f := range g.Lineage {
 			r.series(shards.SeriesOf(&g, f.Epoch), news, &easy)
 		}
@@ -136,16 +179,16 @@ func (r *repairer) look() {
 // findings are what the catalog does not know yet.
 type findings struct{ stored, lost []catalog.ShardOf }
 
-func (r *repairer) series(sr index.Series, news *findings, easy *pace.Easy) {
+func (r *Repairer) series(sr index.Series, news *findings, easy *pace.Easy) {
 	from := r.seen[sr]
-	for r.s.ctx.Err() == nil {
-		segs := r.s.catalog.Segments(sr.Group, sr.Epoch, from, repairBatch)
+	for r.ctx.Err() == nil {
+		segs := r.o.Catalog.Segments(sr.Group, sr.Epoch, from, repairBatch)
 		if len(segs) == 0 {
 			break
 		}
 		for i := range segs {
 			r.examine(sr, &segs[i], news)
-			if !easy.Step(r.s.ctx) {
+			if !easy.Step(r.ctx) {
 				return
 			}
 		}
@@ -157,14 +200,14 @@ func (r *repairer) series(sr index.Series, news *findings, easy *pace.Easy) {
 // examine compares what the catalog says of this node's shards of a segment
 // with what is in the log. A shard of another delta at the same place, put by an
 // owner that was deposed, counts as none.
-func (r *repairer) examine(sr index.Series, sg *catalog.Segment, news *findings) {
+func (r *Repairer) examine(sr index.Series, sg *catalog.Segment, news *findings) {
 	for n, node := range sg.Nodes {
-		if node != r.s.o.ID {
+		if node != r.o.Self {
 			continue
 		}
 		ref := catalog.ShardOf{ShardRef: catalog.ShardRef{Group: sr.Group, Epoch: sr.Epoch, Ordinal: sg.Ordinal, Shard: uint8(n)}, CRC: sg.CRC}
 		said := sg.Stored&(1<<n) != 0
-		has, err := r.s.log.Has(shards.ID(sr, sg, n))
+		has, err := r.o.Log.Has(shards.ID(sr, sg, n))
 		if err != nil {
 			r.unread(sr, sg, err)
 			continue
@@ -187,8 +230,8 @@ func (r *repairer) examine(sr index.Series, sg *catalog.Segment, news *findings)
 
 // unread notes that the list of a shard log file could not be read: what it
 // holds is not known, which says nothing of the shard.
-func (r *repairer) unread(sr index.Series, sg *catalog.Segment, err error) {
-	if r.s.ctx.Err() != nil {
+func (r *Repairer) unread(sr index.Series, sg *catalog.Segment, err error) {
+	if r.ctx.Err() != nil {
 		return
 	}
 	r.mu.Lock()
@@ -196,22 +239,22 @@ func (r *repairer) unread(sr index.Series, sg *catalog.Segment, err error) {
 	r.lastErr, r.again = err, true
 	r.mu.Unlock()
 	if first {
-		r.s.o.Logger.Warn("not known whether a shard is stored; looked again", "segment", shards.SegmentName(sr, sg.Ordinal), "err", err)
+		r.o.Logger.Warn("not known whether a shard is stored; looked again", "segment", shards.SegmentName(sr, sg.Ordinal), "err", err)
 	}
 }
 
 // tell records which shards are durable here, or lost. What could not be told
 // is found again by a sweep.
-func (r *repairer) tell(refs []catalog.ShardOf, lost bool) {
+func (r *Repairer) tell(refs []catalog.ShardOf, lost bool) {
 	for len(refs) > 0 {
 		part := refs[:min(len(refs), catalog.MaxBatch)]
 		refs = refs[len(part):]
-		ctx, cancel := context.WithTimeout(r.s.ctx, commitTimeout)
-		_, err := r.s.node.Propose(ctx, catalog.ReportShards{Node: r.s.o.ID, Shards: part, Lost: lost})
+		ctx, cancel := context.WithTimeout(r.ctx, tellTimeout)
+		_, err := r.o.Cluster.Propose(ctx, catalog.ReportShards{Node: r.o.Self, Shards: part, Lost: lost})
 		cancel()
 		if err != nil {
-			if r.s.ctx.Err() == nil {
-				r.s.o.Logger.Warn("state of shards not recorded; tried again", "shards", len(part), "lost", lost, "err", err)
+			if r.ctx.Err() == nil {
+				r.o.Logger.Warn("state of shards not recorded; tried again", "shards", len(part), "lost", lost, "err", err)
 			}
 			r.mu.Lock()
 			r.again = true
@@ -222,9 +265,9 @@ func (r *repairer) tell(refs []catalog.ShardOf, lost bool) {
 }
 
 // work rebuilds until nothing is left, or it is time to look again.
-func (r *repairer) work() {
-	until := time.Now().Add(2 * r.s.o.Tick)
-	for r.s.ctx.Err() == nil && time.Now().Before(until) {
+func (r *Repairer) work() {
+	until := time.Now().Add(2 * r.o.Tick)
+	for r.ctx.Err() == nil && time.Now().Before(until) {
 		done := r.round(until)
 		r.tell(done, false)
 		if len(done) == 0 {
@@ -234,13 +277,13 @@ func (r *repairer) work() {
 }
 
 // round lets the workers rebuild up to a batch and returns what is durable now.
-func (r *repairer) round(until time.Time) (done []catalog.ShardOf) {
+func (r *Repairer) round(until time.Time) (done []catalog.ShardOf) {
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for range repairWorkers {
 		wg.Go(func() {
 			for range repairBatch / repairWorkers {
-				if r.s.ctx.Err() != nil || !time.Now().Before(until) {
+				if r.ctx.Err() != nil || !time.Now().Before(until) {
 					return
 				}
 				r.mu.Lock()
@@ -263,16 +306,15 @@ func (r *repairer) round(until time.Time) (done []catalog.ShardOf) {
 
 // rebuild makes the shard again if it is still missing. It reports whether the
 // catalog must be told that it is here.
-func (r *repairer) rebuild(m *missing) bool {
-	s := r.s
-	sg, err := s.shards.Segment(m.series, m.ordinal)
-	if err != nil || m.shard >= len(sg.Nodes) || sg.Nodes[m.shard] != s.o.ID || sg.CRC != m.crc {
+func (r *Repairer) rebuild(m *missing) bool {
+	sg, err := r.o.Shards.Segment(m.series, m.ordinal)
+	if err != nil || m.shard >= len(sg.Nodes) || sg.Nodes[m.shard] != r.o.Self || sg.CRC != m.crc {
 		r.settle(m) // it was dropped or thinned, or has another home now
 		return false
 	}
-	has, err := s.log.Has(shards.ID(m.series, &sg, m.shard))
+	has, err := r.o.Log.Has(shards.ID(m.series, &sg, m.shard))
 	if err == nil && !has {
-		err = s.rebuildShard(s.ctx, m.series, &sg, m.shard)
+		err = r.rebuildShard(r.ctx, m.series, &sg, m.shard)
 	}
 	if err != nil {
 		r.failure(m, err)
@@ -284,8 +326,8 @@ func (r *repairer) rebuild(m *missing) bool {
 
 // failure notes why m was not rebuilt. It stays counted until the next sweep
 // takes it up again. One line a sweep is enough for the operator.
-func (r *repairer) failure(m *missing, err error) {
-	if r.s.ctx.Err() != nil {
+func (r *Repairer) failure(m *missing, err error) {
+	if r.ctx.Err() != nil {
 		return
 	}
 	r.mu.Lock()
@@ -297,10 +339,10 @@ func (r *repairer) failure(m *missing, err error) {
 	if first {
 		level = slog.LevelWarn
 	}
-	r.s.o.Logger.Log(r.s.ctx, level, "shard not rebuilt; tried again", "segment", shards.SegmentName(m.series, m.ordinal), "shard", m.shard, "err", err)
+	r.o.Logger.Log(r.ctx, level, "shard not rebuilt; tried again", "segment", shards.SegmentName(m.series, m.ordinal), "shard", m.shard, "err", err)
 }
 
-func (r *repairer) settle(m *missing) {
+func (r *Repairer) settle(m *missing) {
 	r.mu.Lock()
 	r.todo.settled(m)
 	if r.todo.segments == 0 {

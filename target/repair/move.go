@@ -1,4 +1,4 @@
-package target
+package repair
 
 import (
 	"context"
@@ -15,7 +15,7 @@ import (
 // of those that have moved elsewhere. One goroutine does both, so that a shard
 // that is planned to come back is never deleted after it was found here.
 type mover struct {
-	s    *Store
+	r    *Repairer
 	away uint64 // how far the node's own log was tidied, by NodeInfo.Away
 	tidy bool   // since the start
 }
@@ -26,16 +26,17 @@ const (
 )
 
 func (m *mover) loop() {
-	t := time.NewTicker(m.s.o.Tick)
+	r := m.r
+	t := time.NewTicker(r.o.Tick)
 	defer t.Stop()
 	for {
 		select {
-		case <-m.s.ctx.Done():
+		case <-r.ctx.Done():
 			return
 		case <-t.C:
 		}
-		in := m.s.catalog.MovesTo(m.s.o.ID, catalog.MaxBatch)
-		for len(in) > 0 && m.s.ctx.Err() == nil {
+		in := r.o.Catalog.MovesTo(r.o.Self, catalog.MaxBatch)
+		for len(in) > 0 && r.ctx.Err() == nil {
 			n := min(len(in), moveBatch)
 			m.takeOver(in[:n])
 			in = in[n:]
@@ -46,12 +47,13 @@ func (m *mover) loop() {
 
 // takeOver makes shards that shall come here durable and tells the cluster.
 func (m *mover) takeOver(in []catalog.Incoming) {
+	r := m.r
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, moveParallel)
-	done := catalog.FinishMoves{Node: m.s.o.ID}
+	done := catalog.FinishMoves{Node: r.o.Self}
 	for i := range in {
-		if m.s.ctx.Err() != nil {
+		if r.ctx.Err() != nil {
 			break
 		}
 		slots <- struct{}{}
@@ -65,83 +67,84 @@ func (m *mover) takeOver(in []catalog.Incoming) {
 		})
 	}
 	wg.Wait()
-	if len(done.Shards) == 0 || m.s.ctx.Err() != nil {
+	if len(done.Shards) == 0 || r.ctx.Err() != nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(m.s.ctx, commitTimeout)
+	ctx, cancel := context.WithTimeout(r.ctx, tellTimeout)
 	defer cancel()
-	if _, err := m.s.node.Propose(ctx, done); err != nil && m.s.ctx.Err() == nil {
-		m.s.o.Logger.Warn("moved shards not recorded; tried again", "shards", len(done.Shards), "err", err)
+	if _, err := r.o.Cluster.Propose(ctx, done); err != nil && r.ctx.Err() == nil {
+		r.o.Logger.Warn("moved shards not recorded; tried again", "shards", len(done.Shards), "err", err)
 	}
 }
 
 // fetch gets the shard from its present home, or computes it from others.
 func (m *mover) fetch(in *catalog.Incoming) bool {
-	s := m.s
+	r := m.r
 	sr := index.Series{Group: in.Group, UUID: in.UUID, Epoch: in.Epoch}
 	sg, i := &in.Segment, int(in.Shard)
 	id := shards.ID(sr, sg, i)
-	if has, err := s.log.Has(id); err != nil || has {
+	if has, err := r.o.Log.Has(id); err != nil || has {
 		return has
 	}
-	if s.shards.WorthAsking(sg, i) {
-		if err := s.repair.pace.Wait(s.ctx, int64(sg.ShardSize)); err != nil {
+	if r.o.Shards.WorthAsking(sg, i) {
+		if err := r.pace.Wait(r.ctx, int64(sg.ShardSize)); err != nil {
 			return false
 		}
 		if err := m.copyShard(sr, sg, i, id); err == nil {
-			s.counter.moved.Add(1)
-			s.counter.movedBytes.Add(uint64(sg.ShardSize))
+			r.moved.Add(1)
+			r.movedBytes.Add(uint64(sg.ShardSize))
 			return true
-		} else if s.ctx.Err() == nil {
-			s.o.Logger.Debug("shard not copied from its home; it is rebuilt", "segment", shards.SegmentName(sr, sg.Ordinal), "shard", i, "node", in.From, "err", err)
+		} else if r.ctx.Err() == nil {
+			r.o.Logger.Debug("shard not copied from its home; it is rebuilt", "segment", shards.SegmentName(sr, sg.Ordinal), "shard", i, "node", in.From, "err", err)
 		}
 	}
-	err := s.rebuildShard(s.ctx, sr, sg, i)
-	if err != nil && s.ctx.Err() == nil {
-		s.o.Logger.Debug("moving shard not rebuilt; tried again", "segment", shards.SegmentName(sr, sg.Ordinal), "shard", i, "err", err)
+	err := r.rebuildShard(r.ctx, sr, sg, i)
+	if err != nil && r.ctx.Err() == nil {
+		r.o.Logger.Debug("moving shard not rebuilt; tried again", "segment", shards.SegmentName(sr, sg.Ordinal), "shard", i, "err", err)
 	}
 	return err == nil
 }
 
 func (m *mover) copyShard(sr index.Series, sg *catalog.Segment, i int, id segment.ID) error {
-	head, err := m.s.shards.Head(m.s.ctx, sr, sg)
+	r := m.r
+	head, err := r.o.Shards.Head(r.ctx, sr, sg)
 	if err != nil {
 		return err
 	}
-	b, err := m.s.shards.ReadShard(m.s.ctx, sr, sg, i, 0, sg.ShardSize)
+	b, err := r.o.Shards.ReadShard(r.ctx, sr, sg, i, 0, sg.ShardSize)
 	if err != nil {
 		return err
 	}
-	return m.s.log.Put(m.s.ctx, &segment.Shard{ID: id, K: sg.K, M: sg.M, Size: sg.Size, Head: head.Encoded(), Data: b})
+	return r.o.Log.Put(r.ctx, &segment.Shard{ID: id, K: sg.K, M: sg.M, Size: sg.Size, Head: head.Encoded(), Data: b})
 }
 
 // letGo deletes the shards that have a home elsewhere now. It looks at the
 // whole log, but only after something went away.
 func (m *mover) letGo() {
-	s := m.s
-	me, _ := s.catalog.Node(s.o.ID)
+	r := m.r
+	me, _ := r.o.Catalog.Node(r.o.Self)
 	if m.tidy && me.Away == m.away || me.Away == 0 {
 		return
 	}
 	var gone []segment.ID
-	err := s.log.Each(func(info segment.Info) bool {
+	err := r.o.Log.Each(func(info segment.Info) bool {
 		ref := catalog.ShardRef{Group: info.ID.Group, Epoch: info.ID.Epoch, Ordinal: info.ID.Ordinal, Shard: info.ID.Shard}
-		if holds, known := s.catalog.Holds(s.o.ID, ref, info.ID.CRC); known && !holds {
+		if holds, known := r.o.Catalog.Holds(r.o.Self, ref, info.ID.CRC); known && !holds {
 			gone = append(gone, info.ID)
 		}
-		return s.ctx.Err() == nil
+		return r.ctx.Err() == nil
 	})
 	if err != nil {
-		if s.ctx.Err() == nil {
-			s.o.Logger.Warn("moved shards not looked for; tried again", "err", err)
+		if r.ctx.Err() == nil {
+			r.o.Logger.Warn("moved shards not looked for; tried again", "err", err)
 		}
 		return
 	}
 	for len(gone) > 0 {
 		n := min(len(gone), moveBatch)
-		if err := s.log.Delete(s.ctx, gone[:n]...); err != nil {
-			if s.ctx.Err() == nil {
-				s.o.Logger.Warn("moved shards not deleted; tried again", "shards", len(gone), "err", err)
+		if err := r.o.Log.Delete(r.ctx, gone[:n]...); err != nil {
+			if r.ctx.Err() == nil {
+				r.o.Logger.Warn("moved shards not deleted; tried again", "shards", len(gone), "err", err)
 			}
 			return
 		}

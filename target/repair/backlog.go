@@ -1,8 +1,9 @@
-package target
+package repair
 
 import (
 	"cmp"
 	"container/heap"
+	"math/bits"
 
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/target/index"
@@ -37,7 +38,7 @@ func (m *missing) bare() bool { return m.spare <= 0 }
 
 // newMissing describes shard n of the segment.
 func newMissing(sr index.Series, sg *catalog.Segment, n int) *missing {
-	others := ones(sg.Stored &^ (1 << n))
+	others := bits.OnesCount64(sg.Stored &^ (1 << n))
 	return &missing{series: sr, ordinal: sg.Ordinal, crc: sg.CRC, shard: n, bytes: int64(sg.ShardSize), spare: others - int(sg.K)}
 }
 

@@ -1,4 +1,4 @@
-package target
+package repair
 
 import (
 	"context"
@@ -16,10 +16,8 @@ import (
 // Helpers are asked by turns; a node that is read from already, or that seems
 // down, or is not said to have its shard, is asked later.
 func TestHelpersTakeTurns(t *testing.T) {
-	s := &Store{o: Options{ID: "a", RepairBytes: 1 << 30}}
-	s.peers = peers.New(t.Context(), peers.Options{Self: "a", Now: time.Now})
-	s.shards = shards.New(shards.Options{Self: "a", Peers: s.peers})
-	r := newRepairer(s)
+	ps := peers.New(t.Context(), peers.Options{Self: "a", Now: time.Now})
+	r := New(t.Context(), Options{Self: "a", Most: 1 << 30, Shards: shards.New(shards.Options{Self: "a", Peers: ps})})
 	const k, m = 4, 2
 	sg := &catalog.Segment{K: k, M: m, Nodes: []redoubt.NodeID{"a", "b", "c", "d", "e", "f"}, Stored: 0b111111}
 	own := func(i int) bool { return i == 0 }
@@ -48,7 +46,7 @@ func TestHelpersTakeTurns(t *testing.T) {
 	sg.Stored &^= 1 << 4
 	last("shard 4 is not there", 4)
 	sg.Stored |= 1 << 4
-	s.peers.GiveUp("d", redoubt.ErrUnavailable)
+	ps.GiveUp("d", redoubt.ErrUnavailable)
 	last("node d is down", 3)
 	if got := r.helpers(sg, func(i int) bool { return i != 5 }); !slices.Equal(got, []int{5}) {
 		t.Errorf("all but shard 5 skipped: %v", got)
@@ -57,18 +55,19 @@ func TestHelpersTakeTurns(t *testing.T) {
 
 // A node serves few reads for repair at a time; who waits gives up with its call.
 func TestHelpIsBounded(t *testing.T) {
-	s := &Store{o: Options{RepairBytes: 1 << 30}}
-	r := newRepairer(s)
+	r := New(t.Context(), Options{Most: 1 << 30})
 	var releases []func()
 	for range helpMost {
-		release, err := r.help(t.Context(), 1<<20)
-		noErr(t, err)
+		release, err := r.Help(t.Context(), 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
 		releases = append(releases, release)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	waits := make(chan error)
 	go func() {
-		_, err := r.help(ctx, 1)
+		_, err := r.Help(ctx, 1)
 		waits <- err
 	}()
 	cancel()
@@ -76,7 +75,9 @@ func TestHelpIsBounded(t *testing.T) {
 		t.Errorf("one too many: %v", err)
 	}
 	releases[0]()
-	release, err := r.help(t.Context(), 1)
-	noErr(t, err)
+	release, err := r.Help(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
 	release()
 }
