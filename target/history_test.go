@@ -252,7 +252,7 @@ func (f *feed) synced() {
 func (f *feed) logBytes() (logs, index int64) {
 	f.t.Helper()
 	for _, h := range f.s.nodes {
-		noErr(f.t, h.store.Collect(f.t.Context()))
+		noErr(f.t, h.store.garbage.Collect(f.t.Context()))
 		logs += h.store.log.Stats().Bytes
 		index += int64(h.store.idx.Stats().Bytes)
 	}

@@ -96,7 +96,7 @@ func TestPlanSurvivesCrashes(t *testing.T) {
 			for _, sg := range o.node.Catalog().Segments(f.group, 1, r.Plan.Work[0].From, 8) {
 				n, changed, err := th.segment(t.Context(), shards.SeriesOf(&g, 1), &sg)
 				noErr(t, err)
-				noErr(t, o.store.Collect(t.Context())) // must not take what is about to be named
+				noErr(t, o.store.garbage.Collect(t.Context())) // must not take what is about to be named
 				for i, node := range n.Nodes {
 					if changed && node == o.id && !o.has(shards.ID(shards.SeriesOf(&g, 1), &n, i)) {
 						t.Errorf("shard %d of what is left of segment %d is gone before it is named", i, sg.Ordinal)
@@ -135,7 +135,7 @@ func TestPlanSurvivesCrashes(t *testing.T) {
 	t.Logf("%d segments, %d dropped", len(a), gone)
 	f.check(f.retained(), 1)
 	for _, h := range f.s.nodes {
-		noErr(t, h.store.Collect(t.Context()))
+		noErr(t, h.store.garbage.Collect(t.Context()))
 		for _, sg := range f.manifests() {
 			for i := range 3 {
 				g, _ := h.node.Catalog().Group(f.group)
@@ -161,7 +161,7 @@ func TestOpenPointIsSafe(t *testing.T) {
 	if !slices.Contains(f.retained(), l) || slices.Contains(f.retained(), l+1) {
 		t.Fatal("the open point is gone, or its neighbour is not")
 	}
-	noErr(t, f.owner.store.Collect(ctx))
+	noErr(t, f.owner.store.garbage.Collect(ctx))
 	f.check([]redoubt.LSN{l}, 1)
 	got := make([]byte, f.disk.Size)
 	noErr(t, v.ReadAt(1, got, 0))

@@ -8,6 +8,7 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/internal/vfs"
+	"github.com/redoubt-dr/redoubt/target/scrub"
 	"github.com/redoubt-dr/redoubt/target/segment"
 )
 
@@ -16,7 +17,7 @@ func scrubbing(o *Options) {
 }
 
 // scrubbed runs a pass on the node and returns what it found.
-func (s *site) scrubbed(h *host) ScrubFindings {
+func (s *site) scrubbed(h *host) scrub.Findings {
 	s.t.Helper()
 	before := h.store.Scrub().Pass
 	noErr(s.t, h.store.ScrubNow())
@@ -129,7 +130,7 @@ func TestScrubGoesOn(t *testing.T) {
 	noErr(t, h.store.ScrubNow())
 	s.eventually("a part of the log is verified", func() bool { return h.store.Scrub().Found.Shards > 3 })
 	h.stop()
-	st, err := loadScrubState(vfs.OS, filepath.Join(h.dir, scrubFileName))
+	st, err := scrub.Load(vfs.OS, filepath.Join(h.dir, scrub.FileName))
 	noErr(t, err)
 	if !st.Running || st.Found.Shards < 4 {
 		t.Fatalf("saved: %+v", st)
@@ -142,7 +143,7 @@ func TestScrubGoesOn(t *testing.T) {
 		t.Errorf("pass %d after %d, %d shards of %d", end.Pass, st.Pass, end.Last.Shards, n)
 	}
 	h.stop()
-	noErr(t, os.WriteFile(filepath.Join(h.dir, scrubFileName), []byte("rotten"), 0o600))
+	noErr(t, os.WriteFile(filepath.Join(h.dir, scrub.FileName), []byte("rotten"), 0o600))
 	rep, err := Verify(vfs.OS, h.dir)
 	noErr(t, err)
 	if rep.Scrub == "" {

@@ -10,39 +10,40 @@ import (
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/internal/vfs"
 	"github.com/redoubt-dr/redoubt/target/cache"
+	"github.com/redoubt-dr/redoubt/target/gc"
 	"github.com/redoubt-dr/redoubt/target/index"
 	"github.com/redoubt-dr/redoubt/target/repair"
+	"github.com/redoubt-dr/redoubt/target/scrub"
 	"github.com/redoubt-dr/redoubt/target/segment"
 	"github.com/redoubt-dr/redoubt/target/shards"
 )
 
 type counters struct {
-	segments, degraded, bytesIn, ahead, discarded, reclaimed atomic.Uint64
+	segments, degraded, bytesIn, ahead atomic.Uint64
 }
 
 // Stats are figures of a node's Store since it was opened.
 type Stats struct {
-	Streams   int    // groups that ship to this node now
-	Segments  uint64 // made durable by this node as the owner
-	Degraded  uint64 // of these, without all of their shards at first
-	BytesIn   uint64 // encoded bytes of deltas received
-	Ahead     uint64 // stretches of up to 1 MiB that were read ahead of sequential readers
-	Shards    shards.Stats
-	Repair    repair.Stats
-	Discarded uint64           // shards that the catalog names no more
-	Reclaimed uint64           // bytes of shard log files given back
-	Down      []redoubt.NodeID // nodes that do not answer this node
-	Log       segment.Stats
-	Index     index.Stats
-	Blocks    cache.Stats
+	Streams  int    // groups that ship to this node now
+	Segments uint64 // made durable by this node as the owner
+	Degraded uint64 // of these, without all of their shards at first
+	BytesIn  uint64 // encoded bytes of deltas received
+	Ahead    uint64 // stretches of up to 1 MiB that were read ahead of sequential readers
+	Shards   shards.Stats
+	Repair   repair.Stats
+	Garbage  gc.Stats
+	Down     []redoubt.NodeID // nodes that do not answer this node
+	Log      segment.Stats
+	Index    index.Stats
+	Blocks   cache.Stats
 }
 
 // Stats returns the present figures.
 func (s *Store) Stats() Stats {
 	st := Stats{Segments: s.counter.segments.Load(), Degraded: s.counter.degraded.Load(), BytesIn: s.counter.bytesIn.Load(), Ahead: s.counter.ahead.Load(),
-		Shards:    s.shards.Stats(),
-		Discarded: s.counter.discarded.Load(), Reclaimed: s.counter.reclaimed.Load(),
-		Repair: s.repair.Stats(), Log: s.log.Stats(), Index: s.idx.Stats(), Blocks: s.blocks.Stats()}
+		Shards:  s.shards.Stats(),
+		Garbage: s.garbage.Stats(),
+		Repair:  s.repair.Stats(), Log: s.log.Stats(), Index: s.idx.Stats(), Blocks: s.blocks.Stats()}
 	s.mu.Lock()
 	st.Streams = len(s.streams)
 	s.mu.Unlock()
@@ -79,7 +80,7 @@ func Verify(fs vfs.FS, dir string) (Report, error) {
 	if r.Index, err = index.Verify(fs, filepath.Join(dir, "index")); err != nil {
 		return r, err
 	}
-	if _, err := loadScrubState(fs, filepath.Join(dir, scrubFileName)); err != nil {
+	if _, err := scrub.Load(fs, filepath.Join(dir, scrub.FileName)); err != nil {
 		r.Scrub = err.Error()
 	}
 	return r, nil
@@ -93,7 +94,7 @@ func Dump(fs vfs.FS, dir string, w io.Writer) error {
 	if err := index.Dump(fs, filepath.Join(dir, "index"), w); err != nil {
 		return err
 	}
-	st, err := loadScrubState(fs, filepath.Join(dir, scrubFileName))
+	st, err := scrub.Load(fs, filepath.Join(dir, scrub.FileName))
 	if err == nil {
 		_, err = fmt.Fprintf(w, "scrub %+v\n", st)
 	}

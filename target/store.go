@@ -12,10 +12,12 @@ import (
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/ship"
 	"github.com/redoubt-dr/redoubt/target/cache"
+	"github.com/redoubt-dr/redoubt/target/gc"
 	"github.com/redoubt-dr/redoubt/target/index"
 	"github.com/redoubt-dr/redoubt/target/pace"
 	"github.com/redoubt-dr/redoubt/target/peers"
 	"github.com/redoubt-dr/redoubt/target/repair"
+	"github.com/redoubt-dr/redoubt/target/scrub"
 	"github.com/redoubt-dr/redoubt/target/segment"
 	"github.com/redoubt-dr/redoubt/target/shards"
 )
@@ -31,7 +33,8 @@ type Store struct {
 	peers   *peers.Peers
 	shards  *shards.Site
 	repair  *repair.Repairer
-	scrub   *scrubber
+	scrub   *scrub.Scrubber
+	garbage *gc.Collector
 
 	comparing *pace.Pacer // reads for comparisons
 
@@ -49,9 +52,8 @@ type Store struct {
 	stuck    map[redoubt.GroupID]error // why a group's history is not thinned
 	closed   bool
 
-	leases     leases
-	retaining  sync.Mutex // one plan at a time
-	collecting sync.Mutex
+	leases    leases
+	retaining sync.Mutex // one plan at a time
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -99,25 +101,27 @@ func Open(o Options) (*Store, error) {
 		Help:   func(ctx context.Context, n int64) (func(), error) { return s.repair.Help(ctx, n) }})
 	s.repair = repair.New(s.ctx, repair.Options{Self: o.ID, Log: s.log, Shards: s.shards, Catalog: s.catalog, Cluster: s.node, Logger: o.Logger, Tick: o.Tick,
 		Most: o.RepairBytes, Bound: o.RepairLag, Lag: s.ingestLag, Give: s.giveWay})
-	s.scrub = newScrubber(s)
+	s.scrub = scrub.New(s.ctx, scrub.Options{Self: o.ID, Dir: o.Dir, FS: o.FS, Log: s.log, Index: s.idx, Catalog: s.catalog, Cluster: s.node, Repair: s.repair,
+		Rotten: s.shards.ForgetRotten, Logger: o.Logger, Now: o.Now, Tick: o.Tick, Bytes: o.ScrubBytes, Every: o.ScrubEvery, Grace: o.OrphanGrace})
+	s.garbage = gc.New(s.ctx, gc.Options{Self: o.ID, Log: s.log, Catalog: s.catalog, Cluster: s.node, Logger: o.Logger, Tick: o.Tick, Pace: s.repair.Pace()})
 	s.comparing = pace.New(s.o.CompareBytes)
 	s.serve()
 	s.run(s.commit)
 	s.run(s.follow)
 	s.repair.Start(s.run)
-	s.run(s.scrub.loop)
+	s.run(s.scrub.Loop)
 	s.run(s.exchangeContacts)
 	if s.o.RetainEvery > 0 {
 		s.run(s.retain)
 	}
-	s.run(s.collect)
+	s.run(s.garbage.Loop)
 	s.run(s.peers.Probe)
 	return s, nil
 }
 
 // giveWay sets the pace of what can wait to a share of what it may take at most.
 func (s *Store) giveWay(share float64, why string) {
-	s.scrub.pace.Set(int64(float64(s.o.ScrubBytes)*share), why)
+	s.scrub.Pace().Set(int64(float64(s.o.ScrubBytes)*share), why)
 	s.comparing.Set(int64(float64(s.o.CompareBytes)*share), why)
 }
 
@@ -166,6 +170,12 @@ func (s *Store) Close() error {
 
 // Sink takes the streams of the groups that this node owns.
 func (s *Store) Sink() ship.Sink { return sink{s} }
+
+// Scrub returns how far the scrub is.
+func (s *Store) Scrub() scrub.Stats { return s.scrub.Stats() }
+
+// ScrubNow has a pass begin at once, from the start also if one is under way.
+func (s *Store) ScrubNow() error { return s.scrub.Now() }
 
 // group returns the group from the node's catalog.
 func (s *Store) group(id redoubt.GroupID) (catalog.Group, error) {

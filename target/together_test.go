@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/target/gc"
 	"github.com/redoubt-dr/redoubt/target/segment"
 )
 
@@ -155,10 +156,10 @@ func TestThinningDrainAndScrubTogether(t *testing.T) {
 	}
 	for _, h := range s.nodes {
 		s.eventually("an end of moves and dead shards at "+string(h.id), func() bool {
-			noErr(t, h.store.Collect(t.Context()))
+			noErr(t, h.store.garbage.Collect(t.Context()))
 			dead := 0
 			for _, id := range h.shards() {
-				if h.store.dead(id) {
+				if gc.Dead(h.node.Catalog(), id) {
 					dead++
 				}
 			}

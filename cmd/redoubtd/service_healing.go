@@ -10,6 +10,7 @@ import (
 	"github.com/redoubt-dr/redoubt/source"
 	"github.com/redoubt-dr/redoubt/target"
 	"github.com/redoubt-dr/redoubt/target/repair"
+	"github.com/redoubt-dr/redoubt/target/scrub"
 )
 
 // Scrub tells how far a node's scrub and repair are, and may begin a pass.
@@ -52,7 +53,7 @@ func repairStatus(r repair.Stats) *adminv1.Repair {
 	return out
 }
 
-func scrubStatus(c target.ScrubStats) *adminv1.Scrub {
+func scrubStatus(c scrub.Stats) *adminv1.Scrub {
 	out := &adminv1.Scrub{
 		Running: c.Running, Pass: c.Pass, Started: stamp(c.Started), Finished: stamp(c.Finished), Next: stamp(c.Next),
 		DoneBytes: uint64(c.Done), TotalBytes: uint64(c.Total), Rate: uint64(c.Rate), IntervalSeconds: c.Every.Seconds(),
@@ -64,7 +65,7 @@ func scrubStatus(c target.ScrubStats) *adminv1.Scrub {
 	return out
 }
 
-func scrubFindings(f target.ScrubFindings) *adminv1.ScrubFindings {
+func scrubFindings(f scrub.Findings) *adminv1.ScrubFindings {
 	return &adminv1.ScrubFindings{Shards: f.Shards, Bytes: f.Bytes, Rotten: f.Rotten, Missing: f.Missing, Orphans: f.Orphans, Deleted: f.Deleted,
 		Files: f.Files, Runs: f.Runs}
 }
