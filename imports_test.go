@@ -52,6 +52,7 @@ var importTable = []room{
 	{"target/index", with(plumbing, "target/cache")},
 	{"target/retention", []string{".", "cluster/catalog"}},
 	{"target/shards", with(plumbing, "ship", "cluster/catalog", "target/peers", "target/cache", "target/segment", "target/index")},
+	{"target/view", with(plumbing, "ship", "cluster/catalog", "target/cache", "target/index", "target/shards")},
 	{"target/gc", with(plumbing, "cluster/catalog", "target/pace", "target/segment")},
 	{"target/scrub", with(plumbing, "cluster/catalog", "target/pace", "target/segment", "target/index", "target/gc")},
 	{"target/repair", with(plumbing, "ship", "cluster/catalog", "target/pace", "target/segment", "target/index", "target/shards")},

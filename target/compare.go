@@ -9,6 +9,7 @@ import (
 	"github.com/redoubt-dr/redoubt/compare"
 	"github.com/redoubt-dr/redoubt/internal/pki"
 	"github.com/redoubt-dr/redoubt/target/pace"
+	"github.com/redoubt-dr/redoubt/target/view"
 )
 
 // Comparisons is what a compare.Server asks: the group's disks at a position.
@@ -88,7 +89,7 @@ func verification(r compare.Record, by string) catalog.Verification {
 
 // pacedImage is a View that is read no faster than ingest leaves room for.
 type pacedImage struct {
-	*View
+	*view.View
 	pace *pace.Pacer
 }
 

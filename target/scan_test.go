@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/target/index"
+	"github.com/redoubt-dr/redoubt/target/view"
 )
 
 // shippedHistory is a site with a source whose points are remembered.
@@ -29,7 +29,7 @@ func shippedHistory(t *testing.T) (*site, *source) {
 }
 
 // image reads a disk with EachData.
-func image(t *testing.T, v *View, d redoubt.Disk) []byte {
+func image(t *testing.T, v *view.View, d redoubt.Disk) []byte {
 	t.Helper()
 	got := make([]byte, d.Size)
 	at := uint64(0)
@@ -91,7 +91,7 @@ func TestSequentialReaderIsServedAhead(t *testing.T) {
 		}
 		v, err := h.store.View(t.Context(), src.group, redoubt.Position{Epoch: 1, LSN: l})
 		noErr(t, err)
-		before := h.store.Stats().Ahead
+		before := h.store.Stats().Views.Ahead
 		d := src.disks[0]
 		p := make([]byte, 8<<10)
 		for off := uint64(0); off < d.Size; off += uint64(len(p)) {
@@ -100,75 +100,9 @@ func TestSequentialReaderIsServedAhead(t *testing.T) {
 				t.Fatalf("down %v: wrong bytes at %d", down, off)
 			}
 		}
-		if h.store.Stats().Ahead == before {
+		if h.store.Stats().Views.Ahead == before {
 			t.Fatalf("down %v: nothing was read ahead of a sequential reader", down)
 		}
 		noErr(t, v.Close())
-	}
-}
-
-func TestAheadNoticesSequences(t *testing.T) {
-	const size, window = 1 << 30, 8 << 20
-	a := &ahead{}
-	at := func(off uint64) redoubt.Extent {
-		return a.note(1, redoubt.Extent{Off: off, Len: 64 << 10}, window, size)
-	}
-	var covered uint64
-	for i := range uint64(512) { // two readers in turns, each going on
-		for _, base := range []uint64{0, 512 << 20} {
-			e := at(base + i<<16)
-			if base == 0 && !e.Empty() {
-				if covered != 0 && e.Off != covered {
-					t.Fatalf("brought from %d on, %d is reached", e.Off, covered)
-				}
-				covered = e.End()
-			}
-		}
-		if i >= aheadAfter && covered < (i+1)<<16 {
-			t.Fatalf("after %d reads only %d bytes are brought", i, covered)
-		}
-	}
-	if covered > 512<<16+window {
-		t.Fatalf("%d bytes are brought for a reader at %d", covered, 512<<16)
-	}
-	b := &ahead{}
-	for i := range uint64(200) { // far jumps are no sequence
-		if e := b.note(1, redoubt.Extent{Off: i * 7919 % 199 * (5 << 20), Len: 4096}, window, size); !e.Empty() {
-			t.Fatalf("random reads have %v brought", e)
-		}
-	}
-	if n := len(b.readers); n > aheadReaders {
-		t.Fatalf("%d readers are remembered", n)
-	}
-}
-
-// Neighbours are fetched together, strangers are not.
-func TestStretchesJoinNeighbours(t *testing.T) {
-	s, src := shippedHistory(t)
-	v, err := s.nodes[0].store.View(t.Context(), src.group, redoubt.Position{Epoch: 1, LSN: src.snap()})
-	noErr(t, err)
-	defer v.Close()
-	pieces, err := v.prefix.Lookup(t.Context(), 1, redoubt.Extent{Len: src.disks[0].Size})
-	noErr(t, err)
-	all, err := v.stretches(t.Context(), pieces)
-	noErr(t, err)
-	blocks := map[blockKey]bool{}
-	for i := range pieces {
-		if q := &pieces[i]; q.Kind == index.Data {
-			blocks[blockKey{segmentKey{v.series[q.Ref.Epoch], q.Ref.Ordinal}, q.Ref.Block}] = true
-		}
-	}
-	n := 0
-	for _, st := range all {
-		n += len(st.blocks)
-		if _, length := st.span(); length > stretchMax {
-			t.Fatalf("a stretch of %d bytes", length)
-		}
-	}
-	if n != len(blocks) {
-		t.Fatalf("%d blocks in the stretches, %d are wanted", n, len(blocks))
-	}
-	if len(all) == n {
-		t.Fatalf("%d blocks in as many stretches: none were joined", n)
 	}
 }

@@ -9,17 +9,17 @@ import (
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/internal/vfs"
-	"github.com/redoubt-dr/redoubt/target/cache"
 	"github.com/redoubt-dr/redoubt/target/gc"
 	"github.com/redoubt-dr/redoubt/target/index"
 	"github.com/redoubt-dr/redoubt/target/repair"
 	"github.com/redoubt-dr/redoubt/target/scrub"
 	"github.com/redoubt-dr/redoubt/target/segment"
 	"github.com/redoubt-dr/redoubt/target/shards"
+	"github.com/redoubt-dr/redoubt/target/view"
 )
 
 type counters struct {
-	segments, degraded, bytesIn, ahead atomic.Uint64
+	segments, degraded, bytesIn atomic.Uint64
 }
 
 // Stats are figures of a node's Store since it was opened.
@@ -28,22 +28,21 @@ type Stats struct {
 	Segments uint64 // made durable by this node as the owner
 	Degraded uint64 // of these, without all of their shards at first
 	BytesIn  uint64 // encoded bytes of deltas received
-	Ahead    uint64 // stretches of up to 1 MiB that were read ahead of sequential readers
 	Shards   shards.Stats
 	Repair   repair.Stats
 	Garbage  gc.Stats
 	Down     []redoubt.NodeID // nodes that do not answer this node
 	Log      segment.Stats
 	Index    index.Stats
-	Blocks   cache.Stats
+	Views    view.Stats
 }
 
 // Stats returns the present figures.
 func (s *Store) Stats() Stats {
-	st := Stats{Segments: s.counter.segments.Load(), Degraded: s.counter.degraded.Load(), BytesIn: s.counter.bytesIn.Load(), Ahead: s.counter.ahead.Load(),
+	st := Stats{Segments: s.counter.segments.Load(), Degraded: s.counter.degraded.Load(), BytesIn: s.counter.bytesIn.Load(),
 		Shards:  s.shards.Stats(),
 		Garbage: s.garbage.Stats(),
-		Repair:  s.repair.Stats(), Log: s.log.Stats(), Index: s.idx.Stats(), Blocks: s.blocks.Stats()}
+		Repair:  s.repair.Stats(), Log: s.log.Stats(), Index: s.idx.Stats(), Views: s.views.Stats()}
 	s.mu.Lock()
 	st.Streams = len(s.streams)
 	s.mu.Unlock()

@@ -11,7 +11,6 @@ import (
 	"github.com/redoubt-dr/redoubt/cluster"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/ship"
-	"github.com/redoubt-dr/redoubt/target/cache"
 	"github.com/redoubt-dr/redoubt/target/gc"
 	"github.com/redoubt-dr/redoubt/target/index"
 	"github.com/redoubt-dr/redoubt/target/pace"
@@ -20,6 +19,7 @@ import (
 	"github.com/redoubt-dr/redoubt/target/scrub"
 	"github.com/redoubt-dr/redoubt/target/segment"
 	"github.com/redoubt-dr/redoubt/target/shards"
+	"github.com/redoubt-dr/redoubt/target/view"
 )
 
 // Store is one node's part of the secondary site. All methods may be called
@@ -35,15 +35,13 @@ type Store struct {
 	repair  *repair.Repairer
 	scrub   *scrub.Scrubber
 	garbage *gc.Collector
+	views   *view.Reader
 
 	comparing *pace.Pacer // reads for comparisons
 
-	blocks *blockCache
-
-	room      *semaphore.Weighted // bytes of pending deltas
-	aheadRoom *semaphore.Weighted // bytes that are being read ahead
-	kick      chan struct{}       // wakes the committer
-	counter   counters
+	room    *semaphore.Weighted // bytes of pending deltas
+	kick    chan struct{}       // wakes the committer
+	counter counters
 
 	mu       sync.Mutex
 	streams  map[redoubt.GroupID]*stream
@@ -60,28 +58,14 @@ type Store struct {
 	wg     sync.WaitGroup
 }
 
-type segmentKey struct {
-	index.Series
-	ordinal uint64
-}
-
-type blockKey struct {
-	segmentKey
-	block uint32
-}
-
-type blockCache = cache.Cache[blockKey, *rawBlock]
-
-func newBlockCache(n int64) *blockCache { return cache.New[blockKey, *rawBlock](n) }
-
 // Open opens the node's store and starts to follow the catalog. The caller
 // closes it before the cluster node.
 func Open(o Options) (*Store, error) {
 	if err := o.defaults(); err != nil {
 		return nil, err
 	}
-	s := &Store{o: o, node: o.Node, catalog: o.Node.Catalog(), blocks: newBlockCache(o.CacheBytes),
-		room: semaphore.NewWeighted(o.PendingBytes), aheadRoom: semaphore.NewWeighted(aheadTotal), kick: make(chan struct{}, 1),
+	s := &Store{o: o, node: o.Node, catalog: o.Node.Catalog(),
+		room: semaphore.NewWeighted(o.PendingBytes), kick: make(chan struct{}, 1),
 		streams: map[redoubt.GroupID]*stream{}, joining: map[redoubt.GroupID]*sync.Mutex{}, contacts: map[redoubt.GroupID]Contact{}, stuck: map[redoubt.GroupID]error{},
 		leases: leases{open: map[redoubt.GroupID]map[redoubt.Position]int{}}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -103,6 +87,7 @@ func Open(o Options) (*Store, error) {
 		Most: o.RepairBytes, Bound: o.RepairLag, Lag: s.ingestLag, Give: s.giveWay})
 	s.scrub = scrub.New(s.ctx, scrub.Options{Self: o.ID, Dir: o.Dir, FS: o.FS, Log: s.log, Index: s.idx, Catalog: s.catalog, Cluster: s.node, Repair: s.repair,
 		Rotten: s.shards.ForgetRotten, Logger: o.Logger, Now: o.Now, Tick: o.Tick, Bytes: o.ScrubBytes, Every: o.ScrubEvery, Grace: o.OrphanGrace})
+	s.views = view.New(s.ctx, view.Options{Shards: s.shards, Index: s.idx, Catalog: s.catalog, Logger: o.Logger, CacheBytes: o.CacheBytes, Go: s.runIfOpen})
 	s.garbage = gc.New(s.ctx, gc.Options{Self: o.ID, Log: s.log, Catalog: s.catalog, Cluster: s.node, Logger: o.Logger, Tick: o.Tick, Pace: s.repair.Pace()})
 	s.comparing = pace.New(s.o.CompareBytes)
 	s.serve()

@@ -10,7 +10,7 @@ import (
 	"github.com/redoubt-dr/redoubt"
 )
 
-// content is what a digest is made of; target.View is one.
+// content is what a digest is made of; view.View is one.
 type content interface {
 	Disks() []redoubt.Disk
 	// EachData calls fn with what is not zeros, by rising offset.

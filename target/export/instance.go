@@ -15,7 +15,7 @@ import (
 	"github.com/redoubt-dr/redoubt/blockdev"
 	"github.com/redoubt-dr/redoubt/internal/vfs"
 	"github.com/redoubt-dr/redoubt/journal"
-	"github.com/redoubt-dr/redoubt/target"
+	"github.com/redoubt-dr/redoubt/target/view"
 )
 
 // Kind says what an Instance is for.
@@ -62,7 +62,7 @@ type Instance struct {
 	Socket string
 
 	dir      string
-	view     *target.View
+	view     *view.View
 	overlays []*Overlay
 	loose    []*Overlay // those that no blockdev.Group owns yet
 	hydrator *hydrator  // nil unless Hydrate
@@ -73,7 +73,7 @@ type Instance struct {
 
 // viewDisk is one disk of a View.
 type viewDisk struct {
-	view *target.View
+	view *view.View
 	disk redoubt.DiskID
 }
 
@@ -87,10 +87,10 @@ func (d viewDisk) NextData(from uint64) (redoubt.Extent, bool, error) {
 	return d.view.NextData(d.disk, from)
 }
 
-// openInstance opens spec in dir over view, which it owns from then on, and
+// openInstance opens spec in dir over v, which it owns from then on, and
 // serves its disks on socket. hydrateRate is in bytes a second.
-func openInstance(spec Spec, dir, socket string, view *target.View, journalMax, hydrateRate int64, log *slog.Logger) (_ *Instance, err error) {
-	in := &Instance{Spec: spec, Socket: socket, dir: dir, view: view}
+func openInstance(spec Spec, dir, socket string, v *view.View, journalMax, hydrateRate int64, log *slog.Logger) (_ *Instance, err error) {
+	in := &Instance{Spec: spec, Socket: socket, dir: dir, view: v}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, in.close())
@@ -98,7 +98,7 @@ func openInstance(spec Spec, dir, socket string, view *target.View, journalMax, 
 	}()
 	var members []blockdev.Member
 	for _, d := range spec.Disks {
-		o, err := OpenOverlay(filepath.Join(dir, "disk-"+d.ID.String()), viewDisk{view, d.ID}, d.Size)
+		o, err := OpenOverlay(filepath.Join(dir, "disk-"+d.ID.String()), viewDisk{v, d.ID}, d.Size)
 		if err != nil {
 			return nil, err
 		}
@@ -122,7 +122,7 @@ func openInstance(spec Spec, dir, socket string, view *target.View, journalMax, 
 	if spec.Hydrate {
 		var bases []hydrationBase
 		for _, d := range spec.Disks {
-			bases = append(bases, viewDisk{view, d.ID})
+			bases = append(bases, viewDisk{v, d.ID})
 		}
 		in.hydrator = newHydrator(in.overlays, bases, hydrateRate, log)
 		in.hydrator.start()

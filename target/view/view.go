@@ -1,4 +1,4 @@
-package target
+package view
 
 import (
 	"context"
@@ -8,9 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/target/index"
-	"github.com/redoubt-dr/redoubt/target/shards"
 )
 
 // View is the disks of a group as they were at one position. It is read-only
@@ -18,7 +16,7 @@ import (
 // asked for. It stays right while the store goes on. Methods may be called
 // concurrently.
 type View struct {
-	s      *Store
+	r      *Reader
 	pos    redoubt.Position
 	disks  []redoubt.Disk
 	series map[redoubt.Epoch]index.Series
@@ -35,61 +33,6 @@ const (
 	parallelReads = 4                // blocks that one ReadAt fetches at the same time
 	nextDataMax   = 4 << 20          // longest extent that NextData returns, in bytes
 )
-
-// View opens the group at a committed position. ErrNotFound if there is no such
-// recovery point; the hint says which there are.
-func (s *Store) View(ctx context.Context, id redoubt.GroupID, p redoubt.Position) (*View, error) {
-	return s.view(ctx, id, p, s.checkPosition)
-}
-
-// view opens a position that check accepts.
-func (s *Store) view(ctx context.Context, id redoubt.GroupID, p redoubt.Position, check func(*catalog.Group, redoubt.Position) error) (v *View, err error) {
-	g, err := s.group(id)
-	if err != nil {
-		return nil, err
-	}
-	// Before the check: a plan that takes the point away hears of one of them.
-	release := s.leases.take(id, p)
-	defer func() {
-		if err != nil {
-			release()
-		}
-	}()
-	if err := check(&g, p); err != nil {
-		// The catalog may not have heard of it yet.
-		if berr := s.node.Barrier(ctx); berr != nil {
-			return nil, err
-		}
-		if g, err = s.group(id); err != nil {
-			return nil, err
-		}
-		if err := check(&g, p); err != nil {
-			return nil, err
-		}
-	}
-	v = &View{s: s, pos: p, release: release, disks: s.catalog.DisksAt(id, p), series: map[redoubt.Epoch]index.Series{}}
-	var spans []index.Span
-	for _, st := range g.Lineage.Path(p) {
-		if st.To == st.From {
-			continue
-		}
-		sg, ok := s.catalog.FindSegment(id, st.Epoch, st.To)
-		if !ok {
-			return nil, &redoubt.Error{Op: "open point " + p.String() + " of group", Object: string(id), Err: redoubt.ErrNotFound, Hint: "it is not retained"}
-		}
-		sp := index.Span{Series: shards.SeriesOf(&g, st.Epoch), Full: sg.Ordinal + 1}
-		if sg.Last > st.To {
-			sp.Full, sp.Partial, sp.Upto = sg.Ordinal, true, st.To
-		}
-		v.series[st.Epoch] = sp.Series
-		spans = append(spans, sp)
-	}
-	if v.prefix, err = s.idx.Prefix(ctx, spans); err != nil {
-		return nil, err
-	}
-	v.ctx, v.cancel = context.WithCancel(s.ctx)
-	return v, nil
-}
 
 // Position is the point that the View shows.
 func (v *View) Position() redoubt.Position { return v.pos }
@@ -178,7 +121,7 @@ func (v *View) ReadAt(d redoubt.DiskID, p []byte, off uint64) error {
 
 // fill copies the bytes of a data piece.
 func (v *View) fill(ctx context.Context, q *index.Piece, dst []byte) error {
-	b, err := v.s.block(ctx, v.series[q.Ref.Epoch], q.Ref.Ordinal, q.Ref.Block)
+	b, err := v.r.block(ctx, v.series[q.Ref.Epoch], q.Ref.Ordinal, q.Ref.Block)
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package target
+package view
 
 import (
 	"context"
@@ -57,10 +57,10 @@ func (b *rawBlock) copyPiece(q *index.Piece, dst []byte) error {
 }
 
 // block returns an inflated block of a segment, shared with all Views.
-func (s *Store) block(ctx context.Context, sr index.Series, ordinal uint64, block uint32) (*rawBlock, error) {
+func (r *Reader) block(ctx context.Context, sr index.Series, ordinal uint64, block uint32) (*rawBlock, error) {
 	k := blockKey{segmentKey{sr, ordinal}, block}
-	return s.blocks.Load(k, func() (*rawBlock, int64, error) {
-		raw, err := s.loadBlock(ctx, sr, ordinal, block)
+	return r.blocks.Load(k, func() (*rawBlock, int64, error) {
+		raw, err := r.loadBlock(ctx, sr, ordinal, block)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -70,21 +70,21 @@ func (s *Store) block(ctx context.Context, sr index.Series, ordinal uint64, bloc
 
 // loadBlock reads a block. If that fails and the segment was thinned meanwhile,
 // it is read again from what is left.
-func (s *Store) loadBlock(ctx context.Context, sr index.Series, ordinal uint64, block uint32) ([]byte, error) {
+func (r *Reader) loadBlock(ctx context.Context, sr index.Series, ordinal uint64, block uint32) ([]byte, error) {
 	for {
-		sg, err := s.shards.Segment(sr, ordinal)
+		sg, err := r.o.Shards.Segment(sr, ordinal)
 		if err != nil {
 			return nil, err
 		}
-		b, err := s.loadBlockOf(ctx, sr, sg, block)
-		if err == nil || !s.shards.Outdated(ctx, sr, &sg) {
+		b, err := r.loadBlockOf(ctx, sr, sg, block)
+		if err == nil || !r.o.Shards.Outdated(ctx, sr, &sg) {
 			return b, err
 		}
 	}
 }
 
-func (s *Store) loadBlockOf(ctx context.Context, sr index.Series, sg catalog.Segment, block uint32) ([]byte, error) {
-	d, err := s.shards.Head(ctx, sr, &sg)
+func (r *Reader) loadBlockOf(ctx context.Context, sr index.Series, sg catalog.Segment, block uint32) ([]byte, error) {
+	d, err := r.o.Shards.Head(ctx, sr, &sg)
 	if err != nil {
 		return nil, err
 	}
@@ -92,13 +92,13 @@ func (s *Store) loadBlockOf(ctx context.Context, sr index.Series, sg catalog.Seg
 		return nil, err
 	}
 	ref := d.Blocks()[block]
-	b, err := s.shards.ReadRange(ctx, sr, &sg, ref.Off, ref.Len, nil)
+	b, err := r.o.Shards.ReadRange(ctx, sr, &sg, ref.Off, ref.Len, nil)
 	if err != nil {
 		return nil, err
 	}
 	raw, err := ship.InflateBlock(ref, b, nil)
 	if errors.Is(err, redoubt.ErrCorrupt) {
-		return s.blockWithout(ctx, sr, &sg, ref, err)
+		return r.blockWithout(ctx, sr, &sg, ref, err)
 	}
 	return raw, err
 }
@@ -106,10 +106,10 @@ func (s *Store) loadBlockOf(ctx context.Context, sr index.Series, sg catalog.Seg
 // blockWithout computes a block that does not match its checksum although every
 // shard's chunks did: a shard is wrong as a whole. It tries without each of the
 // shards that the block was read from.
-func (s *Store) blockWithout(ctx context.Context, sr index.Series, sg *catalog.Segment, ref ship.BlockRef, cause error) ([]byte, error) {
-	s.o.Logger.Error("block does not match its checksum; trying other shards", "segment", shards.SegmentName(sr, sg.Ordinal), "err", cause)
+func (r *Reader) blockWithout(ctx context.Context, sr index.Series, sg *catalog.Segment, ref ship.BlockRef, cause error) ([]byte, error) {
+	r.o.Logger.Error("block does not match its checksum; trying other shards", "segment", shards.SegmentName(sr, sg.Ordinal), "err", cause)
 	for i := range int(sg.K) + int(sg.M) {
-		b, err := s.shards.ReadRange(ctx, sr, sg, ref.Off, ref.Len, func(j int) bool { return j == i })
+		b, err := r.o.Shards.ReadRange(ctx, sr, sg, ref.Off, ref.Len, func(j int) bool { return j == i })
 		if err != nil {
 			continue
 		}

@@ -1,4 +1,4 @@
-package target
+package view
 
 import (
 	"bytes"
@@ -57,7 +57,7 @@ func (v *View) stretches(ctx context.Context, pieces []index.Piece) ([]*stretch,
 	}
 	var out []*stretch
 	for _, k := range order {
-		sg, d, err := v.s.shards.SegmentHead(ctx, k.Series, k.ordinal)
+		sg, d, err := v.r.o.Shards.SegmentHead(ctx, k.Series, k.ordinal)
 		if err != nil {
 			return nil, err
 		}
@@ -66,16 +66,22 @@ func (v *View) stretches(ctx context.Context, pieces []index.Piece) ([]*stretch,
 		if err := hasBlock(k.Series, &sg, d, blocks[len(blocks)-1]); err != nil {
 			return nil, err
 		}
-		var cur *stretch
-		for _, b := range slices.Compact(blocks) {
-			if cur == nil || !cur.takes(b) {
-				cur = &stretch{sr: k.Series, sg: sg, head: d}
-				out = append(out, cur)
-			}
-			cur.blocks = append(cur.blocks, b)
-		}
+		out = append(out, joined(k.Series, sg, d, slices.Compact(blocks))...)
 	}
 	return out, nil
+}
+
+// joined makes stretches of blocks of one segment, which rise.
+func joined(sr index.Series, sg catalog.Segment, d *ship.Delta, blocks []uint32) (out []*stretch) {
+	var cur *stretch
+	for _, b := range blocks {
+		if cur == nil || !cur.takes(b) {
+			cur = &stretch{sr: sr, sg: sg, head: d}
+			out = append(out, cur)
+		}
+		cur.blocks = append(cur.blocks, b)
+	}
+	return out
 }
 
 // takes reports whether block b may join the stretch.
@@ -99,13 +105,13 @@ func hasBlock(sr index.Series, sg *catalog.Segment, d *ship.Delta, b uint32) err
 
 // fetch reads and inflates the stretch's blocks. If that fails and the segment
 // was thinned meanwhile, they are read again from what is left.
-func (s *Store) fetch(ctx context.Context, st *stretch) ([]*rawBlock, error) {
+func (r *Reader) fetch(ctx context.Context, st *stretch) ([]*rawBlock, error) {
 	for {
-		out, err := s.fetchOf(ctx, st)
-		if err == nil || !s.shards.Outdated(ctx, st.sr, &st.sg) {
+		out, err := r.fetchOf(ctx, st)
+		if err == nil || !r.o.Shards.Outdated(ctx, st.sr, &st.sg) {
 			return out, err
 		}
-		sg, d, nerr := s.shards.SegmentHead(ctx, st.sr, st.sg.Ordinal)
+		sg, d, nerr := r.o.Shards.SegmentHead(ctx, st.sr, st.sg.Ordinal)
 		if nerr != nil || hasBlock(st.sr, &sg, d, st.blocks[len(st.blocks)-1]) != nil {
 			return nil, err
 		}
@@ -113,9 +119,9 @@ func (s *Store) fetch(ctx context.Context, st *stretch) ([]*rawBlock, error) {
 	}
 }
 
-func (s *Store) fetchOf(ctx context.Context, st *stretch) ([]*rawBlock, error) {
+func (r *Reader) fetchOf(ctx context.Context, st *stretch) ([]*rawBlock, error) {
 	off, n := st.span()
-	b, err := s.shards.ReadRange(ctx, st.sr, &st.sg, off, n, nil)
+	b, err := r.o.Shards.ReadRange(ctx, st.sr, &st.sg, off, n, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +130,7 @@ func (s *Store) fetchOf(ctx context.Context, st *stretch) ([]*rawBlock, error) {
 		ref := st.head.Blocks()[k]
 		raw, err := ship.InflateBlock(ref, b[ref.Off-off:][:ref.Len], nil)
 		if errors.Is(err, redoubt.ErrCorrupt) {
-			raw, err = s.blockWithout(ctx, st.sr, &st.sg, ref, err)
+			raw, err = r.blockWithout(ctx, st.sr, &st.sg, ref, err)
 		}
 		if err != nil {
 			return nil, err
@@ -168,7 +174,7 @@ func (v *View) readBulk(ctx context.Context, d redoubt.DiskID, p []byte, off uin
 	g.SetLimit(parallelStretches)
 	for i, st := range all {
 		g.Go(func() (err error) {
-			got[i], err = v.s.fetch(gctx, st)
+			got[i], err = v.r.fetch(gctx, st)
 			return err
 		})
 	}
@@ -196,18 +202,18 @@ func (v *View) readBulk(ctx context.Context, d redoubt.DiskID, p []byte, off uin
 
 // loadAhead brings the stretch's blocks that are not there yet into the cache.
 // Nobody waits for it, so errors are dropped: a reader meets them itself.
-func (s *Store) loadAhead(ctx context.Context, st *stretch) {
+func (r *Reader) loadAhead(ctx context.Context, st *stretch) {
 	missing := &stretch{sr: st.sr, sg: st.sg, head: st.head}
 	var land []func(*rawBlock, int64, error)
 	for _, b := range st.blocks {
-		if f := s.blocks.Ahead(blockKey{segmentKey{st.sr, st.sg.Ordinal}, b}); f != nil {
+		if f := r.blocks.Ahead(blockKey{segmentKey{st.sr, st.sg.Ordinal}, b}); f != nil {
 			missing.blocks, land = append(missing.blocks, b), append(land, f)
 		}
 	}
 	if len(land) == 0 {
 		return
 	}
-	got, err := s.fetch(ctx, missing)
+	got, err := r.fetch(ctx, missing)
 	for i, f := range land {
 		if err != nil {
 			f(nil, 0, err)

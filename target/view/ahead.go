@@ -1,4 +1,4 @@
-package target
+package view
 
 import (
 	"context"
@@ -66,21 +66,21 @@ func (a *ahead) note(d redoubt.DiskID, e redoubt.Extent, window, size uint64) re
 // prefetch notes a read and, if it continues a sequence, brings what follows.
 // It does not wait.
 func (v *View) prefetch(d redoubt.Disk, e redoubt.Extent) {
-	window := min(aheadWindow, uint64(v.s.o.CacheBytes)/4)
+	window := min(aheadWindow, uint64(v.r.o.CacheBytes)/4)
 	want := v.ahead.note(d.ID, e, window, d.Size)
 	for !want.Empty() {
 		part := redoubt.Extent{Off: want.Off, Len: min(want.Len, aheadStep)}
 		want.Off, want.Len = part.End(), want.Len-part.Len
 		// Memory is bounded: with too much under way the reader goes on by itself.
-		if !v.s.aheadRoom.TryAcquire(int64(part.Len)) {
+		if !v.r.room.TryAcquire(int64(part.Len)) {
 			return
 		}
-		ok := v.s.runIfOpen(func() {
-			defer v.s.aheadRoom.Release(int64(part.Len))
+		ok := v.r.o.Go(func() {
+			defer v.r.room.Release(int64(part.Len))
 			v.bring(d.ID, part)
 		})
 		if !ok {
-			v.s.aheadRoom.Release(int64(part.Len))
+			v.r.room.Release(int64(part.Len))
 			return
 		}
 	}
@@ -97,12 +97,12 @@ func (v *View) bring(d redoubt.DiskID, e redoubt.Extent) {
 	if err != nil {
 		return
 	}
-	v.s.counter.ahead.Add(1)
+	v.r.brought.Add(1)
 	var g errgroup.Group
 	g.SetLimit(parallelReads)
 	for _, st := range all {
 		g.Go(func() error {
-			v.s.loadAhead(ctx, st)
+			v.r.loadAhead(ctx, st)
 			return nil
 		})
 	}
