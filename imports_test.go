@@ -53,6 +53,8 @@ var importTable = []room{
 	{"target/retention", []string{".", "cluster/catalog"}},
 	{"target/shards", with(plumbing, "ship", "cluster/catalog", "target/peers", "target/cache", "target/segment", "target/index")},
 	{"target/view", with(plumbing, "ship", "cluster/catalog", "target/cache", "target/index", "target/shards")},
+	{"target/history", with(plumbing, "ship", "cluster/catalog", "target/index", "target/shards", "target/retention")},
+	{"target/thin", with(plumbing, "ship", "cluster/catalog", "target/pace", "target/peers", "target/index", "target/shards", "target/history", "target/retention")},
 	{"target/gc", with(plumbing, "cluster/catalog", "target/pace", "target/segment")},
 	{"target/scrub", with(plumbing, "cluster/catalog", "target/pace", "target/segment", "target/index", "target/gc")},
 	{"target/repair", with(plumbing, "ship", "cluster/catalog", "target/pace", "target/segment", "target/index", "target/shards")},

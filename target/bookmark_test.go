@@ -6,6 +6,7 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
+	"github.com/redoubt-dr/redoubt/target/history"
 )
 
 func markOf(b redoubt.Bookmark) redoubt.Write {
@@ -13,9 +14,9 @@ func markOf(b redoubt.Bookmark) redoubt.Write {
 	return redoubt.Write{Kind: redoubt.KindBookmark, Data: data, CRC: redoubt.Checksum(data)}
 }
 
-func (f *feed) resolves(spec PointSpec, want redoubt.LSN) {
+func (f *feed) resolves(spec history.PointSpec, want redoubt.LSN) {
 	f.t.Helper()
-	p, _, err := f.owner.store.Resolve(f.t.Context(), f.group, spec)
+	p, _, err := f.owner.store.History().Resolve(f.t.Context(), f.group, spec)
 	if want == 0 {
 		isErr(f.t, err, redoubt.ErrNotFound)
 		return
@@ -47,22 +48,22 @@ func TestBookmarksByNameAndKind(t *testing.T) {
 	}
 	all := func() {
 		t.Helper()
-		f.resolves(PointSpec{Bookmark: "a"}, where["a"])
-		f.resolves(PointSpec{Bookmark: "last"}, where["last"])
-		f.resolves(PointSpec{Bookmark: "none"}, 0)
+		f.resolves(history.PointSpec{Bookmark: "a"}, where["a"])
+		f.resolves(history.PointSpec{Bookmark: "last"}, where["last"])
+		f.resolves(history.PointSpec{Bookmark: "none"}, 0)
 	}
 	all()
-	f.resolves(PointSpec{Bookmark: "both"}, 0)
-	f.resolves(PointSpec{App: true}, where["app1"])
+	f.resolves(history.PointSpec{Bookmark: "both"}, 0)
+	f.resolves(history.PointSpec{App: true}, where["app1"])
 	g, _ := f.owner.node.Catalog().Group(f.group)
 	_, err = f.owner.node.Propose(t.Context(), catalog.CommitSet{Set: catalog.Set{ID: set, Name: "both",
 		Members: []catalog.SetMember{{Group: g.ID, Position: f.position(where["both"])}}}})
 	noErr(t, err)
-	f.resolves(PointSpec{Bookmark: "both"}, where["both"])
-	f.resolves(PointSpec{App: true}, where["both"])
-	f.resolves(PointSpec{App: true, Before: f.position(where["both"] - 1)}, where["app1"])
+	f.resolves(history.PointSpec{Bookmark: "both"}, where["both"])
+	f.resolves(history.PointSpec{App: true}, where["both"])
+	f.resolves(history.PointSpec{App: true, Before: f.position(where["both"] - 1)}, where["app1"])
 
-	ps, err := f.owner.store.Points(t.Context(), f.group, 1000)
+	ps, err := f.owner.store.History().Points(t.Context(), f.group, 1000)
 	noErr(t, err)
 	names := map[string]bool{}
 	for _, p := range ps {
@@ -76,14 +77,14 @@ func TestBookmarksByNameAndKind(t *testing.T) {
 
 	c.add(time.Hour)
 	f.burst(20, 200*time.Millisecond)
-	noErr(t, f.owner.store.Retain(t.Context(), f.group))
+	noErr(t, f.owner.store.Retention().Retain(t.Context(), f.group))
 	f.synced()
 	if r := f.owner.node.Catalog().Retention(f.group); len(r.Marks) != 5 || r.Has(f.position(where["a"]-1)) {
 		t.Fatalf("retention took nothing, or bookmarks: %+v", r.Marks)
 	}
 	all()
-	f.resolves(PointSpec{App: true}, where["both"])
-	bs, err := f.owner.store.Bookmarks(t.Context(), f.group, 3)
+	f.resolves(history.PointSpec{App: true}, where["both"])
+	bs, err := f.owner.store.History().Bookmarks(t.Context(), f.group, 3)
 	noErr(t, err)
 	if len(bs) != 3 || bs[0].Name != "last" || bs[1].Set != set || bs[2].Name != "a" {
 		t.Errorf("list: %+v", bs)
@@ -91,8 +92,8 @@ func TestBookmarksByNameAndKind(t *testing.T) {
 
 	c.add(3 * time.Hour)
 	f.burst(20, 200*time.Millisecond)
-	noErr(t, f.owner.store.Retain(t.Context(), f.group))
+	noErr(t, f.owner.store.Retention().Retain(t.Context(), f.group))
 	f.synced()
-	f.resolves(PointSpec{App: true}, 0)
-	f.resolves(PointSpec{Bookmark: "a"}, 0)
+	f.resolves(history.PointSpec{App: true}, 0)
+	f.resolves(history.PointSpec{Bookmark: "a"}, 0)
 }

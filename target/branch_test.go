@@ -45,7 +45,7 @@ func (f *feed) promoted(at redoubt.LSN) *feed {
 func TestBranchesAgeAndGo(t *testing.T) {
 	f := aged(t, seeded(t).Uint64())
 	ctx := t.Context()
-	noErr(t, f.owner.store.Retain(ctx, f.group))
+	noErr(t, f.owner.store.Retention().Retain(ctx, f.group))
 	f.synced()
 	for range 2 { // so that the trunk goes on within the fork's hour
 		f.c.add(10 * time.Minute)
@@ -67,7 +67,7 @@ func TestBranchesAgeAndGo(t *testing.T) {
 		if i%4 != 3 {
 			continue
 		}
-		noErr(t, n.owner.store.Retain(ctx, n.group))
+		noErr(t, n.owner.store.Retention().Retain(ctx, n.group))
 		n.synced()
 		b := branch()
 		if i > 12 && slices.Contains(f.retained(), fork) {

@@ -37,24 +37,15 @@ func (c comparisons) OpenImage(ctx context.Context, peer pki.Identity, a compare
 			at.LSN = a.Most
 		}
 	}
-	check := s.checkPosition
+	check := s.history.Check
 	if a.Torn {
-		check = s.checkStored
+		check = s.history.CheckStored
 	}
 	v, err := s.view(ctx, a.Group, at, check)
 	if err != nil {
 		return nil, err
 	}
 	return pacedImage{v, s.comparing}, nil
-}
-
-// checkStored refuses what is not stored; it need not be a recovery point.
-func (s *Store) checkStored(g *catalog.Group, p redoubt.Position) error {
-	head, ok := s.catalog.Head(g.ID, p.Epoch)
-	if !ok || p.LSN > head || g.Lineage.Path(p) == nil {
-		return noPoint(g, p.String(), redoubt.ErrNotFound, "")
-	}
-	return nil
 }
 
 // comparedBy returns the group if peer is its source.

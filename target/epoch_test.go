@@ -9,6 +9,7 @@ import (
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/internal/vfs"
 	"github.com/redoubt-dr/redoubt/journal"
+	"github.com/redoubt-dr/redoubt/target/history"
 )
 
 // branch is the group as the node h writes it after a promotion at LSN at of
@@ -83,24 +84,24 @@ func TestBranches(t *testing.T) {
 	src.checkAll(1)
 	two.checkAll(2)
 	three.checkAll(3)
-	p, _, err := w.store.Resolve(t.Context(), src.group, PointSpec{LSN: early - 1})
+	p, _, err := w.store.History().Resolve(t.Context(), src.group, history.PointSpec{LSN: early - 1})
 	noErr(t, err)
 	if p.Epoch != 1 {
 		t.Errorf("LSN %d on the current history is %s", early-1, p)
 	}
-	p, _, err = w.store.Resolve(t.Context(), src.group, PointSpec{LSN: early + 1})
+	p, _, err = w.store.History().Resolve(t.Context(), src.group, history.PointSpec{LSN: early + 1})
 	noErr(t, err)
 	if p.Epoch != 3 {
 		t.Errorf("LSN %d on the current history is %s", early+1, p)
 	}
-	p, at, err := w.store.Resolve(t.Context(), src.group, PointSpec{Time: time.Now()})
+	p, at, err := w.store.History().Resolve(t.Context(), src.group, history.PointSpec{Time: time.Now()})
 	noErr(t, err)
 	if p != three.j.Head() || at.UnixNano() != three.j.HeadTime() {
 		t.Errorf("now is %s at %v, the head %s", p, at, three.j.Head())
 	}
 	_, err = w.store.View(t.Context(), src.group, redoubt.Position{Epoch: 3, LSN: early - 1})
 	isErr(t, err, redoubt.ErrNotFound) // that LSN belongs to epoch 1
-	ps, err := w.store.Points(t.Context(), src.group, 1000)
+	ps, err := w.store.History().Points(t.Context(), src.group, 1000)
 	noErr(t, err)
 	for i, q := range ps {
 		if i > 0 && q.Position.LSN != ps[i-1].First-1 || q.Position.Epoch == 2 {

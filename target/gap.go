@@ -23,27 +23,3 @@ func (s *Store) openGap(ctx context.Context, g *catalog.Group, givenUp redoubt.L
 	s.o.Logger.Warn("the source's journal overflowed: no points until it has caught up", "group", g.ID, "last_point", g.Committed.String(), "given_up", givenUp)
 	return true, nil
 }
-
-// gapAt returns the gap in which p lies, if it lies in one.
-func (s *Store) gapAt(g *catalog.Group, p redoubt.Position) (catalog.Gap, bool) {
-	return catalog.GapAt(s.catalog.Gaps(g.ID), g.Written(p))
-}
-
-// Gaps returns the stretches without points on the history that leads to the
-// current state, the newest first.
-func (s *Store) Gaps(id redoubt.GroupID) ([]catalog.Gap, error) {
-	g, err := s.group(id)
-	if err != nil {
-		return nil, err
-	}
-	all := s.catalog.Gaps(id)
-	var out []catalog.Gap
-	for _, st := range g.Lineage.Path(g.Committed) {
-		for i := len(all) - 1; i >= 0; i-- {
-			if all[i].Epoch == st.Epoch && all[i].After >= st.From && all[i].After <= st.To {
-				out = append(out, all[i])
-			}
-		}
-	}
-	return out, nil
-}

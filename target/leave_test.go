@@ -148,7 +148,7 @@ func TestSpaceOfARemovedDisk(t *testing.T) {
 	f.baseline()
 	retain := func() {
 		t.Helper()
-		noErr(t, f.owner.store.Retain(t.Context(), f.group))
+		noErr(t, f.owner.store.Retention().Retain(t.Context(), f.group))
 		f.synced()
 	}
 	for range 6 {

@@ -11,7 +11,7 @@ import (
 // View opens the group at a committed position. ErrNotFound if there is no such
 // recovery point; the hint says which there are.
 func (s *Store) View(ctx context.Context, id redoubt.GroupID, p redoubt.Position) (*view.View, error) {
-	return s.view(ctx, id, p, s.checkPosition)
+	return s.view(ctx, id, p, s.history.Check)
 }
 
 // view opens a position that check accepts.
@@ -21,7 +21,7 @@ func (s *Store) view(ctx context.Context, id redoubt.GroupID, p redoubt.Position
 		return nil, err
 	}
 	// Before the check: a plan that takes the point away hears of one of them.
-	release := s.leases.take(id, p)
+	release := s.leases.Take(id, p)
 	defer func() {
 		if err != nil {
 			release()

@@ -9,8 +9,9 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
-	"github.com/redoubt-dr/redoubt/ship"
+	"github.com/redoubt-dr/redoubt/target/history"
 	"github.com/redoubt-dr/redoubt/target/shards"
+	"github.com/redoubt-dr/redoubt/target/thin"
 )
 
 // aged is a site with some hours of a group's history, of which nothing is
@@ -48,12 +49,25 @@ func (f *feed) manifests() (out []catalog.Segment) {
 	return out
 }
 
+// loses is a cluster that dies before it commits a step of a plan.
+type loses struct {
+	thin.Cluster
+	step catalog.ThinSegments
+}
+
+var errLost = errors.New("the node died")
+
+func (l *loses) Propose(_ context.Context, cmd catalog.Command) (any, error) {
+	l.step = cmd.(catalog.ThinSegments)
+	return nil, errLost
+}
+
 // A plan whose owner crashes at each of its steps comes to the same end as one
 // that is carried out at once.
 func TestPlanSurvivesCrashes(t *testing.T) {
 	seed := seeded(t).Uint64()
 	whole := aged(t, seed)
-	noErr(t, whole.owner.store.Retain(t.Context(), whole.group))
+	noErr(t, whole.owner.store.Retention().Retain(t.Context(), whole.group))
 
 	f := aged(t, seed)
 	crash := func() *host {
@@ -74,39 +88,44 @@ func TestPlanSurvivesCrashes(t *testing.T) {
 		return o
 	}
 	f.st.Close()
-	begun, err := f.owner.store.beginPlan(t.Context(), f.group)
+	begun, err := f.owner.store.Retention().Begin(t.Context(), f.group)
 	noErr(t, err)
 	if !begun {
 		t.Fatal("there is nothing to do")
 	}
 	o := crash()
-	step := func(commit bool) (phase catalog.Phase) {
+	step := func(commit bool) catalog.Phase {
 		t.Helper()
-		g, _ := o.node.Catalog().Group(f.group)
 		r := o.node.Catalog().Retention(f.group)
-		switch {
-		case r.Plan == nil:
+		if r.Plan == nil {
 			return 0
-		case r.Plan.Phase == catalog.PhaseAnnounced:
-			f.s.eventually("all nodes say what they read", func() bool { return o.store.announce(t.Context(), &g, &r) == nil })
+		}
+		opts := o.store.thinning()
+		opts.Batch = 8
+		if r.Plan.Phase == catalog.PhaseAnnounced {
+			th := thin.New(t.Context(), opts)
+			f.s.eventually("all nodes say what they read", func() bool { _, err := th.Step(t.Context(), f.group); return err == nil })
 			return catalog.PhaseAnnounced
 		}
-		th := &thinner{s: o.store, x: o.store.reachOf(&g, &r), plan: r.Plan, comp: ship.NewCompressor(ship.CodecZstd), batch: 8}
 		if !commit { // the shards are durable, their manifests are lost
-			for _, sg := range o.node.Catalog().Segments(f.group, 1, r.Plan.Work[0].From, 8) {
-				n, changed, err := th.segment(t.Context(), shards.SeriesOf(&g, 1), &sg)
-				noErr(t, err)
-				noErr(t, o.store.garbage.Collect(t.Context())) // must not take what is about to be named
-				for i, node := range n.Nodes {
-					if changed && node == o.id && !o.has(shards.ID(shards.SeriesOf(&g, 1), &n, i)) {
-						t.Errorf("shard %d of what is left of segment %d is gone before it is named", i, sg.Ordinal)
+			lost := &loses{Cluster: opts.Cluster}
+			opts.Cluster = lost
+			_, err := thin.New(t.Context(), opts).Step(t.Context(), f.group)
+			isErr(t, err, errLost)
+			noErr(t, o.store.garbage.Collect(t.Context())) // must not take what is about to be named
+			g, _ := o.node.Catalog().Group(f.group)
+			for _, n := range lost.step.Segments {
+				for i, node := range n.Segment.Nodes {
+					if node == o.id && !o.has(shards.ID(shards.SeriesOf(&g, 1), &n.Segment, i)) {
+						t.Errorf("shard %d of what is left of segment %d is gone before it is named", i, n.Segment.Ordinal)
 					}
 				}
 			}
 			return r.Plan.Phase
 		}
-		noErr(t, th.step(t.Context()))
-		return r.Plan.Phase
+		phase, err := thin.New(t.Context(), opts).Step(t.Context(), f.group)
+		noErr(t, err)
+		return phase
 	}
 	for n := 0; step(true) != 0; n++ {
 		if n < 3 {
@@ -114,7 +133,7 @@ func TestPlanSurvivesCrashes(t *testing.T) {
 			step(false)
 		}
 	}
-	noErr(t, o.store.Retain(t.Context(), f.group))
+	noErr(t, o.store.Retention().Retain(t.Context(), f.group))
 	f.synced()
 	if !slices.Equal(f.retained(), whole.retained()) {
 		t.Error("other points are kept")
@@ -156,7 +175,7 @@ func TestOpenPointIsSafe(t *testing.T) {
 	l := redoubt.LSN(len(f.all) - 10*20 + 7) // in the middle of a second, more than an hour ago
 	v, err := f.s.nodes[1].store.View(ctx, f.group, f.position(l))
 	noErr(t, err)
-	noErr(t, f.owner.store.Retain(ctx, f.group))
+	noErr(t, f.owner.store.Retention().Retain(ctx, f.group))
 	f.synced()
 	if !slices.Contains(f.retained(), l) || slices.Contains(f.retained(), l+1) {
 		t.Fatal("the open point is gone, or its neighbour is not")
@@ -166,18 +185,18 @@ func TestOpenPointIsSafe(t *testing.T) {
 	got := make([]byte, f.disk.Size)
 	noErr(t, v.ReadAt(1, got, 0))
 	noErr(t, v.Close())
-	noErr(t, f.owner.store.Retain(ctx, f.group))
+	noErr(t, f.owner.store.Retention().Retain(ctx, f.group))
 	f.synced()
 	_, err = f.s.nodes[1].store.View(ctx, f.group, f.position(l))
 	isErr(t, err, redoubt.ErrNotFound)
 	if redoubt.Hint(err) == "" {
 		t.Error("the refusal does not name the points around")
 	}
-	if n := f.s.nodes[1].store.leases.of(f.group); len(n) > 0 {
+	if n := f.s.nodes[1].store.leases.Of(f.group); len(n) > 0 {
 		t.Errorf("leases are left: %v", n)
 	}
 	// A time within the gap is the state of the point before it.
-	p, at, err := f.s.nodes[2].store.Resolve(ctx, f.group, PointSpec{Time: time.Unix(0, f.all[l-1].time)})
+	p, at, err := f.s.nodes[2].store.History().Resolve(ctx, f.group, history.PointSpec{Time: time.Unix(0, f.all[l-1].time)})
 	noErr(t, err)
 	if !slices.Contains(f.retained(), p.LSN) || p.LSN >= l || at.UnixNano() != f.all[p.LSN-1].time {
 		t.Errorf("the time of LSN %d is now %s of %s", l, p, at)
@@ -195,7 +214,7 @@ func TestSilentNodeHoldsPlansBack(t *testing.T) {
 	before := f.manifests()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	if err := f.owner.store.Retain(ctx, f.group); err == nil {
+	if err := f.owner.store.Retention().Retain(ctx, f.group); err == nil {
 		t.Error("bytes went although a node did not say what it reads")
 	}
 	for i, sg := range f.manifests() {
@@ -204,7 +223,7 @@ func TestSilentNodeHoldsPlansBack(t *testing.T) {
 		}
 	}
 	away.start()
-	f.s.eventually("the plan goes on", func() bool { return f.owner.store.Retain(t.Context(), f.group) == nil })
+	f.s.eventually("the plan goes on", func() bool { return f.owner.store.Retention().Retain(t.Context(), f.group) == nil })
 	f.check(f.retained(), 1)
 }
 
@@ -212,27 +231,27 @@ func TestSilentNodeHoldsPlansBack(t *testing.T) {
 func TestClockThatJumps(t *testing.T) {
 	f := aged(t, seeded(t).Uint64())
 	ctx := t.Context()
-	noErr(t, f.owner.store.Retain(ctx, f.group))
+	noErr(t, f.owner.store.Retention().Retain(ctx, f.group))
 	f.synced()
 	want, now := f.retained(), f.c.now()
 	f.c.add(10 * 365 * 24 * time.Hour) // of the secondary alone
-	noErr(t, f.owner.store.Retain(ctx, f.group))
+	noErr(t, f.owner.store.Retention().Retain(ctx, f.group))
 	if !slices.Equal(f.retained(), want) {
 		t.Fatal("the secondary's clock took points away")
 	}
 	f.burst(1, time.Second) // of the source, too
-	err := f.owner.store.Retain(ctx, f.group)
+	err := f.owner.store.Retention().Retain(ctx, f.group)
 	isErr(t, err, redoubt.ErrState)
 	want = append(want, redoubt.LSN(len(f.all)))
 	if !slices.Equal(f.retained(), want) {
 		t.Fatal("a jump of ten years took points away")
 	}
 	f.c.set(now.Add(time.Minute)) // of the source alone: the secondary's clock is the smaller one
-	noErr(t, f.owner.store.Retain(ctx, f.group))
+	noErr(t, f.owner.store.Retention().Retain(ctx, f.group))
 	f.c.add(10 * 365 * 24 * time.Hour)
-	_, err = f.owner.store.ConfirmClock(ctx, f.group)
+	_, err = f.owner.store.Retention().ConfirmClock(ctx, f.group)
 	noErr(t, err)
-	noErr(t, f.owner.store.Retain(ctx, f.group))
+	noErr(t, f.owner.store.Retention().Retain(ctx, f.group))
 	f.synced()
 	if got := f.retained(); len(got) > 2 {
 		t.Fatalf("ten years are confirmed, %d points are left", len(got))
@@ -245,7 +264,7 @@ func TestPreviewIsTheTruth(t *testing.T) {
 	f := aged(t, seeded(t).Uint64())
 	ctx := t.Context()
 	before := uint64(len(f.retained()))
-	p, err := f.owner.store.Preview(ctx, f.group, nil)
+	p, err := f.owner.store.Retention().Preview(ctx, f.group, nil)
 	noErr(t, err)
 	var keep, drop uint64
 	for _, k := range p.Keep {
@@ -257,12 +276,12 @@ func TestPreviewIsTheTruth(t *testing.T) {
 	if keep+drop != before || drop == 0 || p.Frees == 0 || p.Forecast.Free == 0 {
 		t.Errorf("of %d points %d stay and %d go: %+v", before, keep, drop, p)
 	}
-	noErr(t, f.owner.store.Retain(ctx, f.group))
+	noErr(t, f.owner.store.Retention().Retain(ctx, f.group))
 	f.synced()
 	if got := uint64(len(f.retained())); got != keep {
 		t.Errorf("%d points are left, %d were announced", got, keep)
 	}
-	ps, err := f.s.nodes[2].store.Points(ctx, f.group, 1<<20)
+	ps, err := f.s.nodes[2].store.History().Points(ctx, f.group, 1<<20)
 	noErr(t, err)
 	n := uint64(0)
 	for _, p := range ps {
@@ -271,7 +290,7 @@ func TestPreviewIsTheTruth(t *testing.T) {
 	if n != keep {
 		t.Errorf("%d points are listed, %d are kept", n, keep)
 	}
-	if _, err := f.owner.store.Preview(ctx, "none", nil); !errors.Is(err, redoubt.ErrNotFound) {
+	if _, err := f.owner.store.Retention().Preview(ctx, "none", nil); !errors.Is(err, redoubt.ErrNotFound) {
 		t.Error(err)
 	}
 }

@@ -47,11 +47,11 @@ func TestDayOfHistory(t *testing.T) {
 						noErr(t, err)
 					}
 					if b%4 == 0 {
-						noErr(t, f.owner.store.Retain(t.Context(), f.group))
+						noErr(t, f.owner.store.Retention().Retain(t.Context(), f.group))
 					}
 				}
 			}
-			noErr(t, f.owner.store.Retain(t.Context(), f.group))
+			noErr(t, f.owner.store.Retention().Retain(t.Context(), f.group))
 			f.synced()
 			f.compare(p, hold)
 			ls := f.retained()

@@ -28,10 +28,10 @@ func (s *site) scrubbed(h *host) scrub.Findings {
 	return h.store.Scrub().Last
 }
 
-func history(src *source, rounds int) {
+func rounds(src *source, n int) {
 	src.copyAll()
 	src.shipped()
-	for range rounds {
+	for range n {
 		src.write(60)
 		src.snap()
 	}
@@ -46,7 +46,7 @@ func TestScrub(t *testing.T) {
 	s := newSiteWith(t, 3, scrubbing)
 	src := newSource(t, s, rng)
 	stop := src.run()
-	history(src, 6)
+	rounds(src, 6)
 	noErr(t, stopped(stop()))
 	h := s.nodes[rng.IntN(3)]
 	s.eventually("the node's catalog", func() bool {
@@ -124,7 +124,7 @@ func TestScrubGoesOn(t *testing.T) {
 	})
 	src := newSource(t, s, seeded(t))
 	stop := src.run()
-	history(src, 12)
+	rounds(src, 12)
 	noErr(t, stopped(stop()))
 	h := s.nodes[0]
 	noErr(t, h.store.ScrubNow())
@@ -184,7 +184,7 @@ func TestSourceKeepsWhatIsNotWhole(t *testing.T) {
 	if r, err := s.owner(src.group).store.Redundancy(src.group); err != nil || r.Degraded == 0 || r.Bare != r.Degraded {
 		t.Errorf("with a node away: %+v, %v", r, err)
 	}
-	ps, err := s.owner(src.group).store.Points(t.Context(), src.group, 1)
+	ps, err := s.owner(src.group).store.History().Points(t.Context(), src.group, 1)
 	noErr(t, err)
 	if len(ps) != 1 || !ps[0].Degraded {
 		t.Errorf("the newest point: %+v", ps)

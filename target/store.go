@@ -12,6 +12,7 @@ import (
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/ship"
 	"github.com/redoubt-dr/redoubt/target/gc"
+	"github.com/redoubt-dr/redoubt/target/history"
 	"github.com/redoubt-dr/redoubt/target/index"
 	"github.com/redoubt-dr/redoubt/target/pace"
 	"github.com/redoubt-dr/redoubt/target/peers"
@@ -19,6 +20,7 @@ import (
 	"github.com/redoubt-dr/redoubt/target/scrub"
 	"github.com/redoubt-dr/redoubt/target/segment"
 	"github.com/redoubt-dr/redoubt/target/shards"
+	"github.com/redoubt-dr/redoubt/target/thin"
 	"github.com/redoubt-dr/redoubt/target/view"
 )
 
@@ -36,6 +38,9 @@ type Store struct {
 	scrub   *scrub.Scrubber
 	garbage *gc.Collector
 	views   *view.Reader
+	history *history.History
+	thin    *thin.Thinner
+	leases  *thin.Leases
 
 	comparing *pace.Pacer // reads for comparisons
 
@@ -47,11 +52,7 @@ type Store struct {
 	streams  map[redoubt.GroupID]*stream
 	joining  map[redoubt.GroupID]*sync.Mutex // one Hello at a time
 	contacts map[redoubt.GroupID]Contact
-	stuck    map[redoubt.GroupID]error // why a group's history is not thinned
 	closed   bool
-
-	leases    leases
-	retaining sync.Mutex // one plan at a time
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -66,8 +67,7 @@ func Open(o Options) (*Store, error) {
 	}
 	s := &Store{o: o, node: o.Node, catalog: o.Node.Catalog(),
 		room: semaphore.NewWeighted(o.PendingBytes), kick: make(chan struct{}, 1),
-		streams: map[redoubt.GroupID]*stream{}, joining: map[redoubt.GroupID]*sync.Mutex{}, contacts: map[redoubt.GroupID]Contact{}, stuck: map[redoubt.GroupID]error{},
-		leases: leases{open: map[redoubt.GroupID]map[redoubt.Position]int{}}}
+		streams: map[redoubt.GroupID]*stream{}, joining: map[redoubt.GroupID]*sync.Mutex{}, contacts: map[redoubt.GroupID]Contact{}, leases: thin.NewLeases()}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	var err error
 	if s.log, err = segment.Open(filepath.Join(o.Dir, "shards"), segment.Options{FS: o.FS, Logger: o.Logger, FileSize: o.LogFileSize, CacheBytes: o.ListBytes}); err != nil {
@@ -89,6 +89,8 @@ func Open(o Options) (*Store, error) {
 		Rotten: s.shards.ForgetRotten, Logger: o.Logger, Now: o.Now, Tick: o.Tick, Bytes: o.ScrubBytes, Every: o.ScrubEvery, Grace: o.OrphanGrace})
 	s.views = view.New(s.ctx, view.Options{Shards: s.shards, Index: s.idx, Catalog: s.catalog, Logger: o.Logger, CacheBytes: o.CacheBytes, Go: s.runIfOpen})
 	s.garbage = gc.New(s.ctx, gc.Options{Self: o.ID, Log: s.log, Catalog: s.catalog, Cluster: s.node, Logger: o.Logger, Tick: o.Tick, Pace: s.repair.Pace()})
+	s.history = history.New(history.Options{Catalog: s.catalog, Cluster: s.node, Shards: s.shards, Index: s.idx, Now: o.Now})
+	s.thin = thin.New(s.ctx, s.thinning())
 	s.comparing = pace.New(s.o.CompareBytes)
 	s.serve()
 	s.run(s.commit)
@@ -97,7 +99,7 @@ func Open(o Options) (*Store, error) {
 	s.run(s.scrub.Loop)
 	s.run(s.exchangeContacts)
 	if s.o.RetainEvery > 0 {
-		s.run(s.retain)
+		s.run(s.thin.Loop)
 	}
 	s.run(s.garbage.Loop)
 	s.run(s.peers.Probe)
@@ -162,11 +164,10 @@ func (s *Store) Scrub() scrub.Stats { return s.scrub.Stats() }
 // ScrubNow has a pass begin at once, from the start also if one is under way.
 func (s *Store) ScrubNow() error { return s.scrub.Now() }
 
-// group returns the group from the node's catalog.
-func (s *Store) group(id redoubt.GroupID) (catalog.Group, error) {
-	g, ok := s.catalog.Group(id)
-	if !ok {
-		return catalog.Group{}, &redoubt.Error{Op: "find group", Object: string(id), Err: redoubt.ErrNotFound, Hint: "redoubt group list shows the groups"}
-	}
-	return g, nil
-}
+// History says what there is of the groups' pasts.
+func (s *Store) History() *history.History { return s.history }
+
+// Retention thins the history, and tells what policies hold and drop.
+func (s *Store) Retention() *thin.Thinner { return s.thin }
+
+func (s *Store) group(id redoubt.GroupID) (catalog.Group, error) { return s.history.Group(id) }

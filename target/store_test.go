@@ -10,6 +10,7 @@ import (
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/internal/vfs"
 	"github.com/redoubt-dr/redoubt/ship"
+	"github.com/redoubt-dr/redoubt/target/history"
 )
 
 // Every point hashes as the model says, on every node, while one node is away
@@ -106,35 +107,35 @@ func stopped(err error) error {
 func resolve(t *testing.T, s *Store, src *source) {
 	t.Helper()
 	ctx := t.Context()
-	p, _, err := s.Resolve(ctx, src.group, PointSpec{})
+	p, _, err := s.History().Resolve(ctx, src.group, history.PointSpec{})
 	noErr(t, err)
 	if p != (redoubt.Position{Epoch: 1, LSN: src.j.Head().LSN}) {
 		t.Errorf("latest is %s, the journal's head %s", p, src.j.Head())
 	}
 	for l := range src.snaps {
-		p, at, err := s.Resolve(ctx, src.group, PointSpec{LSN: l})
+		p, at, err := s.History().Resolve(ctx, src.group, history.PointSpec{LSN: l})
 		noErr(t, err)
 		if p.LSN != l || at.UnixNano() != src.times[l] {
 			t.Errorf("LSN %d resolves to %s at %d, written at %d", l, p, at.UnixNano(), src.times[l])
 		}
-		p, _, err = s.Resolve(ctx, src.group, PointSpec{Time: time.Unix(0, src.times[l])})
+		p, _, err = s.History().Resolve(ctx, src.group, history.PointSpec{Time: time.Unix(0, src.times[l])})
 		noErr(t, err)
 		if p.LSN < l || src.timeOf(p.LSN) > src.times[l] {
 			t.Errorf("the time of LSN %d resolves to %s", l, p)
 		}
-		p, _, err = s.Resolve(ctx, src.group, PointSpec{Time: time.Unix(0, src.times[l]-1)})
+		p, _, err = s.History().Resolve(ctx, src.group, history.PointSpec{Time: time.Unix(0, src.times[l]-1)})
 		noErr(t, err)
 		if p.LSN >= l {
 			t.Errorf("just before LSN %d is %s", l, p)
 		}
 	}
-	for _, bad := range []PointSpec{{LSN: 1}, {LSN: src.j.Head().LSN + 1}, {Position: redoubt.Position{Epoch: 2, LSN: 1}}, {Time: time.Unix(1, 0)},
+	for _, bad := range []history.PointSpec{{LSN: 1}, {LSN: src.j.Head().LSN + 1}, {Position: redoubt.Position{Epoch: 2, LSN: 1}}, {Time: time.Unix(1, 0)},
 		{Time: time.Now().Add(time.Hour)}, {Bookmark: "none"}} {
-		if p, _, err := s.Resolve(ctx, src.group, bad); err == nil {
+		if p, _, err := s.History().Resolve(ctx, src.group, bad); err == nil {
 			t.Errorf("%s resolves to %s", bad, p)
 		}
 	}
-	ps, err := s.Points(ctx, src.group, 5)
+	ps, err := s.History().Points(ctx, src.group, 5)
 	noErr(t, err)
 	if len(ps) != 5 || ps[0].Position.LSN != src.j.Head().LSN || ps[1].Position.LSN != ps[0].First-1 {
 		t.Errorf("points: %+v", ps)
@@ -159,7 +160,7 @@ func changed(t *testing.T, s *Store, src *source) {
 		ls = append(ls, l)
 	}
 	from, to := min(ls[0], ls[1]), max(ls[0], ls[1])
-	got, err := s.Changed(t.Context(), src.group, redoubt.Stretch{Epoch: 1, From: from, To: to})
+	got, err := s.History().Changed(t.Context(), src.group, redoubt.Stretch{Epoch: 1, From: from, To: to})
 	noErr(t, err)
 	in := func(d int, b uint64) bool {
 		for _, e := range got[redoubt.DiskID(d+1)] {
@@ -281,12 +282,12 @@ func TestFencing(t *testing.T) {
 	}
 	src.checkAll(1) // the left branch stays
 	src.checkView(o, redoubt.Position{Epoch: 2, LSN: fork}, src.snaps[fork])
-	p, _, err := o.store.Resolve(t.Context(), src.group, PointSpec{})
+	p, _, err := o.store.History().Resolve(t.Context(), src.group, history.PointSpec{})
 	noErr(t, err)
 	if p != (redoubt.Position{Epoch: 2, LSN: fork}) {
 		t.Errorf("latest after the promotion: %s", p)
 	}
-	p, _, err = o.store.Resolve(t.Context(), src.group, PointSpec{LSN: fork + 50, Before: redoubt.Position{Epoch: 1, LSN: fork + 100}})
+	p, _, err = o.store.History().Resolve(t.Context(), src.group, history.PointSpec{LSN: fork + 50, Before: redoubt.Position{Epoch: 1, LSN: fork + 100}})
 	noErr(t, err)
 	if p != (redoubt.Position{Epoch: 1, LSN: fork + 50}) {
 		t.Errorf("a point of before the failover: %s", p)

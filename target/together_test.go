@@ -131,7 +131,7 @@ func TestThinningDrainAndScrubTogether(t *testing.T) {
 		noErr(t, ctx.Err())
 		c.add(10 * time.Minute)
 		f.burst(20, 300*time.Millisecond)
-		if err := f.owner.store.Retain(ctx, f.group); !errors.Is(err, redoubt.ErrUnavailable) { // a slow node is left out for a while, the next turn goes on
+		if err := f.owner.store.Retention().Retain(ctx, f.group); !errors.Is(err, redoubt.ErrUnavailable) { // a slow node is left out for a while, the next turn goes on
 			noErr(t, err)
 		}
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/admin"
 	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
-	"github.com/redoubt-dr/redoubt/target"
+	"github.com/redoubt-dr/redoubt/target/history"
 )
 
 // Bounds of an answer of ListPoints.
@@ -24,11 +24,11 @@ func (s *service) listPoints(ctx context.Context, r *adminv1.ListPointsRequest) 
 		limit = defaultPoints
 	}
 	limit = min(limit, maxPoints)
-	all, err := s.target.store.Points(ctx, redoubt.GroupID(r.GetGroup()), maxPoints)
+	all, err := s.target.store.History().Points(ctx, redoubt.GroupID(r.GetGroup()), maxPoints)
 	if err != nil {
 		return nil, err
 	}
-	hidden, err := s.target.store.Gaps(redoubt.GroupID(r.GetGroup()))
+	hidden, err := s.target.store.History().Gaps(redoubt.GroupID(r.GetGroup()))
 	if err != nil {
 		return nil, err
 	}
@@ -36,7 +36,7 @@ func (s *service) listPoints(ctx context.Context, r *adminv1.ListPointsRequest) 
 	if len(all) == 0 {
 		return out, nil
 	}
-	tiers, err := s.target.store.Tiers(ctx, redoubt.GroupID(r.GetGroup()))
+	tiers, err := s.target.store.Retention().Tiers(ctx, redoubt.GroupID(r.GetGroup()))
 	if err != nil {
 		return nil, err
 	}
@@ -55,8 +55,8 @@ func (s *service) listPoints(ctx context.Context, r *adminv1.ListPointsRequest) 
 
 // around returns up to limit points of ps, which are newest first, that lie
 // nearest to the time ns.
-func around(ps []target.Point, ns int64, limit int) []target.Point {
-	i, _ := slices.BinarySearchFunc(ps, ns, func(p target.Point, ns int64) int {
+func around(ps []history.Point, ns int64, limit int) []history.Point {
+	i, _ := slices.BinarySearchFunc(ps, ns, func(p history.Point, ns int64) int {
 		switch {
 		case p.Time > ns:
 			return -1
@@ -70,7 +70,7 @@ func around(ps []target.Point, ns int64, limit int) []target.Point {
 }
 
 // point tells of a point of a group that has the disks now.
-func point(p target.Point, now []redoubt.Disk) *adminv1.Point {
+func point(p history.Point, now []redoubt.Disk) *adminv1.Point {
 	m := &adminv1.Point{Position: admin.FromPosition(p.Position), Time: stamp(time.Unix(0, p.Time)), FirstLsn: uint64(p.First),
 		FirstTime: admin.FromNanos(p.Since), StoredBytes: uint64(p.Bytes), Degraded: p.Degraded, Tier: p.Tier, Bookmark: p.Bookmark, BookmarkApp: p.App, Checked: checked(p.Check)}
 	for _, d := range p.Disks {

@@ -82,7 +82,7 @@ func (s *service) ListBookmarks(ctx context.Context, r *adminv1.ListBookmarksReq
 		limit = defaultPoints
 	}
 	limit = min(limit, maxPoints)
-	bs, err := s.target.store.Bookmarks(ctx, redoubt.GroupID(r.GetGroup()), limit+1)
+	bs, err := s.target.store.History().Bookmarks(ctx, redoubt.GroupID(r.GetGroup()), limit+1)
 	if err != nil {
 		return nil, err
 	}

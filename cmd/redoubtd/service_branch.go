@@ -29,7 +29,7 @@ func (s *service) ListBranches(ctx context.Context, r *adminv1.ListBranchesReque
 	if s.target == nil {
 		return s.Elsewhere.ListBranches(ctx, r)
 	}
-	stretches, err := s.target.store.Branches(id)
+	stretches, err := s.target.store.History().Branches(id)
 	if err != nil {
 		return nil, err
 	}

@@ -11,8 +11,8 @@ import (
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/internal/pki"
 	"github.com/redoubt-dr/redoubt/source"
-	"github.com/redoubt-dr/redoubt/target"
 	"github.com/redoubt-dr/redoubt/target/export"
+	"github.com/redoubt-dr/redoubt/target/history"
 )
 
 // ListPoints lists the stretches of writes that can be opened.
@@ -211,20 +211,20 @@ func (s *service) promotionOf(in *export.Instance) *adminv1.Promotion {
 	return p
 }
 
-func pointSpec(p *adminv1.PointSpec) target.PointSpec {
+func pointSpec(p *adminv1.PointSpec) history.PointSpec {
 	switch at := p.GetAt().(type) {
 	case *adminv1.PointSpec_Time:
-		return target.PointSpec{Time: at.Time.AsTime()}
+		return history.PointSpec{Time: at.Time.AsTime()}
 	case *adminv1.PointSpec_Lsn:
-		return target.PointSpec{LSN: redoubt.LSN(at.Lsn)}
+		return history.PointSpec{LSN: redoubt.LSN(at.Lsn)}
 	case *adminv1.PointSpec_Position:
-		return target.PointSpec{Position: admin.ToPosition(at.Position)}
+		return history.PointSpec{Position: admin.ToPosition(at.Position)}
 	case *adminv1.PointSpec_Bookmark:
-		return target.PointSpec{Bookmark: at.Bookmark}
+		return history.PointSpec{Bookmark: at.Bookmark}
 	case *adminv1.PointSpec_LatestApp:
-		return target.PointSpec{App: true}
+		return history.PointSpec{App: true}
 	}
-	return target.PointSpec{}
+	return history.PointSpec{}
 }
 
 func millis(start time.Time) uint64 { return uint64(time.Since(start).Milliseconds()) }

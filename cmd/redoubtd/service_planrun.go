@@ -92,7 +92,7 @@ func (s *service) pointExists(ctx context.Context, rp catalog.RecoveryPlan, poin
 		return err
 	}
 	for _, g := range p.GroupNames() {
-		if _, _, gerr := s.target.store.Resolve(ctx, redoubt.GroupID(g), pointSpec(at)); gerr != nil {
+		if _, _, gerr := s.target.store.History().Resolve(ctx, redoubt.GroupID(g), pointSpec(at)); gerr != nil {
 			err = errors.Join(err, gerr)
 		}
 	}

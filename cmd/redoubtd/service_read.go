@@ -26,7 +26,7 @@ func (s *service) ReadPoint(ctx context.Context, r *adminv1.ReadPointRequest, ou
 		return s.readBranch(ctx, r, out)
 	}
 	st, group := s.target.store, redoubt.GroupID(r.GetGroup())
-	pos, at, err := st.Resolve(ctx, group, pointSpec(r.GetPoint()))
+	pos, at, err := st.History().Resolve(ctx, group, pointSpec(r.GetPoint()))
 	if err != nil {
 		return err
 	}

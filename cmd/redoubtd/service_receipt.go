@@ -61,7 +61,7 @@ func (s *service) listLost(ctx context.Context, g catalog.Group, out *adminv1.Lo
 	if there != nil { // the source lists the rest, which may overlap with what is here
 		until = min(until, g.Promoted.LSN+redoubt.LSN(there.KeptElsewhere))
 	}
-	err = s.target.store.Writes(ctx, g.ID, redoubt.Stretch{Epoch: g.Promoted.Epoch, From: g.Promoted.LSN, To: until}, l.add)
+	err = s.target.store.History().Writes(ctx, g.ID, redoubt.Stretch{Epoch: g.Promoted.Epoch, From: g.Promoted.LSN, To: until}, l.add)
 	if err != nil {
 		return err
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/redoubt-dr/redoubt/admin"
 	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
-	"github.com/redoubt-dr/redoubt/target"
+	"github.com/redoubt-dr/redoubt/target/thin"
 )
 
 // GetRetention says what is kept of a group.
@@ -19,11 +19,11 @@ func (s *service) GetRetention(ctx context.Context, r *adminv1.GetRetentionReque
 		return s.Elsewhere.GetRetention(ctx, r)
 	}
 	id := redoubt.GroupID(r.GetGroup())
-	tiers, err := s.target.store.Tiers(ctx, id)
+	tiers, err := s.target.store.Retention().Tiers(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	k, stuck, err := s.target.store.Retention(id)
+	k, stuck, err := s.target.store.Retention().State(id)
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +42,7 @@ func (s *service) GetRetention(ctx context.Context, r *adminv1.GetRetentionReque
 }
 
 func (s *service) retentionStatus(id redoubt.GroupID) *adminv1.RetentionStatus {
-	k, stuck, err := s.target.store.Retention(id)
+	k, stuck, err := s.target.store.Retention().State(id)
 	if err != nil {
 		return nil // the group is new
 	}
@@ -69,7 +69,7 @@ func (s *service) PlanRetention(ctx context.Context, r *adminv1.PlanRetentionReq
 		}
 		policy = &p
 	}
-	p, err := s.target.store.Preview(ctx, redoubt.GroupID(r.GetGroup()), policy)
+	p, err := s.target.store.Retention().Preview(ctx, redoubt.GroupID(r.GetGroup()), policy)
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +138,7 @@ func (s *service) setPin(ctx context.Context, kind catalog.PinKind, group, name 
 		}
 	}
 	if p.Position.IsZero() {
-		point, when, err := s.target.store.Resolve(ctx, id, pointSpec(at))
+		point, when, err := s.target.store.History().Resolve(ctx, id, pointSpec(at))
 		if err != nil {
 			return nil, err
 		}
@@ -164,7 +164,7 @@ func (s *service) ConfirmClock(ctx context.Context, r *adminv1.ConfirmClockReque
 	if s.target == nil {
 		return s.Elsewhere.ConfirmClock(ctx, r)
 	}
-	to, err := s.target.store.ConfirmClock(ctx, redoubt.GroupID(r.GetGroup()))
+	to, err := s.target.store.Retention().ConfirmClock(ctx, redoubt.GroupID(r.GetGroup()))
 	return &adminv1.ConfirmClockResponse{Clock: stamp(to)}, err
 }
 
@@ -172,7 +172,7 @@ func pin(p *catalog.Pin) *adminv1.Pin {
 	return &adminv1.Pin{Name: p.Name, Kind: p.Kind.String(), Position: admin.FromPosition(p.Position), Time: stamp(time.Unix(0, p.Time)), Until: admin.FromNanos(p.Until), By: p.By}
 }
 
-func retentionTiers(ts []target.Tier) (out []*adminv1.RetentionTier) {
+func retentionTiers(ts []thin.Tier) (out []*adminv1.RetentionTier) {
 	for _, t := range ts {
 		out = append(out, &adminv1.RetentionTier{Name: t.Name, Points: t.Points, StoredBytes: t.Bytes, Oldest: admin.FromNanos(t.Oldest), Newest: admin.FromNanos(t.Newest)})
 	}

@@ -44,7 +44,7 @@ func (s *service) GetVerify(ctx context.Context, r *adminv1.GetVerifyRequest) (*
 	out := &adminv1.GetVerifyResponse{}
 	if s.target != nil {
 		if _, ok := s.target.node.Catalog().Group(id); ok {
-			out.History = history(s.target.node.Catalog().DisksEver(id), s.target.node.Catalog().Verifications(id))
+			out.History = verifications(s.target.node.Catalog().DisksEver(id), s.target.node.Catalog().Verifications(id))
 		}
 	}
 	if r.GetAt() != "" {
@@ -132,8 +132,8 @@ func briefly(st *adminv1.VerifyStatus) *adminv1.VerifyStatus {
 	return st
 }
 
-// history returns what the catalog remembers, newest first.
-func history(disks []redoubt.Disk, vs []catalog.Verification) []*adminv1.Verification {
+// verifications returns what the catalog remembers, newest first.
+func verifications(disks []redoubt.Disk, vs []catalog.Verification) []*adminv1.Verification {
 	var out []*adminv1.Verification
 	for i := len(vs) - 1; i >= 0; i-- {
 		out = append(out, remembered(&vs[i], disks))

@@ -48,7 +48,7 @@ func (s *service) resolvePoint(ctx context.Context, id redoubt.GroupID, at strin
 	if err != nil {
 		return redoubt.Position{}, err
 	}
-	p, _, err := s.target.store.Resolve(ctx, id, pointSpec(spec))
+	p, _, err := s.target.store.History().Resolve(ctx, id, pointSpec(spec))
 	return p, err
 }
 

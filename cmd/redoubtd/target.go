@@ -19,6 +19,7 @@ import (
 	"github.com/redoubt-dr/redoubt/target"
 	"github.com/redoubt-dr/redoubt/target/check"
 	"github.com/redoubt-dr/redoubt/target/export"
+	"github.com/redoubt-dr/redoubt/target/history"
 )
 
 // targetRole is a master target: its part of the cluster, its store and what it exports.
@@ -125,7 +126,7 @@ func openChecker(n *node, t *targetRole) (*check.Checker, error) {
 		Scripts: hook.Dir(c.Scripts), Time: time.Duration(c.Time), Logger: n.log,
 	}
 	for _, s := range c.Schedule {
-		at, err := target.ParsePoint(s.At)
+		at, err := history.ParsePoint(s.At)
 		if err != nil {
 			return nil, err
 		}

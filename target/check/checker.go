@@ -16,6 +16,7 @@ import (
 	"github.com/redoubt-dr/redoubt/internal/pki"
 	"github.com/redoubt-dr/redoubt/target"
 	"github.com/redoubt-dr/redoubt/target/export"
+	"github.com/redoubt-dr/redoubt/target/history"
 )
 
 const (
@@ -42,7 +43,7 @@ type Options struct {
 type Scheduled struct {
 	Group  redoubt.GroupID
 	Script string
-	At     target.PointSpec
+	At     history.PointSpec
 	Every  time.Duration
 	NoHash bool
 }
@@ -141,7 +142,7 @@ func (c *Checker) begin(id string) (end func()) {
 // Request says what is checked.
 type Request struct {
 	Group  redoubt.GroupID
-	At     target.PointSpec
+	At     history.PointSpec
 	Script string
 	NoHash bool // do not read the disks to compute the root hash
 }

@@ -9,7 +9,7 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
-	"github.com/redoubt-dr/redoubt/target"
+	"github.com/redoubt-dr/redoubt/target/history"
 )
 
 // Tail is the writes of an old primary that are not in the history. They lie on
@@ -29,7 +29,7 @@ func (m *Manager) TestBranch(ctx context.Context, id redoubt.GroupID, tail Tail,
 	if err != nil {
 		return nil, err
 	}
-	point, when, err := m.o.Store.Resolve(ctx, id, target.PointSpec{Position: tail.After})
+	point, when, err := m.o.Store.History().Resolve(ctx, id, history.PointSpec{Position: tail.After})
 	if err != nil {
 		return nil, &redoubt.Error{Op: "open branch", Object: string(id) + "/" + tail.ID, Err: fmt.Errorf("the point %s that it begins at: %w", tail.After, err), Hint: redoubt.Hint(err)}
 	}

@@ -9,14 +9,14 @@ import (
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/internal/crashpoint"
-	"github.com/redoubt-dr/redoubt/target"
+	"github.com/redoubt-dr/redoubt/target/history"
 )
 
 // Failover makes a point of the group the production of this node: the epoch
 // is raised in the catalog first, then the disks are opened writable. The old
 // writer is refused from that moment on. hydrate has the disks copied to this
 // node, whatever the policy says.
-func (m *Manager) Failover(ctx context.Context, id redoubt.GroupID, at target.PointSpec, hydrate bool) (*Instance, error) {
+func (m *Manager) Failover(ctx context.Context, id redoubt.GroupID, at history.PointSpec, hydrate bool) (*Instance, error) {
 	g, unlock, err := m.begin(ctx, id)
 	if err != nil {
 		return nil, err
@@ -34,7 +34,7 @@ func (m *Manager) Failover(ctx context.Context, id redoubt.GroupID, at target.Po
 
 // Change opens another point instead of the one that was failed over to. What
 // was written since the failover stays in the history, as a branch.
-func (m *Manager) Change(ctx context.Context, id redoubt.GroupID, at target.PointSpec, hydrate bool) (*Instance, error) {
+func (m *Manager) Change(ctx context.Context, id redoubt.GroupID, at history.PointSpec, hydrate bool) (*Instance, error) {
 	defer m.hold(id)()
 	g, unlock, err := m.begin(ctx, id)
 	if err != nil {
@@ -49,8 +49,8 @@ func (m *Manager) Change(ctx context.Context, id redoubt.GroupID, at target.Poin
 	return m.promote(ctx, g, catalog.JobChange, catalog.PromoteChange, at, hydrate)
 }
 
-func (m *Manager) promote(ctx context.Context, g catalog.Group, job catalog.JobKind, kind catalog.PromoteKind, at target.PointSpec, hydrate bool) (*Instance, error) {
-	point, when, err := m.o.Store.Resolve(ctx, g.ID, at)
+func (m *Manager) promote(ctx context.Context, g catalog.Group, job catalog.JobKind, kind catalog.PromoteKind, at history.PointSpec, hydrate bool) (*Instance, error) {
+	point, when, err := m.o.Store.History().Resolve(ctx, g.ID, at)
 	if err != nil {
 		return nil, err
 	}

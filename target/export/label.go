@@ -6,13 +6,13 @@ import (
 	"path/filepath"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/target"
+	"github.com/redoubt-dr/redoubt/target/history"
 )
 
 // LabelledTest is Test for a caller that may ask again, because it does not
 // know whether it has asked: with the same label the group is opened only once
 // on this node, and that instance is returned.
-func (m *Manager) LabelledTest(ctx context.Context, id redoubt.GroupID, at target.PointSpec, hydrate bool, label string) (*Instance, error) {
+func (m *Manager) LabelledTest(ctx context.Context, id redoubt.GroupID, at history.PointSpec, hydrate bool, label string) (*Instance, error) {
 	unlock, err := m.lock(ctx, id)
 	if err != nil {
 		return nil, err

@@ -9,7 +9,7 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
-	"github.com/redoubt-dr/redoubt/target"
+	"github.com/redoubt-dr/redoubt/target/history"
 )
 
 // perform does the step of j that is under way. Steps that the catalog makes by
@@ -55,7 +55,7 @@ func (m *Manager) exported(ctx context.Context, g catalog.Group, j catalog.Job) 
 	if _, err := os.Stat(filepath.Join(m.dir(Spec{Group: g.ID, ID: epochID(g.Epoch)}), specFile)); err == nil {
 		return done{}, &redoubt.Error{Op: "export", Object: string(g.ID), Err: fmt.Errorf("it is being opened: %w", redoubt.ErrUnavailable)}
 	}
-	_, when, err := m.o.Store.Resolve(ctx, g.ID, target.PointSpec{Position: g.Promoted, Before: g.Before})
+	_, when, err := m.o.Store.History().Resolve(ctx, g.ID, history.PointSpec{Position: g.Promoted, Before: g.Before})
 	if err != nil {
 		return done{}, err
 	}

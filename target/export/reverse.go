@@ -292,7 +292,7 @@ func (r *reverse) makePlan(ctx context.Context, w ship.Welcome, dirty map[redoub
 	union := extentSet{}
 	union.add(dirty)
 	if w.DirtyAfter > fork { // trimmed there, because it is safe here
-		known, err := p.m.o.Store.Changed(ctx, p.Group, redoubt.Stretch{Epoch: old.Epoch, From: fork, To: w.DirtyAfter})
+		known, err := p.m.o.Store.History().Changed(ctx, p.Group, redoubt.Stretch{Epoch: old.Epoch, From: fork, To: w.DirtyAfter})
 		if err != nil {
 			return Resync{}, err
 		}
@@ -309,7 +309,7 @@ func (r *reverse) makePlan(ctx context.Context, w ship.Welcome, dirty map[redoub
 		if s.Epoch < old.Epoch || s.From >= s.To {
 			break
 		}
-		known, err := p.m.o.Store.Changed(ctx, p.Group, s)
+		known, err := p.m.o.Store.History().Changed(ctx, p.Group, s)
 		if err != nil {
 			return Resync{}, err
 		}

@@ -10,24 +10,24 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
-	"github.com/redoubt-dr/redoubt/target"
+	"github.com/redoubt-dr/redoubt/target/history"
 )
 
 // Test opens a point of the group beside production: writable, with an overlay
 // of its own. It changes nothing of the group's production, replication or
 // history. The caller ends it with Cleanup. hydrate has it copied to this node,
 // whatever the policy says.
-func (m *Manager) Test(ctx context.Context, id redoubt.GroupID, at target.PointSpec, hydrate bool) (*Instance, error) {
+func (m *Manager) Test(ctx context.Context, id redoubt.GroupID, at history.PointSpec, hydrate bool) (*Instance, error) {
 	return m.test(ctx, id, at, Spec{Hydrate: hydrate || m.o.Hydrate == HydrateAll})
 }
 
 // TestFor is Test for a recovery check, which must have a name: whoever finds
 // the instance after a restart knows whose it is.
-func (m *Manager) TestFor(ctx context.Context, check string, id redoubt.GroupID, at target.PointSpec) (*Instance, error) {
+func (m *Manager) TestFor(ctx context.Context, check string, id redoubt.GroupID, at history.PointSpec) (*Instance, error) {
 	return m.test(ctx, id, at, Spec{Check: check})
 }
 
-func (m *Manager) test(ctx context.Context, id redoubt.GroupID, at target.PointSpec, spec Spec) (*Instance, error) {
+func (m *Manager) test(ctx context.Context, id redoubt.GroupID, at history.PointSpec, spec Spec) (*Instance, error) {
 	g, err := m.group(ctx, id)
 	if err != nil {
 		return nil, err
@@ -35,7 +35,7 @@ func (m *Manager) test(ctx context.Context, id redoubt.GroupID, at target.PointS
 	if err := g.Permits(catalog.OpTestFailover); err != nil {
 		return nil, err
 	}
-	point, when, err := m.o.Store.Resolve(ctx, id, at)
+	point, when, err := m.o.Store.History().Resolve(ctx, id, at)
 	if err != nil {
 		return nil, err
 	}

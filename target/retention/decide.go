@@ -145,6 +145,16 @@ func TierReason(t catalog.Tier) string {
 	return fmt.Sprintf("every %s for %s", catalog.FormatSpan(t.Step), catalog.FormatSpan(t.For))
 }
 
+// Names names what a policy's points are kept for: every write, then its tiers, and
+// last what is older than all of them. TierOf counts from -1 on.
+func Names(p catalog.Policy) []string {
+	out := []string{"every write for " + catalog.FormatSpan(p.Every)}
+	for _, t := range p.Tiers {
+		out = append(out, TierReason(t))
+	}
+	return append(out, "older")
+}
+
 // floor returns the beginning of the bucket that holds t.
 func floor(t int64, step time.Duration) int64 {
 	n := t - t%int64(step)

@@ -76,3 +76,8 @@ func parseHead(b []byte, sr index.Series, sg *catalog.Segment) (*ship.Delta, err
 	}
 	return d, nil
 }
+
+// Entry is what the index knows of an entry of a head.
+func Entry(e *ship.Entry) index.Entry {
+	return index.Entry{LSN: e.LSN, Disk: e.Disk, Extent: e.Extent, Zero: e.Kind.Zeroes(), Block: e.Block, BlockOff: e.BlockOff, CRC: e.CRC}
+}

@@ -1,4 +1,4 @@
-package target
+package thin
 
 import (
 	"context"
@@ -9,18 +9,23 @@ import (
 	"github.com/redoubt-dr/redoubt/target/peers"
 )
 
-// leases counts the Views that are open on this node. Before a plan takes bytes
+// Leases counts the Views that are open on this node. Before a plan takes bytes
 // away the owner asks every node for them. A View takes its lease before it
 // looks whether its point is there: so either the plan's owner hears of it, or
-// the View hears of the plan.
-type leases struct {
+// the View hears of the plan. Methods may be called concurrently.
+type Leases struct {
 	mu   sync.Mutex
 	open map[redoubt.GroupID]map[redoubt.Position]int
 }
 
-// take counts one more reader of the point; the function that it returns, which
+// NewLeases returns Leases of a node on which nothing is open.
+func NewLeases() *Leases {
+	return &Leases{open: map[redoubt.GroupID]map[redoubt.Position]int{}}
+}
+
+// Take counts one more reader of the point; the function that it returns, which
 // may be called more than once, ends that.
-func (l *leases) take(id redoubt.GroupID, p redoubt.Position) (release func()) {
+func (l *Leases) Take(id redoubt.GroupID, p redoubt.Position) (release func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.open[id] == nil {
@@ -36,7 +41,8 @@ func (l *leases) take(id redoubt.GroupID, p redoubt.Position) (release func()) {
 	})
 }
 
-func (l *leases) of(id redoubt.GroupID) (out []redoubt.Position) {
+// Of lists the points of the group that are open, in no order.
+func (l *Leases) Of(id redoubt.GroupID) (out []redoubt.Position) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for p := range l.open[id] {
@@ -52,12 +58,12 @@ type leaseRequest struct {
 	Plan  uint64
 }
 
-func (s *Store) serveLeases(ctx context.Context, body []byte) ([]byte, error) {
+func (th *Thinner) serveLeases(ctx context.Context, body []byte) ([]byte, error) {
 	var r leaseRequest
 	if _, err := peers.Decode(body, &r); err != nil {
 		return nil, err
 	}
-	ps, err := s.openPoints(ctx, r)
+	ps, err := th.openPoints(ctx, r)
 	if err != nil {
 		return nil, err
 	}
@@ -65,35 +71,35 @@ func (s *Store) serveLeases(ctx context.Context, body []byte) ([]byte, error) {
 }
 
 // openPoints lists what is open on this node after the plan became known here.
-func (s *Store) openPoints(ctx context.Context, r leaseRequest) ([]redoubt.Position, error) {
+func (th *Thinner) openPoints(ctx context.Context, r leaseRequest) ([]redoubt.Position, error) {
 	for {
-		changed := s.catalog.Changed()
-		if s.catalog.Retention(r.Group).Plans >= r.Plan {
-			return s.leases.of(r.Group), nil
+		changed := th.o.Catalog.Changed()
+		if th.o.Catalog.Retention(r.Group).Plans >= r.Plan {
+			return th.o.Leases.Of(r.Group), nil
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
 			return nil, ctx.Err()
-		case <-s.ctx.Done():
+		case <-th.ctx.Done():
 			return nil, redoubt.ErrClosed
 		}
 	}
 }
 
 // askLeases returns the points that any node has open. Every node must answer.
-func (s *Store) askLeases(ctx context.Context, id redoubt.GroupID, plan uint64) (map[redoubt.Position]bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*s.o.PutTimeout)
+func (th *Thinner) askLeases(ctx context.Context, id redoubt.GroupID, plan uint64) (map[redoubt.Position]bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, th.o.Answer)
 	defer cancel()
 	req := leaseRequest{Group: id, Plan: plan}
 	out := map[redoubt.Position]bool{}
-	for _, n := range s.catalog.Nodes() {
+	for _, n := range th.o.Catalog.Nodes() {
 		var ps []redoubt.Position
 		var err error
-		if n.ID == s.o.ID {
-			ps, err = s.openPoints(ctx, req)
+		if n.ID == th.o.Self {
+			ps, err = th.openPoints(ctx, req)
 		} else {
-			ps, err = s.askNode(ctx, n, req)
+			ps, err = th.askNode(ctx, n, req)
 		}
 		if err != nil {
 			return nil, &redoubt.Error{Op: "ask which points are open on node", Object: string(n.ID), Err: err,
@@ -106,8 +112,8 @@ func (s *Store) askLeases(ctx context.Context, id redoubt.GroupID, plan uint64) 
 	return out, nil
 }
 
-func (s *Store) askNode(ctx context.Context, n catalog.NodeInfo, r leaseRequest) (ps []redoubt.Position, err error) {
-	b, err := s.peers.Call(ctx, n.ID, methodLeases, peers.Encode(r))
+func (th *Thinner) askNode(ctx context.Context, n catalog.NodeInfo, r leaseRequest) (ps []redoubt.Position, err error) {
+	b, err := th.o.Peers.Call(ctx, n.ID, methodLeases, peers.Encode(r))
 	if err == nil {
 		_, err = peers.Decode(b, &ps)
 	}

@@ -1,7 +1,10 @@
-package target
+package history
 
 import (
+	"cmp"
 	"context"
+	"math"
+	"slices"
 	"sort"
 
 	"github.com/redoubt-dr/redoubt"
@@ -10,21 +13,27 @@ import (
 	"github.com/redoubt-dr/redoubt/target/shards"
 )
 
-// timeline is the retained points of one line of history, as retention asks
+// Timeline is the retained points of one line of history, as retention asks
 // for them: below the horizons from the catalog, above from the segments, of
 // which it reads the head of the one in which the answer lies.
-type timeline struct {
+type Timeline struct {
 	ctx  context.Context
-	s    *Store
+	h    *History
 	g    *catalog.Group
 	r    *catalog.Retention
 	line []redoubt.Stretch // newest first
 }
 
-var _ retention.Path = (*timeline)(nil)
+var _ retention.Path = (*Timeline)(nil)
+
+// Timeline returns the points of the line, whose stretches go back in time, as
+// far as r leaves them. It is for one goroutine, while ctx goes on.
+func (h *History) Timeline(ctx context.Context, g *catalog.Group, r *catalog.Retention, line []redoubt.Stretch) *Timeline {
+	return &Timeline{ctx: ctx, h: h, g: g, r: r, line: line}
+}
 
 // Before returns the last point whose time is less than t.
-func (l *timeline) Before(t int64) (retention.Point, bool, error) {
+func (l *Timeline) Before(t int64) (retention.Point, bool, error) {
 	for _, st := range l.line {
 		if st.To == st.From {
 			continue
@@ -38,7 +47,7 @@ func (l *timeline) Before(t int64) (retention.Point, bool, error) {
 }
 
 // within is Before for the points with From < LSN <= To.
-func (l *timeline) within(st redoubt.Stretch, t int64) (none retention.Point, ok bool, err error) {
+func (l *Timeline) within(st redoubt.Stretch, t int64) (none retention.Point, ok bool, err error) {
 	track := l.r.Track(st.Epoch)
 	low := max(st.From+1, l.g.Baseline)
 	if from := max(low, track.Horizon); from <= st.To {
@@ -57,10 +66,10 @@ func (l *timeline) within(st redoubt.Stretch, t int64) (none retention.Point, ok
 
 // lastPoint returns the last write of the epoch in [from, to] whose time is less
 // than t and which is a point: one that no gap hides.
-func (l *timeline) lastPoint(e redoubt.Epoch, from, to redoubt.LSN, t int64) (none retention.Point, ok bool, err error) {
-	gaps := l.s.catalog.Gaps(l.g.ID)
+func (l *Timeline) lastPoint(e redoubt.Epoch, from, to redoubt.LSN, t int64) (none retention.Point, ok bool, err error) {
+	gaps := l.h.o.Catalog.Gaps(l.g.ID)
 	for to >= from {
-		lsn, at, ok, err := l.s.lastWrite(l.ctx, l.g, e, to, t-1)
+		lsn, at, ok, err := l.h.LastWrite(l.ctx, l.g, e, to, t-1)
 		if err != nil || !ok || lsn < from {
 			return none, false, err
 		}
@@ -74,13 +83,13 @@ func (l *timeline) lastPoint(e redoubt.Epoch, from, to redoubt.LSN, t int64) (no
 	return none, false, nil
 }
 
-// lastWrite returns the last LSN of the epoch, up to limit, whose time is not
+// LastWrite returns the last LSN of the epoch, up to limit, whose time is not
 // later than ns, and that time. An LSN without an entry changed nothing; it goes
-// with the one before it.
-func (s *Store) lastWrite(ctx context.Context, g *catalog.Group, e redoubt.Epoch, limit redoubt.LSN, ns int64) (lsn redoubt.LSN, at int64, ok bool, err error) {
-	sg, ok := s.catalog.FindTime(g.ID, e, ns)
+// with the one before it. It reads a head at most.
+func (h *History) LastWrite(ctx context.Context, g *catalog.Group, e redoubt.Epoch, limit redoubt.LSN, ns int64) (lsn redoubt.LSN, at int64, ok bool, err error) {
+	sg, ok := h.o.Catalog.FindTime(g.ID, e, ns)
 	if ok && sg.First > limit {
-		sg, ok = s.catalog.FindSegment(g.ID, e, limit)
+		sg, ok = h.o.Catalog.FindSegment(g.ID, e, limit)
 	}
 	if !ok {
 		return 0, 0, false, nil
@@ -92,7 +101,7 @@ func (s *Store) lastWrite(ctx context.Context, g *catalog.Group, e redoubt.Epoch
 	if sg.Gone() {
 		return lsn, at, true, nil
 	}
-	d, err := s.shards.Head(ctx, shards.SeriesOf(g, e), &sg)
+	d, err := h.o.Shards.Head(ctx, shards.SeriesOf(g, e), &sg)
 	if err != nil {
 		return 0, 0, false, err
 	}
@@ -110,9 +119,9 @@ func (s *Store) lastWrite(ctx context.Context, g *catalog.Group, e redoubt.Epoch
 	return lsn, at, true, nil
 }
 
-// lines returns the main line of a group's history, and the branches that
+// Lines returns the main line of a group's history, and the branches that
 // failovers left behind: what lies beyond the point from which it went on.
-func lines(s *Store, g *catalog.Group) (trunk []redoubt.Stretch, branches []redoubt.Stretch) {
+func (h *History) Lines(g *catalog.Group) (trunk []redoubt.Stretch, branches []redoubt.Stretch) {
 	trunk = g.Lineage.Path(g.Committed)
 	end := map[redoubt.Epoch]redoubt.LSN{}
 	for _, st := range trunk {
@@ -123,9 +132,19 @@ func lines(s *Store, g *catalog.Group) (trunk []redoubt.Stretch, branches []redo
 		if !on {
 			from = f.At
 		}
-		if head, ok := s.catalog.Head(g.ID, f.Epoch); ok && head > from {
+		if head, ok := h.o.Catalog.Head(g.ID, f.Epoch); ok && head > from {
 			branches = append(branches, redoubt.Stretch{Epoch: f.Epoch, From: from, To: head})
 		}
 	}
 	return trunk, branches
+}
+
+// TimeOf returns the time of a point as retention, which is in state r, counts it.
+func (h *History) TimeOf(ctx context.Context, g *catalog.Group, r *catalog.Retention, p redoubt.Position) (int64, error) {
+	ps := r.Track(p.Epoch).Points
+	if i, ok := slices.BinarySearchFunc(ps, p.LSN, func(k catalog.Kept, l redoubt.LSN) int { return cmp.Compare(k.LSN, l) }); ok {
+		return ps[i].Time, nil
+	}
+	_, at, _, err := h.LastWrite(ctx, g, p.Epoch, p.LSN, math.MaxInt64)
+	return at, err
 }

@@ -1,15 +1,13 @@
-package target
+package history
 
 import (
 	"context"
-	"fmt"
+	"math/bits"
 	"slices"
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
-	"github.com/redoubt-dr/redoubt/target/index"
 	"github.com/redoubt-dr/redoubt/target/retention"
-	"github.com/redoubt-dr/redoubt/target/shards"
 )
 
 // Point is the end of a segment; every LSN from First on is a recovery point
@@ -30,18 +28,18 @@ type Point struct {
 
 // Points lists the recovery points on the history that leads to the current
 // state, newest first, at most limit of them.
-func (s *Store) Points(ctx context.Context, id redoubt.GroupID, limit int) ([]Point, error) {
-	if err := s.node.Barrier(ctx); err != nil {
+func (h *History) Points(ctx context.Context, id redoubt.GroupID, limit int) ([]Point, error) {
+	if err := h.o.Cluster.Barrier(ctx); err != nil {
 		return nil, err
 	}
-	g, err := s.group(id)
+	g, err := h.Group(id)
 	if err != nil {
 		return nil, err
 	}
 	if g.Baseline == 0 {
 		return nil, nil
 	}
-	l := &listing{s: s, g: &g, r: s.catalog.Retention(id), gaps: s.catalog.Gaps(id), now: s.retentionNow(&g), limit: limit, checks: s.catalog.Checks(id), changed: len(s.catalog.DiskEvents(id)) > 0}
+	l := &listing{h: h, g: &g, r: h.o.Catalog.Retention(id), gaps: h.o.Catalog.Gaps(id), now: h.Clock(&g), limit: limit, checks: h.o.Catalog.Checks(id), changed: len(h.o.Catalog.DiskEvents(id)) > 0}
 	for _, st := range g.Lineage.Path(g.Committed) {
 		if st.To > st.From {
 			if err := l.stretch(ctx, st); err != nil {
@@ -54,7 +52,7 @@ func (s *Store) Points(ctx context.Context, id redoubt.GroupID, limit int) ([]Po
 
 // listing collects points, newest first.
 type listing struct {
-	s     *Store
+	h     *History
 	g     *catalog.Group
 	r     catalog.Retention
 	gaps  []catalog.Gap
@@ -71,11 +69,11 @@ type listing struct {
 func (l *listing) stretch(ctx context.Context, st redoubt.Stretch) error {
 	track := l.r.Track(st.Epoch)
 	low := max(l.g.Baseline, track.Horizon, st.From+1)
-	sg, ok := l.s.catalog.FindSegment(l.g.ID, st.Epoch, st.To)
+	sg, ok := l.h.o.Catalog.FindSegment(l.g.ID, st.Epoch, st.To)
 	for ok && sg.Last >= low && sg.First <= st.To && low <= st.To && len(l.out) < l.limit {
 		gap, in := catalog.GapAt(l.gaps, redoubt.Position{Epoch: st.Epoch, LSN: min(sg.Last, st.To)})
 		if in {
-			sg, ok = l.s.catalog.FindSegment(l.g.ID, st.Epoch, gap.After)
+			sg, ok = l.h.o.Catalog.FindSegment(l.g.ID, st.Epoch, gap.After)
 			continue
 		}
 		p := l.point(&sg, redoubt.Position{Epoch: st.Epoch, LSN: min(sg.Last, st.To)}, sg.LastTime)
@@ -84,7 +82,7 @@ func (l *listing) stretch(ctx context.Context, st redoubt.Stretch) error {
 			p.First = gap.Whole // the segment that completed it
 		}
 		if sg.Last > st.To { // the epoch was left in the middle of this segment
-			at, err := l.s.timeOf(ctx, l.g, p.Position)
+			at, err := l.h.timeAt(ctx, l.g, p.Position)
 			if err != nil {
 				return err
 			}
@@ -93,7 +91,7 @@ func (l *listing) stretch(ctx context.Context, st redoubt.Stretch) error {
 		l.name(&p)
 		l.out = append(l.out, p)
 		if ok = sg.Ordinal > 0; ok {
-			prev := l.s.catalog.Segments(l.g.ID, st.Epoch, sg.Ordinal-1, 1)
+			prev := l.h.o.Catalog.Segments(l.g.ID, st.Epoch, sg.Ordinal-1, 1)
 			if ok = len(prev) == 1; ok {
 				sg = prev[0]
 			}
@@ -104,7 +102,7 @@ func (l *listing) stretch(ctx context.Context, st redoubt.Stretch) error {
 		if k.LSN > st.To || k.LSN <= st.From {
 			continue
 		}
-		sg, ok := l.s.catalog.FindSegment(l.g.ID, st.Epoch, k.LSN)
+		sg, ok := l.h.o.Catalog.FindSegment(l.g.ID, st.Epoch, k.LSN)
 		if ok {
 			p := l.point(&sg, redoubt.Position{Epoch: st.Epoch, LSN: k.LSN}, k.Time)
 			l.name(&p)
@@ -115,8 +113,8 @@ func (l *listing) stretch(ctx context.Context, st redoubt.Stretch) error {
 }
 
 func (l *listing) point(sg *catalog.Segment, at redoubt.Position, t int64) Point {
-	p := Point{Position: at, Time: t, First: at.LSN, Since: t, Bytes: sg.Size, Degraded: ones(sg.Stored) < int(sg.K)+int(sg.M),
-		Tier: newTiers(l.r.Policy)[retention.TierOf(l.r.Policy, t, l.now)+1].Name}
+	p := Point{Position: at, Time: t, First: at.LSN, Since: t, Bytes: sg.Size, Degraded: bits.OnesCount64(sg.Stored) < int(sg.K)+int(sg.M),
+		Tier: retention.Names(l.r.Policy)[retention.TierOf(l.r.Policy, t, l.now)+1]}
 	for _, pin := range l.r.Pins {
 		if pin.Position == at {
 			p.Tier = pin.Kind.String() + " " + pin.Name
@@ -136,7 +134,7 @@ func sameSet(a, b []redoubt.Disk) bool {
 // and its disks.
 func (l *listing) name(p *Point) {
 	st := redoubt.Stretch{Epoch: p.Position.Epoch, From: p.First - 1, To: p.Position.LSN}
-	for _, b := range l.s.catalog.Bookmarks(l.g.ID, st, 1, nil) {
+	for _, b := range l.h.o.Catalog.Bookmarks(l.g.ID, st, 1, nil) {
 		p.Bookmark, p.App = b.Name, b.App
 	}
 	for i := range l.checks {
@@ -145,39 +143,8 @@ func (l *listing) name(p *Point) {
 		}
 	}
 	if l.changed {
-		if there := l.s.catalog.DisksAt(l.g.ID, p.Position); !sameSet(there, l.g.Disks) {
+		if there := l.h.o.Catalog.DisksAt(l.g.ID, p.Position); !sameSet(there, l.g.Disks) {
 			p.Disks = there
 		}
 	}
-}
-
-// Changed returns what was written in the stretch: per disk, sorted and merged.
-func (s *Store) Changed(ctx context.Context, id redoubt.GroupID, st redoubt.Stretch) (map[redoubt.DiskID][]redoubt.Extent, error) {
-	e, from, to := st.Epoch, st.From, st.To
-	if err := s.node.Barrier(ctx); err != nil {
-		return nil, err
-	}
-	g, err := s.group(id)
-	if err != nil {
-		return nil, err
-	}
-	f, ok := g.Lineage.Find(e)
-	head, _ := s.catalog.Head(id, e)
-	if !ok || from < f.At || to > head || from > to {
-		return nil, &redoubt.Error{Op: "list changes of group", Object: string(id),
-			Err: fmt.Errorf("(%d, %d] of epoch %d, which has (%d, %d]: %w", from, to, e, f.At, head, redoubt.ErrInvalid)}
-	}
-	if !s.retained(&g, redoubt.Position{Epoch: e, LSN: to}) {
-		return nil, &redoubt.Error{Op: "list changes of group", Object: string(id), Err: fmt.Errorf("point %d:%d: %w", e, to, redoubt.ErrNotFound), Hint: "it is not retained"}
-	}
-	if from == to {
-		return map[redoubt.DiskID][]redoubt.Extent{}, nil
-	}
-	first, ok1 := s.catalog.FindSegment(id, e, from+1)
-	last, ok2 := s.catalog.FindSegment(id, e, to)
-	if !ok1 || !ok2 {
-		return nil, &redoubt.Error{Op: "list changes of group", Object: string(id), Err: redoubt.ErrNotFound, Hint: "it is not retained"}
-	}
-	return s.idx.Extents(ctx, index.Range{Series: shards.SeriesOf(&g, e), First: first.Ordinal, Last: last.Ordinal, From: from, To: to,
-		WholeFirst: first.First == from+1, WholeLast: last.Last == to})
 }

@@ -1,18 +1,16 @@
-package target
+package history
 
 import (
-	"math"
-
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/target/index"
 	"github.com/redoubt-dr/redoubt/target/shards"
 )
 
-// reach says which retained point is the first to show a write: what is
-// overwritten by then, no point shows.
-type reach struct {
-	s     *Store
+// Reach says which retained point is the first to show a write: what is
+// overwritten by then, no point shows. It is of one moment.
+type Reach struct {
+	h     *History
 	g     *catalog.Group
 	r     *catalog.Retention
 	trunk []redoubt.Stretch
@@ -21,10 +19,11 @@ type reach struct {
 	forks map[redoubt.Epoch][]redoubt.LSN // where branches leave of which there still are points
 }
 
-func (s *Store) reachOf(g *catalog.Group, r *catalog.Retention) *reach {
-	x := &reach{s: s, g: g, r: r, end: map[redoubt.Epoch]redoubt.LSN{}, head: map[redoubt.Epoch]redoubt.LSN{}, forks: map[redoubt.Epoch][]redoubt.LSN{}}
+// Reach returns what the points that r leaves of the group show.
+func (h *History) Reach(g *catalog.Group, r *catalog.Retention) *Reach {
+	x := &Reach{h: h, g: g, r: r, end: map[redoubt.Epoch]redoubt.LSN{}, head: map[redoubt.Epoch]redoubt.LSN{}, forks: map[redoubt.Epoch][]redoubt.LSN{}}
 	var branches []redoubt.Stretch
-	x.trunk, branches = lines(s, g)
+	x.trunk, branches = h.Lines(g)
 	for _, st := range x.trunk {
 		x.end[st.Epoch] = st.To
 	}
@@ -35,7 +34,7 @@ func (s *Store) reachOf(g *catalog.Group, r *catalog.Retention) *reach {
 	// so that a branch of a branch keeps the place where it left.
 	for i := len(branches) - 1; i >= 0; i-- {
 		b := branches[i]
-		if _, ok := x.first(b.Epoch, b.From+1, b.To); !ok {
+		if _, ok := x.First(b.Epoch, b.From+1, b.To); !ok {
 			continue
 		}
 		at := redoubt.Position{Epoch: b.Epoch, LSN: b.From}
@@ -47,8 +46,8 @@ func (s *Store) reachOf(g *catalog.Group, r *catalog.Retention) *reach {
 	return x
 }
 
-// first returns the first point, or place where a branch leaves, in [from, to].
-func (x *reach) first(e redoubt.Epoch, from, to redoubt.LSN) (redoubt.LSN, bool) {
+// First returns the first point, or place where a branch leaves, in [from, to].
+func (x *Reach) First(e redoubt.Epoch, from, to redoubt.LSN) (redoubt.LSN, bool) {
 	t := x.r.Track(e)
 	l := t.Next(from)
 	for _, f := range x.forks[e] {
@@ -59,11 +58,18 @@ func (x *reach) first(e redoubt.Epoch, from, to redoubt.LSN) (redoubt.LSN, bool)
 	return l, l <= to
 }
 
-// next returns the first point that shows the write; ok is false if none does.
-func (x *reach) next(p redoubt.Position) (redoubt.Position, bool) {
+// End returns the last LSN of an epoch on the main line; ok is false if it has none
+// there.
+func (x *Reach) End(e redoubt.Epoch) (end redoubt.LSN, ok bool) {
+	end, ok = x.end[e]
+	return end, ok
+}
+
+// Next returns the first point that shows the write; ok is false if none does.
+func (x *Reach) Next(p redoubt.Position) (redoubt.Position, bool) {
 	end, on := x.end[p.Epoch]
 	if !on || p.LSN > end {
-		l, ok := x.first(p.Epoch, p.LSN, x.head[p.Epoch])
+		l, ok := x.First(p.Epoch, p.LSN, x.head[p.Epoch])
 		return redoubt.Position{Epoch: p.Epoch, LSN: l}, ok
 	}
 	for i := len(x.trunk) - 1; i >= 0; i-- { // oldest first
@@ -72,17 +78,17 @@ func (x *reach) next(p redoubt.Position) (redoubt.Position, bool) {
 		if st.Epoch < p.Epoch || st.To < from {
 			continue
 		}
-		if l, ok := x.first(st.Epoch, from, st.To); ok {
+		if l, ok := x.First(st.Epoch, from, st.To); ok {
 			return redoubt.Position{Epoch: st.Epoch, LSN: l}, true
 		}
 	}
 	return redoubt.Position{}, false
 }
 
-// after returns what was written behind a segment up to a point, newest first.
-func (x *reach) after(e redoubt.Epoch, ordinal uint64, to redoubt.Position) (out []index.Span) {
+// After returns what was written behind a segment up to a point, newest first.
+func (x *Reach) After(e redoubt.Epoch, ordinal uint64, to redoubt.Position) (out []index.Span) {
 	add := func(e redoubt.Epoch, from uint64, upto redoubt.LSN) {
-		sg, ok := x.s.catalog.FindSegment(x.g.ID, e, upto)
+		sg, ok := x.h.o.Catalog.FindSegment(x.g.ID, e, upto)
 		if !ok || sg.Ordinal < from {
 			return
 		}
@@ -108,6 +114,3 @@ func (x *reach) after(e redoubt.Epoch, ordinal uint64, to redoubt.Position) (out
 	}
 	return out
 }
-
-// always is later than any write.
-const always = redoubt.LSN(math.MaxUint64)

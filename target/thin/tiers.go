@@ -1,4 +1,4 @@
-package target
+package thin
 
 import (
 	"context"
@@ -19,24 +19,23 @@ type Tier struct {
 }
 
 // Tiers sorts the group's points and stored bytes by the tiers of its policy.
-func (s *Store) Tiers(ctx context.Context, id redoubt.GroupID) ([]Tier, error) {
-	if err := s.node.Barrier(ctx); err != nil {
+func (th *Thinner) Tiers(ctx context.Context, id redoubt.GroupID) ([]Tier, error) {
+	if err := th.o.Cluster.Barrier(ctx); err != nil {
 		return nil, err
 	}
-	g, err := s.group(id)
+	g, err := th.o.History.Group(id)
 	if err != nil {
 		return nil, err
 	}
-	r := s.catalog.Retention(id)
-	return s.tiers(ctx, &g, &r, s.retentionNow(&g))
+	r := th.o.Catalog.Retention(id)
+	return th.tiers(ctx, &g, &r, th.o.History.Clock(&g))
 }
 
-func newTiers(p catalog.Policy) []Tier {
-	out := []Tier{{Name: "every write for " + catalog.FormatSpan(p.Every)}}
-	for _, t := range p.Tiers {
-		out = append(out, Tier{Name: retention.TierReason(t)})
+func newTiers(p catalog.Policy) (out []Tier) {
+	for _, name := range retention.Names(p) {
+		out = append(out, Tier{Name: name})
 	}
-	return append(out, Tier{Name: "older"})
+	return out
 }
 
 func (t *Tier) see(at int64) {
@@ -46,7 +45,7 @@ func (t *Tier) see(at int64) {
 	t.Newest = max(t.Newest, at)
 }
 
-func (s *Store) tiers(ctx context.Context, g *catalog.Group, r *catalog.Retention, now int64) ([]Tier, error) {
+func (th *Thinner) tiers(ctx context.Context, g *catalog.Group, r *catalog.Retention, now int64) ([]Tier, error) {
 	out := newTiers(r.Policy)
 	tier := func(at int64) *Tier { return &out[retention.TierOf(r.Policy, at, now)+1] }
 	for _, f := range g.Lineage {
@@ -57,7 +56,7 @@ func (s *Store) tiers(ctx context.Context, g *catalog.Group, r *catalog.Retentio
 			t.see(k.Time)
 		}
 		for from := uint64(0); ctx.Err() == nil; {
-			segs := s.catalog.Segments(g.ID, f.Epoch, from, 1024)
+			segs := th.o.Catalog.Segments(g.ID, f.Epoch, from, 1024)
 			if len(segs) == 0 {
 				break
 			}
@@ -104,41 +103,41 @@ type PreviewDrop struct {
 
 // Preview says what the policy (nil: the group's own) keeps and drops, why, and
 // what it costs. It changes nothing.
-func (s *Store) Preview(ctx context.Context, id redoubt.GroupID, policy *catalog.Policy) (*Preview, error) {
-	if err := s.node.Barrier(ctx); err != nil {
+func (th *Thinner) Preview(ctx context.Context, id redoubt.GroupID, policy *catalog.Policy) (*Preview, error) {
+	if err := th.o.Cluster.Barrier(ctx); err != nil {
 		return nil, err
 	}
-	g, err := s.group(id)
+	g, err := th.o.History.Group(id)
 	if err != nil {
 		return nil, err
 	}
 	if g.Baseline == 0 {
 		return nil, &redoubt.Error{Op: "plan retention of group", Object: string(id), Err: fmt.Errorf("the first copy is not complete: %w", redoubt.ErrState), Hint: "there is no recovery point yet"}
 	}
-	o, err := s.decide(ctx, id, policy, s.retentionNow(&g))
+	o, err := th.decide(ctx, id, policy, th.o.History.Clock(&g))
 	if err != nil {
 		return nil, err
 	}
-	changes, err := o.changes(ctx, s)
+	changes, err := o.changes(ctx, th)
 	if err != nil {
 		return nil, err
 	}
 	p := &Preview{Policy: o.r.Policy, Now: o.now}
-	for _, w := range o.work(s, changes) {
-		for _, sg := range s.catalog.Segments(id, w.Epoch, w.From, int(w.To-w.From)) {
+	for _, w := range o.work(th, changes) {
+		for _, sg := range th.o.Catalog.Segments(id, w.Epoch, w.From, int(w.To-w.From)) {
 			p.Frees += uint64(sg.ShardSize) * uint64(len(sg.Nodes))
 		}
 	}
-	p.count(o, changes, s)
-	if p.Tiers, err = s.tiers(ctx, &o.g, &o.r, o.now); err != nil {
+	p.count(o, changes, th)
+	if p.Tiers, err = th.tiers(ctx, &o.g, &o.r, o.now); err != nil {
 		return nil, err
 	}
-	p.Forecast, err = s.forecast(ctx, id, o.r.Policy)
+	p.Forecast, err = th.forecast(ctx, id, o.r.Policy)
 	return p, err
 }
 
 // count adds up the reasons.
-func (p *Preview) count(o *outlook, changes []catalog.TrackChange, s *Store) {
+func (p *Preview) count(o *outlook, changes []catalog.TrackChange, th *Thinner) {
 	keep, drop := map[string]*PreviewKeep{}, map[string]*PreviewDrop{}
 	stay := func(reason string, n uint64) {
 		if keep[reason] == nil {
@@ -164,10 +163,10 @@ func (p *Preview) count(o *outlook, changes []catalog.TrackChange, s *Store) {
 				c = changes[i]
 			}
 		}
-		if head, ok := s.catalog.Head(o.g.ID, f.Epoch); ok && head >= max(c.Horizon, f.At+1, o.g.Baseline) {
+		if head, ok := th.o.Catalog.Head(o.g.ID, f.Epoch); ok && head >= max(c.Horizon, f.At+1, o.g.Baseline) {
 			stay("every write", uint64(head-max(c.Horizon, f.At+1, o.g.Baseline)+1))
 		}
-		p.countDropped(o, &c, s, go1)
+		p.countDropped(o, &c, th, go1)
 		for _, k := range o.keep[f.Epoch] {
 			stay(k.Reasons[0], 1)
 		}
@@ -184,7 +183,7 @@ func (p *Preview) count(o *outlook, changes []catalog.TrackChange, s *Store) {
 
 // countDropped counts the points of one epoch that go, those between two
 // horizons by the time of their segment.
-func (p *Preview) countDropped(o *outlook, c *catalog.TrackChange, s *Store, gone func(at int64, n uint64)) {
+func (p *Preview) countDropped(o *outlook, c *catalog.TrackChange, th *Thinner, gone func(at int64, n uint64)) {
 	old := o.r.Track(c.Epoch)
 	next := 0
 	for _, k := range old.Points {
@@ -193,7 +192,7 @@ func (p *Preview) countDropped(o *outlook, c *catalog.TrackChange, s *Store, gon
 			next++
 		}
 	}
-	sg, ok := s.catalog.FindSegment(o.g.ID, c.Epoch, max(old.Horizon, o.g.Baseline))
+	sg, ok := th.o.Catalog.FindSegment(o.g.ID, c.Epoch, max(old.Horizon, o.g.Baseline))
 	for keep := c.Keep; ok && sg.First < c.Horizon; {
 		from, to := max(sg.First, old.Horizon, o.g.Baseline), min(sg.Last+1, c.Horizon)
 		n := uint64(to - min(from, to))
@@ -203,7 +202,7 @@ func (p *Preview) countDropped(o *outlook, c *catalog.TrackChange, s *Store, gon
 		if n > 0 {
 			gone(sg.LastTime, n)
 		}
-		segs := s.catalog.Segments(o.g.ID, c.Epoch, sg.Ordinal+1, 1)
+		segs := th.o.Catalog.Segments(o.g.ID, c.Epoch, sg.Ordinal+1, 1)
 		if ok = len(segs) == 1; ok {
 			sg = segs[0]
 		}

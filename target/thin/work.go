@@ -1,4 +1,4 @@
-package target
+package thin
 
 import (
 	"cmp"
@@ -11,11 +11,11 @@ import (
 
 // work returns the segments from which the changes may let bytes go: for each
 // point that goes, those back to the point before it that stays.
-func (o *outlook) work(s *Store, changes []catalog.TrackChange) []catalog.Work {
+func (o *outlook) work(th *Thinner, changes []catalog.TrackChange) []catalog.Work {
 	var out []catalog.Work
 	add := func(e redoubt.Epoch, from, to redoubt.LSN) { // LSNs (from, to]
-		a, ok1 := s.catalog.FindSegment(o.g.ID, e, from+1)
-		b, ok2 := s.catalog.FindSegment(o.g.ID, e, to)
+		a, ok1 := th.o.Catalog.FindSegment(o.g.ID, e, from+1)
+		b, ok2 := th.o.Catalog.FindSegment(o.g.ID, e, to)
 		if ok1 && ok2 && from < to {
 			out = append(out, catalog.Work{Epoch: e, From: a.Ordinal, To: b.Ordinal + 1})
 		}

@@ -1,4 +1,4 @@
-package target
+package thin
 
 import (
 	"cmp"
@@ -25,25 +25,25 @@ type outlook struct {
 }
 
 // decide applies policy (nil: the group's) to what the catalog knows.
-func (s *Store) decide(ctx context.Context, id redoubt.GroupID, policy *catalog.Policy, now int64) (*outlook, error) {
-	g, err := s.group(id)
+func (th *Thinner) decide(ctx context.Context, id redoubt.GroupID, policy *catalog.Policy, now int64) (*outlook, error) {
+	g, err := th.o.History.Group(id)
 	if err != nil {
 		return nil, err
 	}
-	o := &outlook{g: g, r: s.catalog.Retention(id), now: now, keep: map[redoubt.Epoch][]retention.Kept{}}
+	o := &outlook{g: g, r: th.o.Catalog.Retention(id), now: now, keep: map[redoubt.Epoch][]retention.Kept{}}
 	if policy != nil {
 		o.r.Policy = *policy
 	}
 	o.dense = now - int64(o.r.Policy.Every)
-	o.trunk, o.branches = lines(s, &g)
-	o.marks = s.newMarks(o)
-	pinned, err := o.pinned(ctx, s)
+	o.trunk, o.branches = th.o.History.Lines(&g)
+	o.marks = th.newMarks(o)
+	pinned, err := o.pinned(ctx, th)
 	if err != nil {
 		return nil, err
 	}
 	for i, line := range append([][]redoubt.Stretch{o.trunk}, single(o.branches)...) {
 		d, err := retention.Decide(retention.Input{Policy: o.r.Policy, Now: now, Branch: i > 0, Pinned: on(line, pinned),
-			Path: &timeline{ctx: ctx, s: s, g: &o.g, r: &o.r, line: line}})
+			Path: th.o.History.Timeline(ctx, &o.g, &o.r, line)})
 		if err != nil {
 			return nil, err
 		}
@@ -77,9 +77,9 @@ func on(line []redoubt.Stretch, ps []retention.Pinned) (out []retention.Pinned) 
 }
 
 // pinned lists what stays whatever its age.
-func (o *outlook) pinned(ctx context.Context, s *Store) (out []retention.Pinned, err error) {
+func (o *outlook) pinned(ctx context.Context, th *Thinner) (out []retention.Pinned, err error) {
 	add := func(p redoubt.Position, reason string) {
-		at, terr := o.timeOf(ctx, s, p)
+		at, terr := th.o.History.TimeOf(ctx, &o.g, &o.r, p)
 		if err = errors.Join(err, terr); o.r.Has(p) && terr == nil {
 			out = append(out, retention.Pinned{Point: retention.Point{Position: p, Time: at}, Reason: reason})
 		}
@@ -100,26 +100,16 @@ func (o *outlook) pinned(ctx context.Context, s *Store) (out []retention.Pinned,
 	return out, err
 }
 
-// timeOf returns the time of a point as retention counts it.
-func (o *outlook) timeOf(ctx context.Context, s *Store, p redoubt.Position) (int64, error) {
-	ps := o.r.Track(p.Epoch).Points
-	if i, ok := slices.BinarySearchFunc(ps, p.LSN, func(k catalog.Kept, l redoubt.LSN) int { return cmp.Compare(k.LSN, l) }); ok {
-		return ps[i].Time, nil
-	}
-	_, at, _, err := s.lastWrite(ctx, &o.g, p.Epoch, p.LSN, math.MaxInt64)
-	return at, err
-}
-
 // newMarks finds the bookmarks that come below the horizon.
-func (s *Store) newMarks(o *outlook) (out []catalog.Mark) {
+func (th *Thinner) newMarks(o *outlook) (out []catalog.Mark) {
 	for _, f := range o.g.Lineage {
-		head, ok := s.catalog.Head(o.g.ID, f.Epoch)
+		head, ok := th.o.Catalog.Head(o.g.ID, f.Epoch)
 		if !ok {
 			continue
 		}
 		// What is below the horizon already is in the catalog's retention, or gone.
 		st := redoubt.Stretch{Epoch: f.Epoch, From: max(f.At, o.r.Track(f.Epoch).Horizon, 1) - 1, To: head}
-		bs := s.catalog.Bookmarks(o.g.ID, st, maxMarks, func(b *catalog.Bookmark) bool { return b.Time < o.dense })
+		bs := th.o.Catalog.Bookmarks(o.g.ID, st, catalog.MaxBookmarks, func(b *catalog.Bookmark) bool { return b.Time < o.dense })
 		for _, b := range slices.Backward(bs) {
 			if m := (catalog.Mark{Position: b.Position, Time: b.Time, Name: b.Name}); !slices.Contains(o.r.Marks, m) {
 				out = append(out, m)
@@ -130,22 +120,22 @@ func (s *Store) newMarks(o *outlook) (out []catalog.Mark) {
 }
 
 // changes turns the decision into changes of the catalog's tracks.
-func (o *outlook) changes(ctx context.Context, s *Store) (out []catalog.TrackChange, err error) {
+func (o *outlook) changes(ctx context.Context, th *Thinner) (out []catalog.TrackChange, err error) {
 	for _, f := range o.g.Lineage {
 		old := o.r.Track(f.Epoch)
 		c := catalog.TrackChange{Epoch: f.Epoch, Horizon: old.Horizon}
-		head, ok := s.catalog.Head(o.g.ID, f.Epoch)
-		if !ok || s.catalog.SegmentCount(o.g.ID, f.Epoch) == 0 {
+		head, ok := th.o.Catalog.Head(o.g.ID, f.Epoch)
+		if !ok || th.o.Catalog.SegmentCount(o.g.ID, f.Epoch) == 0 {
 			continue
 		}
-		lsn, _, found, err := s.lastWrite(ctx, &o.g, f.Epoch, head, o.dense-1)
+		lsn, _, found, err := th.o.History.LastWrite(ctx, &o.g, f.Epoch, head, o.dense-1)
 		if err != nil {
 			return nil, err
 		}
 		if found {
 			c.Horizon = max(c.Horizon, lsn+1)
 		}
-		_, c.HorizonTime, _, err = s.lastWrite(ctx, &o.g, f.Epoch, min(c.Horizon, head), math.MaxInt64)
+		_, c.HorizonTime, _, err = th.o.History.LastWrite(ctx, &o.g, f.Epoch, min(c.Horizon, head), math.MaxInt64)
 		if err != nil {
 			return nil, err
 		}

@@ -1,4 +1,4 @@
-package target
+package thin
 
 import (
 	"context"
@@ -63,21 +63,21 @@ func predict(bands []band, now int64, free uint64) Forecast {
 
 // forecast predicts the growth of one group; the free space is shared by all
 // groups as they grow.
-func (s *Store) forecast(ctx context.Context, id redoubt.GroupID, policy catalog.Policy) (Forecast, error) {
-	free, err := s.freeBytes(ctx)
+func (th *Thinner) forecast(ctx context.Context, id redoubt.GroupID, policy catalog.Policy) (Forecast, error) {
+	free, err := th.freeBytes(ctx)
 	if err != nil {
 		return Forecast{}, err
 	}
 	bands := map[redoubt.GroupID][]band{}
 	rates, at := map[redoubt.GroupID]float64{}, map[redoubt.GroupID]int64{}
 	total := 0.0
-	for _, g := range s.catalog.Groups() {
-		r := s.catalog.Retention(g.ID)
+	for _, g := range th.o.Catalog.Groups() {
+		r := th.o.Catalog.Retention(g.ID)
 		if g.ID == id {
 			r.Policy = policy
 		}
-		at[g.ID] = s.retentionNow(&g)
-		ts, err := s.tiers(ctx, &g, &r, at[g.ID])
+		at[g.ID] = th.o.History.Clock(&g)
+		ts, err := th.tiers(ctx, &g, &r, at[g.ID])
 		if err != nil {
 			return Forecast{}, err
 		}
@@ -112,18 +112,18 @@ func bandsOf(p catalog.Policy, ts []Tier, now int64) []band {
 }
 
 // freeBytes adds up what the nodes that answer have left.
-func (s *Store) freeBytes(ctx context.Context) (uint64, error) {
-	sum, err := s.o.Free(s.o.Dir)
+func (th *Thinner) freeBytes(ctx context.Context) (uint64, error) {
+	sum, err := th.o.Free()
 	if err != nil {
 		return 0, err
 	}
-	for _, n := range s.catalog.Nodes() {
-		if n.ID == s.o.ID || !s.peers.Up(n.ID) {
+	for _, n := range th.o.Catalog.Nodes() {
+		if n.ID == th.o.Self || !th.o.Peers.Up(n.ID) {
 			continue
 		}
-		b, err := s.peers.Read(ctx, n.ID, methodSpace, peers.Encode(struct{}{}))
+		b, err := th.o.Peers.Read(ctx, n.ID, methodSpace, peers.Encode(struct{}{}))
 		if err != nil {
-			s.o.Logger.Warn("free space of a node is not known", "node", n.ID, "err", err)
+			th.o.Logger.Warn("free space of a node is not known", "node", n.ID, "err", err)
 			continue
 		}
 		var free uint64
@@ -135,8 +135,8 @@ func (s *Store) freeBytes(ctx context.Context) (uint64, error) {
 	return sum, nil
 }
 
-func (s *Store) serveSpace(context.Context, []byte) ([]byte, error) {
-	free, err := s.o.Free(s.o.Dir)
+func (th *Thinner) serveSpace(context.Context, []byte) ([]byte, error) {
+	free, err := th.o.Free()
 	if err != nil {
 		return nil, err
 	}
