@@ -30,8 +30,8 @@ type GroupOptions struct {
 	// backing keeps up. Default 500 ms.
 	ApplyInterval time.Duration
 	// SyncInterval and SyncBytes bound what is in the backings and not yet
-	// durable there: the journal keeps it. Defaults 10 s, and a quarter of the
-	// journal but at most 1 GiB.
+	// durable there: the journal keeps it. Defaults 10 s, and half of the
+	// journal but at most 2 GiB.
 	SyncInterval time.Duration
 	SyncBytes    int64
 	// FullWait is how long a write waits for room in the journal before it
@@ -66,7 +66,7 @@ func (o *GroupOptions) setDefaults(journalMax int64) {
 		o.SyncInterval = 10 * time.Second
 	}
 	if o.SyncBytes <= 0 {
-		o.SyncBytes = min(journalMax/4, 1<<30)
+		o.SyncBytes = min(journalMax/2, 2<<30)
 	}
 }
 
