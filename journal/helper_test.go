@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"time"
 
@@ -160,14 +161,24 @@ func (w *world) forget() {
 	w.last = w.j.Head().LSN
 }
 
-// memIndex keeps checkpoints in memory; old is one of an earlier time.
+// memIndex keeps checkpoints in memory; old is one of an earlier time. A test
+// that saves one itself may meet the keeper, and after a crash the keeper of
+// the life before.
 type memIndex struct {
+	mu       sync.Mutex
 	now, old *checkpoint
 	err      error
 }
 
-func (m *memIndex) load() (*checkpoint, error) { return m.now, nil }
+func (m *memIndex) load() (*checkpoint, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.now, nil
+}
+
 func (m *memIndex) save(c *checkpoint) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if m.err != nil {
 		return m.err
 	}
@@ -178,6 +189,8 @@ func (m *memIndex) close() error { return nil }
 
 // afterCrash returns an index as a crash may leave it: lost, old or as it was.
 func (m *memIndex) afterCrash(rng *rand.Rand) *memIndex {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	switch rng.IntN(3) {
 	case 0:
 		return &memIndex{}
