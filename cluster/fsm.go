@@ -14,8 +14,9 @@ type fsm struct {
 	machine *catalog.StateMachine
 	// fatal is called when an entry cannot be understood: to skip what the
 	// other nodes apply would let the catalogs part.
-	fatal  func(error)
-	failed error
+	fatal   func(error)
+	applied func(catalog.Command) // after each
+	failed  error
 }
 
 var _ raft.FSM = (*fsm)(nil)
@@ -32,7 +33,9 @@ func (f *fsm) Apply(l *raft.Log) any {
 		f.fatal(f.failed)
 		return f.failed
 	}
-	return f.machine.Apply(l.Index, v)
+	out := f.machine.Apply(l.Index, v)
+	f.applied(v.Cmd)
+	return out
 }
 
 // Snapshot captures the state; it is written out later, beside Apply.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -28,6 +29,7 @@ type Node struct {
 	store   *store
 	trans   transport
 	raft    *raft.Raft
+	started atomic.Pointer[raft.Raft] // raft, for what Raft itself calls
 	session *session
 	health  *health
 	leader  *leaderWatch
@@ -58,7 +60,7 @@ func Open(o Options) (_ *Node, err error) {
 		}
 	}()
 	dog := newWatchdog(o.Timeouts.Hang, o.Now, n.fatal)
-	if n.store, err = openStore(o.Dir, o.Logger, dog, n.fatal); err != nil {
+	if n.store, err = openStore(o.Dir, o.Logger, dog, n.appended, n.fatal); err != nil {
 		return nil, err
 	}
 	if n.self, err = loadIdentity(o.Dir, o.ID); err != nil {
@@ -98,7 +100,7 @@ func (n *Node) startRaft() error {
 		return err
 	}
 	n.trans = newTransport(&n.o)
-	f := &fsm{machine: n.machine, fatal: n.fatal}
+	f := &fsm{machine: n.machine, fatal: n.fatal, applied: n.applied}
 	if fresh {
 		if err := n.bootstrap(cfg); err != nil {
 			return err
@@ -109,6 +111,7 @@ func (n *Node) startRaft() error {
 		return fail("start raft", string(n.o.ID), err, "")
 	}
 	n.raft = r
+	n.started.Store(r)
 	n.leader = watchLeader(r)
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
+	"github.com/redoubt-dr/redoubt/internal/crashpoint"
 )
 
 // Propose has the cluster agree on cmd and returns what it came to, from any
@@ -155,6 +156,9 @@ func (n *Node) ask(ctx context.Context, method string, body ...[]byte) (uint64, 
 // applyHere puts the command into the log of this node, the leader, and waits
 // until it is applied.
 func (n *Node) applyHere(ctx context.Context, raw []byte) (uint64, []byte, error) {
+	if catalog.IsCommit(raw) {
+		crashpoint.Here("cluster.commit.received")
+	}
 	f := n.raft.Apply(raw, n.o.Timeouts.Attempt)
 	if err := await(ctx, f); err != nil {
 		return 0, nil, err

@@ -42,7 +42,7 @@ type store struct {
 	checked   *verifier.LogStore
 }
 
-func openStore(dir string, log *slog.Logger, dog *watchdog, lying func(error)) (_ *store, err error) {
+func openStore(dir string, log *slog.Logger, dog *watchdog, appended func([]*raft.Log), lying func(error)) (_ *store, err error) {
 	if err := os.MkdirAll(filepath.Join(dir, walDir), 0o700); err != nil {
 		return nil, fail("open raft store", dir, err, "")
 	}
@@ -62,7 +62,7 @@ func openStore(dir string, log *slog.Logger, dog *watchdog, lying func(error)) (
 	}
 	s.checked = verifier.NewLogStore(w, isCheckpoint, reporter(log, lying), &metrics.NoOpCollector{})
 	s.stable = watchedStable{w, dog}
-	if s.log, err = raft.NewLogCache(logCache, watchedLog{s.checked, dog}); err != nil {
+	if s.log, err = raft.NewLogCache(logCache, watchedLog{s.checked, dog, appended}); err != nil {
 		return nil, fail("open raft log", dir, err, "")
 	}
 	if s.snapshots, err = raft.NewFileSnapshotStoreWithLogger(dir, keepSnapshots, raftLog); err != nil {

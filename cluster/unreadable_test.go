@@ -13,7 +13,7 @@ import (
 
 func TestUnreadableEntryStopsTheNode(t *testing.T) {
 	var told error
-	f := &fsm{machine: catalog.NewStateMachine(), fatal: func(err error) { told = err }}
+	f := &fsm{machine: catalog.NewStateMachine(), fatal: func(err error) { told = err }, applied: func(catalog.Command) {}}
 	good := catalog.EncodeEnvelope(catalog.Envelope{Client: catalog.ClientID{1}, Serial: 1, Floor: 1, Cmd: catalog.PutNode{Node: catalog.NodeInfo{ID: "n1", Addr: "a:1", Instance: "i"}}})
 	newer := bytes.Clone(good)
 	newer[2]++ // the version

@@ -75,20 +75,22 @@ func (w *watchdog) run(done <-chan struct{}) {
 	}
 }
 
-// watchedLog puts the watchdog around a log store.
+// watchedLog puts the watchdog around a log store, and tells what became durable.
 type watchedLog struct {
 	raft.LogStore
-	dog *watchdog
+	dog      *watchdog
+	appended func([]*raft.Log)
 }
 
-func (l watchedLog) StoreLog(e *raft.Log) error {
-	defer l.dog.begin("store log entry")()
-	return l.LogStore.StoreLog(e)
-}
+func (l watchedLog) StoreLog(e *raft.Log) error { return l.StoreLogs([]*raft.Log{e}) }
 
 func (l watchedLog) StoreLogs(es []*raft.Log) error {
 	defer l.dog.begin("store log entries")()
-	return l.LogStore.StoreLogs(es)
+	err := l.LogStore.StoreLogs(es)
+	if err == nil {
+		l.appended(es)
+	}
+	return err
 }
 
 func (l watchedLog) GetLog(i uint64, e *raft.Log) error {

@@ -28,7 +28,7 @@ func TestHungDiskIsNoticed(t *testing.T) {
 	defer close(done)
 	dog := newWatchdog(50*time.Millisecond, time.Now, func(err error) { fatal <- err })
 	store := &stuckStore{InmemStore: raft.NewInmemStore()}
-	log := watchedLog{store, dog}
+	log := watchedLog{store, dog, func([]*raft.Log) {}}
 	if err := log.StoreLogs([]*raft.Log{{Index: 1}}); err != nil {
 		t.Fatal(err)
 	}

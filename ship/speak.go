@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/crashpoint"
 	"github.com/redoubt-dr/redoubt/internal/wire"
 )
 
@@ -45,7 +46,9 @@ func (in *inbound) speak() error {
 			p := in.acked
 			in.mu.Unlock()
 			if !p.IsZero() {
-				err = in.write(frameAck, encodeNumbers(uint64(p.Epoch), uint64(p.LSN)))
+				if err = in.write(frameAck, encodeNumbers(uint64(p.Epoch), uint64(p.LSN))); err == nil {
+					crashpoint.Here("ship.delta.acked")
+				}
 			}
 			if err == nil {
 				err = in.tellWhole()

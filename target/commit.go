@@ -6,6 +6,7 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
+	"github.com/redoubt-dr/redoubt/internal/crashpoint"
 )
 
 // commitTimeout bounds one proposal. A stream whose commit has no answer by
@@ -71,6 +72,9 @@ func (s *Store) propose(batches []catalog.SegmentBatch, items [][]*item) {
 	defer cancel()
 	v, err := s.node.Propose(ctx, catalog.CommitSegments{Batches: batches})
 	results, _ := v.([]catalog.CommitResult)
+	if err == nil {
+		crashpoint.Here("target.delta.committed")
+	}
 	for i, its := range items {
 		st := its[0].st
 		err := err

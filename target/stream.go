@@ -9,6 +9,7 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
+	"github.com/redoubt-dr/redoubt/internal/crashpoint"
 	"github.com/redoubt-dr/redoubt/ship"
 	"github.com/redoubt-dr/redoubt/target/index"
 	"github.com/redoubt-dr/redoubt/target/shards"
@@ -123,6 +124,7 @@ func (st *stream) storeItem(it *item) {
 		st.fail(err)
 		return
 	}
+	crashpoint.Here("target.delta.stored")
 	st.mu.Lock()
 	it.ready = true
 	st.mu.Unlock()

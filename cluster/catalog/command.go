@@ -160,6 +160,11 @@ func IsCheckpoint(b []byte) bool {
 	return len(b) >= 4 && b[0] == 'R' && b[1] == 'C' && b[2] == commandVersion && kind(b[3]) == kindCheckpoint
 }
 
+// IsCommit reports whether the log entry commits segments; it reads the head only.
+func IsCommit(b []byte) bool {
+	return len(b) >= 4 && b[0] == 'R' && b[1] == 'C' && b[2] == commandVersion && kind(b[3]) == kindCommitSegments
+}
+
 // DecodeEnvelope reads a log entry. Damage is ErrCorrupt, what this version does
 // not know ErrVersion.
 func DecodeEnvelope(b []byte) (Envelope, error) {

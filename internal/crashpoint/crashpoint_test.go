@@ -30,7 +30,7 @@ func TestPointsAreListed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := append(Points(), DiskPoints()...)
+	want := slices.Concat(Points(), DiskPoints(), CommitPoints())
 	slices.Sort(want)
 	slices.Sort(found)
 	if !slices.Equal(want, found) {
@@ -43,22 +43,58 @@ func TestPointsAreListed(t *testing.T) {
 
 // The process is killed at the N-th passage of the point that is armed, and at no other.
 func TestKilledAtTheRightPassage(t *testing.T) {
-	if os.Getenv("CRASHPOINT_CHILD") != "" {
-		for i := range 4 {
-			Here("other")
-			os.Stdout.WriteString(string(rune('0' + i)))
-			Here("this")
-		}
-		os.Exit(0)
-	}
+	asChild()
 	for arm, want := range map[string]string{"this": "0", "this:3": "012", "": "0123", "neither": "0123", "this:9": "0123", "other:2": "0"} {
-		cmd := exec.Command(os.Args[0], "-test.run", "TestKilledAtTheRightPassage")
-		cmd.Env = append(os.Environ(), "CRASHPOINT_CHILD=1", Env+"="+arm)
-		out, err := cmd.Output()
-		var ee *exec.ExitError
-		killed := errors.As(err, &ee) && ee.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL
-		if string(out) != want || killed != (want != "0123") {
-			t.Errorf("%q: came to %q, %v; want %q", arm, out, err, want)
+		out, killed := child(t, Env+"="+arm)
+		if out != want || killed != (want != "0123") {
+			t.Errorf("%q: came to %q, killed: %v; want %q", arm, out, killed, want)
 		}
 	}
+}
+
+// A file arms a point of a process that runs, once.
+func TestArmedByAFile(t *testing.T) {
+	asChild()
+	path := filepath.Join(t.TempDir(), "point")
+	for arm, want := range map[string]string{"this": "0", "neither": "0123", "thi": "0123", "": "0123"} {
+		if err := os.WriteFile(path, []byte(arm), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		out, killed := child(t, EnvFile+"="+path)
+		_, err := os.Stat(path)
+		if gone := errors.Is(err, fs.ErrNotExist); out != want || killed != (want != "0123") || gone != killed {
+			t.Errorf("%q: came to %q, killed: %v, file gone: %v; want %q", arm, out, killed, gone, want)
+		}
+		if killed {
+			if out, killed := child(t, EnvFile+"="+path); killed {
+				t.Errorf("the next life was killed, too, at %q", out)
+			}
+		}
+	}
+}
+
+// asChild passes points and ends, in a process that child has started.
+func asChild() {
+	if os.Getenv("CRASHPOINT_CHILD") == "" {
+		return
+	}
+	for i := range 4 {
+		Here("other")
+		os.Stdout.WriteString(string(rune('0' + i)))
+		Here("this")
+	}
+	os.Exit(0)
+}
+
+// child runs the calling test in a process of its own, with one variable more.
+func child(t *testing.T, env string) (out string, killed bool) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], "-test.run", "^"+t.Name()+"$")
+	cmd.Env = append(os.Environ(), "CRASHPOINT_CHILD=1", env)
+	b, err := cmd.Output()
+	var ee *exec.ExitError
+	if err != nil && !errors.As(err, &ee) {
+		t.Fatal(err)
+	}
+	return string(b), ee != nil && ee.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL
 }

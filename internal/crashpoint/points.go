@@ -29,6 +29,22 @@ func DiskPoints() []string {
 	}
 }
 
+// CommitPoints are those on the way of a delta at the secondary, until the source
+// knows that it is safe.
+func CommitPoints() []string {
+	return []string{
+		"target.shard.put",                 // at a peer of the owner: a shard is durable, the owner does not know
+		"target.delta.stored",              // at the owner: the shards are durable, nothing is proposed
+		"cluster.commit.received",          // at the leader: the proposal has come, and is in no log
+		"cluster.commit.appended.leader",   // at the leader: it is durable in this log alone
+		"cluster.commit.appended.follower", // at a follower: it is durable in its log, the leader does not know
+		"cluster.commit.applied.leader",    // at the leader: it is in the catalog, who proposed it has no answer
+		"cluster.commit.applied.follower",  // at a follower: it is in the catalog there
+		"target.delta.committed",           // at the owner: the cluster has agreed, the stream does not know
+		"ship.delta.acked",                 // at the owner: the source knows, but not what is whole
+	}
+}
+
 // Step names the point of a job's step: "before" it, after its "effect" (which
 // is not yet recorded), and "after" it was recorded.
 func Step(job, step, when string) string { return "job." + job + "." + step + "." + when }

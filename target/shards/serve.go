@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/crashpoint"
 	"github.com/redoubt-dr/redoubt/target/peers"
 	"github.com/redoubt-dr/redoubt/target/segment"
 )
@@ -46,7 +47,11 @@ func (s *Site) servePut(ctx context.Context, body []byte) ([]byte, error) {
 	if uint64(r.HeadLen) > uint64(len(rest)) {
 		return nil, fmt.Errorf("head of %d bytes in %d: %w", r.HeadLen, len(rest), redoubt.ErrCorrupt)
 	}
-	return nil, s.o.Log.Put(ctx, &segment.Shard{ID: r.ID, K: r.K, M: r.M, Size: r.Size, Head: rest[:r.HeadLen], Data: rest[r.HeadLen:]})
+	err = s.o.Log.Put(ctx, &segment.Shard{ID: r.ID, K: r.K, M: r.M, Size: r.Size, Head: rest[:r.HeadLen], Data: rest[r.HeadLen:]})
+	if err == nil {
+		crashpoint.Here("target.shard.put")
+	}
+	return nil, err
 }
 
 func (s *Site) serveRead(ctx context.Context, body []byte) ([]byte, error) {
