@@ -25,7 +25,11 @@ var breakages = map[string]breakage{
 	union.add(mine)
 `},
 	// A point that lies within a segment shows less than it holds.
-	"stale": {"target/view.go", "sp.Full, sp.Partial, sp.Upto = sg.Ordinal, true, st.To", "sp.Full, sp.Partial, sp.Upto = sg.Ordinal, true, max(st.To, 40)-40"},
+	"stale": {"target/view/reader.go", "sp.Full, sp.Partial, sp.Upto = sg.Ordinal, true, st.To", "sp.Full, sp.Partial, sp.Upto = sg.Ordinal, true, max(st.To, 40)-40"},
+	// The source is told that a delta is safe before the cluster has agreed on it.
+	"early": {"target/stream.go", `	crashpoint.Here("target.delta.stored")`, `	it.done(it.d.Position(), nil)
+	time.Sleep(20 * time.Millisecond)
+	crashpoint.Here("target.delta.stored")`},
 	// A planned failover does not stop the writers.
 	"stop": {"source/stop.go", "g.disks.SetReadOnly(g.stopError(s.Job))", "_ = g.stopError(s.Job)"},
 	// The old source goes on writing.
