@@ -50,7 +50,7 @@ func Open(dir string, o Options) (*Log, error) {
 	if err := l.loadAll(numbers); err != nil {
 		return fail(errors.Join(err, closeAll(l.files)))
 	}
-	w := &writer{l: l}
+	w := &writer{l: l, appended: make(chan *batch, maxUnsynced)}
 	if len(numbers) > 0 {
 		w.number = numbers[len(numbers)-1]
 	}
@@ -228,11 +228,11 @@ func (s *scan) records(f vfs.File, n uint64, size int64) error {
 			if isFooter(f, pos) {
 				break
 			}
-			next, hn, ferr := findRecord(f, n, pos+sector, size)
+			next, torn, ferr := afterBad(f, n, pos, size, watermark)
 			if ferr != nil {
 				return ferr
 			}
-			if hn == nil || max(watermark, hn.Durable) <= pos {
+			if torn {
 				break
 			}
 			s.damage = append(s.damage, Damage{Off: pos, Len: next - pos, Reason: err.Error()})
@@ -257,6 +257,17 @@ func (s *scan) records(f vfs.File, n uint64, size int64) error {
 		}
 	}
 	return nil
+}
+
+// afterBad returns where the first valid record behind a bad one at pos is, or
+// that nothing says that pos was ever durable. Records right behind it may have been
+// written while it was being made durable; so the later ones are asked, too.
+func afterBad(f vfs.File, n uint64, pos, size, watermark int64) (next int64, torn bool, err error) {
+	next, h, err := findRecord(f, n, pos+sector, size)
+	for at := next; err == nil && h != nil && max(watermark, h.Durable) <= pos; {
+		at, h, err = findRecord(f, n, at+h.total(), size)
+	}
+	return next, h == nil, err
 }
 
 func readHeader(f vfs.File, n uint64, pos, size int64) (*header, error) {

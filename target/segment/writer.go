@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
 
@@ -16,9 +17,12 @@ import (
 // so that the list of the open file is bounded.
 const maxListed = 1 << 16
 
-// maxBatch bounds the bytes that one group fsync makes durable, so that a
-// single shard does not wait behind an endless queue.
+// maxBatch bounds the bytes that one write appends.
 const maxBatch = 32 << 20
+
+// maxUnsynced is the number of batches that wait for a sync at most, so that a
+// single shard does not wait behind an endless queue.
+const maxUnsynced = 16
 
 // errNoRoom: there is no room for another file. Nothing was written, so nothing
 // is latched.
@@ -34,20 +38,25 @@ type request struct {
 
 type writerStats struct{ puts, syncs atomic.Uint64 }
 
-// writer owns the end of the log; it is the only one that appends.
+// writer owns the end of the log; it is the only one that appends. While what
+// it has appended becomes durable (settle), it appends the next.
 type writer struct {
-	l       *Log
-	f       *logFile
-	number  uint64 // of f, or of the last file if f is nil
-	end     int64
-	durable int64
-	listed  []*header
+	l      *Log
+	f      *logFile
+	direct direct
+	number uint64 // of f, or of the last file if f is nil
+	end    int64
+	listed []*header
+
+	durable  atomic.Int64   // bytes of f that are; settle moves it
+	appended chan *batch    // for settle, in order
+	flying   sync.WaitGroup // batches that settle has not answered
 }
 
 func (l *Log) submit(ctx context.Context, r *request) error {
 	r.err = make(chan error, 1)
-	if err := l.Err(); err != nil {
-		return &redoubt.Error{Op: "put shard", Object: r.h.ID.String(), Err: fmt.Errorf("%w (%w)", redoubt.ErrFailed, err)}
+	if err := l.usable(); err != nil {
+		return &redoubt.Error{Op: "put shard", Object: r.h.ID.String(), Err: err}
 	}
 	select {
 	case l.queue <- r:
@@ -74,38 +83,48 @@ func (l *Log) submit(ctx context.Context, r *request) error {
 
 func (w *writer) run() {
 	defer w.l.stopped.Done()
+	var settled sync.WaitGroup
+	settled.Go(w.settle)
+	defer settled.Wait()
+	defer close(w.appended)
 	for {
 		select {
 		case <-w.l.done:
 			w.close()
 			return
 		case r := <-w.l.queue:
-			batch, bytes := []*request{r}, r.bytes()
+			rs, bytes := []*request{r}, r.bytes()
 			for more := true; more && bytes < maxBatch; {
 				select {
 				case r := <-w.l.queue:
-					batch, bytes = append(batch, r), bytes+r.bytes()
+					rs, bytes = append(rs, r), bytes+r.bytes()
 				default:
 					more = false
 				}
 			}
-			err := w.write(batch)
-			if err != nil && !errors.Is(err, errNoRoom) {
-				w.l.fail(err)
-			}
-			for _, r := range batch {
-				r.err <- err
+			if err := w.write(rs); err != nil {
+				if !errors.Is(err, errNoRoom) {
+					w.l.fail(err)
+				}
+				answer(rs, err)
 			}
 		}
 	}
 }
 
+func answer(rs []*request, err error) {
+	for _, r := range rs {
+		r.err <- err
+	}
+}
+
 func (r *request) bytes() int { return len(r.head) + len(r.data) + int(r.h.Len) }
 
-// write appends the batch and makes it durable with one fsync.
-func (w *writer) write(batch []*request) error {
-	if err := w.l.Err(); err != nil {
-		return fmt.Errorf("%w (%w)", redoubt.ErrFailed, err)
+// write appends the requests and leaves them to settle, which answers them
+// unless write returns an error.
+func (w *writer) write(rs []*request) error {
+	if err := w.l.usable(); err != nil {
+		return err
 	}
 	if w.f != nil && (w.end >= w.l.o.FileSize || len(w.listed) >= maxListed) {
 		if err := w.seal(); err != nil {
@@ -119,9 +138,9 @@ func (w *writer) write(batch []*request) error {
 	}
 	var bufs [][]byte
 	var zeros [sector]byte
-	end := w.end
-	for _, r := range batch {
-		r.h.File, r.h.Offset, r.h.Durable = w.number, end, w.durable
+	end, durable := w.end, w.durable.Load()
+	for _, r := range rs {
+		r.h.File, r.h.Offset, r.h.Durable = w.number, end, durable
 		bufs = append(bufs, r.h.encode(), r.head, r.data)
 		raw := int64(r.bytes())
 		if pad := roundUp(raw) - raw; pad > 0 {
@@ -129,25 +148,17 @@ func (w *writer) write(batch []*request) error {
 		}
 		end += roundUp(raw)
 	}
-	if _, err := w.f.WritevAt(bufs, w.end); err != nil {
+	if err := w.append(bufs, end-w.end); err != nil {
 		return err
 	}
-	if err := w.f.Sync(); err != nil {
-		return err
-	}
-	w.l.stats.puts.Add(uint64(len(batch)))
-	w.l.stats.syncs.Add(1)
-	w.l.mu.Lock()
-	w.l.bytes += end - w.end
-	for _, r := range batch {
-		w.l.apply(r)
-	}
-	w.l.mu.Unlock()
-	for _, r := range batch {
+	for _, r := range rs {
 		r.h.Chunks = nil // the footer does not list them
 		w.listed = append(w.listed, r.h)
 	}
-	w.end, w.durable = end, end
+	b := &batch{f: w.f, rs: rs, from: w.end, to: end}
+	w.end = end
+	w.flying.Add(1)
+	w.appended <- b
 	return nil
 }
 
@@ -199,16 +210,23 @@ func (w *writer) begin() error {
 		}
 		return err
 	}
-	w.f, w.number, w.end, w.durable, w.listed = &logFile{File: f, number: n}, n, sector, sector, nil
+	w.f, w.number, w.end, w.listed = &logFile{File: f, number: n}, n, sector, nil
+	w.durable.Store(sector)
+	w.openDirect(name)
 	w.l.mu.Lock()
 	w.l.files[n] = w.f
 	w.l.mu.Unlock()
 	return nil
 }
 
-// seal writes the footer; the file is never written again. From then on its
-// records are found through it.
+// seal waits until the file is durable and writes the footer; the file is never
+// written again. From then on its records are found through it.
 func (w *writer) seal() error {
+	w.flying.Wait()
+	if err := w.l.usable(); err != nil {
+		return err
+	}
+	w.closeDirect()
 	foot, err := sealFile(w.f, w.number, w.end, w.listed)
 	if err != nil {
 		return err
@@ -263,11 +281,21 @@ func (w *writer) close() {
 			more = false
 		}
 	}
+	w.flying.Wait()
 	if w.f != nil && len(w.listed) > 0 && w.l.Err() == nil {
 		if err := w.seal(); err != nil {
 			w.l.fail(err)
 		}
 	}
+	w.closeDirect()
+}
+
+// usable returns ErrFailed after the first failure.
+func (l *Log) usable() error {
+	if err := l.Err(); err != nil {
+		return fmt.Errorf("%w (%w)", redoubt.ErrFailed, err)
+	}
+	return nil
 }
 
 func (l *Log) fail(err error) {
