@@ -35,6 +35,8 @@ type SenderOptions struct {
 	OnWelcome func(Welcome)
 	// OnNotice, if set, is called when the receiver has news for a Welcome to come.
 	OnNotice func()
+	// OnAck, if set, is called after the cursor has moved. It must not wait.
+	OnAck func()
 	// OnResync is called after a Welcome with Resync, with what the receiver has
 	// changed; it returns the LSN at which the stream begins. Without it such a
 	// Welcome is an error. Heartbeats go on meanwhile.

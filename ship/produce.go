@@ -158,28 +158,44 @@ func (p *producer) gather(due time.Time) error {
 	return nil
 }
 
-// ship sends what produce has made, never anything that the journal could lose.
-func (x *session) ship(made <-chan parcel) error {
-	for {
-		var p parcel
+// secure hands a delta on as soon as the journal cannot lose what is in it.
+func (x *session) secure(made <-chan parcel, safe chan<- parcel) error {
+	return x.each(made, func(p parcel) error {
+		if err := x.s.o.Journal.Sync(x.ctx, p.syncTo); err != nil {
+			p.b.release()
+			return fmt.Errorf("%w: %w", errJournal, err)
+		}
 		select {
-		case p = <-made:
+		case safe <- p:
+			return nil
 		case <-x.ctx.Done():
+			p.b.release()
 			return context.Cause(x.ctx)
 		}
-		if err := x.send(p); err != nil {
-			return err
+	})
+}
+
+// ship sends what is safe in the journal.
+func (x *session) ship(safe <-chan parcel) error { return x.each(safe, x.send) }
+
+// each calls fn for what comes, until the session ends or fn fails.
+func (x *session) each(in <-chan parcel, fn func(parcel) error) error {
+	for {
+		select {
+		case p := <-in:
+			if err := fn(p); err != nil {
+				return err
+			}
+		case <-x.ctx.Done():
+			return context.Cause(x.ctx)
 		}
 	}
 }
 
-// send ships one delta as soon as the journal cannot lose it any more.
+// send ships one delta.
 func (x *session) send(p parcel) error {
 	defer p.b.release()
 	s, d := x.s, p.delta
-	if err := s.o.Journal.Sync(x.ctx, p.syncTo); err != nil {
-		return fmt.Errorf("%w: %w", errJournal, err)
-	}
 	s.mu.Lock()
 	s.inflight = append(s.inflight, shipped{d.Last, d.FirstTime, d.LastTime})
 	s.st.Deltas++

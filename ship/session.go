@@ -13,9 +13,10 @@ import (
 	"github.com/redoubt-dr/redoubt/journal"
 )
 
-// session is one connection of a Sender. Four goroutines work on it: produce
-// makes deltas, ship sends them, beat sends heartbeats, listen takes answers.
-// The first that fails ends them all.
+// session is one connection of a Sender. Five goroutines work on it: produce
+// makes deltas, secure waits until the journal cannot lose them, ship sends
+// them, beat sends heartbeats, listen takes answers. The first that fails ends
+// them all.
 type session struct {
 	s     *Sender
 	cur   *journal.Cursor
@@ -137,9 +138,10 @@ func (x *session) stream(w Welcome, addr string) error {
 	for range s.o.Window {
 		x.free <- struct{}{}
 	}
-	made := make(chan parcel)
+	made, safe := make(chan parcel), make(chan parcel)
 	x.goes(func() error { return x.produce(start, made) })
-	x.goes(func() error { return x.ship(made) })
+	x.goes(func() error { return x.secure(made, safe) })
+	x.goes(func() error { return x.ship(safe) })
 	return nil
 }
 
@@ -338,6 +340,9 @@ func (x *session) ack(p redoubt.Position) error {
 	}
 	if err := x.settleGap(p.LSN); err != nil {
 		return err
+	}
+	if s.o.OnAck != nil {
+		s.o.OnAck()
 	}
 	for range n {
 		x.free <- struct{}{}

@@ -46,7 +46,8 @@ const (
 	copyExtent = redoubt.MaxWriteData
 	// copySave is how many bytes may be announced again after a crash.
 	copySave = 64 << 20
-	// ackPoll is how often the copier looks for acknowledgements.
+	// ackPoll is how often the copier looks for acknowledgements that it was not
+	// told of.
 	ackPoll = 20 * time.Millisecond
 )
 
@@ -175,9 +176,28 @@ func (q *queue) settle(ctx context.Context, limit uint64) error {
 		if q.pending <= limit {
 			return nil
 		}
-		if pause(ctx, ackPoll); ctx.Err() != nil {
+		if c.group.awaitAck(ctx); ctx.Err() != nil {
 			return ctx.Err()
 		}
+	}
+}
+
+// noteAck tells the copier that the secondary has acknowledged something.
+func (g *Group) noteAck() {
+	select {
+	case g.acked <- struct{}{}:
+	default: // it is told already
+	}
+}
+
+// awaitAck returns when there may be an acknowledgement.
+func (g *Group) awaitAck(ctx context.Context) {
+	t := time.NewTimer(ackPoll)
+	defer t.Stop()
+	select {
+	case <-g.acked:
+	case <-t.C:
+	case <-ctx.Done():
 	}
 }
 

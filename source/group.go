@@ -54,6 +54,7 @@ type Group struct {
 
 	step  sync.Mutex    // held over a change of mode; taken before mu
 	nudge chan struct{} // holds one while a follower shall ask at once
+	acked chan struct{} // holds one when the secondary has acknowledged something
 
 	mu        sync.Mutex // guards what follows; held for moments only
 	role      Role
@@ -83,7 +84,7 @@ func openGroup(host *Config, cfg GroupConfig) (g *Group, err error) {
 	if cfg.PollInterval == 0 {
 		cfg.PollInterval = time.Second
 	}
-	g = &Group{cfg: cfg, host: host, log: host.Logger.With("group", string(cfg.Name)), changed: make(chan struct{}), nudge: make(chan struct{}, 1), news: make(chan struct{}, 1), openedAt: host.Now()}
+	g = &Group{cfg: cfg, host: host, log: host.Logger.With("group", string(cfg.Name)), changed: make(chan struct{}), nudge: make(chan struct{}, 1), acked: make(chan struct{}, 1), news: make(chan struct{}, 1), openedAt: host.Now()}
 	var images []*blockdev.Image
 	begun := g // a return of nil must not hide what is to be closed
 	defer func() {

@@ -34,7 +34,7 @@ func (g *Group) runWriter(ctx context.Context) {
 		s := ship.NewSender(ship.SenderOptions{
 			Journal: g.journal, Cursor: cursorName, Keep: keepName, Current: g.disks, Hello: g.hello,
 			Dial: g.host.Dial, Addrs: func() []string { return g.host.Targets },
-			OnWelcome: g.onWelcome, OnNotice: g.noteNews, RateLimit: g.cfg.ShipRate, Logger: g.log, Now: g.host.Now,
+			OnWelcome: g.onWelcome, OnNotice: g.noteNews, OnAck: g.noteAck, RateLimit: g.cfg.ShipRate, Logger: g.log, Now: g.host.Now,
 		})
 		g.setSender(s)
 		err := s.Run(ctx)
