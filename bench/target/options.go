@@ -19,6 +19,8 @@ type options struct {
 	rounds   int
 	jobs     []string // of jobNames
 	back     bool     // read back, too
+	tree     string   // real files for the file system
+	treeMib  int64    // MiB of them
 }
 
 func main() {
@@ -45,6 +47,8 @@ func parse(args []string) (options, error) {
 	fs.Int64Var(&o.mib, "mib", 1024, "MiB of incompressible data of each measurement")
 	fs.IntVar(&o.rounds, "rounds", 3, "rounds; what is compared takes turns in each")
 	jobs := fs.String("jobs", strings.Join(jobNames(), ","), "what is taken in")
+	fs.StringVar(&o.tree, "tree", "/usr", "folder of real files for the ext4 image")
+	fs.Int64Var(&o.treeMib, "tree-mib", 1024, "MiB of these files, the first in the order of their names")
 	fs.BoolVar(&o.back, "back", true, "read a point back, too")
 	if err := fs.Parse(args); err != nil {
 		return o, err
@@ -55,8 +59,8 @@ func parse(args []string) (options, error) {
 			return o, fmt.Errorf("-jobs: %q is none of %q", j, jobNames())
 		}
 	}
-	if o.mib < 64 || o.rounds < 1 || fs.NArg() > 0 {
-		return o, fmt.Errorf("at least 64 MiB and one round, and nothing after the flags: %q", fs.Args())
+	if o.mib < 64 || o.treeMib < 1 || o.rounds < 1 || fs.NArg() > 0 {
+		return o, fmt.Errorf("at least 64 MiB, one of the tree and one round, and nothing after the flags: %q", fs.Args())
 	}
 	var err error
 	o.bin, err = filepath.Abs(o.bin)

@@ -8,9 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"syscall"
-
-	"github.com/redoubt-dr/redoubt/demo/site"
 )
 
 // job is one kind of data that is taken in.
@@ -88,7 +85,7 @@ func makeJobs(ctx context.Context, dir string, o options) (jobs []job, err error
 		case jobEight:
 			j, err = randomJob(dir, "eight groups, incompressible", 8, o.mib<<20)
 		case jobExt4:
-			j, err = treeJob(ctx, dir)
+			j, err = treeJob(ctx, dir, o)
 		}
 		if err != nil {
 			return nil, err
@@ -109,24 +106,6 @@ func randomJob(dir, name string, groups int, size int64) (job, error) {
 		}
 		j.images, j.bytes = append(j.images, p), j.bytes+n
 	}
-	return j, nil
-}
-
-// treeJob is a group with a file system that holds a tree of files.
-func treeJob(ctx context.Context, dir string) (job, error) {
-	tree, err := site.FindTree()
-	if err != nil {
-		return job{}, err
-	}
-	j := job{name: "one group, ext4 of " + tree, goal: 1, images: []string{filepath.Join(dir, "ext4")}}
-	if err := site.MakeExt4(ctx, j.images[0], tree, 1<<30); err != nil {
-		return j, err
-	}
-	var st syscall.Stat_t
-	if err := syscall.Stat(j.images[0], &st); err != nil {
-		return j, err
-	}
-	j.bytes = st.Blocks * 512
 	return j, nil
 }
 
