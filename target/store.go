@@ -81,7 +81,7 @@ func Open(o Options) (*Store, error) {
 	s.peers = peers.New(s.ctx, peers.Options{Self: o.ID, Catalog: s.catalog, Pool: o.Pool, RPC: o.RPC, Logger: o.Logger, Now: o.Now, Tick: o.Tick,
 		Back: func() { s.repair.SweepSoon() }})
 	s.shards = shards.New(shards.Options{Self: o.ID, Log: s.log, Peers: s.peers, Catalog: s.catalog, Cluster: s.node, Logger: o.Logger, HeadBytes: o.HeadBytes,
-		Rotten: func(id segment.ID) { s.repair.Again(id) },
+		Rotten: func(id segment.ID, forget func() error) error { return s.repair.Rotten(id, forget) },
 		Help:   func(ctx context.Context, n int64) (func(), error) { return s.repair.Help(ctx, n) }})
 	s.repair = repair.New(s.ctx, repair.Options{Self: o.ID, Log: s.log, Shards: s.shards, Catalog: s.catalog, Cluster: s.node, Logger: o.Logger, Tick: o.Tick,
 		Most: o.RepairBytes, Bound: o.RepairLag, Lag: s.ingestLag, Give: s.giveWay})
