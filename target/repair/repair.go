@@ -2,6 +2,7 @@ package repair
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -152,7 +153,9 @@ func (r *Repairer) loop() {
 		case <-t.C:
 		}
 		r.look()
-		r.work()
+		if !r.hopeless() {
+			r.work()
+		}
 	}
 }
 
@@ -281,6 +284,19 @@ func (r *Repairer) tell(refs []catalog.ShardOf, lost bool) {
 			return
 		}
 	}
+}
+
+// hopeless reports whether this node's log has failed: what is missing stays
+// missing until it is opened again, and reading for it would cost the others.
+func (r *Repairer) hopeless() bool {
+	err := r.o.Log.Err()
+	if err == nil {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lastErr, r.failed = fmt.Errorf("%w (%w)", redoubt.ErrFailed, err), r.todo.segments
+	return true
 }
 
 // work rebuilds until nothing is left, or it is time to look again.
