@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
 )
 
@@ -22,7 +23,7 @@ func (n *Node) moveDuty() {
 		if !n.IsLeader() {
 			continue
 		}
-		plan := n.catalog.NextMoves(n.steady, n.o.LevelLeast)
+		plan := n.catalog.NextMoves(n.storing, n.o.LevelLeast)
 		if plan == nil {
 			continue
 		}
@@ -33,4 +34,14 @@ func (n *Node) moveDuty() {
 			n.o.Logger.Warn("moves not planned; tried again", "plan", catalog.Name(plan), "error", err)
 		}
 	}
+}
+
+// ShardsGoTo sets who of the nodes can store shards, of those that answer; until
+// then all can. takes may be called at any time, also after what it asks is closed.
+func (n *Node) ShardsGoTo(takes func(redoubt.NodeID) bool) { n.takes.Store(&takes) }
+
+// storing reports whether shards may move to the node.
+func (n *Node) storing(id redoubt.NodeID) bool {
+	takes := n.takes.Load()
+	return n.steady(id) && (takes == nil || (*takes)(id))
 }

@@ -34,7 +34,8 @@ type Node struct {
 	health  *health
 	leader  *leaderWatch
 
-	rebalanced time.Time // when a group last moved; of duty
+	rebalanced time.Time                                 // when a group last moved; of duty
+	takes      atomic.Pointer[func(redoubt.NodeID) bool] // see ShardsGoTo
 
 	ctx       context.Context // ends with Close
 	cancel    context.CancelFunc

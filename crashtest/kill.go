@@ -36,11 +36,8 @@ type killer struct {
 	played redoubt.LSN
 }
 
-// makeSite makes the images of a new folder below dir.
+// makeSite makes the images of a new folder below dir, which must be there.
 func makeSite(dir string) (string, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", err
-	}
 	dir, err := os.MkdirTemp(dir, "crashtest-")
 	if err != nil {
 		return "", err

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
@@ -66,6 +68,11 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	if o.Out == nil {
 		o.Out = io.Discard
 	}
+	if o.Command != nil {
+		if err := folder(o.Dir); err != nil {
+			return Result{Seed: o.Seed, Findings: []string{}, Broken: []Caught{}, Verdict: err.Error()}, err
+		}
+	}
 	x := &runner{o: o, r: Result{Seed: o.Seed, Findings: []string{}, Broken: []Caught{}}}
 	began := o.Now()
 	x.say("seed %d, at most %s", o.Seed, o.Time)
@@ -77,6 +84,21 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	}
 	x.r.Seconds = o.Now().Sub(began).Seconds()
 	return x.r, err
+}
+
+// folder refuses a place for real kills that is not a folder: a name that is
+// misspelt would test another disk.
+func folder(dir string) error {
+	st, err := os.Stat(dir)
+	if err == nil && !st.IsDir() {
+		err = fmt.Errorf("not a folder: %w", redoubt.ErrInvalid)
+	} else if errors.Is(err, fs.ErrNotExist) {
+		err = redoubt.ErrNotFound
+	}
+	if err != nil {
+		return &redoubt.Error{Op: "crash test in", Object: dir, Err: err, Hint: "name a folder that is there, on the disk to be tested"}
+	}
+	return nil
 }
 
 // say writes a line.

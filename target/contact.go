@@ -77,7 +77,7 @@ func (s *Store) exchangeContacts() {
 		}
 		body := peers.Encode(mine)
 		for _, n := range s.catalog.Nodes() {
-			if n.ID == s.o.ID || !s.peers.Up(n.ID) {
+			if n.ID == s.o.ID || !s.peers.Answers(n.ID) {
 				continue
 			}
 			ctx, cancel := context.WithTimeout(s.ctx, s.o.PutTimeout)

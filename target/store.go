@@ -79,9 +79,9 @@ func Open(o Options) (*Store, error) {
 		return nil, err
 	}
 	s.peers = peers.New(s.ctx, peers.Options{Self: o.ID, Catalog: s.catalog, Pool: o.Pool, RPC: o.RPC, Logger: o.Logger, Now: o.Now, Tick: o.Tick,
-		Back: func() { s.repair.SweepSoon() }})
+		Back: func() { s.repair.SweepSoon() }, Failed: s.log.Err})
 	s.shards = shards.New(shards.Options{Self: o.ID, Log: s.log, Peers: s.peers, Catalog: s.catalog, Cluster: s.node, Logger: o.Logger, HeadBytes: o.HeadBytes,
-		Rotten: func(id segment.ID) { s.repair.Again(id) },
+		Rotten: func(id segment.ID, forget func() error) error { return s.repair.Rotten(id, forget) },
 		Help:   func(ctx context.Context, n int64) (func(), error) { return s.repair.Help(ctx, n) }})
 	s.repair = repair.New(s.ctx, repair.Options{Self: o.ID, Log: s.log, Shards: s.shards, Catalog: s.catalog, Cluster: s.node, Logger: o.Logger, Tick: o.Tick,
 		Most: o.RepairBytes, Bound: o.RepairLag, Lag: s.ingestLag, Give: s.giveWay})
@@ -93,6 +93,7 @@ func Open(o Options) (*Store, error) {
 	s.thin = thin.New(s.ctx, s.thinning())
 	s.comparing = pace.New(s.o.CompareBytes)
 	s.serve()
+	s.node.ShardsGoTo(s.peers.Up)
 	s.run(s.commit)
 	s.run(s.follow)
 	s.repair.Start(s.run)
@@ -163,6 +164,10 @@ func (s *Store) Scrub() scrub.Stats { return s.scrub.Stats() }
 
 // ScrubNow has a pass begin at once, from the start also if one is under way.
 func (s *Store) ScrubNow() error { return s.scrub.Now() }
+
+// Failed says why the node takes no shards until it is restarted, as far as this
+// one knows: its shard log has failed. "": it does.
+func (s *Store) Failed(n redoubt.NodeID) string { return s.peers.Failed(n) }
 
 // History says what there is of the groups' pasts.
 func (s *Store) History() *history.History { return s.history }

@@ -2330,6 +2330,8 @@ type ClusterNode struct {
 	ShardsGoing   uint64                 `protobuf:"varint,16,opt,name=shards_going,json=shardsGoing,proto3" json:"shards_going,omitempty"`    // on their way from it
 	Successor     string                 `protobuf:"bytes,17,opt,name=successor,proto3" json:"successor,omitempty"`                            // of a node that is replaced
 	Holds         []string               `protobuf:"bytes,18,rep,name=holds,proto3" json:"holds,omitempty"`                                    // draining: what it must lose before it can be removed
+	Failed        string                 `protobuf:"bytes,19,opt,name=failed,proto3" json:"failed,omitempty"`                                  // why it takes no shards until redoubtd is restarted there, as far as the answering node knows; empty: it does
+	FailedHint    string                 `protobuf:"bytes,20,opt,name=failed_hint,json=failedHint,proto3" json:"failed_hint,omitempty"`        // what to do about it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2488,6 +2490,20 @@ func (x *ClusterNode) GetHolds() []string {
 		return x.Holds
 	}
 	return nil
+}
+
+func (x *ClusterNode) GetFailed() string {
+	if x != nil {
+		return x.Failed
+	}
+	return ""
+}
+
+func (x *ClusterNode) GetFailedHint() string {
+	if x != nil {
+		return x.FailedHint
+	}
+	return ""
 }
 
 // Histogram counts values in buckets; a value is known to an eighth.
@@ -7572,7 +7588,7 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\traw_bytes\x18\n" +
 	" \x01(\x04R\brawBytes\x127\n" +
 	"\afigures\x18\v \x01(\v2\x1d.redoubt.admin.v1.ShipFiguresR\afiguresB\x0e\n" +
-	"\f_lag_seconds\"\xfc\x03\n" +
+	"\f_lag_seconds\"\xb5\x04\n" +
 	"\vClusterNode\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x14\n" +
@@ -7594,7 +7610,10 @@ const file_admin_v1_admin_proto_rawDesc = "" +
 	"\rshards_coming\x18\x0f \x01(\x04R\fshardsComing\x12!\n" +
 	"\fshards_going\x18\x10 \x01(\x04R\vshardsGoing\x12\x1c\n" +
 	"\tsuccessor\x18\x11 \x01(\tR\tsuccessor\x12\x14\n" +
-	"\x05holds\x18\x12 \x03(\tR\x05holds\"Z\n" +
+	"\x05holds\x18\x12 \x03(\tR\x05holds\x12\x16\n" +
+	"\x06failed\x18\x13 \x01(\tR\x06failed\x12\x1f\n" +
+	"\vfailed_hint\x18\x14 \x01(\tR\n" +
+	"failedHint\"Z\n" +
 	"\tHistogram\x12\x10\n" +
 	"\x03sum\x18\x01 \x01(\x04R\x03sum\x12;\n" +
 	"\abuckets\x18\x02 \x03(\v2!.redoubt.admin.v1.HistogramBucketR\abuckets\"=\n" +

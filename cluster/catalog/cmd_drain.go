@@ -33,7 +33,7 @@ func (c DrainNode) check() error {
 		return invalid("drain node", string(c.ID), "cancel and a successor at once")
 	}
 	if c.Successor == c.ID {
-		return invalid("replace node", string(c.ID), "by itself")
+		return fail("replace node", string(c.ID), fmt.Errorf("by itself: %w", redoubt.ErrInvalid), "name another node, such as one that was just added: redoubt node add NAME")
 	}
 	if c.Successor != "" {
 		if err := redoubt.ValidName("node", string(c.Successor)); err != nil {

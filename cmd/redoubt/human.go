@@ -85,7 +85,7 @@ func number(n uint64) string {
 
 func percent(done, total uint64) string {
 	if total == 0 {
-		return "100 %"
+		return "0 %" // a copy that has not begun knows no size
 	}
 	return fmt.Sprintf("%.0f %%", 100*float64(done)/float64(total))
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"strings"
 
@@ -37,7 +38,17 @@ func printNodes(w io.Writer, st *adminv1.GetStatusResponse) {
 		if n.Self {
 			name, contact = name+" *", ""
 		}
-		t.row(name, n.State, n.Domain, n.Address, alive, role, contact, number(n.RaftIndex), number(n.Shards), iec(n.ShardBytes), strings.Join(n.Groups, ", "))
+		state := n.State
+		if n.Failed != "" {
+			state += ", FAILED"
+		}
+		t.row(name, state, n.Domain, n.Address, alive, role, contact, number(n.RaftIndex), number(n.Shards), iec(n.ShardBytes), strings.Join(n.Groups, ", "))
 	}
 	t.flush()
+	for _, n := range st.Cluster {
+		if n.Failed != "" {
+			fmt.Fprintf(w, "%s: FAILED, it takes no shards: %s\n", n.Id, n.Failed)
+			fmt.Fprintf(w, "%s: hint: %s\n", n.Id, n.FailedHint)
+		}
+	}
 }

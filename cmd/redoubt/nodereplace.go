@@ -18,6 +18,9 @@ func nodeReplaceCommand(a *app) *cobra.Command {
 from the other nodes if not. NEW is an active node, as a rule one that was just
 added. In the end OLD is removed.`,
 		RunE: a.runE(func(c *cobra.Command, args []string) error {
+			if args[0] == args[1] {
+				return usage(c, "the node that leaves, and another that takes over, such as one that was just added: redoubt node add NAME", "%s cannot be replaced by itself", args[0])
+			}
 			r, err := ask(c.Context(), a, (*admin.Client).ReplaceNode, &adminv1.ReplaceNodeRequest{Old: args[0], With: args[1]})
 			if err != nil {
 				return err

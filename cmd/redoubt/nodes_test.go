@@ -9,13 +9,14 @@ import (
 	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
 )
 
-// cluster is three nodes; t3 is dead, and loses a shard a look once it is to go.
+// cluster is three nodes; the log of t2 has failed; t3 is dead, and loses a shard a look once it is to go.
 // t4 catches up as soon as it is invited.
 func (s *site) cluster() []*adminv1.ClusterNode {
 	nodes := []*adminv1.ClusterNode{
 		{Id: "t1", Address: "t1:7700", State: "active", Domain: "r1", Alive: true, Self: true, Role: "follower", RaftIndex: 812, Shards: 120, ShardBytes: 1 << 30, Voter: true},
 		{Id: "t2", Address: "t2:7700", State: "active", Domain: "r2", Alive: true, Leader: true, Role: "leader", RaftIndex: 812,
-			LastContact: ago(300 * time.Millisecond), Groups: []string{"db"}, Shards: 120, ShardBytes: 1 << 30, Voter: true},
+			LastContact: ago(300 * time.Millisecond), Groups: []string{"db"}, Shards: 120, ShardBytes: 1 << 30, Voter: true,
+			Failed: "write 00.shards: input/output error", FailedHint: "mend the disk and restart redoubtd on t2"},
 		{Id: "t3", Address: "t3:7700", State: "active", Domain: "r3", LastContact: ago(90 * time.Second), Role: "leader", Shards: 2, Voter: true},
 	}
 	if s.added {

@@ -99,6 +99,8 @@ func concerns(n *adminv1.NodeInfo, g *adminv1.Group) []string {
 	}
 	if c := g.GetCopy(); c.GetComparing() && !c.Complete {
 		add("resynchronising, %s of %s compared (%s), %s differed; earlier recovery points stay", iec(c.DoneBytes), iec(c.TotalBytes), percent(c.DoneBytes, c.TotalBytes), iec(c.DifferingBytes))
+	} else if c != nil && !c.Complete && c.TotalBytes == 0 {
+		add("copying, nothing copied yet; no recovery point yet")
 	} else if c != nil && !c.Complete {
 		add("copying, %s of %s (%s); no recovery point yet", iec(c.DoneBytes), iec(c.TotalBytes), percent(c.DoneBytes, c.TotalBytes))
 	}

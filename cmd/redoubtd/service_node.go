@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
 	"github.com/redoubt-dr/redoubt"
@@ -71,7 +72,15 @@ func (s *service) clusterNodes() []*adminv1.ClusterNode {
 	var out []*adminv1.ClusterNode
 	st := s.target.node.Status()
 	for _, n := range st.Nodes {
+		failed, hint := "", ""
+		if n.State.Member() {
+			failed = s.target.store.Failed(n.ID)
+		}
+		if failed != "" {
+			hint = fmt.Sprintf("mend the disk and restart redoubtd on %[1]s: it is used again, and what it lacks is rebuilt; or do without it: redoubt node replace %[1]s NEW, or redoubt node drain %[1]s", n.ID)
+		}
 		out = append(out, &adminv1.ClusterNode{
+			Failed: failed, FailedHint: hint,
 			Id: string(n.ID), Address: n.Addr, Alive: n.Alive, Leader: n.ID == st.Leader, LastContact: stamp(n.LastContact),
 			RaftIndex: n.Applied, Groups: owned[n.ID], Self: n.ID == redoubt.NodeID(s.node.cfg.Name), Role: strings.ToLower(n.Role),
 			Domain: n.Domain, State: n.State.String(), Voter: n.Voter, Shards: n.Held.Shards, ShardBytes: n.Held.Bytes,

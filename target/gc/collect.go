@@ -91,7 +91,7 @@ func (c *Collector) Loop() {
 				seen[g.ID], changed = mark, true
 			}
 		}
-		if changed {
+		if changed && c.o.Log.Err() == nil { // else it begins anew with the next log
 			err := c.Collect(c.ctx)
 			if err == nil {
 				err = c.reportErased(c.ctx)

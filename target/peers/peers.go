@@ -20,18 +20,21 @@ type Options struct {
 	RPC     *rpc.Server // gets the methods
 	Logger  *slog.Logger
 	Now     func() time.Time
-	Tick    time.Duration // between two probes of a node that is down
-	Back    func()        // called when a node answers again; nil: nobody wants to know
+	Tick    time.Duration // between two questions to each node how it is
+	Back    func()        // called when a node answers or takes shards again; nil: nobody wants to know
+	Failed  func() error  // why this node takes no shards until it is restarted; nil: it does
 }
 
 // Peers calls the other nodes and remembers which of them do not answer, so
-// that a dead node costs one time-out and not one for every delta. Methods may
-// be called concurrently.
+// that a dead node costs one time-out and not one for every delta, and which of
+// them take no shards because their log has failed. Methods may be called
+// concurrently.
 type Peers struct {
-	o    Options
-	ctx  context.Context // ends when this node takes no more calls
-	mu   sync.Mutex
-	down map[redoubt.NodeID]time.Time // since when
+	o      Options
+	ctx    context.Context // ends when this node takes no more calls
+	mu     sync.Mutex
+	down   map[redoubt.NodeID]time.Time // since when
+	failed map[redoubt.NodeID]failure
 }
 
 // New returns the peers of a node; nobody is called yet, and no calls are taken.
@@ -40,11 +43,19 @@ func New(ctx context.Context, o Options) *Peers {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Peers{o: o, ctx: ctx, down: map[redoubt.NodeID]time.Time{}}
+	if o.Failed == nil {
+		o.Failed = func() error { return nil }
+	}
+	return &Peers{o: o, ctx: ctx, down: map[redoubt.NodeID]time.Time{}, failed: map[redoubt.NodeID]failure{}}
 }
 
-// Up reports whether the node is not known to be down. This node is up.
-func (p *Peers) Up(n redoubt.NodeID) bool {
+// Up reports whether shards may be given to the node: it is not known to be
+// down, nor that its log has failed.
+func (p *Peers) Up(n redoubt.NodeID) bool { return p.Answers(n) && p.Failed(n) == "" }
+
+// Answers reports whether the node is not known to be down. This node answers.
+// One whose log has failed does, too: what it stored before can be read.
+func (p *Peers) Answers(n redoubt.NodeID) bool {
 	if n == p.o.Self {
 		return true
 	}
@@ -94,7 +105,9 @@ func (p *Peers) Down() (out []redoubt.NodeID) {
 	return out
 }
 
-// Probe calls the nodes that are down until they answer, and ends with the peers.
+// Probe asks every node at each Tick how it is, and ends with the peers: so one
+// that is down is noticed to answer again, and one whose log fails or was mended
+// is known to all within a second or so.
 func (p *Peers) Probe() {
 	ctx := p.ctx
 	t := time.NewTicker(p.o.Tick)
@@ -106,29 +119,37 @@ func (p *Peers) Probe() {
 		case <-t.C:
 		}
 		var wg sync.WaitGroup
-		for _, n := range p.Down() {
-			wg.Add(1)
-			go func() {
-				defer wg.Done()
-				c, cancel := context.WithTimeout(ctx, time.Second)
-				defer cancel()
-				info, ok := p.o.Catalog.Node(n)
-				if !ok {
-					return
-				}
-				if _, err := p.o.Pool.Call(c, info.Addr, methodPing); err == nil {
-					p.mu.Lock()
-					since := p.down[n]
-					delete(p.down, n)
-					p.mu.Unlock()
-					if p.o.Back != nil {
-						p.o.Back()
-					}
-					p.o.Logger.Info("node answers again", "node", n, "after", p.o.Now().Sub(since))
-				}
-			}()
+		for _, n := range p.o.Catalog.Nodes() {
+			if n.ID != p.o.Self {
+				wg.Go(func() { p.ask(ctx, n) })
+			}
 		}
 		wg.Wait()
+	}
+}
+
+// ask calls one node. Silence is no news: who calls it for a reason gives it up.
+func (p *Peers) ask(ctx context.Context, n catalog.NodeInfo) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	asked := p.o.Now()
+	b, err := p.o.Pool.Call(ctx, n.Addr, methodPing)
+	if err != nil {
+		return
+	}
+	c, err := readCondition(b)
+	if err != nil {
+		p.o.Logger.Warn("what a node says of itself is not understood", "node", n.ID, "err", err)
+	}
+	p.mu.Lock()
+	since, was := p.down[n.ID]
+	delete(p.down, n.ID)
+	p.mu.Unlock()
+	if was {
+		p.o.Logger.Info("node answers again", "node", n.ID, "after", p.o.Now().Sub(since))
+	}
+	if mended := err == nil && p.learn(n.ID, c.Failed, asked); (was || mended) && p.o.Back != nil {
+		p.o.Back()
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 	"github.com/redoubt-dr/redoubt/internal/rpc"
 )
 
-const methodPing = "target.ping" // is the store there
+const methodPing = "target.ping" // -> condition
 
 // Handler answers a call of another node.
 type Handler func(ctx context.Context, body []byte) ([]byte, error)
@@ -23,9 +23,10 @@ func (p *Peers) HandleBorrowed(method string, h Handler) {
 	p.o.RPC.HandleBorrowed(method, p.targetsOnly(method, h))
 }
 
-// Answer registers the method that says that this node is up.
+// Answer registers the method that says that this node is up, and whether its log
+// takes shards.
 func (p *Peers) Answer() {
-	p.Handle(methodPing, func(context.Context, []byte) ([]byte, error) { return nil, nil })
+	p.Handle(methodPing, func(context.Context, []byte) ([]byte, error) { return Encode(p.condition()), nil })
 }
 
 // targetsOnly refuses calls of others than nodes, and all of them while the store

@@ -7,6 +7,7 @@ import (
 
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/target/index"
+	"github.com/redoubt-dr/redoubt/target/segment"
 )
 
 // missing is a shard that this node should have and has not.
@@ -32,6 +33,11 @@ func (m *missing) key() missingKey {
 
 func (m *missing) ref() catalog.ShardOf {
 	return catalog.ShardOf{ShardRef: catalog.ShardRef{Group: m.series.Group, Epoch: m.series.Epoch, Ordinal: m.ordinal, Shard: uint8(m.shard)}, CRC: m.crc}
+}
+
+// id is what the log calls the shard.
+func (m *missing) id() segment.ID {
+	return segment.ID{Group: m.series.Group, UUID: m.series.UUID, Epoch: m.series.Epoch, Ordinal: m.ordinal, Shard: uint8(m.shard), CRC: m.crc}
 }
 
 func (m *missing) bare() bool { return m.spare <= 0 }

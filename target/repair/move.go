@@ -35,6 +35,9 @@ func (m *mover) loop() {
 			return
 		case <-t.C:
 		}
+		if r.o.Log.Err() != nil {
+			continue // it takes no shards, and no deletes either
+		}
 		in := r.o.Catalog.MovesTo(r.o.Self, catalog.MaxBatch)
 		for len(in) > 0 && r.ctx.Err() == nil {
 			n := min(len(in), moveBatch)

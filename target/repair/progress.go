@@ -17,7 +17,7 @@ type Stats struct {
 	Allowed      int64         // bytes a second that ingest leaves
 	Pace         string        // why it is that much
 	Lag          time.Duration // age of the oldest delta that waits for its commit, on any node
-	Gone         uint64        // shards that the catalog said were here and the log did not have
+	Gone         uint64        // shards that the catalog said were here and the log did not have, but for rotten ones
 	LastErr      error         // of an attempt that failed; nil once nothing is missing
 
 	Repaired      uint64 // shards that this node rebuilt since it started

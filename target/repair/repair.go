@@ -2,6 +2,7 @@ package repair
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -61,6 +62,8 @@ type Repairer struct {
 	reads   map[redoubt.NodeID]int
 	lag     time.Duration // of ingest, at the last tick
 
+	rotten map[segment.ID]bool // found rotten, and not built again yet: not counted in gone
+
 	gone                                       atomic.Uint64 // shards that the catalog said were here
 	repaired, repairedBytes, moved, movedBytes atomic.Uint64
 
@@ -86,7 +89,7 @@ const (
 // with ctx.
 func New(ctx context.Context, o Options) *Repairer {
 	return &Repairer{o: o, ctx: ctx, kick: make(chan struct{}, 1), pace: pace.New(o.Most), helping: make(chan struct{}, helpMost),
-		todo: newBacklog(), reads: map[redoubt.NodeID]int{}, seen: map[index.Series]uint64{}}
+		todo: newBacklog(), reads: map[redoubt.NodeID]int{}, rotten: map[segment.ID]bool{}, seen: map[index.Series]uint64{}}
 }
 
 // Start runs what looks for missing shards, what measures the load, and what moves
@@ -100,17 +103,28 @@ func (r *Repairer) Start(run func(fn func())) {
 // Pace is the rate that repair keeps to, for other work that writes to the log.
 func (r *Repairer) Pace() *pace.Pacer { return r.pace }
 
-// Gone counts the shards that the catalog said were here and the log did not have.
+// Gone counts the shards that the catalog said were here and the log did not have,
+// without those that Rotten heard of.
 func (r *Repairer) Gone() uint64 { return r.gone.Load() }
 
-// Again has one shard, which was found rotten, looked at again at once.
-func (r *Repairer) Again(id segment.ID) {
+// Rotten has one shard, which was found rotten, forgotten, and looked at again at
+// once. A sweep may come between: the shard is noted first.
+func (r *Repairer) Rotten(id segment.ID, forget func() error) error {
 	r.mu.Lock()
-	if len(r.asked) < maxAsked { // the next sweep finds what is beyond it
+	if len(r.rotten) < maxAsked {
+		r.rotten[id] = true
+	}
+	r.mu.Unlock()
+	err := forget()
+	r.mu.Lock()
+	if err != nil {
+		delete(r.rotten, id)
+	} else if len(r.asked) < maxAsked { // the next sweep finds what is beyond it
 		r.asked = append(r.asked, id)
 	}
 	r.mu.Unlock()
 	r.poke()
+	return err
 }
 
 // SweepSoon has everything looked at again: nodes or shards are back.
@@ -139,7 +153,9 @@ func (r *Repairer) loop() {
 		case <-t.C:
 		}
 		r.look()
-		r.work()
+		if !r.hopeless() {
+			r.work()
+		}
 	}
 }
 
@@ -160,9 +176,13 @@ func (r *Repairer) look() {
 	var easy pace.Easy
 	for _, id := range asked {
 		sr := index.Series{Group: id.Group, UUID: id.UUID, Epoch: id.Epoch}
-		if sg, err := r.o.Shards.Segment(sr, id.Ordinal); err == nil && sg.CRC == id.CRC {
+		if sg, err := r.o.Shards.Segment(sr, id.Ordinal); err == nil && sg.CRC == id.CRC && int(id.Shard) < len(sg.Nodes) && sg.Nodes[id.Shard] == r.o.Self {
 			r.examine(sr, &sg, news)
+			continue
 		}
+		r.mu.Lock()
+		delete(r.rotten, id) // nobody names it: it is not built again
+		r.mu.Unlock()
 	}
 	for _, g := range r.o.Catalog.Groups() {
 		for _, f := range g.Lineage {
@@ -218,11 +238,13 @@ func (r *Repairer) examine(sr index.Series, sg *catalog.Segment, news *findings)
 			}
 			continue
 		}
+		r.mu.Lock()
 		if said {
-			r.gone.Add(1)
+			if !r.rotten[shards.ID(sr, sg, n)] {
+				r.gone.Add(1)
+			}
 			news.lost = append(news.lost, ref)
 		}
-		r.mu.Lock()
 		r.todo.add(newMissing(sr, sg, n))
 		r.mu.Unlock()
 	}
@@ -262,6 +284,19 @@ func (r *Repairer) tell(refs []catalog.ShardOf, lost bool) {
 			return
 		}
 	}
+}
+
+// hopeless reports whether this node's log has failed: what is missing stays
+// missing until it is opened again, and reading for it would cost the others.
+func (r *Repairer) hopeless() bool {
+	err := r.o.Log.Err()
+	if err == nil {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lastErr, r.failed = fmt.Errorf("%w (%w)", redoubt.ErrFailed, err), r.todo.segments
+	return true
 }
 
 // work rebuilds until nothing is left, or it is time to look again.
@@ -344,6 +379,7 @@ func (r *Repairer) failure(m *missing, err error) {
 
 func (r *Repairer) settle(m *missing) {
 	r.mu.Lock()
+	delete(r.rotten, m.id())
 	r.todo.settled(m)
 	if r.todo.segments == 0 {
 		r.lastErr = nil

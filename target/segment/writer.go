@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/internal/vfs"
@@ -23,10 +21,6 @@ const maxBatch = 32 << 20
 // maxUnsynced is the number of batches that wait for a sync at most, so that a
 // single shard does not wait behind an endless queue.
 const maxUnsynced = 16
-
-// errNoRoom: there is no room for another file. Nothing was written, so nothing
-// is latched.
-var errNoRoom = errors.New("no room")
 
 type request struct {
 	h          *header
@@ -178,45 +172,6 @@ func (l *Log) apply(r *request) {
 
 func (h *header) place() place {
 	return place{file: h.File, off: h.Offset, headerLen: h.Len, headLen: h.HeadLen, shardLen: h.ShardLen, size: h.Size, k: h.K, m: h.M}
-}
-
-// begin creates the next file, preallocated, and makes its name durable.
-func (w *writer) begin() error {
-	n := w.number + 1
-	name := fileName(w.l.dir, n)
-	f, err := w.l.o.FS.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	err = func() error {
-		if err := f.Allocate(0, w.l.o.FileSize); errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-			return &redoubt.Error{Op: "make shard log file", Object: name, Err: fmt.Errorf("%w: %w", errNoRoom, err),
-				Hint: fmt.Sprintf("free %d bytes on the node's file system: it goes on by itself, and the missing shards are rebuilt", w.l.o.FileSize)}
-		} else if err != nil {
-			return err
-		}
-		if _, err := f.WriteAt(encodeFileHeader(n), 0); err != nil {
-			return err
-		}
-		if err := f.Sync(); err != nil {
-			return err
-		}
-		return w.l.o.FS.SyncDir(w.l.dir)
-	}()
-	if err != nil {
-		f.Close()
-		if errors.Is(err, errNoRoom) {
-			return errors.Join(err, w.l.o.FS.Remove(name)) // nothing is in it
-		}
-		return err
-	}
-	w.f, w.number, w.end, w.listed = &logFile{File: f, number: n}, n, sector, nil
-	w.durable.Store(sector)
-	w.openDirect(name)
-	w.l.mu.Lock()
-	w.l.files[n] = w.f
-	w.l.mu.Unlock()
-	return nil
 }
 
 // seal waits until the file is durable and writes the footer; the file is never

@@ -47,7 +47,7 @@ func (s *Site) fetchHead(ctx context.Context, sr index.Series, sg *catalog.Segme
 	}
 	for _, wantUp := range []bool{true, false} {
 		for i, n := range sg.Nodes {
-			if n == s.o.Self || s.o.Peers.Up(n) != wantUp || ctx.Err() != nil {
+			if n == s.o.Self || s.o.Peers.Answers(n) != wantUp || ctx.Err() != nil {
 				continue
 			}
 			b, err := s.o.Peers.Read(ctx, n, methodHead, peers.Encode(readRequest{ID: ID(sr, sg, i)}))

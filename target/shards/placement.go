@@ -115,8 +115,8 @@ func (c *layouts) get(spots []spot, shards, parity int) *layout {
 }
 
 // place chooses the nodes of a segment's shards among the active nodes that are
-// up. It names nodes that are down only if there are too few others: they get
-// their shard by repair when they return.
+// up. It names nodes that are down, or whose log has failed, only if there are too
+// few others: they get their shard by repair when they return.
 func (c *layouts) place(nodes []catalog.NodeInfo, up func(redoubt.NodeID) bool, ordinal uint64, shards, parity int) ([]redoubt.NodeID, error) {
 	var alive, dead []spot
 	for _, n := range nodes {

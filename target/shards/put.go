@@ -2,6 +2,7 @@ package shards
 
 import (
 	"context"
+	"errors"
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
@@ -16,7 +17,8 @@ func (s *Site) Place(ordinal uint64, k, m int) ([]redoubt.NodeID, error) {
 }
 
 // Homes chooses where the shards of a segment go that is written anew: where
-// they are now, or as for a new segment if one of these nodes leaves or is down.
+// they are now, or as for a new segment if one of these nodes leaves, is down, or
+// has a log that failed.
 func (s *Site) Homes(sg *catalog.Segment) ([]redoubt.NodeID, error) {
 	for _, id := range sg.Nodes {
 		if n, _ := s.o.Catalog.Node(id); n.State != catalog.NodeActive || !s.o.Peers.Up(id) {
@@ -35,5 +37,8 @@ func (s *Site) Put(ctx context.Context, node redoubt.NodeID, sh *segment.Shard) 
 	}
 	meta := peers.Encode(putRequest{ID: sh.ID, K: sh.K, M: sh.M, Size: sh.Size, HeadLen: uint32(len(sh.Head))})
 	_, err := s.o.Peers.Call(ctx, node, methodPut, meta, sh.Head, sh.Data)
+	if errors.Is(err, redoubt.ErrFailed) {
+		s.o.Peers.Fail(node, err)
+	}
 	return err
 }

@@ -84,7 +84,7 @@ var errAvoided = fmt.Errorf("shard not read: %w", redoubt.ErrUnavailable)
 
 // WorthAsking reports whether the shard's node probably answers.
 func (s *Site) WorthAsking(sg *catalog.Segment, i int) bool {
-	return sg.Stored&(1<<i) != 0 && s.o.Peers.Up(sg.Nodes[i])
+	return sg.Stored&(1<<i) != 0 && s.o.Peers.Answers(sg.Nodes[i])
 }
 
 // decode computes a range of shard want from the same range of k others.

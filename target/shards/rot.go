@@ -22,9 +22,7 @@ func (s *Site) noticeRot(id segment.ID, err error) {
 func (s *Site) ForgetRotten(id segment.ID, err error) {
 	s.o.Logger.Error("stored shard is rotten; it is rebuilt from the others", "shard", id.String(), "err", err)
 	s.rotten.Add(1)
-	if err := s.o.Log.Forget(id); err != nil {
+	if err := s.o.Rotten(id, func() error { return s.o.Log.Forget(id) }); err != nil {
 		s.o.Logger.Error("rotten shard not forgotten; it is served to nobody, but not rebuilt yet", "shard", id.String(), "err", err)
-		return
 	}
-	s.o.Rotten(id)
 }

@@ -31,9 +31,9 @@ type Options struct {
 	Logger    *slog.Logger
 	HeadBytes int64 // bound on parsed heads in memory
 
-	// Rotten is told of a shard of this node that was found rotten and is
-	// forgotten: it is to be built again.
-	Rotten func(segment.ID)
+	// Rotten is told of a shard of this node that was found rotten. It calls
+	// forget, and has the shard built again unless that fails.
+	Rotten func(id segment.ID, forget func() error) error
 	// Help lets a read of n bytes for another node's repair pass; release ends it.
 	Help func(ctx context.Context, n int64) (release func(), err error)
 }

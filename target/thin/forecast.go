@@ -111,11 +111,12 @@ func bandsOf(p catalog.Policy, ts []Tier, now int64) []band {
 	return out
 }
 
-// freeBytes adds up what the nodes that answer have left.
-func (th *Thinner) freeBytes(ctx context.Context) (uint64, error) {
-	sum, err := th.o.Free()
-	if err != nil {
-		return 0, err
+// freeBytes adds up what the nodes that take shards have left.
+func (th *Thinner) freeBytes(ctx context.Context) (sum uint64, err error) {
+	if th.o.Peers.Up(th.o.Self) {
+		if sum, err = th.o.Free(); err != nil {
+			return 0, err
+		}
 	}
 	for _, n := range th.o.Catalog.Nodes() {
 		if n.ID == th.o.Self || !th.o.Peers.Up(n.ID) {
