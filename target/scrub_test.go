@@ -53,6 +53,8 @@ func TestScrub(t *testing.T) {
 		g, _ := h.node.Catalog().Group(src.group)
 		return g.Committed.LSN == src.j.Head().LSN
 	})
+	for s.scrubbed(h).Deleted > 0 { // of a stream that broke off on a busy machine
+	}
 	n := h.store.Stats().Log.Shards
 	if f := s.scrubbed(h); int(f.Shards) != n || f.Rotten+f.Missing+f.Orphans+f.Deleted+f.Files+f.Runs > 0 {
 		t.Fatalf("before anything is wrong: %+v, %d shards", f, n)
