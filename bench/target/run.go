@@ -48,16 +48,33 @@ func run(ctx context.Context, o options, w io.Writer) (err error) {
 	for _, j := range jobs {
 		var ours, theirs []float64
 		var last cost
-		for range o.rounds {
-			c, r, err := ingest(ctx, o, dir, j)
-			if err != nil {
-				return fmt.Errorf("%s: %w", j.name, err)
+		for round := range o.rounds {
+			sides := []func() error{
+				func() error {
+					c, r, err := ingest(ctx, o, dir, j)
+					if err != nil {
+						return fmt.Errorf("%s: %w", j.name, err)
+					}
+					ours, last, reads = append(ours, c.seconds), c, append(reads, r...)
+					return nil
+				},
+				func() error {
+					t, err := nbdcopyIn(ctx, dir, j.images)
+					theirs = append(theirs, t)
+					return err
+				},
 			}
-			t, err := nbdcopyIn(ctx, dir, j.images)
-			if err != nil {
-				return err
+			if round%2 == 1 {
+				slices.Reverse(sides)
 			}
-			ours, theirs, last, reads = append(ours, c.seconds), append(theirs, t), c, append(reads, r...)
+			for _, side := range sides {
+				if err := levelMemory(dir, j.bytes); err != nil {
+					return err
+				}
+				if err := side(); err != nil {
+					return err
+				}
+			}
 		}
 		mb := float64(j.bytes) / 1e6
 		ratio := median(theirs) / median(ours)
