@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"syscall"
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
@@ -161,7 +160,7 @@ func (j *Journal) prepareOne() bool {
 	default:
 		j.files--
 	}
-	full := err != nil && s.file == nil && isNoSpace(err)
+	full := err != nil && s.file == nil && vfs.IsNoSpace(err)
 	switch {
 	case full:
 		if j.noSpaceAt.IsZero() {
@@ -177,11 +176,6 @@ func (j *Journal) prepareOne() bool {
 		_ = j.fail("prepare segment", segmentName(j.dir, s.slot), err)
 	}
 	return err == nil
-}
-
-// isNoSpace reports whether the disk or the owner's quota is full.
-func isNoSpace(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
 // filling reports whether another file will be wanted: the open segment has
@@ -360,7 +354,7 @@ func (j *Journal) updateFacts(op string, fn func(*facts) error) error {
 	b, err := f.encode()
 	if err == nil {
 		err = j.ff.reserve(int64(len(b)))
-		if err != nil && !isNoSpace(err) {
+		if err != nil && !vfs.IsNoSpace(err) {
 			return j.fail(op, j.dir, err)
 		}
 	}

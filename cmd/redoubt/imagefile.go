@@ -117,7 +117,7 @@ func (im *imageFile) failure() error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(*err, unix.ENOSPC) || errors.Is(*err, unix.EDQUOT):
+	case vfs.IsNoSpace(*err):
 		return &redoubt.Error{Op: "export to", Object: im.path, Err: *err, Hint: "free space; --format raw finds out at once whether there is enough"}
 	}
 	return *err

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"syscall"
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/internal/vfs"
@@ -25,7 +24,7 @@ func (w *writer) begin() error {
 	n := w.number + 1
 	name := fileName(w.l.dir, n)
 	f, err := w.l.createFile(name, n)
-	if full(err) {
+	if vfs.IsNoSpace(err) {
 		if rerr := w.l.o.FS.Remove(name); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) { // nothing is in it
 			return errors.Join(err, rerr)
 		}
@@ -80,9 +79,4 @@ func reserve(f vfs.File, size int64) error {
 		}
 	}
 	return nil
-}
-
-// full reports whether err says that the file system, or a quota on it, has no space.
-func full(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
