@@ -50,7 +50,7 @@ func (p *Peers) Failed(n redoubt.NodeID) string {
 // Fail notes that the node refused a shard because its log has failed.
 func (p *Peers) Fail(n redoubt.NodeID, err error) {
 	if n != p.o.Self {
-		p.learn(n, reason(err.Error()), p.o.Now())
+		p.learn(n, err.Error(), p.o.Now())
 	}
 }
 
