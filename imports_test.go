@@ -63,6 +63,7 @@ var importTable = []room{
 	{"internal/config", plumbing},
 	{"plan", with(plumbing, "internal/config", "internal/hook", "cluster")},
 	{"cmd", []string{"*"}},
+	{"cmd/redoubtd/metrics", []string{"admin"}},
 	{"demo", []string{".", "internal/oracle", "admin/v1"}},
 	{"bench", []string{".", "internal/oracle", "admin/v1", "demo/site"}},
 	{"bench/failover", []string{"internal/oracle", "admin/v1", "demo/site"}},

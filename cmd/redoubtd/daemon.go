@@ -11,6 +11,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/admin"
+	"github.com/redoubt-dr/redoubt/cmd/redoubtd/service"
 	"github.com/redoubt-dr/redoubt/internal/config"
 	"github.com/redoubt-dr/redoubt/internal/handover"
 	"github.com/redoubt-dr/redoubt/internal/netmux"
@@ -67,11 +68,6 @@ func (n *node) run(l *life, in *handover.Inherited) (err error) {
 	defer func() { err = errors.Join(err, undo.run()) }()
 	undo.add(n.mux.Close)
 
-	svc := &service{node: n, started: n.started}
-	svc.Elsewhere = admin.Elsewhere{Why: "this node is not a master target", Hint: "ask a node of the secondary site: --server https://HOST:PORT"}
-	if cfg.Source == nil {
-		svc.Elsewhere = admin.Elsewhere{Why: "this node is not a source", Hint: "ask the host whose disks are protected"}
-	}
 	sinks, compared := &sinks{}, &compared{}
 	// The source opens first and closes last: its clients wait for nothing else.
 	var src *sourceRole
@@ -80,18 +76,19 @@ func (n *node) run(l *life, in *handover.Inherited) (err error) {
 			return err
 		}
 		undo.add(src.close)
-		svc.source, sinks.reverse, compared.disks = src.host, src.host, src.host.Comparisons()
+		sinks.reverse, compared.disks = src.host, src.host.Comparisons()
 	}
 	n.takeOver(src, in)
+	var tgt *targetRole
 	if cfg.Target != nil {
-		t, err := openTarget(n)
-		if err != nil {
+		if tgt, err = openTarget(n); err != nil {
 			return err
 		}
-		undo.add(t.close)
-		svc.target, sinks.forward, compared.store = t, t.store.Sink(), t.store.Comparisons()
-		t.drivePlans(n, svc)
+		undo.add(tgt.close)
+		sinks.forward, compared.store = tgt.store.Sink(), tgt.store.Comparisons()
 	}
+	svc := newService(n, src, tgt)
+	undo.add(svc.Close)
 	if src != nil {
 		src.start()
 	}
@@ -172,7 +169,27 @@ func serveShipping(n *node, s *sinks) (stop func() error) {
 	return r.Close
 }
 
-func serveAdmin(n *node, svc *service) (stop func() error, err error) {
+// newService returns what answers the admin RPC for the roles that there are.
+func newService(n *node, src *sourceRole, tgt *targetRole) *service.Service {
+	var host service.Source
+	if src != nil {
+		host = src.host
+	}
+	var t *service.Target
+	if tgt != nil {
+		t = &service.Target{Node: tgt.node, Store: tgt.store, Exports: tgt.exports, Checker: tgt.checker}
+	}
+	s := service.New(service.Node{
+		Name: n.cfg.Name, Roles: n.cfg.Roles(), Advertise: n.cfg.Advertise, Scripts: n.cfg.Scripts,
+		Started: n.started, Credentials: n.cred, Logger: n.log,
+	}, host, t)
+	if tgt != nil {
+		s.DrivePlans(3 * time.Duration(n.cfg.Target.OwnerTimeout))
+	}
+	return s
+}
+
+func serveAdmin(n *node, svc *service.Service) (stop func() error, err error) {
 	path := n.cfg.AdminSocket()
 	local, err := n.sockets.Listen("unix:"+path, func() (net.Listener, error) { return admin.ListenUnix(path) })
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/redoubt-dr/redoubt/admin"
 	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
+	"github.com/redoubt-dr/redoubt/cmd/redoubtd/service"
 	"github.com/redoubt-dr/redoubt/internal/config"
 	"github.com/redoubt-dr/redoubt/internal/oracle"
 	"github.com/redoubt-dr/redoubt/source"
@@ -38,7 +39,7 @@ func TestFiguresOfASource(t *testing.T) {
 	sock := filepath.Join(dir, "run", "metrics.sock")
 	n := &node{cfg: &config.Config{Name: "h"}, log: log}
 	n.cfg.Metrics.Listen = "unix:" + sock
-	svc := &service{node: n, source: host, started: time.Now()}
+	svc := service.New(service.Node{Name: "h", Started: time.Now(), Logger: log}, host, nil)
 	stop, err := serveMetrics(n, svc)
 	if err != nil {
 		t.Fatal(err)

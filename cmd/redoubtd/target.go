@@ -15,7 +15,6 @@ import (
 	"github.com/redoubt-dr/redoubt/internal/pki"
 	"github.com/redoubt-dr/redoubt/internal/rpc"
 	"github.com/redoubt-dr/redoubt/internal/vfs"
-	"github.com/redoubt-dr/redoubt/plan"
 	"github.com/redoubt-dr/redoubt/target"
 	"github.com/redoubt-dr/redoubt/target/check"
 	"github.com/redoubt-dr/redoubt/target/export"
@@ -28,15 +27,13 @@ type targetRole struct {
 	store   *target.Store
 	exports *export.Manager
 	checker *check.Checker
-	roots   rootJobs
-	plans   *plan.Driver
 	undo    cleanup
 }
 
 func (t *targetRole) close() error { return t.undo.run() }
 
 func openTarget(n *node) (t *targetRole, err error) {
-	t = &targetRole{roots: rootJobs{by: map[redoubt.GroupID]*rootJob{}}}
+	t = &targetRole{}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, t.close())
@@ -98,7 +95,6 @@ func openTarget(n *node) (t *targetRole, err error) {
 		return t, err
 	}
 	t.undo.add(t.store.Close)
-	t.undo.add(t.roots.close)
 	t.exports, err = export.Open(export.Options{
 		ID: id, Node: t.node, Store: t.store,
 		Dir: filepath.Join(n.cfg.DataDir, "exports"), RunDir: filepath.Join(n.cfg.RunDir, "export"),
@@ -133,12 +129,6 @@ func openChecker(n *node, t *targetRole) (*check.Checker, error) {
 		o.Schedule = append(o.Schedule, check.Scheduled{Group: redoubt.GroupID(s.Group), Script: s.Script, At: at, Every: time.Duration(s.Every), NoHash: !s.Hash})
 	}
 	return check.Open(o)
-}
-
-// drivePlans begins to carry out runs of recovery plans, through svc.
-func (t *targetRole) drivePlans(n *node, svc *service) {
-	t.plans = plan.Open(plan.Options{ID: redoubt.NodeID(n.cfg.Name), Cluster: t.node, Site: planSite{svc}, Logger: n.log, Lease: 3 * time.Duration(n.cfg.Target.OwnerTimeout)})
-	t.undo.add(t.plans.Close)
 }
 
 // hydratePolicy reads target.hydrate, which was checked.
