@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -9,12 +8,9 @@ import (
 
 	"github.com/hashicorp/raft"
 	wal "github.com/hashicorp/raft-wal"
-	"github.com/hashicorp/raft-wal/metrics"
-	"github.com/hashicorp/raft-wal/verifier"
 	"golang.org/x/sys/unix"
 
 	"github.com/redoubt-dr/redoubt"
-	"github.com/redoubt-dr/redoubt/cluster/catalog"
 )
 
 // Of a node's folder:
@@ -39,7 +35,7 @@ type store struct {
 	log       raft.LogStore
 	stable    raft.StableStore
 	snapshots raft.SnapshotStore
-	checked   *verifier.LogStore
+	checked   *checkedLog
 }
 
 func openStore(dir string, log *slog.Logger, dog *watchdog, appended func([]*raft.Log), lying func(error)) (_ *store, err error) {
@@ -60,7 +56,7 @@ func openStore(dir string, log *slog.Logger, dog *watchdog, appended func([]*raf
 	if err != nil {
 		return nil, fail("open raft log", dir, err, "`redoubt catalog verify` of this folder checks it; a node that lost its log comes back under a new id")
 	}
-	s.checked = verifier.NewLogStore(w, isCheckpoint, reporter(log, lying), &metrics.NoOpCollector{})
+	s.checked = newCheckedLog(w, reporter(log, lying))
 	s.stable = watchedStable{w, dog}
 	if s.log, err = raft.NewLogCache(logCache, watchedLog{s.checked, dog, appended}); err != nil {
 		return nil, fail("open raft log", dir, err, "")
@@ -92,25 +88,4 @@ func lockDir(dir string) (*os.File, error) {
 		return nil, fail("lock folder", dir, fmt.Errorf("%w: %w", err, redoubt.ErrUnavailable), "another redoubtd runs in it")
 	}
 	return f, nil
-}
-
-func isCheckpoint(l *raft.Log) (bool, error) {
-	return l.Type == raft.LogCommand && catalog.IsCheckpoint(l.Data), nil
-}
-
-// reporter judges what the verifier found: entries that read back differently
-// from what the leader wrote mean that this node's log lies.
-func reporter(log *slog.Logger, lying func(error)) verifier.ReportFn {
-	return func(r verifier.VerificationReport) {
-		var mismatch verifier.ErrChecksumMismatch
-		switch {
-		case r.Err == nil:
-			log.Debug("raft log verified", "range", r.Range.String(), "elapsed", r.Elapsed)
-		case errors.As(r.Err, &mismatch):
-			lying(fail("verify raft log", r.Range.String(), fmt.Errorf("%w: %w", mismatch, redoubt.ErrCorrupt),
-				"the disk of this node is not to be trusted; replace it and bring the node back under a new id"))
-		default:
-			log.Debug("raft log not verified", "range", r.Range.String(), "error", r.Err)
-		}
-	}
 }

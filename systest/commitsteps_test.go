@@ -189,9 +189,8 @@ func (c *commitBed) dies(s commitStep, p parts) string {
 		c.Fatalf("%s: %s has ended elsewhere: %v, %v", s, n.Name, n.Check(), err)
 	}
 	safe := c.told() // nothing is shipped again before this: the others need longer to see what has happened
-	source := c.site.Source.Pid()
-	c.must(syscall.Kill(source, syscall.SIGSTOP))
-	c.Cleanup(func() { _ = syscall.Kill(source, syscall.SIGCONT) }) // what ends after a failure would wait for it
+	c.must(c.site.Source.Signal(syscall.SIGSTOP))
+	c.Cleanup(func() { _ = c.site.Source.Signal(syscall.SIGCONT) }) // what ends after a failure would wait for it
 	soon := c.rng.IntN(3) != 0
 	if !soon {
 		c.replaced(n)
@@ -202,7 +201,7 @@ func (c *commitBed) dies(s commitStep, p parts) string {
 	if !soon {
 		c.must(n.Start())
 	}
-	c.must(syscall.Kill(source, syscall.SIGCONT))
+	c.must(c.site.Source.Signal(syscall.SIGCONT))
 	after := c.head().LSN + 20
 	c.until(func() bool { return c.head().LSN >= after })
 	c.must(stop())

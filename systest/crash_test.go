@@ -233,7 +233,7 @@ func (c *crashBed) calledOff() {
 	r := &adminv1.PlannedFailoverResponse{}
 	c.must(c.site.Call(c.ctx, c.prod, r, "failover", "planned", groupName, "--no-wait", "--node", c.prod.Name))
 	c.until(func() bool { return c.said("planned failover: the disks take no writes") > 0 || c.froze(r.Job.Id) })
-	c.must(syscall.Kill(c.prod.Pid(), syscall.SIGSTOP)) // it drives the job: nothing is promoted
+	c.must(c.prod.Signal(syscall.SIGSTOP)) // it drives the job: nothing is promoted
 	c.wait(c.site.Source, "the source to be stopped", func(_ *adminv1.GetStatusResponse, g *adminv1.Group) error {
 		if g.GetState() != "Quiesced" {
 			return fmt.Errorf("state %s", g.GetState())
@@ -244,7 +244,7 @@ func (c *crashBed) calledOff() {
 		return c.site.Call(c.ctx, c.site.Targets[0], nil, "failover", "cancel", groupName) == nil
 	})
 	c.until(func() bool { return !c.site.Source.Alive() })
-	c.must(syscall.Kill(c.prod.Pid(), syscall.SIGCONT))
+	c.must(c.prod.Signal(syscall.SIGCONT))
 	c.revive()
 	c.writable(c.epoch)
 	c.up()

@@ -125,7 +125,7 @@ func TestDisksComeAndGo(t *testing.T) {
 	start("source.join.copied")
 	var client *oracle.Client
 	b.until(func() bool { client, err = oracle.Dial(b.ctx, b.socket(), "c"); return err == nil })
-	b.must(syscall.Kill(owner.Pid(), syscall.SIGSTOP)) // or the copy may end before it dies
+	b.must(owner.Signal(syscall.SIGSTOP)) // or the copy may end before it dies
 	b.must(client.Write([]byte(strings.Repeat("copying.", 512)), 4096, true))
 	b.must(client.Close())
 	stop := b.scribble()

@@ -50,6 +50,11 @@ func (c *chaos) mend(now time.Time) {
 // breakSomething lets something happen; at most two things are wrong at the same time.
 func (c *chaos) breakSomething() {
 	c.Helper()
+	for _, n := range c.site.Nodes() {
+		if !c.busy(n) {
+			c.must(n.Check()) // nothing ends by itself
+		}
+	}
 	if len(c.active) >= 2 {
 		return
 	}
@@ -87,10 +92,9 @@ func (c *chaos) pause(n *site.Node, over time.Time) {
 	if n == nil {
 		return
 	}
-	pid := n.Pid()
-	c.must(syscall.Kill(pid, syscall.SIGSTOP))
+	c.must(n.Signal(syscall.SIGSTOP))
 	c.count("paused", n)
-	c.active = append(c.active, &fault{n, over, func() { c.must(syscall.Kill(pid, syscall.SIGCONT)) }})
+	c.active = append(c.active, &fault{n, over, func() { c.must(n.Signal(syscall.SIGCONT)) }})
 }
 
 func (c *chaos) count(what string, n *site.Node) {

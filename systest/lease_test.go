@@ -24,7 +24,7 @@ func TestLeaseEnds(t *testing.T) {
 
 	began := time.Now()
 	for _, n := range b.site.Targets[1:] {
-		b.must(syscall.Kill(n.Pid(), syscall.SIGSTOP))
+		b.must(n.Signal(syscall.SIGSTOP))
 	}
 	b.change(50) // it lasts for a while
 	g := b.wait(b.site.Source, "the disks to take no writes", func(_ *adminv1.GetStatusResponse, g *adminv1.Group) error {
@@ -39,7 +39,7 @@ func TestLeaseEnds(t *testing.T) {
 	t.Log(g.ReadOnlyReason)
 	b.takeNoWrites(g)
 	for _, n := range b.site.Targets[1:] {
-		b.must(syscall.Kill(n.Pid(), syscall.SIGCONT))
+		b.must(n.Signal(syscall.SIGCONT))
 	}
 	b.writable(1)
 	b.relay.Resume()

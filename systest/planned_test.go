@@ -109,7 +109,7 @@ func TestPlannedFailoverCalledOff(t *testing.T) {
 	}()
 	b.until(func() bool { return ran("freeze") })
 	for _, n := range b.site.Targets[1:] {
-		b.must(syscall.Kill(n.Pid(), syscall.SIGSTOP))
+		b.must(n.Signal(syscall.SIGSTOP))
 	}
 	b.wait(b.site.Source, "the source to say that it is stopped and alone", func(_ *adminv1.GetStatusResponse, g *adminv1.Group) error {
 		if g.GetState() != "Quiesced" || g.GetJob().GetHint() == "" {
@@ -127,7 +127,7 @@ func TestPlannedFailoverCalledOff(t *testing.T) {
 	})
 	time.Sleep(time.Second) // it must not give in by itself
 	for _, n := range b.site.Targets[1:] {
-		b.must(syscall.Kill(n.Pid(), syscall.SIGCONT))
+		b.must(n.Signal(syscall.SIGCONT))
 	}
 	err := <-answer
 	var ce *site.CommandError

@@ -124,7 +124,7 @@ func TestRestartKeepsTheOrder(t *testing.T) {
 // reloadSignal asks for a planned restart.
 const reloadSignal = syscall.SIGHUP
 
-func signalReload(b *bed) error { return syscall.Kill(b.site.Source.Pid(), reloadSignal) }
+func signalReload(b *bed) error { return b.site.Source.Signal(reloadSignal) }
 
 func inodeOf(b *bed, path string) uint64 {
 	b.Helper()

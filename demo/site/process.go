@@ -66,6 +66,15 @@ func (n *Node) Pid() int {
 	return n.proc.cmd.Process.Pid
 }
 
+// Signal sends the process a signal. It fails, and sends nothing, if the process
+// does not run: kill(2) would take the process id 0 for everybody here.
+func (n *Node) Signal(sig syscall.Signal) error {
+	if err := n.Check(); err != nil {
+		return err
+	}
+	return syscall.Kill(n.Pid(), sig)
+}
+
 // Kill is kill -9: the process gets no chance to do anything. It returns when
 // the process is gone.
 func (n *Node) Kill() {
