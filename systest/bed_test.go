@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -162,14 +163,36 @@ func newBedWith(t *testing.T, o site.Options, mix oracle.Mix, disks ...redoubt.D
 	return b
 }
 
-// end stops the sites and shows the logs of a test that failed.
+// end stops the sites and shows the logs of a test that failed. A daemon that
+// ended because of a fault fails a test that did not notice.
 func (b *bed) end() {
+	for _, line := range b.fell() {
+		b.Errorf("a daemon ended by itself: %s", line)
+	}
 	if b.Failed() {
 		for _, n := range b.site.Nodes() {
 			b.Logf("---- %s\n%s", n.Name, n.LogTail(25))
 		}
 	}
 	b.site.Close()
+}
+
+// fell returns what daemons said of a fault that ended them, also of nodes that
+// are gone. A node that was removed ends, and shall.
+func (b *bed) fell() (lines []string) {
+	logs, err := filepath.Glob(filepath.Join(b.dir, "*", "log"))
+	b.must(err)
+	for _, p := range logs {
+		text, err := os.ReadFile(p)
+		b.must(err)
+		for line := range strings.Lines(string(text)) {
+			fatal := strings.Contains(line, `msg="the node must end"`) && !strings.Contains(line, "was removed")
+			if fatal || strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ") {
+				lines = append(lines, filepath.Base(filepath.Dir(p))+": "+strings.TrimSpace(line))
+			}
+		}
+	}
+	return lines
 }
 
 func (b *bed) must(err error) {
