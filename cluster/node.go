@@ -60,7 +60,7 @@ func Open(o Options) (_ *Node, err error) {
 			n.stop()
 		}
 	}()
-	dog := newWatchdog(o.Timeouts.Hang, o.Now, n.fatal)
+	dog := newWatchdog(o.Timeouts.Hang, n.fatal)
 	if n.store, err = openStore(o.Dir, o.Logger, dog, n.appended, n.fatal); err != nil {
 		return nil, err
 	}

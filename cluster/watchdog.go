@@ -12,23 +12,28 @@ import (
 
 // watchdog notices operations that do not end. Raft's leader keeps sending
 // heartbeats while its disk hangs, so without it a hung leader leads for ever.
+//
+// It counts looks, not time: a process that was stopped, or a machine that
+// slept, finds its operations as old as the pause, and its disk is sound.
 type watchdog struct {
 	limit time.Duration
-	now   func() time.Time
 	fatal func(error)
 
 	mu   sync.Mutex
 	next uint64
-	open map[uint64]operation
+	open map[uint64]*operation
 }
 
 type operation struct {
 	name  string
-	since time.Time
+	looks int // how often it was seen under way
 }
 
-func newWatchdog(limit time.Duration, now func() time.Time, fatal func(error)) *watchdog {
-	return &watchdog{limit: limit, now: now, fatal: fatal, open: map[uint64]operation{}}
+// looks is how often the watchdog looks within its limit.
+const looks = 8
+
+func newWatchdog(limit time.Duration, fatal func(error)) *watchdog {
+	return &watchdog{limit: limit, fatal: fatal, open: map[uint64]*operation{}}
 }
 
 // begin notes that an operation starts and returns what to call at its end.
@@ -37,7 +42,7 @@ func (w *watchdog) begin(name string) (end func()) {
 	defer w.mu.Unlock()
 	w.next++
 	id := w.next
-	w.open[id] = operation{name, w.now()}
+	w.open[id] = &operation{name: name}
 	return func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -45,29 +50,29 @@ func (w *watchdog) begin(name string) (end func()) {
 	}
 }
 
-// check returns an error if an operation has been running for longer than the limit.
-func (w *watchdog) check() error {
+// look returns an error if an operation has been under way for longer than the limit.
+func (w *watchdog) look() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, op := range w.open {
-		if d := w.now().Sub(op.since); d > w.limit {
-			return fail("watch the disk of the Raft log", op.name, fmt.Errorf("no answer for %v: %w", d.Round(time.Millisecond), redoubt.ErrFailed),
+		if op.looks++; op.looks > looks {
+			return fail("watch the disk of the Raft log", op.name, fmt.Errorf("no answer for %v: %w", w.limit, redoubt.ErrFailed),
 				"the disk hangs; the node ends so that others take over")
 		}
 	}
 	return nil
 }
 
-// run checks until done is closed or the limit was exceeded once.
+// run looks until done is closed or the limit was exceeded once.
 func (w *watchdog) run(done <-chan struct{}) {
-	t := time.NewTicker(max(w.limit/8, time.Millisecond))
+	t := time.NewTicker(max(w.limit/looks, time.Millisecond))
 	defer t.Stop()
 	for {
 		select {
 		case <-done:
 			return
 		case <-t.C:
-			if err := w.check(); err != nil {
+			if err := w.look(); err != nil {
 				w.fatal(err)
 				return
 			}

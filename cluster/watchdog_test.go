@@ -26,13 +26,13 @@ func (s *stuckStore) StoreLogs(l []*raft.Log) error {
 func TestHungDiskIsNoticed(t *testing.T) {
 	fatal, done := make(chan error, 1), make(chan struct{})
 	defer close(done)
-	dog := newWatchdog(50*time.Millisecond, time.Now, func(err error) { fatal <- err })
+	dog := newWatchdog(50*time.Millisecond, func(err error) { fatal <- err })
 	store := &stuckStore{InmemStore: raft.NewInmemStore()}
 	log := watchedLog{store, dog, func([]*raft.Log) {}}
 	if err := log.StoreLogs([]*raft.Log{{Index: 1}}); err != nil {
 		t.Fatal(err)
 	}
-	if err := dog.check(); err != nil {
+	if err := dog.look(); err != nil {
 		t.Fatalf("a healthy disk: %v", err)
 	}
 	store.disk.Lock()
@@ -49,4 +49,23 @@ func TestHungDiskIsNoticed(t *testing.T) {
 	}
 	store.disk.Unlock()
 	wg.Wait()
+}
+
+// What counts is how often an operation was seen under way: a process that stood
+// still has not looked.
+func TestWatchdogCountsLooks(t *testing.T) {
+	dog := newWatchdog(time.Minute, func(err error) { t.Error(err) })
+	end := dog.begin("store log entries")
+	for range looks {
+		noErr(t, dog.look())
+	}
+	end()
+	noErr(t, dog.look())
+	dog.begin("store log entries")
+	for range looks {
+		noErr(t, dog.look())
+	}
+	if err := dog.look(); !errors.Is(err, redoubt.ErrFailed) {
+		t.Errorf("a disk that hangs while it is watched: %v", err)
+	}
 }
