@@ -39,12 +39,17 @@ func run(ctx context.Context, o options) error {
 		return costs(ctx, o, os.Stdout)
 	}
 	var all []result
-	printHead(os.Stdout)
+	if o.ages == 0 {
+		printHead(os.Stdout)
+	}
 	for _, segments := range o.histories {
 		for _, size := range o.disks {
 			r, err := one(ctx, o, segments, size)
 			if err != nil {
 				return fmt.Errorf("history of %d segments, disk of %d GiB: %w", segments, size>>30, err)
+			}
+			if o.ages > 0 {
+				continue // printed
 			}
 			printRow(os.Stdout, r)
 			all = append(all, r)
@@ -91,7 +96,10 @@ func one(ctx context.Context, o options, segments, size uint64) (r result, err e
 	if err != nil {
 		return r, err
 	}
-	if o.opens > 0 {
+	switch {
+	case o.ages > 0:
+		return r, measureAges(ctx, s, h, o.ages, os.Stdout)
+	case o.opens > 0:
 		r, err = measure(ctx, s, h, o.opens)
 	}
 	if err != nil {

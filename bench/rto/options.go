@@ -17,6 +17,7 @@ type options struct {
 	histories     []uint64 // segments
 	disks         []uint64 // bytes
 	opens         int
+	ages          int      // reads at each age
 	cost          []uint64 // GB
 }
 
@@ -32,6 +33,7 @@ func parse(args []string) (options, error) {
 	fs.StringVar(&histories, "history", "1000,10000,100000,1000000", "lengths of the history in segments")
 	fs.StringVar(&disks, "disk-gib", "1,1024,16384", "sizes of the disk in GiB")
 	fs.IntVar(&o.opens, "opens", 20, "points that are opened, half of them read first and half written first; 0 with -keep: generate only")
+	fs.IntVar(&o.ages, "ages", 0, "instead: the latency of so many 4 KiB reads at points of several ages")
 	fs.StringVar(&cost, "cost", "", "instead: what a byte costs beside itself in histories of so many GB, such as 1,10,100")
 	if err := fs.Parse(args); err != nil {
 		return o, err
@@ -55,7 +57,7 @@ func parse(args []string) (options, error) {
 	if o.keep != "" && len(o.histories)*len(o.disks) != 1 || o.keep == "" && o.within != 0 {
 		err1 = errors.Join(err1, errors.New("-keep is for one history and one disk, -within for -keep"))
 	}
-	if o.opens < 2 && (o.opens != 0 || o.keep == "") || fs.NArg() > 0 {
+	if o.opens < 2 && (o.opens != 0 || o.keep == "") || o.ages < 0 || fs.NArg() > 0 {
 		err1 = errors.Join(err1, fmt.Errorf("at least two points, and nothing after the flags: %q", fs.Args()))
 	}
 	return o, errors.Join(err1, err2, err3)

@@ -34,7 +34,7 @@ type cost struct {
 
 // ingest starts a site and measures the first copy: from the start of the
 // source until everything is committed at the secondary.
-func ingest(ctx context.Context, o options, dir string, j job) (c cost, reads []readTimes, err error) {
+func ingest(ctx context.Context, o options, dir string, j job, round int) (c cost, reads []reading, err error) {
 	work, err := os.MkdirTemp(dir, "s")
 	if err != nil {
 		return c, nil, err
@@ -84,8 +84,8 @@ func ingest(ctx context.Context, o options, dir string, j job) (c cost, reads []
 		c.index += folderBytes(filepath.Join(n.Dir, "data", "target", "index"))
 	}
 	if len(j.images) == 1 && o.back {
-		r, err := readBack(ctx, s, dir, j)
-		return c, []readTimes{r}, err
+		reads, err = readBack(ctx, s, dir, o, j, round)
+		return c, reads, err
 	}
 	return c, nil, nil
 }

@@ -17,6 +17,7 @@ type options struct {
 	bin, dir string
 	mib      int64
 	rounds   int
+	reads    int      // each way, of each round's point
 	jobs     []string // of jobNames
 	back     bool     // read back, too
 	tree     string   // real files for the file system
@@ -49,6 +50,7 @@ func parse(args []string) (options, error) {
 	jobs := fs.String("jobs", strings.Join(jobNames(), ","), "what is taken in")
 	fs.StringVar(&o.tree, "tree", "/usr", "folder of real files for the ext4 image")
 	fs.Int64Var(&o.treeMib, "tree-mib", 1024, "MiB of these files, the first in the order of their names")
+	fs.IntVar(&o.reads, "reads", 1, "how often each round's point is read back in each way")
 	fs.BoolVar(&o.back, "back", true, "read a point back, too")
 	if err := fs.Parse(args); err != nil {
 		return o, err
@@ -59,8 +61,8 @@ func parse(args []string) (options, error) {
 			return o, fmt.Errorf("-jobs: %q is none of %q", j, jobNames())
 		}
 	}
-	if o.mib < 64 || o.treeMib < 1 || o.rounds < 1 || fs.NArg() > 0 {
-		return o, fmt.Errorf("at least 64 MiB, one of the tree and one round, and nothing after the flags: %q", fs.Args())
+	if o.mib < 64 || o.treeMib < 1 || o.rounds < 1 || o.reads < 1 || fs.NArg() > 0 {
+		return o, fmt.Errorf("at least 64 MiB, one of the tree, one round and one reading, and nothing after the flags: %q", fs.Args())
 	}
 	var err error
 	o.bin, err = filepath.Abs(o.bin)

@@ -14,53 +14,79 @@ import (
 	"github.com/redoubt-dr/redoubt/demo/site"
 )
 
-// readTimes is how long a point took to become a file, durable.
-type readTimes struct {
-	job             string
-	bytes           int64
-	export, nbdcopy float64 // seconds
-	plain           float64 // export without a hash of the whole image
+// The ways to make a file of a point.
+const (
+	wayExport  = iota // redoubt export --to, with a hash of the whole image
+	wayPlain          // without one
+	wayNbdcopy        // nbdcopy --flush from the point's NBD export
+	ways
+)
+
+// reading is one reading back.
+type reading struct {
+	job     string
+	bytes   int64
+	way     int
+	seconds float64 // until the file is durable
+	cpu     used    // of the daemons and of the command
 }
 
-// readBack writes the newest point into a file in all ways, and compares the
-// results with the image.
-func readBack(ctx context.Context, s *site.Site, dir string, j job) (readTimes, error) {
-	r := readTimes{job: j.name, bytes: j.bytes}
+// readBack writes the newest point into a file in all ways, o.reads times each,
+// and compares the results with the image. Another way begins each time; each
+// finds the shards on the disk alone, a View that has read nothing, and the memory
+// of the file that was just removed.
+func readBack(ctx context.Context, s *site.Site, dir string, o options, j job, round int) (all []reading, err error) {
+	for i := range o.reads {
+		for k := range ways {
+			way := (round + i + k) % ways
+			r, err := readOnce(ctx, s, o.bin, filepath.Join(dir, "out"), j, way)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, r)
+		}
+	}
+	return all, nil
+}
+
+func readOnce(ctx context.Context, s *site.Site, bin, out string, j job, way int) (r reading, err error) {
+	r = reading{job: j.name, bytes: j.bytes, way: way}
 	n := s.Targets[0]
-	timed := func(into *float64, out string, fn func() error) error {
-		start := time.Now()
-		err := fn()
-		*into = time.Since(start).Seconds()
-		if err == nil {
-			err = command(ctx, "cmp", out, j.images[0])
-		}
-		return errors.Join(err, os.Remove(out))
-	}
-	export := func(out string, more ...string) func() error {
-		return func() error {
-			return s.Call(ctx, n, nil, append([]string{"export", "--to", out, group + "/disk"}, more...)...)
-		}
-	}
-	out := filepath.Join(dir, "out")
-	if err := timed(&r.export, out, export(out)); err != nil {
-		return r, err
-	}
-	// Each way begins with a fresh View, so none profits from the other's cache
-	// but for what the daemon's block cache keeps; the export leaves nothing there.
-	var t adminv1.TestFailoverResponse
-	err := timed(&r.nbdcopy, out, func() error {
+	argv := []string{filepath.Join(bin, "redoubt"), "--socket", n.AdminSocket(), "export", "--to", out, group + "/disk"}
+	switch way {
+	case wayPlain:
+		argv = append(argv, "--hash", "none")
+	case wayNbdcopy:
+		var t adminv1.TestFailoverResponse
 		if err := s.Call(ctx, n, &t, "failover", "test", group); err != nil {
-			return err
+			return r, err
 		}
-		return command(ctx, "nbdcopy", "--flush", t.GetExport().GetDisks()[0].GetUri(), out)
-	})
+		argv = []string{"nbdcopy", "--flush", t.GetExport().GetDisks()[0].GetUri(), out}
+		defer func() { err = errors.Join(err, s.Call(ctx, n, nil, "failover", "cleanup", group)) }()
+	}
+	for _, t := range s.Targets {
+		if err := uncache(t.Dir); err != nil {
+			return r, err
+		}
+	}
+	before, err := usage(s.Targets)
 	if err != nil {
 		return r, err
 	}
-	if err := s.Call(ctx, n, nil, "failover", "cleanup", group); err != nil {
+	start := time.Now()
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	if b, err := cmd.CombinedOutput(); err != nil {
+		return r, fmt.Errorf("%q: %w: %s", argv, err, b)
+	}
+	r.seconds = time.Since(start).Seconds()
+	after, err := usage(s.Targets)
+	if err != nil {
 		return r, err
 	}
-	return r, timed(&r.plain, out, export(out, "--hash", "none"))
+	r.cpu = after.minus(before)
+	r.cpu.user += cmd.ProcessState.UserTime().Seconds()
+	r.cpu.system += cmd.ProcessState.SystemTime().Seconds()
+	return r, errors.Join(command(ctx, "cmp", out, j.images[0]), os.Remove(out))
 }
 
 func command(ctx context.Context, argv ...string) error {
@@ -71,25 +97,35 @@ func command(ctx context.Context, argv ...string) error {
 }
 
 // printReads returns the worst ratio of the medians.
-func printReads(w io.Writer, all []readTimes) float64 {
-	fmt.Fprintln(w, "\n| read back | payload MiB | export MB/s | without a hash MB/s | nbdcopy from the export MB/s | ratio | target |\n|---|---|---|---|---|---|---|")
-	by := map[string][]readTimes{}
+func printReads(w io.Writer, all []reading) float64 {
+	fmt.Fprintln(w, "\n| read back | payload MiB | export MB/s | without a hash MB/s | nbdcopy from the export MB/s | ratio | target | CPU s/GB, user + system: export | without a hash | nbdcopy |\n|---|---|---|---|---|---|---|---|---|---|")
+	type figures struct{ seconds, user, system [ways][]float64 }
+	by := map[string]*figures{}
+	bytes := map[string]int64{}
 	var names []string
 	for _, r := range all {
-		if by[r.job] == nil {
+		f := by[r.job]
+		if f == nil {
+			f = &figures{}
+			by[r.job] = f
 			names = append(names, r.job)
 		}
-		by[r.job] = append(by[r.job], r)
+		bytes[r.job] = r.bytes
+		f.seconds[r.way] = append(f.seconds[r.way], r.seconds)
+		f.user[r.way] = append(f.user[r.way], r.cpu.user)
+		f.system[r.way] = append(f.system[r.way], r.cpu.system)
 	}
 	worst := 1e9
 	for _, name := range names {
-		var e, p, n []float64
-		for _, r := range by[name] {
-			e, p, n = append(e, r.export), append(p, r.plain), append(n, r.nbdcopy)
+		f, mb := by[name], float64(bytes[name])/1e6
+		rate := func(way int) float64 { return mb / median(f.seconds[way]) }
+		cpu := func(way int) string {
+			return fmt.Sprintf("%.2f + %.2f", median(f.user[way])/mb*1e3, median(f.system[way])/mb*1e3)
 		}
-		mb, ratio := float64(by[name][0].bytes)/1e6, median(n)/median(e)
+		ratio := rate(wayExport) / rate(wayNbdcopy)
 		worst = min(worst, ratio)
-		fmt.Fprintf(w, "| %s | %.0f | %.0f | %.0f | %.0f | %.2f | 1.00 |\n", name, mb*1e6/(1<<20), mb/median(e), mb/median(p), mb/median(n), ratio)
+		fmt.Fprintf(w, "| %s | %d | %.0f | %.0f | %.0f | %.2f | 1.00 | %s | %s | %s |\n", name, bytes[name]>>20, rate(wayExport), rate(wayPlain), rate(wayNbdcopy), ratio,
+			cpu(wayExport), cpu(wayPlain), cpu(wayNbdcopy))
 	}
 	return worst
 }

@@ -44,14 +44,14 @@ func run(ctx context.Context, o options, w io.Writer) (err error) {
 		}
 	}
 	fmt.Fprintln(w, "| taken in | payload MiB | first commit after s | redoubt MB/s | nbdcopy MB/s | ratio | target | CPU s/GB | of these the source: user | system | the targets: user | system | written per byte | index per byte |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|---|")
-	var reads []readTimes
+	var reads []reading
 	for _, j := range jobs {
 		var ours, theirs []float64
 		var last cost
 		for round := range o.rounds {
 			sides := []func() error{
 				func() error {
-					c, r, err := ingest(ctx, o, dir, j)
+					c, r, err := ingest(ctx, o, dir, j, round)
 					if err != nil {
 						return fmt.Errorf("%s: %w", j.name, err)
 					}

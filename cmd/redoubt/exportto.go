@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -14,9 +13,6 @@ import (
 	"github.com/redoubt-dr/redoubt/admin"
 	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
 )
-
-// exportGC lets the heap grow to some 200 MiB.
-const exportGC = 600
 
 // exported is what an export to a file prints.
 type exported struct {
@@ -73,9 +69,6 @@ func (x *exportTo) run(ctx context.Context, a *app, name string) error {
 		return err
 	}
 	im.seen = a.showBytes()
-	// Every message is garbage once it is written; what stays is some 30 MiB, so
-	// collecting at twice that would be most of the work beside the copying.
-	debug.SetGCPercent(exportGC)
 	if err := c.ReadDisk(ctx, &adminv1.ReadPointRequest{Group: group, Disk: disk, Point: p, Branch: x.branch}, a.timeout, im); err != nil {
 		return errors.Join(err, im.abandon())
 	}

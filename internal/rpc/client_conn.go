@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/slab"
 	"github.com/redoubt-dr/redoubt/internal/wire"
 )
 
@@ -20,7 +21,7 @@ const (
 func errorBody(err error) []byte { return wire.EncodeError(err) }
 
 type answer struct {
-	body []byte
+	body slab.Part
 	err  error
 }
 
@@ -69,7 +70,7 @@ func (c *clientConn) read() error {
 		return err
 	}
 	_ = c.conn.SetReadDeadline(time.Time{})
-	r := wire.Reader{R: progress{c}, Max: maxFrame}
+	r := wire.Reader{R: progress{c}, Max: maxFrame, Take: slab.Get}
 	for {
 		typ, body, err := r.Next()
 		if err != nil {
@@ -82,7 +83,7 @@ func (c *clientConn) read() error {
 		switch typ {
 		case framePong:
 		case frameAnswer:
-			c.deliver(id, answer{body: rest})
+			c.deliver(id, answer{body: slab.PartOf(rest, body)})
 		case frameError:
 			c.deliver(id, answer{err: wire.DecodeError("call", c.addr, rest)})
 		default:
@@ -159,18 +160,18 @@ func (c *clientConn) ping() {
 	}
 }
 
-func (c *clientConn) call(ctx context.Context, method string, body [][]byte) ([]byte, error) {
+func (c *clientConn) call(ctx context.Context, method string, body [][]byte) (slab.Part, error) {
 	var timeout time.Duration
 	if d, ok := ctx.Deadline(); ok {
 		if timeout = time.Until(d); timeout <= 0 {
-			return nil, &redoubt.Error{Op: "call " + method + " at", Object: c.addr, Err: context.DeadlineExceeded}
+			return slab.Part{}, &redoubt.Error{Op: "call " + method + " at", Object: c.addr, Err: context.DeadlineExceeded}
 		}
 	}
 	ch := make(chan answer, 1)
 	c.mu.Lock()
 	if c.err != nil {
 		c.mu.Unlock()
-		return nil, c.err
+		return slab.Part{}, c.err
 	}
 	c.next++
 	id := c.next
@@ -186,7 +187,7 @@ func (c *clientConn) call(ctx context.Context, method string, body [][]byte) ([]
 	}
 	if err != nil && !sent {
 		c.giveUp(id)
-		return nil, &redoubt.Error{Op: "call " + method + " at", Object: c.addr, Err: err}
+		return slab.Part{}, &redoubt.Error{Op: "call " + method + " at", Object: c.addr, Err: err}
 	}
 	select {
 	case a := <-ch:
@@ -206,7 +207,7 @@ func (c *clientConn) call(ctx context.Context, method string, body [][]byte) ([]
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = fmt.Errorf("no answer in time: %w", err)
 	}
-	return nil, &redoubt.Error{Op: "call " + method + " at", Object: c.addr, Err: err}
+	return slab.Part{}, &redoubt.Error{Op: "call " + method + " at", Object: c.addr, Err: err}
 }
 
 // giveUp forgets a call; it reports false if an answer is on its way to it.

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/slab"
 )
 
 // Dialer opens a connection to the node at addr, such as netmux.Dial with
@@ -54,16 +55,22 @@ func NewPool(d Dialer) *Pool {
 // not have done it. An error of the handler is a redoubt.Error on which
 // errors.Is works as it did there. It never tries twice.
 func (p *Pool) Call(ctx context.Context, addr, method string, body ...[]byte) ([]byte, error) {
+	a, err := p.CallPart(ctx, addr, method, body...)
+	return a.Data, err
+}
+
+// CallPart is Call with the answer in recycled memory, which the caller frees.
+func (p *Pool) CallPart(ctx context.Context, addr, method string, body ...[]byte) (slab.Part, error) {
 	size := 0
 	for _, b := range body {
 		size += len(b)
 	}
 	if method == "" || len(method) > maxMethod || size > MaxBody {
-		return nil, &redoubt.Error{Op: "call", Object: method, Err: fmt.Errorf("body of %d bytes: %w", size, redoubt.ErrInvalid)}
+		return slab.Part{}, &redoubt.Error{Op: "call", Object: method, Err: fmt.Errorf("body of %d bytes: %w", size, redoubt.ErrInvalid)}
 	}
 	c, err := p.conn(ctx, key{addr, size >= bulk})
 	if err != nil {
-		return nil, err
+		return slab.Part{}, err
 	}
 	return c.call(ctx, method, body)
 }

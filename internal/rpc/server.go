@@ -38,10 +38,19 @@ type Server struct {
 	handlers map[string]handling
 }
 
+// Lender is a Handler whose answer lies in recycled memory, which is given back
+// when the answer is sent.
+type Lender func(ctx context.Context, peer pki.Identity, body []byte) (slab.Part, error)
+
 // handling is a handler and whether it only borrows the body.
 type handling struct {
-	h        Handler
+	h        Lender
 	borrowed bool
+}
+
+func (h Handler) lend(ctx context.Context, peer pki.Identity, body []byte) (slab.Part, error) {
+	b, err := h(ctx, peer, body)
+	return slab.Part{Data: b}, err
 }
 
 // NewServer returns a server without methods.
@@ -52,11 +61,14 @@ func NewServer(log *slog.Logger) *Server {
 
 // Handle registers the handler of method, at any time; a later one replaces an
 // earlier one. It panics if method has no name or more than 64 bytes.
-func (s *Server) Handle(method string, h Handler) { s.handle(method, handling{h: h}) }
+func (s *Server) Handle(method string, h Handler) { s.handle(method, handling{h: h.lend}) }
 
 // HandleBorrowed is Handle for a handler that does not keep body, nor a part of
 // it, after it has returned: the memory is used again.
-func (s *Server) HandleBorrowed(method string, h Handler) { s.handle(method, handling{h, true}) }
+func (s *Server) HandleBorrowed(method string, h Handler) { s.handle(method, handling{h.lend, true}) }
+
+// HandleLent is Handle for a handler that lends its answer.
+func (s *Server) HandleLent(method string, h Lender) { s.handle(method, handling{h: h}) }
 
 func (s *Server) handle(method string, h handling) {
 	if method == "" || len(method) > maxMethod {

@@ -81,8 +81,9 @@ func (sc *serverConn) start(req request) error {
 func (sc *serverConn) run(ctx context.Context, req request) {
 	size := len(req.body)
 	out, err := sc.call(ctx, req)
-	if err == nil && len(out) > MaxBody {
-		err = &redoubt.Error{Op: "answer", Object: req.method, Err: fmt.Errorf("%d bytes are too many: %w", len(out), redoubt.ErrInvalid)}
+	defer out.Free()
+	if err == nil && len(out.Data) > MaxBody {
+		err = &redoubt.Error{Op: "answer", Object: req.method, Err: fmt.Errorf("%d bytes are too many: %w", len(out.Data), redoubt.ErrInvalid)}
 	}
 	// The id is free again before the answer tells the caller so.
 	sc.mu.Lock()
@@ -94,17 +95,17 @@ func (sc *serverConn) run(ctx context.Context, req request) {
 	if err != nil {
 		_, err = sc.w.write(sc.ctx, frameError, idFrame(req.id), errorBody(err))
 	} else {
-		_, err = sc.w.write(sc.ctx, frameAnswer, idFrame(req.id), out)
+		_, err = sc.w.write(sc.ctx, frameAnswer, idFrame(req.id), out.Data)
 	}
 	if err != nil {
 		sc.s.log.Debug("answer lost", "method", req.method, "peer", sc.peer.String(), "err", err)
 	}
 }
 
-func (sc *serverConn) call(ctx context.Context, req request) ([]byte, error) {
+func (sc *serverConn) call(ctx context.Context, req request) (slab.Part, error) {
 	h := sc.s.handler(req.method)
 	if h.h == nil {
-		return nil, &redoubt.Error{Op: "call", Object: req.method, Err: redoubt.ErrNotFound, Hint: "the peer does not know this method; is it of another version?"}
+		return slab.Part{}, &redoubt.Error{Op: "call", Object: req.method, Err: redoubt.ErrNotFound, Hint: "the peer does not know this method; is it of another version?"}
 	}
 	if h.borrowed {
 		defer slab.Put(req.frame)

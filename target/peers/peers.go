@@ -10,6 +10,7 @@ import (
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/internal/rpc"
+	"github.com/redoubt-dr/redoubt/internal/slab"
 )
 
 // Options of Peers. All but Logger are required.
@@ -84,11 +85,16 @@ func (p *Peers) GiveUp(n redoubt.NodeID, reason error) {
 // Call calls a method of the node, whose address is in the catalog (ErrNotFound if
 // it is not). A node that cannot be reached is given up: ErrUnavailable.
 func (p *Peers) Call(ctx context.Context, n redoubt.NodeID, method string, body ...[]byte) ([]byte, error) {
+	a, err := p.callPart(ctx, n, method, body...)
+	return a.Data, err
+}
+
+func (p *Peers) callPart(ctx context.Context, n redoubt.NodeID, method string, body ...[]byte) (slab.Part, error) {
 	info, ok := p.o.Catalog.Node(n)
 	if !ok {
-		return nil, &redoubt.Error{Op: "call node", Object: string(n), Err: redoubt.ErrNotFound}
+		return slab.Part{}, &redoubt.Error{Op: "call node", Object: string(n), Err: redoubt.ErrNotFound}
 	}
-	b, err := p.o.Pool.Call(ctx, info.Addr, method, body...)
+	b, err := p.o.Pool.CallPart(ctx, info.Addr, method, body...)
 	if err != nil && ctx.Err() == nil && errors.Is(err, redoubt.ErrUnavailable) {
 		p.GiveUp(n, err)
 	}
@@ -159,9 +165,15 @@ const readTimeout = 3 * time.Second
 // Read is Call for what a node answers from its disks: within 3 s, or it counts as
 // down.
 func (p *Peers) Read(ctx context.Context, n redoubt.NodeID, method string, body []byte) ([]byte, error) {
+	a, err := p.ReadPart(ctx, n, method, body)
+	return a.Data, err
+}
+
+// ReadPart is Read into recycled memory, which the caller frees.
+func (p *Peers) ReadPart(ctx context.Context, n redoubt.NodeID, method string, body []byte) (slab.Part, error) {
 	c, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	b, err := p.Call(c, n, method, body)
+	b, err := p.callPart(c, n, method, body)
 	if err != nil && ctx.Err() == nil && c.Err() != nil {
 		p.GiveUp(n, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/internal/vfs"
@@ -49,6 +50,7 @@ type Log struct {
 	done        chan struct{}
 	stopped     sync.WaitGroup
 	stats       writerStats
+	cached      atomic.Bool // the file system has no direct reads
 }
 
 // record is what the open file has of a key: a shard, or that it is deleted.

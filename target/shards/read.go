@@ -7,21 +7,27 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
+	"github.com/redoubt-dr/redoubt/internal/slab"
 	"github.com/redoubt-dr/redoubt/target/index"
 	"github.com/redoubt-dr/redoubt/target/peers"
 )
 
 // ReadShard returns a range of one shard, verified by the node that holds it.
 func (s *Site) ReadShard(ctx context.Context, sr index.Series, sg *catalog.Segment, i int, off, n uint32) ([]byte, error) {
+	b, err := s.readShard(ctx, sr, sg, i, off, n)
+	return b.Data, err
+}
+
+func (s *Site) readShard(ctx context.Context, sr index.Series, sg *catalog.Segment, i int, off, n uint32) (slab.Part, error) {
 	id := ID(sr, sg, i)
 	if sg.Nodes[i] == s.o.Self {
-		b, err := s.o.Log.ReadRange(id, off, n)
+		b, err := s.o.Log.ReadPart(id, off, n)
 		s.noticeRot(id, err)
 		return b, err
 	}
-	b, err := s.o.Peers.Read(ctx, sg.Nodes[i], methodRead, peers.Encode(readRequest{ID: id, Off: off, N: n}))
-	if err == nil && len(b) != int(n) {
-		err = fmt.Errorf("%d bytes of %d: %w", len(b), n, redoubt.ErrCorrupt)
+	b, err := s.o.Peers.ReadPart(ctx, sg.Nodes[i], methodRead, peers.Encode(readRequest{ID: id, Off: off, N: n}))
+	if err == nil && len(b.Data) != int(n) {
+		err = fmt.Errorf("%d bytes of %d: %w", len(b.Data), n, redoubt.ErrCorrupt)
 	}
 	return b, err
 }
@@ -44,40 +50,48 @@ func (s *Site) ReadForRepair(ctx context.Context, sr index.Series, sg *catalog.S
 // shards. Shards for which avoid says so are not read; avoid may be nil. ErrUnavailable
 // if fewer than k shards can be read.
 func (s *Site) ReadRange(ctx context.Context, sr index.Series, sg *catalog.Segment, off, n uint32, avoid func(shard int) bool) ([]byte, error) {
+	b, err := s.ReadPart(ctx, sr, sg, off, n, avoid)
+	return b.Data, err
+}
+
+// ReadPart is ReadRange into recycled memory, which the caller frees.
+func (s *Site) ReadPart(ctx context.Context, sr index.Series, sg *catalog.Segment, off, n uint32, avoid func(shard int) bool) (slab.Part, error) {
 	if uint64(off)+uint64(n) > uint64(sg.Size) || sg.ShardSize == 0 {
-		return nil, &redoubt.Error{Op: "read segment", Object: SegmentName(sr, sg.Ordinal), Err: fmt.Errorf("range %d+%d of %d bytes: %w", off, n, sg.Size, redoubt.ErrCorrupt)}
+		return slab.Part{}, &redoubt.Error{Op: "read segment", Object: SegmentName(sr, sg.Ordinal), Err: fmt.Errorf("range %d+%d of %d bytes: %w", off, n, sg.Size, redoubt.ErrCorrupt)}
 	}
 	var out []byte
 	for end := off + n; off < end; {
 		i := int(off / sg.ShardSize)
 		from := off % sg.ShardSize
 		part := min(end-off, sg.ShardSize-from)
-		var b []byte
+		var b slab.Part
 		err := errAvoided
 		if (avoid == nil || !avoid(i)) && s.WorthAsking(sg, i) {
-			b, err = s.ReadShard(ctx, sr, sg, i, from, part)
+			b, err = s.readShard(ctx, sr, sg, i, from, part)
 		}
 		if err != nil {
 			s.decodes.Add(1)
 			var derr error
-			b, derr = s.decode(ctx, sr, sg, i, from, part, avoid)
+			b = slab.Part{}
+			b.Data, derr = s.decode(ctx, sr, sg, i, from, part, avoid)
 			if derr != nil && errors.Is(err, errAvoided) && (avoid == nil || !avoid(i)) {
-				b, derr = s.ReadShard(ctx, sr, sg, i, from, part) // its node was thought to be down: the last resort
+				b, derr = s.readShard(ctx, sr, sg, i, from, part) // its node was thought to be down: the last resort
 			}
 			if derr != nil {
-				return nil, &redoubt.Error{Op: "read segment", Object: SegmentName(sr, sg.Ordinal), Err: errors.Join(derr, err), Hint: "fewer than k shards can be read; bring nodes back"}
+				return slab.Part{}, &redoubt.Error{Op: "read segment", Object: SegmentName(sr, sg.Ordinal), Err: errors.Join(derr, err), Hint: "fewer than k shards can be read; bring nodes back"}
 			}
 		}
 		if part == n {
 			return b, nil // all of it: nothing to join
 		}
 		if out == nil {
-			out = make([]byte, 0, n)
+			out = slab.Get(int(n))[:0]
 		}
-		out = append(out, b...)
+		out = append(out, b.Data...)
+		b.Free()
 		off += part
 	}
-	return out, nil
+	return slab.PartOf(out, out), nil
 }
 
 var errAvoided = fmt.Errorf("shard not read: %w", redoubt.ErrUnavailable)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/internal/crashpoint"
+	"github.com/redoubt-dr/redoubt/internal/slab"
 	"github.com/redoubt-dr/redoubt/target/peers"
 	"github.com/redoubt-dr/redoubt/target/segment"
 )
@@ -32,7 +33,7 @@ type readRequest struct {
 
 // Serve registers what other nodes may call.
 func (s *Site) Serve() {
-	s.o.Peers.Handle(methodRead, s.serveRead)
+	s.o.Peers.HandleLent(methodRead, s.serveRead)
 	s.o.Peers.Handle(methodHead, s.serveHead)
 	s.o.Peers.HandleBorrowed(methodPut, s.servePut)
 }
@@ -54,19 +55,19 @@ func (s *Site) servePut(ctx context.Context, body []byte) ([]byte, error) {
 	return nil, err
 }
 
-func (s *Site) serveRead(ctx context.Context, body []byte) ([]byte, error) {
+func (s *Site) serveRead(ctx context.Context, body []byte) (slab.Part, error) {
 	var r readRequest
 	if _, err := peers.Decode(body, &r); err != nil {
-		return nil, err
+		return slab.Part{}, err
 	}
 	if r.Repair {
 		release, err := s.o.Help(ctx, int64(r.N))
 		if err != nil {
-			return nil, err
+			return slab.Part{}, err
 		}
 		defer release()
 	}
-	b, err := s.o.Log.ReadRange(r.ID, r.Off, r.N)
+	b, err := s.o.Log.ReadPart(r.ID, r.Off, r.N)
 	s.noticeRot(r.ID, err)
 	return b, err
 }

@@ -73,11 +73,9 @@ func (v *View) begin() (context.Context, context.CancelFunc, error) {
 	return ctx, cancel, nil
 }
 
-// ReadAt fills p with the disk's bytes from off on. Every byte was verified
-// against the checksum that was made where it entered Redoubt; if that cannot
-// be done, it returns an error and p has no meaning.
-func (v *View) ReadAt(d redoubt.DiskID, p []byte, off uint64) error {
-	e := redoubt.Extent{Off: off, Len: uint64(len(p))}
+// read has fn read a range of the disk within readTimeout, after it was found to
+// be one, and says of its error what was read.
+func (v *View) read(d redoubt.DiskID, e redoubt.Extent, fn func(ctx context.Context, disk redoubt.Disk) error) error {
 	disk, err := v.within(d, e)
 	if err != nil {
 		return err
@@ -87,8 +85,34 @@ func (v *View) ReadAt(d redoubt.DiskID, p []byte, off uint64) error {
 		return err
 	}
 	defer cancel()
-	v.prefetch(disk, e)
-	pieces, err := v.prefix.Lookup(ctx, d, e)
+	if err := fn(ctx, disk); err != nil {
+		return &redoubt.Error{Op: "read point " + v.pos.String() + " disk", Object: disk.Name, Err: err}
+	}
+	return nil
+}
+
+// ReadAt fills p with the disk's bytes from off on. Every byte was verified
+// against the checksum that was made where it entered Redoubt; if that cannot
+// be done, it returns an error and p has no meaning.
+func (v *View) ReadAt(d redoubt.DiskID, p []byte, off uint64) error {
+	e := redoubt.Extent{Off: off, Len: uint64(len(p))}
+	return v.read(d, e, func(ctx context.Context, disk redoubt.Disk) error {
+		v.prefetch(disk, e)
+		return v.readBlocks(ctx, d, p, off)
+	})
+}
+
+// ReadThrough is ReadAt with few large fetches and past the cache: for those
+// who read everything once.
+func (v *View) ReadThrough(d redoubt.DiskID, p []byte, off uint64) error {
+	return v.read(d, redoubt.Extent{Off: off, Len: uint64(len(p))}, func(ctx context.Context, _ redoubt.Disk) error {
+		return v.readBulk(ctx, d, p, off)
+	})
+}
+
+// readBlocks fills p by way of the cache.
+func (v *View) readBlocks(ctx context.Context, d redoubt.DiskID, p []byte, off uint64) error {
+	pieces, err := v.prefix.Lookup(ctx, d, redoubt.Extent{Off: off, Len: uint64(len(p))})
 	if err != nil {
 		return err
 	}
@@ -113,10 +137,7 @@ func (v *View) ReadAt(d redoubt.DiskID, p []byte, off uint64) error {
 	if ferr := fetches.Wait(); err == nil {
 		err = ferr
 	}
-	if err != nil {
-		return &redoubt.Error{Op: "read point " + v.pos.String() + " disk", Object: disk.Name, Err: err}
-	}
-	return nil
+	return err
 }
 
 // fill copies the bytes of a data piece.
