@@ -67,8 +67,9 @@ var importTable = []room{
 	{"demo", []string{".", "internal/oracle", "admin/v1"}},
 	{"bench", []string{".", "internal/oracle", "admin/v1", "demo/site"}},
 	{"bench/failover", []string{"internal/oracle", "admin/v1", "demo/site"}},
-	{"bench/target", []string{"admin", "admin/v1", "demo/site"}},
-	{"bench/rto", with(plumbing, "internal/oracle", "admin", "demo/site", "cluster", "ship", "target")},
+	{"bench/coldcache", nil},
+	{"bench/target", []string{"admin", "admin/v1", "demo/site", "bench/coldcache"}},
+	{"bench/rto", with(plumbing, "bench/coldcache", "internal/oracle", "admin", "demo/site", "cluster", "ship", "target")},
 	{"systest", []string{".", "internal/oracle", "admin/v1", "demo"}},
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/admin"
 	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
+	"github.com/redoubt-dr/redoubt/bench/coldcache"
 	"github.com/redoubt-dr/redoubt/demo/site"
 	"github.com/redoubt-dr/redoubt/internal/oracle"
 )
@@ -121,7 +122,7 @@ func fresh(ctx context.Context, s *site.Site) error {
 					return err
 				}
 			}
-			return uncache(n.Dir)
+			return coldcache.Drop(n.Dir)
 		})
 	}
 	if err := g.Wait(); err != nil {

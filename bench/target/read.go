@@ -11,6 +11,7 @@ import (
 	"time"
 
 	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
+	"github.com/redoubt-dr/redoubt/bench/coldcache"
 	"github.com/redoubt-dr/redoubt/demo/site"
 )
 
@@ -65,7 +66,7 @@ func readOnce(ctx context.Context, s *site.Site, bin, out string, j job, way int
 		defer func() { err = errors.Join(err, s.Call(ctx, n, nil, "failover", "cleanup", group)) }()
 	}
 	for _, t := range s.Targets {
-		if err := uncache(t.Dir); err != nil {
+		if err := coldcache.Drop(t.Dir); err != nil {
 			return r, err
 		}
 	}

@@ -1,4 +1,5 @@
-package main
+// Package coldcache makes a measurement begin with files that are on the disk only.
+package coldcache
 
 import (
 	"errors"
@@ -9,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// uncache has the system forget what it has in memory of the files below dir, so
+// Drop has the system forget what it has in memory of the files below dir, so
 // that whoever reads first is not alone in reading from the disk.
-func uncache(dir string) error {
+func Drop(dir string) error {
 	unix.Sync() // what is not written yet would stay
 	return filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {
