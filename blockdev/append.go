@@ -276,14 +276,18 @@ func (g *Group) AppendMark(ctx context.Context, b redoubt.Bookmark, ready func()
 	return ws[0], err
 }
 
-// flush makes every write of every connection that was acknowledged before the
-// call durable.
-func (g *Group) flush(ctx context.Context) error {
+// acknowledged returns the last LSN that a client may have an answer to: what a
+// flush that has come covers.
+func (g *Group) acknowledged() redoubt.LSN {
 	g.mu.Lock()
-	upTo, failed := g.head, g.failed
-	g.mu.Unlock()
-	if failed != nil {
-		return failed
+	defer g.mu.Unlock()
+	return g.head
+}
+
+// flush makes every write of every connection up to an acknowledged one durable.
+func (g *Group) flush(ctx context.Context, upTo redoubt.LSN) error {
+	if err := g.Err(); err != nil {
+		return err
 	}
 	return g.j.Sync(ctx, upTo)
 }

@@ -93,7 +93,8 @@ type incoming struct {
 type ack struct {
 	cookie uint64
 	errno  uint32
-	sync   bool // after a sync
+	sync   bool        // after a sync
+	upTo   redoubt.LSN // that makes everything up to here durable
 	class  class
 	at     int64 // when the request came
 }

@@ -21,11 +21,11 @@ const (
 	pairsMost = 4  // pairs after which a flush is expected behind each write
 )
 
-// syncs are the answers for the next sync beside the reader loop.
+// syncs are the answers that wait for a sync beside the reader loop, in the
+// order in which they came; so upTo never falls.
 type syncs struct {
 	mu      sync.Mutex
 	waiting []ack
-	spare   []ack
 	running bool
 }
 
@@ -36,11 +36,15 @@ const mostSyncs = 4 * batchWrites
 // settle gives the answers that need a sync.
 func (c *conn) settle(acks []ack) {
 	c.habit.synced = true
+	upTo := c.vol.g.acknowledged()
+	for i := range acks {
+		acks[i].upTo = upTo
+	}
 	c.send()
 	if c.habit.ahead > 0 && c.settleLater(acks) {
 		return
 	}
-	errno := c.errno(c.vol.g.flush(c.ctx))
+	errno := c.errno(c.vol.g.flush(c.ctx, upTo))
 	for _, a := range acks {
 		a.errno = errno
 		c.answer(a)
@@ -68,7 +72,9 @@ func (c *conn) settleLater(acks []ack) bool {
 	return true
 }
 
-// settleAll syncs and answers until nobody waits.
+// settleAll syncs and answers until nobody waits. A sync answers whoever it
+// covers, also those who came while it was waited for: to ask for one more, up to
+// what others have written since, would double their way.
 func (c *conn) settleAll() {
 	defer c.wg.Done()
 	s := &c.syncs
@@ -76,21 +82,30 @@ func (c *conn) settleAll() {
 	var told timings
 	for {
 		s.mu.Lock()
-		acks := s.waiting
-		s.waiting, s.spare = s.spare[:0], acks
-		s.running = len(acks) > 0
-		s.mu.Unlock()
-		if len(acks) == 0 {
+		s.running = len(s.waiting) > 0
+		if !s.running {
+			s.mu.Unlock()
 			return
 		}
-		errno := c.errno(c.vol.g.flush(c.ctx))
+		upTo := s.waiting[0].upTo
+		s.mu.Unlock()
+		errno := c.errno(c.vol.g.flush(c.ctx, upTo))
+		upTo = max(upTo, c.vol.g.j.Durable())
 		out = out[:0]
-		for _, a := range acks {
+		s.mu.Lock()
+		n := 0
+		for _, a := range s.waiting {
+			if errno == 0 && a.upTo > upTo {
+				break
+			}
+			n++
 			out = appendSimple(out, a.cookie, errno)
 			if errno == 0 {
 				told.add(a.class, a.at)
 			}
 		}
+		s.waiting = append(s.waiting[:0], s.waiting[n:]...)
+		s.mu.Unlock()
 		told.observe(c.vol)
 		if err := c.write(out); err != nil {
 			c.raw.Close() // the reader loop notices

@@ -22,7 +22,8 @@ type barrier struct {
 	vfs.FS
 	mu      sync.RWMutex
 	fail    error
-	entered atomic.Int64 // syncs that began
+	entered atomic.Int64  // syncs that began
+	step    chan struct{} // if not nil, each sync takes one of it; set before there are any
 }
 
 type barredFile struct {
@@ -51,6 +52,9 @@ func (f *barredFile) Sync() error {
 	f.b.entered.Add(1)
 	f.b.mu.RLock()
 	defer f.b.mu.RUnlock()
+	if f.b.step != nil {
+		<-f.b.step
+	}
 	if f.b.fail != nil {
 		return f.b.fail
 	}
@@ -115,6 +119,48 @@ func (c *client) busy(b *barrier) {
 	c.want(0, someFlush, write2)
 }
 
+// A sync answers every flush that came before it began, also one that came after
+// its connection began to wait: what others write during it is not waited for.
+func TestFlushWaitsForOneSync(t *testing.T) {
+	sv, b := barred(t)
+	c := sv.client(t, "d1")
+	conn := sv.only(t)
+	c.busy(b)
+	other, third := sv.client(t, "d1"), sv.client(t, "d1")
+	other.request(write1)
+	other.want(0, write1)
+	b.step = make(chan struct{})
+	defer close(b.step)
+	was := b.entered.Load()
+	other.request(someFlush)
+	eventually(t, "the sync of another client", func() bool { return b.entered.Load() == was+1 })
+	c.request(write1)
+	c.request(flush1)
+	c.want(0, write1)
+	c.request(write2)
+	c.request(flush2)
+	c.want(0, write2)
+	waiting := func(n int) func() bool {
+		return func() bool {
+			conn.syncs.mu.Lock()
+			defer conn.syncs.mu.Unlock()
+			return len(conn.syncs.waiting) == n
+		}
+	}
+	eventually(t, "both flushes wait", waiting(2))
+	b.step <- struct{}{}
+	other.want(0, someFlush)
+	eventually(t, "the sync for both", func() bool { return b.entered.Load() == was+2 })
+	third.request(write1)
+	third.want(0, write1)
+	b.step <- struct{}{}
+	eventually(t, "both flushes are answered", waiting(0))
+	c.want(0, flush1, flush2)
+	if n := b.entered.Load() - was; n != 2 || sv.j.Durable() == sv.j.Head().LSN {
+		t.Errorf("%d syncs, durable up to %d of %d", n, sv.j.Durable(), sv.j.Head().LSN)
+	}
+}
+
 // A client that does not wait for its flush gets its other answers meanwhile,
 // and one sync serves all flushes that came before it.
 func TestFlushHoldsNobodyUp(t *testing.T) {
@@ -175,12 +221,7 @@ func TestFlushesAreBounded(t *testing.T) {
 			c.request(flush1)
 		}
 	}()
-	var conn *conn
-	sv.s.mu.Lock()
-	for x := range sv.s.conns {
-		conn = x
-	}
-	sv.s.mu.Unlock()
+	conn := sv.only(t)
 	for full := false; !full; runtime.Gosched() { // until the reader loop waits
 		conn.syncs.mu.Lock()
 		full = len(conn.syncs.waiting) >= mostSyncs
@@ -210,9 +251,6 @@ func TestSyncAhead(t *testing.T) {
 	}
 	c.request(write1)
 	c.want(0, write1)
-	for head, until := sv.j.Head().LSN, time.Now().Add(20*time.Second); sv.j.Durable() < head; runtime.Gosched() {
-		if time.Now().After(until) {
-			t.Fatal("not durable before the flush")
-		}
-	}
+	head := sv.j.Head().LSN
+	eventually(t, "durable before the flush", func() bool { return sv.j.Durable() >= head })
 }

@@ -107,7 +107,7 @@ func (v *Volume) submitZero(kind redoubt.Kind, e redoubt.Extent) error {
 // call durable, whatever connection it came from.
 func (v *Volume) Flush(ctx context.Context) error {
 	v.disk.count.flushes.Add(1)
-	return v.g.flush(ctx)
+	return v.g.flush(ctx, v.g.acknowledged())
 }
 
 // NextData returns the next range at or after from that may hold anything but
@@ -118,7 +118,7 @@ func (v *Volume) sync(fua bool) error {
 	if !fua {
 		return nil
 	}
-	return v.g.flush(context.Background())
+	return v.g.flush(context.Background(), v.g.acknowledged())
 }
 
 func (v *Volume) inside(op string, e redoubt.Extent) error {
