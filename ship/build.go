@@ -22,6 +22,7 @@ type Builder struct {
 	curSum uint32 // their checksum
 	stored [][]byte
 	rawLen int
+	outLen int // stored bytes of the closed blocks
 	same   same
 	mem    memory
 }
@@ -34,6 +35,15 @@ func NewBuilder(group redoubt.GroupID, epoch redoubt.Epoch, c *Compressor) *Buil
 // RawLen returns the bytes of data so far; what is stored once counts as often
 // as it was put, because a reader may hold all of it.
 func (b *Builder) RawLen() int { return b.rawLen }
+
+// rawMost is how many times its limit in stored bytes a delta may hold raw: a
+// reader that inflates all of it needs that memory.
+const rawMost = 2
+
+// weight returns how much of a delta's limit is used: the bytes that are stored,
+// those of the open block as they are, or, where data shrinks to less than half,
+// half of the raw bytes.
+func (b *Builder) weight() int { return max(b.outLen+len(b.cur), b.rawLen/rawMost) }
 
 // Entries returns the number of entries so far.
 func (b *Builder) Entries() int { return len(b.d.Entries) }
@@ -188,6 +198,7 @@ func (b *Builder) store(raw []byte, sum uint32) (asItIs bool, err error) {
 	}
 	b.d.blocks = append(b.d.blocks, BlockRef{Len: uint32(len(out)), RawLen: uint32(len(raw)), CRC: sum, Codec: codec})
 	b.stored = append(b.stored, out)
+	b.outLen += len(out)
 	return codec == CodecNone, nil
 }
 

@@ -42,7 +42,7 @@ type SenderOptions struct {
 	// Welcome is an error. Heartbeats go on meanwhile.
 	OnResync func(ctx context.Context, w Welcome, dirty map[redoubt.DiskID][]redoubt.Extent) (start redoubt.LSN, err error)
 
-	MaxDelta  int           // raw bytes of a delta; default 4 MiB, at most 16 MiB
+	MaxDelta  int           // stored bytes of a delta, and half of its raw bytes; default 4 MiB, at most 16 MiB
 	Window    int           // deltas under way without an ack; default 8
 	MaxDelay  time.Duration // a write waits at most this long for company; default 100 ms
 	RateLimit int64         // bytes per second on the wire; 0 means no limit

@@ -87,7 +87,7 @@ func (p *producer) delta() (parcel, error) {
 			p.pending = p.pending[1:]
 		}
 		syncTo = max(syncTo, p.next-1) // what was left out counts, too
-		if len(p.pending) > 0 || b.RawLen() >= s.o.MaxDelta || !time.Now().Before(due) {
+		if len(p.pending) > 0 || b.weight() >= s.o.MaxDelta || !time.Now().Before(due) {
 			break
 		}
 		if err := p.gather(due); err != nil {
@@ -112,7 +112,7 @@ func full(b *Builder, w *redoubt.Write, most int) bool {
 	if w.Kind == redoubt.KindCopy && n == 0 {
 		n = int(min(w.Extent.Len, maxCopy))
 	}
-	return b.RawLen()+n > most || b.Entries() >= maxEntriesPerDelta
+	return b.weight()+n > most || b.Entries() >= maxEntriesPerDelta
 }
 
 // fill reads records if none are pending. It waits for one only as long as b is
@@ -129,7 +129,7 @@ func (p *producer) fill(b *Builder) error {
 	} else if s.o.Journal.Head().LSN < p.next {
 		return nil
 	}
-	ws, err := p.x.cur.Read(p.next, max(64<<10, s.o.MaxDelta-b.RawLen()))
+	ws, err := p.x.cur.Read(p.next, max(64<<10, s.o.MaxDelta-b.weight()))
 	if err != nil {
 		return fmt.Errorf("%w: %w", errJournal, err)
 	}

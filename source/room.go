@@ -3,8 +3,9 @@ package source
 import "sync/atomic"
 
 const (
-	// copyAhead bounds what a group has announced and not yet acknowledged, in bytes.
-	copyAhead = 32 << 20
+	// copyAhead bounds what a group has announced and not yet acknowledged, in bytes:
+	// a sender's window of deltas of data that shrinks to half.
+	copyAhead = 64 << 20
 	// copyAheadAll is shared by the groups of a host that copy at the same time,
 	// because memory at both sites holds what is under way.
 	copyAheadAll = 96 << 20

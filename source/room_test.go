@@ -8,7 +8,7 @@ func TestCopyRoom(t *testing.T) {
 	for _, c := range []struct {
 		copies int
 		share  uint64
-	}{{0, copyAhead}, {1, copyAhead}, {3, copyAhead}, {8, 12 << 20}, {24, 4 << 20}, {1000, copyAheadLeast}} {
+	}{{0, copyAhead}, {1, copyAhead}, {2, 48 << 20}, {3, 32 << 20}, {8, 12 << 20}, {24, 4 << 20}, {1000, copyAheadLeast}} {
 		var leave []func()
 		for range c.copies {
 			leave = append(leave, r.enter())

@@ -59,7 +59,7 @@ func (s *stock) get(n int) []byte {
 	if c < 0 {
 		return make([]byte, n)
 	}
-	if b := s.take(c, size); b != nil {
+	if b := s.take(c); b != nil {
 		return b[:n]
 	}
 	b := make([]byte, size)
@@ -69,21 +69,30 @@ func (s *stock) get(n int) []byte {
 	return b[:n]
 }
 
-// take returns the buffer of class c that was put last, nil if there is none.
-func (s *stock) take(c, size int) []byte {
+// larger is how many classes above the one that fits a free buffer may be, so
+// that at most half of it is not used: what shrinks has many sizes, and a fresh
+// buffer costs page faults.
+const larger = 3
+
+// take returns the smallest free buffer of class c or a little above, of these
+// the one that was put last; nil if there is none.
+func (s *stock) take(c int) []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	h := &s.shelves[c]
-	n := len(h.free) - 1
-	if n < 0 {
-		return nil
+	for i := c; i <= min(c+larger, classes-1); i++ {
+		h := &s.shelves[i]
+		n := len(h.free) - 1
+		if n < 0 {
+			continue
+		}
+		b := h.free[n]
+		h.free[n] = nil
+		h.free = h.free[:n]
+		h.least = min(h.least, n)
+		s.kept -= len(b)
+		return b
 	}
-	b := h.free[n]
-	h.free[n] = nil
-	h.free = h.free[:n]
-	h.least = min(h.least, n)
-	s.kept -= size
-	return b
+	return nil
 }
 
 func (s *stock) put(b []byte) {

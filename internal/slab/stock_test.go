@@ -136,3 +136,35 @@ func TestHuge(t *testing.T) {
 		}
 	}
 }
+
+// A free buffer that is a little too large is taken before a fresh one is made;
+// never one of which more than half would not be used.
+func TestLargerBuffer(t *testing.T) {
+	s := stock{keep: 64 << 20}
+	for n := Min; n <= 8<<20; n = n*5/4 + 1 {
+		s.put(s.get(n))
+		if s.kept == 0 {
+			t.Fatalf("nothing is kept of %d bytes", n)
+		}
+		for _, c := range []struct {
+			n     int
+			taken bool
+		}{{n, true}, {n*4/5 + 1, true}, {n / 2, false}, {n + n/4 + 4096, false}} {
+			if c.n < Min {
+				continue
+			}
+			before := s.kept
+			b := s.get(c.n)
+			if taken := s.kept < before; taken != c.taken {
+				t.Errorf("%d bytes of a buffer of %d: taken %v", c.n, n, taken)
+			}
+			if len(b) != c.n || cap(b) >= 2*c.n+c.n/4+4096 {
+				t.Errorf("%d bytes: length %d, capacity %d", c.n, len(b), cap(b))
+			}
+			if s.kept < before {
+				s.put(b)
+			}
+		}
+		s = stock{keep: 64 << 20}
+	}
+}
