@@ -18,7 +18,7 @@ const someCRC = 0x5eed
 func smallLog(t *testing.T, rng *rand.Rand, sealed bool) (*vfs.Mem, []*Shard) {
 	t.Helper()
 	fs := newFS(t)
-	l, err := Open(dir, Options{FS: fs, FileSize: 3 << 10})
+	l, err := Open(dir, Options{FS: fs, FileSize: 4 << 10})
 	if err != nil {
 		t.Fatal(err)
 	}
