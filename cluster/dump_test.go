@@ -13,10 +13,11 @@ import (
 	"github.com/hashicorp/raft-wal/verifier"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 )
 
 func TestVerifyFindsDamage(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	s := newSite(t, 3)
 	h := s.nodes[0]
 	s.propose(h, createG("g"))

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 	"github.com/redoubt-dr/redoubt/target/segment"
 	"github.com/redoubt-dr/redoubt/target/shards"
 )
@@ -139,7 +140,7 @@ func (s *site) hit(rng *rand.Rand, d damage, set []int) {
 func TestAnyShardsDamaged(t *testing.T) {
 	for _, p := range policies()[:2] {
 		t.Run(p.String(), func(t *testing.T) {
-			rng := seeded(t)
+			rng := seeded.Rand(t)
 			s := newSiteWith(t, p.nodes, func(o *Options) { scrubbing(o); coldCaches(o) })
 			src, m := p.written(t, s, rng)
 			ds := damages()

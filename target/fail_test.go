@@ -10,13 +10,14 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 	"github.com/redoubt-dr/redoubt/internal/vfs"
 )
 
 // A node whose shard log has failed is known to all, gets nothing as long as
 // enough others take shards, and is used again after a restart with a good disk.
 func TestFailedLog(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	faults := map[redoubt.NodeID]*vfs.Fault{}
 	s := newSiteWith(t, 4, func(o *Options) {
 		f := vfs.NewFault(vfs.OS, 0, syscall.EIO)
@@ -103,7 +104,7 @@ func TestFailedLog(t *testing.T) {
 // the sender follows: ingest goes on without it, and no delta waits for it. After
 // a restart it gets groups again.
 func TestFailedOwner(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	faults := map[redoubt.NodeID]*vfs.Fault{}
 	s := newSiteWith(t, 3, func(o *Options) {
 		f := vfs.NewFault(vfs.OS, 0, syscall.EIO)

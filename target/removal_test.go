@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 )
 
 // The policies that are judged. By default a part of the points and of the
@@ -195,7 +196,7 @@ func (s *site) away(set []int, src *source) *host {
 func TestAnyNodesRemoved(t *testing.T) {
 	for _, p := range policies() {
 		t.Run(p.String(), func(t *testing.T) {
-			rng := seeded(t)
+			rng := seeded.Rand(t)
 			s := newSiteWith(t, p.nodes, coldCaches)
 			src, m := p.written(t, s, rng)
 			for _, set := range p.some(rng, sets(p.m, p.nodes), p.sets) {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 	"github.com/redoubt-dr/redoubt/internal/vfs"
 )
 
@@ -31,7 +32,7 @@ func TestNoPreallocation(t *testing.T) {
 	const size = 2*zeroPiece + zeroPiece/2
 	const steps = 1 + 1 + 3 + 1 + 1 + 1 + 1 // create, allocate, zeros, header, sync, folder, shard
 	for step := int64(1); step <= steps; step++ {
-		rng := seeded(t)
+		rng := seeded.Rand(t)
 		fs := vfs.NewFault(holes{newFS(t)}, 0, syscall.ENOSPC)
 		l, err := Open(dir, Options{FS: fs, FileSize: size})
 		if err != nil {

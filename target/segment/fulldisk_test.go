@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 	"github.com/redoubt-dr/redoubt/internal/vfs"
 )
 
@@ -72,7 +73,7 @@ func holds(t *testing.T, l *Log, acked map[*Shard]bool, rng *rand.Rand, where st
 // refused, never does the log fail, and what it acknowledged is there, also after
 // a crash on the full disk. When there is room again it goes on.
 func TestEveryFreeSpace(t *testing.T) {
-	seed := seeded(t).Uint64()
+	seed := seeded.Rand(t).Uint64()
 	whole := newFS(t)
 	l := openSmall(t, whole)
 	var top int64 // the most that is used at once
@@ -142,7 +143,7 @@ func TestEveryFreeSpace(t *testing.T) {
 // Whatever step finds the disk full, and for however many more it stays so:
 // nothing but a sync of shards that were written may fail the log.
 func TestEveryFullStep(t *testing.T) {
-	seed := seeded(t).Uint64()
+	seed := seeded.Rand(t).Uint64()
 	all := some(rand.New(rand.NewPCG(seed, 1)))
 	syncs := 0 // of files without shards that are waited for, which failed
 	for first, done := int64(1), false; !done; first++ {
@@ -209,7 +210,7 @@ func TestEveryFullStep(t *testing.T) {
 
 // The bound holds for any records, and is tight where each is a span of its own.
 func TestFooterBound(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	for i := range 300 {
 		var y tally
 		var hs []*header
@@ -241,7 +242,7 @@ func TestFooterBound(t *testing.T) {
 // No file is longer than its room, whatever it is filled with: batches of many
 // shards at once, too.
 func TestFilesKeepToTheirRoom(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	disk := newFS(t)
 	l, err := Open(dir, Options{FS: disk, FileSize: smallFile})
 	if err != nil {
