@@ -2,7 +2,6 @@ package index
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -29,18 +28,6 @@ func encodeFooter(rs []*run) []byte {
 		b = append(b, r.encode()...)
 	}
 	return le.AppendUint32(b, redoubt.Checksum(b))
-}
-
-// decodeFooter returns the runs that a footer lists.
-func decodeFooter(b []byte) (rs []*run, err error) {
-	err = eachListed(bytes.NewReader(b), int64(len(b)), func(n int) { rs = make([]*run, 0, n) }, func(r *run) {
-		c := *r
-		rs = append(rs, &c)
-	})
-	if err != nil {
-		return nil, err
-	}
-	return rs, nil
 }
 
 // eachListed reads a footer of size bytes: it calls count with the number of its
