@@ -73,6 +73,9 @@ func TestVerifyFindsDamage(t *testing.T) {
 	for at := range walHeaderSize + 2*walFrameSize {
 		flip(files[0], at)
 	}
+	for at := range walFrameSize { // the commit in front of the last batch
+		flip(files[0], last-walFrameSize+at)
+	}
 	for range 200 {
 		flip(files[0], rng.IntN(last))
 	}
