@@ -31,6 +31,7 @@ var importTable = []room{
 	{"internal/histogram", nil},
 	{"internal/crashpoint", nil},
 	{"internal/slab", nil},
+	{testOnly, nil},
 	{"internal/handover", []string{"."}},
 	{"internal/hook", []string{"."}},
 	{"internal/rpc", plumbing},
@@ -72,6 +73,9 @@ var importTable = []room{
 	{"bench/rto", with(plumbing, "bench/coldcache", "internal/oracle", "admin", "demo/site", "cluster", "ship", "target")},
 	{"systest", []string{".", "internal/oracle", "admin/v1", "demo"}},
 }
+
+// testOnly is what no program may hold: the tests' source of chance.
+const testOnly = "internal/seeded"
 
 // importers says who may import a module from elsewhere: its types stay inside.
 var importers = map[string][]string{
@@ -125,6 +129,10 @@ func checkImport(t *testing.T, rel string, r room, imp string) {
 		return
 	}
 	to := relative(imp)
+	if to == testOnly {
+		t.Errorf("%s imports %s, which is for tests", rel, to)
+		return
+	}
 	if (r.path != "." && under(to, r.path)) || anyUnder(to, r.may) {
 		return
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 	"github.com/redoubt-dr/redoubt/internal/vfs"
 	"github.com/redoubt-dr/redoubt/journal"
 )
@@ -27,7 +28,7 @@ func TestConcurrentWriters(t *testing.T) {
 	if _, err := r.j.Cursor("model", 0); err != nil {
 		t.Fatal(err)
 	}
-	rng := newSeed(t)
+	rng := seeded.Rand(t)
 	var writing, reading sync.WaitGroup
 	var stop atomic.Bool
 	for k := range writers {

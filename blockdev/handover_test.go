@@ -15,6 +15,7 @@ import (
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/internal/handover"
 	"github.com/redoubt-dr/redoubt/internal/pki"
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 )
 
 // restart is a planned restart: another group over the same journal and disks,
@@ -59,7 +60,7 @@ func (sv *served) mustRestart(t *testing.T, conns int) {
 func TestRestartInsideRequests(t *testing.T) {
 	const size = 8 << 20
 	sv := serve(t, ServerOptions{}, newRig(t, GroupOptions{}, nil, size))
-	rng := newSeed(t)
+	rng := seeded.Rand(t)
 	c := sv.client(t, "d1")
 	want := make([]byte, size)
 	for i, n := range []int{4096, 4096, 4096, 512, 1000, 100 << 10, 256 << 10, 600 << 10, 3 << 20} {

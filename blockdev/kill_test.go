@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/pojntfx/go-nbd/pkg/protocol"
+
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 )
 
 // TestKill9 kills a server process under load and checks after each kill that
@@ -23,7 +25,7 @@ func TestKill9(t *testing.T) {
 	if err := os.Truncate(dir+"/img", blocks*size); err != nil {
 		t.Fatal(err)
 	}
-	rng := newSeed(t)
+	rng := seeded.Rand(t)
 	sent, acked := make([]uint64, blocks), make([]uint64, blocks)
 	stamp, total := uint64(0), 0
 	for round := range rounds {

@@ -14,6 +14,7 @@ import (
 	"github.com/anishathalye/porcupine"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 	"github.com/redoubt-dr/redoubt/internal/vfs"
 )
 
@@ -60,7 +61,7 @@ func TestLinearizable(t *testing.T) {
 	if testing.Short() {
 		rounds = 6
 	}
-	rng := newSeed(t)
+	rng := seeded.Rand(t)
 	r := &rig{fs: vfs.NewMem(), o: GroupOptions{ApplyInterval: 20 * time.Microsecond, SyncInterval: time.Millisecond},
 		wrap: func(b *memBacking) Backing { return &shredder{memBacking: b} }}
 	for range historyDisks {

@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 )
 
 // TestModel runs random operations and restarts on two disks and compares every
@@ -117,7 +118,7 @@ func TestPowerCut(t *testing.T) {
 	if testing.Short() {
 		rounds = 20
 	}
-	rng, lost := newSeed(t), 0
+	rng, lost := seeded.Rand(t), 0
 	for range rounds {
 		lost += powerCut(t, rand.New(rand.NewPCG(rng.Uint64(), 1)))
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/pojntfx/go-nbd/pkg/protocol"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 )
 
 func TestHandshake(t *testing.T) {
@@ -221,7 +222,7 @@ func TestPipelined(t *testing.T) {
 func pipelined(t *testing.T, interval time.Duration, readMemory int64) {
 	const part, conns, ops = 1 << 20, 4, 1500
 	sv := serve(t, ServerOptions{SlowReads: 3, ReadMemory: readMemory}, newRig(t, GroupOptions{ApplyInterval: interval}, nil, conns*part))
-	rng := newSeed(t)
+	rng := seeded.Rand(t)
 	var wg sync.WaitGroup
 	for k := range conns {
 		own := rand.New(rand.NewPCG(rng.Uint64(), 0))

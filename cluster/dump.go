@@ -33,11 +33,25 @@ type DumpEntry struct {
 	Error   string `json:"error,omitempty"` // why the entry cannot be read
 }
 
-// Dump writes the snapshots and the Raft log of a node's folder to w, one JSON
-// object per line. It reads only and may run beside the node. Entries behind
+// Dump writes who the node is, the meta database, the snapshots and the Raft log
+// of a node's folder to w, one JSON object per line. It reads only and may run beside the node. Entries behind
 // the end of the log that a later leader overwrote may be shown.
 func Dump(dir string, w io.Writer) error {
 	out := json.NewEncoder(w)
+	who, err := readIdentity(dir)
+	if err != nil {
+		return err
+	}
+	meta, err := readMeta(dir)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(out.Encode(struct {
+		Type string `json:"type"`
+		identity
+	}{"Node", who}), out.Encode(meta)); err != nil {
+		return err
+	}
 	snaps, err := listSnapshots(dir)
 	if err != nil {
 		return err
@@ -92,6 +106,8 @@ func decodeConfiguration(raw []byte) (c raft.Configuration, err error) {
 
 // Report is what Verify found to be whole.
 type Report struct {
+	Node       string `json:"node"`
+	Term       uint64 `json:"term"` // of Raft, as the meta database says
 	Snapshots  int    `json:"snapshots"`
 	Entries    int    `json:"entries"`
 	FirstIndex uint64 `json:"first_index"`
@@ -99,20 +115,35 @@ type Report struct {
 	TornBytes  int    `json:"torn_bytes"` // behind the last batch: of one that no crash let end
 }
 
-// Verify reads every snapshot and every log entry of a node's folder and
-// checks formats and checksums. The error says what the first fault is; the report
+// Verify reads every snapshot and every log entry of a node's folder, its meta
+// database and who it is, and checks formats and checksums. Where a file has no
+// checksum it is held against what the others say. The error says what the first fault is; the report
 // counts what was whole until then. It reads only. In the last batch of the log
 // damage cannot be told from a write that a crash cut off: it counts as torn. A
 // batch that the node writes just then does, too.
 func Verify(dir string) (Report, error) {
 	var r Report
+	who, err := readIdentity(dir)
+	if err != nil {
+		return r, err
+	}
+	meta, err := readMeta(dir)
+	if err != nil {
+		return r, err
+	}
+	r.Node, r.Term = string(who.ID), meta.Term
 	snaps, err := listSnapshots(dir)
 	if err != nil {
 		return r, err
 	}
+	named, term := names{}, uint64(0)
 	for _, path := range snaps {
-		if _, err := openSnapshot(path); err != nil {
+		s, err := openSnapshot(path)
+		if err != nil {
 			return r, err
+		}
+		for _, n := range s.Nodes() {
+			named.add(n)
 		}
 		r.Snapshots++
 	}
@@ -131,8 +162,23 @@ func Verify(dir string) (Report, error) {
 		}
 		r.Entries++
 		r.LastIndex = l.Index
+		term = max(term, l.Term)
+		if l.Type == raft.LogCommand {
+			if v, err := catalog.DecodeEnvelope(l.Data); err == nil {
+				named.command(v.Cmd)
+			}
+		}
 		return nil
 	})
+	if err != nil {
+		return r, err
+	}
+	if err := named.check(who); err != nil {
+		return r, fail("verify node identity", filepath.Join(dir, identityFile), err, "the folder is another node's, or rotten: replace the node, redoubt node replace")
+	}
+	if meta, err = readMeta(dir); err == nil && term > meta.Term { // read again: a node may have gone on
+		err = fail("verify raft meta database", dir, damaged("term %d, while the log has entries of term %d", meta.Term, term), "")
+	}
 	return r, err
 }
 

@@ -13,7 +13,8 @@ import (
 )
 
 // duty is what the leader does by itself, until Close: it replaces owners that
-// are silent, and lets all nodes compare the checksums of their logs.
+// are silent or cannot store, and lets all nodes compare the checksums of their
+// logs.
 func (n *Node) duty() {
 	t := time.NewTicker(n.o.Timeouts.Ping)
 	defer t.Stop()
@@ -40,8 +41,8 @@ func (n *Node) duty() {
 // a commit then.
 const ownerParallel = 32
 
-// replaceOwners gives the groups of silent and leaving owners to nodes that
-// answer, and evens out, gently.
+// replaceOwners gives the groups of owners that are silent, leave, or cannot
+// store, to nodes that can, and evens out, gently.
 func (n *Node) replaceOwners() {
 	plan := n.ownerPlan()
 	if len(plan) == 0 {
@@ -67,18 +68,34 @@ func (n *Node) replaceOwners() {
 
 // ownerPlan says which groups need which new owner now.
 func (n *Node) ownerPlan() []catalog.SetOwner {
-	may, silent := map[redoubt.NodeID]bool{}, map[redoubt.NodeID]bool{}
-	for _, m := range n.catalog.Members() {
-		may[m.ID] = m.State == catalog.NodeActive && n.Alive(m.ID)
-		silent[m.ID] = m.State != catalog.NodeActive || !n.steady(m.ID)
-	}
+	may, lost := fitness(n.catalog.Members(), n.Alive, n.steady, func(id redoubt.NodeID) bool { return n.broken(id) != "" })
 	now := n.o.Now()
 	gentle := now.Sub(n.rebalanced) >= n.o.Timeouts.Rebalance
-	plan := planOwners(n.catalog.Groups(), may, silent, gentle)
+	plan := planOwners(n.catalog.Groups(), may, lost, gentle)
 	if gentle && len(plan) > 0 {
 		n.rebalanced = now
 	}
 	return plan
+}
+
+// fitness says which nodes may be given groups, and which must lose theirs: those
+// that leave, are silent, or cannot store. Where no node can store, that counts
+// for nothing: such an owner is better than none.
+func fitness(members []catalog.Member, alive, steady, broken func(redoubt.NodeID) bool) (may, lost map[redoubt.NodeID]bool) {
+	judge := func(broken func(redoubt.NodeID) bool) (some bool) {
+		may, lost = map[redoubt.NodeID]bool{}, map[redoubt.NodeID]bool{}
+		for _, m := range members {
+			active, cannot := m.State == catalog.NodeActive, broken(m.ID)
+			may[m.ID] = active && alive(m.ID) && !cannot
+			lost[m.ID] = !active || !steady(m.ID) || cannot
+			some = some || may[m.ID]
+		}
+		return some
+	}
+	if !judge(broken) {
+		judge(func(redoubt.NodeID) bool { return false })
+	}
+	return may, lost
 }
 
 // planOwners gives the groups of nodes that must not own any (lost) to those

@@ -2,9 +2,6 @@ package cluster
 
 import (
 	"fmt"
-	"math/rand/v2"
-	"testing"
-	"time"
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
@@ -27,10 +24,4 @@ func seg(g catalog.Group, ordinal uint64, first, last redoubt.LSN) catalog.Segme
 
 func batch(g catalog.Group, segs ...catalog.Segment) catalog.CommitSegments {
 	return catalog.CommitSegments{Batches: []catalog.SegmentBatch{{Group: g.ID, Epoch: g.Epoch, OwnerTerm: g.OwnerTerm, Segments: segs}}}
-}
-
-func seeded(t testing.TB) *rand.Rand {
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	return rand.New(rand.NewPCG(seed, 1))
 }

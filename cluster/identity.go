@@ -33,18 +33,28 @@ func loadIdentity(dir string, id redoubt.NodeID) (identity, error) {
 	}
 	var v identity
 	if err == nil {
-		err = json.Unmarshal(b, &v)
+		v, err = decodeIdentity(b)
 	}
 	switch {
 	case err != nil:
-		return identity{}, fail("read node identity", path, fmt.Errorf("%w: %w", err, redoubt.ErrCorrupt), "")
-	case v.Version > 1:
-		return identity{}, fail("read node identity", path, redoubt.ErrVersion, "")
+		return identity{}, fail("read node identity", path, err, "")
 	case v.ID != id:
 		return identity{}, fail("read node identity", path, fmt.Errorf("the folder belongs to node %s: %w", v.ID, redoubt.ErrInvalid),
 			"set the node's id to "+string(v.ID)+" or give it an empty folder")
-	case redoubt.ValidName("instance", v.Instance) != nil:
-		return identity{}, fail("read node identity", path, redoubt.ErrCorrupt, "")
+	}
+	return v, nil
+}
+
+// decodeIdentity reads an identity. It has no checksum; Verify holds it against the
+// catalog.
+func decodeIdentity(b []byte) (v identity, err error) {
+	switch err := json.Unmarshal(b, &v); {
+	case err != nil:
+		return identity{}, fmt.Errorf("%w: %w", err, redoubt.ErrCorrupt)
+	case v.Version > 1:
+		return identity{}, redoubt.ErrVersion
+	case v.Version < 1 || redoubt.ValidName("node", string(v.ID)) != nil || redoubt.ValidName("instance", v.Instance) != nil:
+		return identity{}, redoubt.ErrCorrupt
 	}
 	return v, nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 )
 
 // register is what the model knows of a group.
@@ -159,7 +160,7 @@ func TestCatalogIsLinearizable(t *testing.T) {
 	times := quick()
 	times.Owner, times.Rebalance = time.Hour, time.Hour // no changes of owner but the test's
 	s := newSiteAt(t, 3, times)
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	var groups []redoubt.GroupID
 	for i := range 3 {
 		id := fmt.Sprintf("g%d", i)

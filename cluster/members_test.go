@@ -87,3 +87,35 @@ func TestPlanOwners(t *testing.T) {
 		t.Errorf("moving what is even: %+v", got)
 	}
 }
+
+// Who leaves, is silent or cannot store loses its groups, and nobody gets any who
+// does not answer now; but where nobody can store, groups have owners all the same.
+func TestFitness(t *testing.T) {
+	var members []catalog.Member
+	for _, id := range []redoubt.NodeID{"sound", "slow", "silent", "broken"} {
+		members = append(members, catalog.Member{NodeInfo: catalog.NodeInfo{ID: id, State: catalog.NodeActive}})
+	}
+	members = append(members, catalog.Member{NodeInfo: catalog.NodeInfo{ID: "leaves", State: catalog.NodeDraining}})
+	in := func(ids ...redoubt.NodeID) func(redoubt.NodeID) bool {
+		return func(id redoubt.NodeID) bool { return slices.Contains(ids, id) }
+	}
+	is := func(m map[redoubt.NodeID]bool, want ...redoubt.NodeID) {
+		t.Helper()
+		var got []redoubt.NodeID
+		for _, n := range members {
+			if m[n.ID] {
+				got = append(got, n.ID)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%v, want %v", got, want)
+		}
+	}
+	alive, steady := in("sound", "broken", "leaves"), in("sound", "slow", "broken", "leaves")
+	may, lost := fitness(members, alive, steady, in("broken"))
+	is(may, "sound")
+	is(lost, "silent", "broken", "leaves")
+	may, lost = fitness(members, alive, steady, in("sound", "slow", "silent", "broken"))
+	is(may, "sound", "broken")
+	is(lost, "silent", "leaves")
+}

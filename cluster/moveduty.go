@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
 )
 
@@ -34,14 +33,4 @@ func (n *Node) moveDuty() {
 			n.o.Logger.Warn("moves not planned; tried again", "plan", catalog.Name(plan), "error", err)
 		}
 	}
-}
-
-// ShardsGoTo sets who of the nodes can store shards, of those that answer; until
-// then all can. takes may be called at any time, also after what it asks is closed.
-func (n *Node) ShardsGoTo(takes func(redoubt.NodeID) bool) { n.takes.Store(&takes) }
-
-// storing reports whether shards may move to the node.
-func (n *Node) storing(id redoubt.NodeID) bool {
-	takes := n.takes.Load()
-	return n.steady(id) && (takes == nil || (*takes)(id))
 }

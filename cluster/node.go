@@ -34,8 +34,8 @@ type Node struct {
 	health  *health
 	leader  *leaderWatch
 
-	rebalanced time.Time                                 // when a group last moved; of duty
-	takes      atomic.Pointer[func(redoubt.NodeID) bool] // see ShardsGoTo
+	rebalanced time.Time               // when a group last moved; of duty
+	storage    atomic.Pointer[Storage] // see GoBy
 
 	ctx       context.Context // ends with Close
 	cancel    context.CancelFunc

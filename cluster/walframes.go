@@ -129,14 +129,15 @@ func readBatch(raw []byte, first int) (next int, index, ok bool) {
 	return 0, false, false
 }
 
-// laterBatch looks for a whole batch behind a commit somewhere after at: then
-// what is at at was answered once, and is not the rest of a torn write.
+// laterBatch looks for a whole batch somewhere after at: then what is at at was
+// answered once, and is not the rest of a torn write. It may be the commit in
+// front of that batch which is damaged.
 func laterBatch(raw []byte, at int) bool {
 	for at = (at + 7) &^ 7; at+walFrameSize <= len(raw); at += walFrameSize {
-		if raw[at] != frameCommit || raw[at+1]|raw[at+2]|raw[at+3] != 0 {
+		if raw[at] != frameEntry && raw[at] != frameIndex {
 			continue
 		}
-		if _, _, ok := readBatch(raw, at+walFrameSize); ok {
+		if _, _, ok := readBatch(raw, at); ok {
 			return true
 		}
 	}

@@ -5,12 +5,14 @@ import (
 	"context"
 	"testing"
 	"time"
+
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 )
 
 func TestRootDependsOnContentOnly(t *testing.T) {
 	root := func(change func(w *world)) Sum {
 		w := newWorld(t, bigDisk, smallDisk)
-		w.write(seedOf(7), 300, bigDisk)
+		w.write(seeded.By(7), 300, bigDisk)
 		w.ship(0)
 		change(w)
 		r, err := Root(context.Background(), &image{w, w.committed, w.there}, time.Now, func(uint64, uint64) {})
@@ -38,7 +40,7 @@ func TestRootDependsOnContentOnly(t *testing.T) {
 // The verification finds the root that the secondary alone finds.
 func TestSameRootBothWays(t *testing.T) {
 	w := newWorld(t, bigDisk, smallDisk)
-	w.write(seed(t), 300, bigDisk)
+	w.write(seeded.Rand(t), 300, bigDisk)
 	w.ship(0)
 	alone, err := Root(context.Background(), &image{w, w.committed, w.there}, time.Now, func(uint64, uint64) {})
 	noErr(t, err)
@@ -50,7 +52,7 @@ func TestSameRootBothWays(t *testing.T) {
 }
 
 func TestTreeFindsTheLeaf(t *testing.T) {
-	rng := seed(t)
+	rng := seeded.Rand(t)
 	p := make([]byte, ChunkSize)
 	for i := range p {
 		p[i] = byte(rng.Uint32())

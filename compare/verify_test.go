@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 	"github.com/redoubt-dr/redoubt/internal/wire"
 )
 
@@ -33,7 +34,7 @@ func check(t *testing.T, w *world, r Record, differing uint64) {
 
 func TestEqual(t *testing.T) {
 	w := newWorld(t, bigDisk, smallDisk)
-	w.write(seed(t), 500, bigDisk)
+	w.write(seeded.Rand(t), 500, bigDisk)
 	w.ship(0)
 	r, err := w.verify(context.Background(), w.options())
 	noErr(t, err)
@@ -47,7 +48,7 @@ func TestEqual(t *testing.T) {
 func TestEqualUnderWrites(t *testing.T) {
 	for _, within := range []uint64{bigDisk, 2 * ChunkSize} { // everywhere, and in one place
 		w := newWorld(t, bigDisk, smallDisk)
-		rng := seed(t)
+		rng := seeded.Rand(t)
 		w.write(rng, 500, bigDisk)
 		w.ship(0)
 		w.onRead = func(int) {
@@ -78,7 +79,7 @@ func TestFlippedBitIsFound(t *testing.T) {
 	const quiet = uint64(WindowChunks+1) * ChunkSize // nobody writes from here on
 	for _, side := range []string{"source", "secondary"} {
 		w := newWorld(t, bigDisk, smallDisk)
-		rng := seed(t)
+		rng := seeded.Rand(t)
 		w.write(rng, 2000, bigDisk)
 		w.ship(0)
 		n := quiet/LeafSize + rng.Uint64N(blocks(bigDisk)-quiet/LeafSize)
@@ -113,7 +114,7 @@ func TestFlippedBitIsFound(t *testing.T) {
 // Differences of many blocks are listed as extents.
 func TestDifferencesAreListed(t *testing.T) {
 	w := newWorld(t, bigDisk, smallDisk)
-	w.write(seed(t), 100, bigDisk)
+	w.write(seeded.Rand(t), 100, bigDisk)
 	w.ship(0)
 	for n := uint64(700); n < 720; n++ {
 		w.there[2][n] = &block{1, byte(n)}
@@ -167,7 +168,7 @@ func (l *lateWrites) Since(lsn redoubt.LSN, fn func(redoubt.DiskID, redoubt.Exte
 // leave nothing behind.
 func TestEndInTheMiddle(t *testing.T) {
 	w := newWorld(t, bigDisk, smallDisk)
-	w.write(seed(t), 500, bigDisk)
+	w.write(seeded.Rand(t), 500, bigDisk)
 	w.ship(0)
 	ctx, cancel := context.WithCancel(context.Background())
 	w.onRead = func(n int) {
@@ -237,7 +238,7 @@ func TestBadQuestions(t *testing.T) {
 // comparison begins when they agree, and not before.
 func TestDisksSettle(t *testing.T) {
 	w := newWorld(t, bigDisk, bigDisk)
-	w.write(seed(t), 20, bigDisk)
+	w.write(seeded.Rand(t), 20, bigDisk)
 	w.ship(0)
 	for name, early := range map[string][]redoubt.Disk{
 		"one joins":            w.disks[:1],

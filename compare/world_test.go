@@ -6,7 +6,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net"
-	"os"
 	"sync"
 	"testing"
 	"time"
@@ -25,22 +24,6 @@ func noErr(t testing.TB, err error) {
 		t.Fatal(err)
 	}
 }
-
-// seed returns a generator whose seed is printed, and taken from REDOUBT_SEED.
-func seed(t *testing.T) *rand.Rand {
-	t.Helper()
-	s := uint64(time.Now().UnixNano())
-	if v := os.Getenv("REDOUBT_SEED"); v != "" {
-		l, err := redoubt.ParseLSN(v)
-		noErr(t, err)
-		s = uint64(l)
-	}
-	t.Logf("REDOUBT_SEED=%d", s)
-	return rand.New(rand.NewPCG(s, 1))
-}
-
-// seedOf is a generator that is always the same.
-func seedOf(n uint64) *rand.Rand { return rand.New(rand.NewPCG(n, 1)) }
 
 type block = [LeafSize]byte
 

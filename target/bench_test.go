@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 )
 
 // TestIngestRate measures how fast incompressible writes become committed on
@@ -18,7 +19,7 @@ func TestIngestRate(t *testing.T) {
 	if mb == 0 {
 		t.Skip("set REDOUBT_INGEST_MB to a number of MiB")
 	}
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	s := newSite(t, 3)
 	src := newSource(t, s, rng)
 	src.maxDelta = 4 << 20

@@ -6,6 +6,7 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 	"github.com/redoubt-dr/redoubt/target/history"
 )
 
@@ -29,7 +30,7 @@ func (f *feed) resolves(spec history.PointSpec, want redoubt.LSN) {
 // TestBookmarksByNameAndKind makes bookmarks among writes, lets retention take
 // what is between them, and asks for each.
 func TestBookmarksByNameAndKind(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	c := &clock{}
 	c.set(day1())
 	s := newSiteAt(t, 3, c.now)

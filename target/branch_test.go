@@ -8,6 +8,7 @@ import (
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/internal/pki"
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 	"github.com/redoubt-dr/redoubt/ship"
 )
 
@@ -43,7 +44,7 @@ func (f *feed) promoted(at redoubt.LSN) *feed {
 // policy says, the trunk is thinned across the fork, and when the branch has no
 // point left its bytes go.
 func TestBranchesAgeAndGo(t *testing.T) {
-	f := aged(t, seeded(t).Uint64())
+	f := aged(t, seeded.Rand(t).Uint64())
 	ctx := t.Context()
 	noErr(t, f.owner.store.Retention().Retain(ctx, f.group))
 	f.synced()

@@ -8,6 +8,7 @@ import (
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/compare"
 	"github.com/redoubt-dr/redoubt/internal/pki"
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 	"github.com/redoubt-dr/redoubt/ship"
 )
 
@@ -26,7 +27,7 @@ func (s *source) greet(change func(h *ship.Hello)) (ship.Welcome, error) {
 // compare with what is stored, though that is no point.
 func TestLostJournalIsFoundOut(t *testing.T) {
 	s := newSite(t, 3)
-	src := newSource(t, s, seeded(t))
+	src := newSource(t, s, seeded.Rand(t))
 	stop := src.run()
 	src.copyAll()
 	src.write(100)
@@ -88,7 +89,7 @@ func TestOldJournalIsFoundOut(t *testing.T) {
 		"cut":      func(h *ship.Hello) { h.Tail, h.Head = h.Head+10, h.Head+20 },
 	} {
 		s := newSite(t, 3)
-		src := newSource(t, s, seeded(t))
+		src := newSource(t, s, seeded.Rand(t))
 		stop := src.run()
 		src.copyAll()
 		src.write(50)
@@ -103,7 +104,7 @@ func TestOldJournalIsFoundOut(t *testing.T) {
 // Before anything is stored there is content to compare with, too: zeros.
 func TestNothingStoredIsZeros(t *testing.T) {
 	s := newSite(t, 3)
-	src := newSource(t, s, seeded(t))
+	src := newSource(t, s, seeded.Rand(t))
 	_, err := s.nodes[0].node.Propose(t.Context(), catalog.CreateGroup{ID: src.group, UUID: "u", Source: "host1", SourceAddr: "h:1", Disks: src.hello().Disks, K: 2, M: 1})
 	noErr(t, err)
 	im, err := s.nodes[0].store.Comparisons().OpenImage(t.Context(), pki.Identity{Role: pki.RoleSource, Name: "host1"}, compare.Ask{Group: src.group, UUID: "u", Torn: true})

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 	"github.com/redoubt-dr/redoubt/target/segment"
 	"github.com/redoubt-dr/redoubt/target/shards"
 )
@@ -139,7 +140,7 @@ func (s *site) hit(rng *rand.Rand, d damage, set []int) {
 func TestAnyShardsDamaged(t *testing.T) {
 	for _, p := range policies()[:2] {
 		t.Run(p.String(), func(t *testing.T) {
-			rng := seeded(t)
+			rng := seeded.Rand(t)
 			s := newSiteWith(t, p.nodes, func(o *Options) { scrubbing(o); coldCaches(o) })
 			src, m := p.written(t, s, rng)
 			ds := damages()
@@ -147,22 +148,26 @@ func TestAnyShardsDamaged(t *testing.T) {
 				ds = ds[rng.IntN(len(ds)):][:1]
 			}
 			for _, d := range ds {
-				for _, set := range p.some(rng, sets(p.m, p.nodes), 1) {
-					s.hit(rng, d, set)
-					h := s.away(nil, src)
-					if right, failed := src.judge(h, m); failed > 0 {
-						t.Errorf("nodes %v %s: %d points right, %d give an error", set, d.name, right, failed)
+				t.Run(d.name, func(t *testing.T) {
+					for _, set := range p.some(t, rng, sets(p.m, p.nodes), 1) {
+						s.hit(rng, d, set)
+						h := s.away(nil, src)
+						if right, failed := src.judge(h, m); failed > 0 {
+							t.Errorf("nodes %v %s: %d points right, %d give an error", set, d.name, right, failed)
+						}
+						s.heal(src, set)
 					}
-					s.heal(src, set)
-				}
+				})
 			}
 			// What is beyond repair stays so: last, and one way of it.
-			d := ds[rng.IntN(len(ds))]
-			set := sets(p.m+1, p.nodes)[rng.IntN(len(sets(p.m+1, p.nodes)))]
-			s.hit(rng, d, set)
-			if right, failed := src.judge(s.away(nil, src), m); failed == 0 {
-				t.Errorf("nodes %v %s: %d points are right, none gives an error", set, d.name, right)
-			}
+			t.Run("one_more", func(t *testing.T) {
+				d := ds[rng.IntN(len(ds))]
+				set := sets(p.m+1, p.nodes)[rng.IntN(len(sets(p.m+1, p.nodes)))]
+				s.hit(rng, d, set)
+				if right, failed := src.judge(s.away(nil, src), m); failed == 0 {
+					t.Errorf("nodes %v %s: %d points are right, none gives an error", set, d.name, right)
+				}
+			})
 		})
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 	"github.com/redoubt-dr/redoubt/ship"
 )
 
@@ -12,7 +13,7 @@ import (
 // while it was copied, with it, after another has left, and with a third that has
 // the name of that.
 func TestDisksJoinAndLeave(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	s := newSite(t, 3)
 	src := newSource(t, s, rng)
 	stop := src.run()

@@ -7,6 +7,7 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 	"github.com/redoubt-dr/redoubt/internal/vfs"
 	"github.com/redoubt-dr/redoubt/journal"
 	"github.com/redoubt-dr/redoubt/target/history"
@@ -34,7 +35,7 @@ func (s *source) branch(h *host, lin redoubt.Lineage) *source {
 // the same group; another promotion on top of that makes a tree. Points of every
 // branch stay right.
 func TestBranches(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	s := newSite(t, 3)
 	src := newSource(t, s, rng)
 	stop := src.run()

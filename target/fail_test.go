@@ -1,19 +1,23 @@
 package target
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 	"github.com/redoubt-dr/redoubt/internal/vfs"
 )
 
 // A node whose shard log has failed is known to all, gets nothing as long as
 // enough others take shards, and is used again after a restart with a good disk.
 func TestFailedLog(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	faults := map[redoubt.NodeID]*vfs.Fault{}
 	s := newSiteWith(t, 4, func(o *Options) {
 		f := vfs.NewFault(vfs.OS, 0, syscall.EIO)
@@ -93,5 +97,103 @@ func TestFailedLog(t *testing.T) {
 	})
 	noErr(t, stopped(stop()))
 	s.whole(src.group)
+	src.checkAll(1)
+}
+
+// A node whose shard log has failed hands the groups that it owns to others, and
+// the sender follows: ingest goes on without it, and no delta waits for it. After
+// a restart it gets groups again.
+func TestFailedOwner(t *testing.T) {
+	rng := seeded.Rand(t)
+	faults := map[redoubt.NodeID]*vfs.Fault{}
+	s := newSiteWith(t, 3, func(o *Options) {
+		f := vfs.NewFault(vfs.OS, 0, syscall.EIO)
+		f.StayDown()
+		faults[o.Node.ID()] = f
+		o.FS = f
+		o.PutTimeout = 3 * time.Second // what a delta costs that waits for a node
+	})
+	src := newSource(t, s, rng)
+	stop := src.run()
+	src.copyAll()
+	src.shipped()
+	s.whole(src.group)
+	batch := func() time.Duration {
+		begun := time.Now()
+		for range 10 {
+			src.write(20)
+			src.snap()
+			src.shipped()
+		}
+		return time.Since(begun)
+	}
+	before := batch()
+
+	bad := s.owner(src.group)
+	was, _ := bad.node.Catalog().Group(src.group)
+	faults[bad.id].FailAt(faults[bad.id].Count() + 1)
+	s.eventually("the log fails", func() bool {
+		src.write(20)
+		src.shipped()
+		return bad.store.log.Err() != nil
+	})
+	var now catalog.Group
+	s.eventually("another node owns the group, everywhere", func() bool {
+		for _, h := range s.nodes {
+			if now, _ = h.node.Catalog().Group(src.group); now.Owner == bad.id {
+				return false
+			}
+		}
+		return true
+	})
+	if now.OwnerTerm <= was.OwnerTerm || now.Epoch != was.Epoch {
+		t.Errorf("owner term %d after %d, epoch %d after %d", now.OwnerTerm, was.OwnerTerm, now.Epoch, was.Epoch)
+	}
+	owner := s.owner(src.group)
+	src.write(20)
+	src.shipped()
+	s.eventually("the sender follows", func() bool {
+		owner.store.mu.Lock()
+		defer owner.store.mu.Unlock()
+		return owner.store.streams[src.group] != nil
+	})
+	connects := src.send.Status().Connects
+	if after := batch(); after > 5*before+owner.store.o.PutTimeout {
+		t.Errorf("ten batches took %s without the node, %s with it", after, before)
+	}
+	if n := src.send.Status().Connects; n != connects {
+		t.Errorf("the sender connected %d times more", n-connects)
+	}
+	if again, _ := owner.node.Catalog().Group(src.group); again.OwnerTerm != now.OwnerTerm {
+		t.Errorf("owner term %d, then %d: the group wanders", now.OwnerTerm, again.OwnerTerm)
+	}
+	src.checkAll(1)
+
+	// New groups do not stay there; after its restart it gets some.
+	const groups = 4
+	for i := range groups - 1 {
+		_, err := owner.node.Propose(t.Context(), catalog.CreateGroup{ID: redoubt.GroupID(fmt.Sprint("more", i)), UUID: fmt.Sprint("more", i), Source: "web2",
+			Disks: src.disks, K: 2, M: 1, Now: 1})
+		noErr(t, err)
+	}
+	owned := func(h *host) (n int) {
+		for _, g := range owner.node.Catalog().Groups() {
+			if g.Owner == h.id {
+				n++
+			}
+		}
+		return n
+	}
+	s.eventually("the new groups are with the others, evenly", func() bool {
+		return !slices.ContainsFunc(s.nodes, func(h *host) bool { return owned(h) != groups/2 && h != bad }) && owned(bad) == 0
+	})
+	faults[bad.id].FailAt(0)
+	bad.stop()
+	bad.start()
+	s.eventually("it owns groups again", func() bool { return owned(bad) > 0 })
+	s.whole(src.group)
+	src.write(20)
+	src.shipped()
+	noErr(t, stopped(stop()))
 	src.checkAll(1)
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 	"github.com/redoubt-dr/redoubt/ship"
 	"github.com/redoubt-dr/redoubt/target/shards"
 )
@@ -140,7 +141,7 @@ func TestSpaceOfARemovedDisk(t *testing.T) {
 	s := newSiteAt(t, 3, c.now)
 	scratch := newComer(2, "scratch")
 	scratch.join = 1
-	f := newFeed(t, s, c, seeded(t), scratch.Disk)
+	f := newFeed(t, s, c, seeded.Rand(t), scratch.Disk)
 	p, err := catalog.ParsePolicy("every=2m,1s=20m,1m=2h,bookmarks=3h")
 	noErr(t, err)
 	f.policy(p)

@@ -6,12 +6,13 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 )
 
 // A node that comes late takes its part of the history that was there, under
 // load, and every point stays right, also without any one node.
 func TestHistoryIsLevelled(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	s := openSite(&site{t: t, logFile: 4 << 20, silent: time.Second, cache: 4 << 20, level: 64 << 10}, 3)
 	src := newSource(t, s, rng)
 	src.maxDelta = 4 << 10 // many segments

@@ -8,6 +8,7 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 	"github.com/redoubt-dr/redoubt/target/segment"
 )
 
@@ -104,7 +105,7 @@ func (s *site) rebuilt(id redoubt.NodeID, g redoubt.GroupID) {
 // Nodes come and go while the source writes: each point is right on each node
 // throughout, nothing that drains makes a segment less safe, and in the end no first node is left.
 func TestNodesComeAndGo(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	s := newSite(t, 3)
 	src := newSource(t, s, rng)
 	stop := src.run()
@@ -182,7 +183,7 @@ func TestNodesComeAndGo(t *testing.T) {
 // A drain is called off half-way: what has moved is deleted here, what has not
 // stays, and everything is as safe as before.
 func TestDrainCalledOff(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	s := newSite(t, 4)
 	src := newSource(t, s, rng)
 	src.maxDelta = 4 << 10 // many segments
@@ -219,7 +220,7 @@ func TestDrainCalledOff(t *testing.T) {
 
 // A dead node is given up: the others take over what it had.
 func TestDeadNodeGivenUp(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	s := newSite(t, 3)
 	src := newSource(t, s, rng)
 	stop := src.run()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 	"github.com/redoubt-dr/redoubt/target/history"
 	"github.com/redoubt-dr/redoubt/target/shards"
 	"github.com/redoubt-dr/redoubt/target/thin"
@@ -26,7 +27,7 @@ func aged(t *testing.T, seed uint64) *feed {
 func agedOn(s *site, c *clock, seed uint64) *feed {
 	t := s.t
 	t.Helper()
-	f := newFeed(t, s, c, seededBy(seed))
+	f := newFeed(t, s, c, seeded.By(seed))
 	p, err := catalog.ParsePolicy("every=2m,1s=20m,1m=1h,1h=3h,bookmarks=1h")
 	noErr(t, err)
 	f.policy(p)
@@ -65,7 +66,7 @@ func (l *loses) Propose(_ context.Context, cmd catalog.Command) (any, error) {
 // A plan whose owner crashes at each of its steps comes to the same end as one
 // that is carried out at once.
 func TestPlanSurvivesCrashes(t *testing.T) {
-	seed := seeded(t).Uint64()
+	seed := seeded.Rand(t).Uint64()
 	whole := aged(t, seed)
 	noErr(t, whole.owner.store.Retention().Retain(t.Context(), whole.group))
 
@@ -170,7 +171,7 @@ func TestPlanSurvivesCrashes(t *testing.T) {
 // A point that somebody has open stays readable and comes back into the
 // timeline; when it is closed it goes.
 func TestOpenPointIsSafe(t *testing.T) {
-	f := aged(t, seeded(t).Uint64())
+	f := aged(t, seeded.Rand(t).Uint64())
 	ctx := t.Context()
 	l := redoubt.LSN(len(f.all) - 10*20 + 7) // in the middle of a second, more than an hour ago
 	v, err := f.s.nodes[1].store.View(ctx, f.group, f.position(l))
@@ -205,7 +206,7 @@ func TestOpenPointIsSafe(t *testing.T) {
 
 // A node that does not answer may have a point open: nothing goes.
 func TestSilentNodeHoldsPlansBack(t *testing.T) {
-	f := aged(t, seeded(t).Uint64())
+	f := aged(t, seeded.Rand(t).Uint64())
 	away := f.s.nodes[0]
 	if away == f.owner {
 		away = f.s.nodes[1]
@@ -229,7 +230,7 @@ func TestSilentNodeHoldsPlansBack(t *testing.T) {
 
 // No clock makes history older than it is.
 func TestClockThatJumps(t *testing.T) {
-	f := aged(t, seeded(t).Uint64())
+	f := aged(t, seeded.Rand(t).Uint64())
 	ctx := t.Context()
 	noErr(t, f.owner.store.Retention().Retain(ctx, f.group))
 	f.synced()
@@ -261,7 +262,7 @@ func TestClockThatJumps(t *testing.T) {
 
 // Preview says beforehand what Retain then does.
 func TestPreviewIsTheTruth(t *testing.T) {
-	f := aged(t, seeded(t).Uint64())
+	f := aged(t, seeded.Rand(t).Uint64())
 	ctx := t.Context()
 	before := uint64(len(f.retained()))
 	p, err := f.owner.store.Retention().Preview(ctx, f.group, nil)

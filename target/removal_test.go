@@ -7,15 +7,20 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 )
 
 // The policies that are judged. By default a part of the points and of the
-// cases is taken; all of them, with 200 points each:
+// cases is taken; all of them, with 200 points each, of one policy and kind, in
+// two parts:
 //
-//	REDOUBT_POINTS=200 go test ./target -run 'TestAnyNodesRemoved|TestAnyShardsDamaged' -v -timeout 1h
+//	REDOUBT_POINTS=200 REDOUBT_PART=1/2 go test ./target -run 'TestAnyNodesRemoved/4.2_on_6/one_more' -v
+//	REDOUBT_POINTS=200 REDOUBT_PART=2/2 go test ./target -run 'TestAnyNodesRemoved/4.2_on_6/one_more' -v
 type policy struct {
 	nodes, k, m  int
 	points, sets int // points to be judged, and sets of nodes to be removed, by default
@@ -115,25 +120,43 @@ func (s *source) writeExactly(n int) {
 	noErr(s.t, s.j.Append([]redoubt.Write{{Disk: 1, Kind: redoubt.KindWrite, Extent: redoubt.Extent{Off: off, Len: uint64(n)}, Data: data, CRC: redoubt.Checksum(data)}}))
 }
 
+// judged is how many points are read at once: with nodes missing most of the
+// time is waiting.
+const judged = 16
+
 // judge reads all disks at every point through h. It counts the points that are
 // right and those that give an error; wrong data fails the test.
 func (s *source) judge(h *host, m marks) (right, failed int) {
 	s.t.Helper()
+	begun := time.Now()
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, judged)
 	for l, sums := range m {
-		p := redoubt.Position{Epoch: 1, LSN: l}
-		switch ok, err := s.reads(h, p, sums); {
-		case err != nil:
-			failed++
-			s.t.Logf("%s at %s: %v", p, h.id, err)
-			if !errors.Is(err, redoubt.ErrCorrupt) && !errors.Is(err, redoubt.ErrUnavailable) && !errors.Is(err, redoubt.ErrNotFound) {
-				s.t.Errorf("%s at %s: unexpected error: %v", p, h.id, err)
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			p := redoubt.Position{Epoch: 1, LSN: l}
+			ok, err := s.reads(h, p, sums)
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case err != nil:
+				if failed++; failed <= 3 {
+					s.t.Logf("%s at %s: %v", p, h.id, err)
+				}
+				if !errors.Is(err, redoubt.ErrCorrupt) && !errors.Is(err, redoubt.ErrUnavailable) && !errors.Is(err, redoubt.ErrNotFound) {
+					s.t.Errorf("%s at %s: unexpected error: %v", p, h.id, err)
+				}
+			case !ok:
+				s.t.Errorf("%s at %s: wrong data", p, h.id)
+			default:
+				right++
 			}
-		case !ok:
-			s.t.Errorf("%s at %s: wrong data", p, h.id)
-		default:
-			right++
-		}
+		})
 	}
+	wg.Wait()
+	s.t.Logf("%d points are right, %d give an error, in %s", right, failed, time.Since(begun).Round(time.Millisecond))
 	return right, failed
 }
 
@@ -195,36 +218,50 @@ func (s *site) away(set []int, src *source) *host {
 func TestAnyNodesRemoved(t *testing.T) {
 	for _, p := range policies() {
 		t.Run(p.String(), func(t *testing.T) {
-			rng := seeded(t)
+			rng := seeded.Rand(t)
 			s := newSiteWith(t, p.nodes, coldCaches)
 			src, m := p.written(t, s, rng)
-			for _, set := range p.some(rng, sets(p.m, p.nodes), p.sets) {
-				h := s.away(set, src)
-				if right, failed := src.judge(h, m); failed > 0 || right != len(m) {
-					t.Errorf("without nodes %v: %d points right, %d give an error", set, right, failed)
+			t.Run("as_many", func(t *testing.T) {
+				for _, set := range p.some(t, rng, sets(p.m, p.nodes), p.sets) {
+					h := s.away(set, src)
+					if right, failed := src.judge(h, m); failed > 0 || right != len(m) {
+						t.Errorf("without nodes %v: %d points right, %d give an error", set, right, failed)
+					}
 				}
-			}
+			})
 			few := marks{}
 			for l, sums := range m {
 				if few[l] = sums; len(few) == 3 && allPoints() == 0 {
 					break
 				}
 			}
-			for _, set := range p.some(rng, sets(p.m+1, p.nodes), 1) {
-				s.away(nil, src)
-				h := s.away(set, src)
-				right, failed := src.judge(h, few)
-				if failed == 0 {
-					t.Errorf("without nodes %v: %d points are right, none gives an error", set, right)
+			t.Run("one_more", func(t *testing.T) {
+				for _, set := range p.some(t, rng, sets(p.m+1, p.nodes), 1) {
+					s.away(nil, src)
+					h := s.away(set, src)
+					right, failed := src.judge(h, few)
+					if failed == 0 {
+						t.Errorf("without nodes %v: %d points are right, none gives an error", set, right)
+					}
 				}
-			}
+			})
 		})
 	}
 }
 
-// some takes at most n cases by chance, or all of them.
-func (p policy) some(rng *rand.Rand, all [][]int, n int) [][]int {
+// some takes at most n cases by chance, or all of them, or of these the part that
+// REDOUBT_PART names, such as 2/5.
+func (p policy) some(t *testing.T, rng *rand.Rand, all [][]int, n int) [][]int {
+	t.Helper()
+	if v := os.Getenv("REDOUBT_PART"); v != "" && allPoints() > 0 {
+		var part, of int
+		if _, err := fmt.Sscanf(v, "%d/%d", &part, &of); err != nil || part < 1 || part > of {
+			t.Fatalf("REDOUBT_PART=%s is no part such as 2/5", v)
+		}
+		all = all[(part-1)*len(all)/of : part*len(all)/of]
+	}
 	if allPoints() > 0 || len(all) <= n {
+		t.Logf("%d sets", len(all))
 		return all
 	}
 	at := rng.IntN(len(all) - n + 1)

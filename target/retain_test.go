@@ -8,6 +8,7 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 	"github.com/redoubt-dr/redoubt/target/retention"
 )
 
@@ -23,7 +24,7 @@ func TestDayOfHistory(t *testing.T) {
 	noErr(t, err)
 	for name, p := range map[string]catalog.Policy{"default": catalog.DefaultPolicy(), "quick": quick} {
 		t.Run(name, func(t *testing.T) {
-			rng := seeded(t)
+			rng := seeded.Rand(t)
 			c := &clock{}
 			c.set(day1())
 			s := newSiteAt(t, 3, c.now)

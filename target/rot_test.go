@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 	"github.com/redoubt-dr/redoubt/target/index"
 	"github.com/redoubt-dr/redoubt/target/segment"
 )
@@ -54,7 +55,7 @@ func headerOf(i segment.Info) int64 {
 // succeed through the other shards, and the shard is built again. Two rotten
 // shards of three are an error, never data.
 func TestRot(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	s := newSiteWith(t, 3, func(o *Options) { o.CacheBytes, o.HeadBytes = 1, 1 }) // what is in memory is not rotten
 	src := newSource(t, s, rng)
 	stop := src.run()

@@ -7,12 +7,13 @@ import (
 	"testing"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 	"github.com/redoubt-dr/redoubt/target/view"
 )
 
 // shippedHistory is a site with a source whose points are remembered.
 func shippedHistory(t *testing.T) (*site, *source) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	s := newSite(t, 3)
 	src := newSource(t, s, rng)
 	stop := src.run()

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 	"github.com/redoubt-dr/redoubt/internal/vfs"
 	"github.com/redoubt-dr/redoubt/target/scrub"
 	"github.com/redoubt-dr/redoubt/target/segment"
@@ -42,7 +43,7 @@ func rounds(src *source, n int) {
 // A pass finds what nobody reads: rotten data and parity shards, shards that
 // are not there, and shards that nobody needs. What it found is healed.
 func TestScrub(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	s := newSiteWith(t, 3, scrubbing)
 	src := newSource(t, s, rng)
 	stop := src.run()
@@ -126,7 +127,7 @@ func TestScrubGoesOn(t *testing.T) {
 			o.ScrubBytes, o.RepairBytes = 1<<19, 1<<30
 		}
 	})
-	src := newSource(t, s, seeded(t))
+	src := newSource(t, s, seeded.Rand(t))
 	stop := src.run()
 	rounds(src, 12)
 	noErr(t, stopped(stop()))
@@ -160,7 +161,7 @@ func TestScrubGoesOn(t *testing.T) {
 // The source keeps what its secondary has without all of its redundancy, and
 // lets it go once that is whole.
 func TestSourceKeepsWhatIsNotWhole(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	s := newSite(t, 3)
 	src := newSource(t, s, rng)
 	stop := src.run()

@@ -7,6 +7,7 @@ import (
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/internal/pki"
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 	"github.com/redoubt-dr/redoubt/ship"
 )
 
@@ -81,7 +82,7 @@ func TestHello(t *testing.T) {
 // A second stream of the same group takes the place of the first.
 func TestStreamReplaced(t *testing.T) {
 	s := newSite(t, 3)
-	src := newSource(t, s, seeded(t))
+	src := newSource(t, s, seeded.Rand(t))
 	stop := src.run()
 	src.copyAll()
 	src.shipped()

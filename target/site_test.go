@@ -434,17 +434,6 @@ func (s *source) checkAll(e redoubt.Epoch) {
 	}
 }
 
-func seeded(t *testing.T) *rand.Rand {
-	seed := uint64(time.Now().UnixNano())
-	if v := os.Getenv("REDOUBT_SEED"); v != "" {
-		seed, _ = strconv.ParseUint(v, 10, 64)
-	}
-	t.Logf("REDOUBT_SEED=%d", seed)
-	return seededBy(seed)
-}
-
-func seededBy(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 1)) }
-
 func noErr(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {

@@ -93,7 +93,7 @@ func Open(o Options) (*Store, error) {
 	s.thin = thin.New(s.ctx, s.thinning())
 	s.comparing = pace.New(s.o.CompareBytes)
 	s.serve()
-	s.node.ShardsGoTo(s.peers.Up)
+	s.node.GoBy(s.peers)
 	s.run(s.commit)
 	s.run(s.follow)
 	s.repair.Start(s.run)
@@ -165,8 +165,9 @@ func (s *Store) Scrub() scrub.Stats { return s.scrub.Stats() }
 // ScrubNow has a pass begin at once, from the start also if one is under way.
 func (s *Store) ScrubNow() error { return s.scrub.Now() }
 
-// Failed says why the node takes no shards until it is restarted, as far as this
-// one knows: its shard log has failed. "": it does.
+// Failed says why the node takes no shards, and owns no groups while another may,
+// until it is restarted, as far as this one knows: its shard log has failed. "":
+// it does.
 func (s *Store) Failed(n redoubt.NodeID) string { return s.peers.Failed(n) }
 
 // History says what there is of the groups' pasts.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 	"github.com/redoubt-dr/redoubt/internal/vfs"
 	"github.com/redoubt-dr/redoubt/ship"
 	"github.com/redoubt-dr/redoubt/target/history"
@@ -16,7 +17,7 @@ import (
 // Every point hashes as the model says, on every node, while one node is away
 // for a part of the time, and the node gets its shards when it is back.
 func TestHistory(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	s := newSite(t, 3)
 	src := newSource(t, s, rng)
 	stop := src.run()
@@ -209,7 +210,7 @@ func sparse(t *testing.T, s *Store, src *source) {
 
 // The owner dies under load: another one goes on, without a gap.
 func TestOwnerDies(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	s := newSite(t, 3)
 	src := newSource(t, s, rng)
 	stop := src.run()
@@ -244,7 +245,7 @@ func TestOwnerDies(t *testing.T) {
 // After a promotion the old writer is refused, the new one goes on, and points
 // on both sides of the fork are right.
 func TestFencing(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	s := newSite(t, 3)
 	src := newSource(t, s, rng)
 	stop := src.run()

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 	"github.com/redoubt-dr/redoubt/target/gc"
 	"github.com/redoubt-dr/redoubt/target/segment"
 )
@@ -102,7 +103,7 @@ func (s *site) scrubs() (stop func()) {
 // every point that is left shows what it showed before, no segment is less
 // safe, and nothing that is dead stays in any log.
 func TestThinningDrainAndScrubTogether(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	c := &clock{}
 	c.set(day1())
 	s := openSite(&site{t: t, now: c.now, set: scrubbing, logFile: 128 << 10, silent: time.Minute, cache: 1 << 10}, 3)

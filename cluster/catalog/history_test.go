@@ -8,11 +8,12 @@ import (
 	"unsafe"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 )
 
 // Lookups against the plain answer: a list that is searched from the front.
 func TestLookupsAgreeWithAList(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	m := newMachine(t, 5)
 	m.must(createG("g"))
 	var list []Segment
@@ -63,7 +64,7 @@ func TestLookupsAgreeWithAList(t *testing.T) {
 }
 
 func TestFrozenHistoryDoesNotMove(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	m := newMachine(t, 3)
 	m.must(createG("g"))
 	type shot struct {

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 )
 
 // level carries plans out until there are none, and returns how many shards moved.
@@ -36,7 +37,7 @@ func (m *machine) level(least uint64, room int) (moved int) {
 // fill makes n segments of the group on the first nodes, with shards of 1 to 8 MiB.
 func (m *machine) fill(g Group, n int) {
 	m.t.Helper()
-	rng := seeded(m.t)
+	rng := seeded.Rand(m.t)
 	for i := range uint64(n) {
 		s := seg(g, i, redoubt.LSN(i+1), redoubt.LSN(i+1))
 		s.K, s.M, s.Nodes, s.Stored = uint8(g.K), uint8(g.M), nil, 1<<(g.K+g.M)-1

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 )
 
 func (m *machine) node(id redoubt.NodeID) NodeInfo { return m.s.nodes[id] }
@@ -189,7 +190,7 @@ func TestMovesKeepDomains(t *testing.T) {
 	c := createG("g")
 	c.K, c.M = 4, 2
 	m.must(c)
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	g := m.group("g")
 	for i := range uint64(60) {
 		s := seg(g, i, redoubt.LSN(i+1), redoubt.LSN(i+1))

@@ -82,6 +82,14 @@ func ReadSnapshot(r io.Reader) (*Snapshot, error) {
 	return &Snapshot{s: s}, nil
 }
 
+// Nodes lists every node that was ever named.
+func (p *Snapshot) Nodes() (out []NodeInfo) {
+	for _, id := range p.s.nodeIDs() {
+		out = append(out, p.s.nodes[id])
+	}
+	return out
+}
+
 // Write streams the snapshot to w.
 func (p *Snapshot) Write(w io.Writer) error { return writeSnapshot(w, p.s) }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/redoubt-dr/redoubt"
 )
@@ -44,9 +45,10 @@ func readSnapshot(in io.Reader) (*state, error) {
 }
 
 type snapshotReader struct {
-	r   *bufio.Reader
-	crc uint32
-	n   uint64
+	r    *bufio.Reader
+	crc  uint32
+	n    uint64
+	segs []byte // of records of segments, used again: nearly all of a snapshot
 }
 
 func (r *snapshotReader) preface() error {
@@ -73,7 +75,13 @@ func (r *snapshotReader) record() (typ uint8, body []byte, err error) {
 	if n > maxRecord {
 		return 0, nil, fmt.Errorf("snapshot record of %d bytes: %w", n, redoubt.ErrCorrupt)
 	}
-	if body, err = r.take(int(n) + 4); err != nil {
+	if typ = head[0]; typ == recSegs || typ == recJoined { // nothing of them is kept
+		r.segs, err = r.take(r.segs, int(n)+4)
+		body = r.segs
+	} else {
+		body, err = r.take(nil, int(n)+4)
+	}
+	if err != nil {
 		return 0, nil, cut(err)
 	}
 	r.crc = redoubt.ChecksumUpdate(redoubt.ChecksumUpdate(r.crc, head[:]), body[:n])
@@ -81,13 +89,13 @@ func (r *snapshotReader) record() (typ uint8, body []byte, err error) {
 		return 0, nil, fmt.Errorf("snapshot record %d: checksum: %w", r.n, redoubt.ErrCorrupt)
 	}
 	r.n++
-	return head[0], body[:n], nil
+	return typ, body[:n], nil
 }
 
-// take reads n bytes.
-func (r *snapshotReader) take(n int) ([]byte, error) {
-	if n <= 1<<20 {
-		b := make([]byte, n)
+// take reads n bytes, into b if they fit.
+func (r *snapshotReader) take(b []byte, n int) ([]byte, error) {
+	if n <= max(1<<20, cap(b)) {
+		b = slices.Grow(b[:0], n)[:n]
 		_, err := io.ReadFull(r.r, b)
 		return b, err
 	}

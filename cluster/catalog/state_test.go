@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"testing"
-	"time"
 
 	"github.com/redoubt-dr/redoubt"
 )
@@ -120,12 +118,6 @@ func (m *machine) protected(id string) Group {
 	m.must(batch(g, s))
 	m.commit(id, 5)
 	return m.group(id)
-}
-
-func seeded(t testing.TB) *rand.Rand {
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	return rand.New(rand.NewPCG(seed, 1))
 }
 
 func TestCreateGroupIsIdempotentByUUID(t *testing.T) {

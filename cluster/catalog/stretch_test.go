@@ -6,13 +6,14 @@ import (
 	"testing"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 )
 
 // Stretches of which nothing is left are joined: what is left is found as
 // before, a lookup in a stretch finds a segment of the same stretch, points and
 // their times keep their own segments, and snapshots, copies and tallies agree.
 func TestWhatIsGoneIsJoined(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	m := newMachine(t, 3)
 	m.must(createG("g"))
 	g := m.group("g")

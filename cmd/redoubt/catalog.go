@@ -10,11 +10,11 @@ import (
 
 func catalogCommand(a *app) *cobra.Command {
 	dump := &cobra.Command{
-		Use: "dump DIR", Short: "print a JSON document per record of the snapshots and entry of the Raft log", Args: args("DIR"),
+		Use: "dump DIR", Short: "print a JSON document for the node, its Raft meta database, and each record of the snapshots and entry of the Raft log", Args: args("DIR"),
 		RunE: a.runE(func(_ *cobra.Command, args []string) error { return cluster.Dump(args[0], a.out) }),
 	}
 	verify := &cobra.Command{
-		Use: "verify DIR", Short: "read snapshots and Raft log and check every checksum", Args: args("DIR"),
+		Use: "verify DIR", Short: "read snapshots, Raft log, its meta database and node.json and check all of them", Args: args("DIR"),
 		RunE: a.runE(func(_ *cobra.Command, args []string) error {
 			r, err := cluster.Verify(args[0])
 			if err != nil {
@@ -26,7 +26,7 @@ func catalogCommand(a *app) *cobra.Command {
 					cluster.Report
 				}{args[0], r})
 			}
-			fmt.Fprintf(a.out, "%d snapshots, %d log entries from %d to %d\n", r.Snapshots, r.Entries, r.FirstIndex, r.LastIndex)
+			fmt.Fprintf(a.out, "node %s in term %d: %d snapshots, %d log entries from %d to %d\n", r.Node, r.Term, r.Snapshots, r.Entries, r.FirstIndex, r.LastIndex)
 			if r.TornBytes > 0 {
 				fmt.Fprintf(a.out, "note: %s of a batch that was never ended are behind the last entry\n", iec(uint64(r.TornBytes)))
 			}

@@ -47,7 +47,11 @@ func printNodes(w io.Writer, st *adminv1.GetStatusResponse) {
 	t.flush()
 	for _, n := range st.Cluster {
 		if n.Failed != "" {
-			fmt.Fprintf(w, "%s: FAILED, it takes no shards: %s\n", n.Id, n.Failed)
+			owns := "owns no groups"
+			if len(n.Groups) > 0 {
+				owns = strings.Join(n.Groups, ", ") + " goes to another node as soon as one can own it"
+			}
+			fmt.Fprintf(w, "%s: FAILED, it takes no shards, %s: %s\n", n.Id, owns, n.Failed)
 			fmt.Fprintf(w, "%s: hint: %s\n", n.Id, n.FailedHint)
 		}
 	}

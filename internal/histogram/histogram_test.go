@@ -1,10 +1,11 @@
 package histogram
 
 import (
-	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 )
 
 // Each value lies in its bucket, the buckets leave no gap, and none is wider
@@ -28,9 +29,7 @@ func TestBuckets(t *testing.T) {
 }
 
 func TestQuantiles(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	rng := rand.New(rand.NewPCG(seed, 1))
+	rng := seeded.Rand(t)
 	var h Histogram
 	var all []uint64
 	for range 5000 {

@@ -1,18 +1,17 @@
 package slab
 
 import (
-	"math/rand/v2"
 	"runtime"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 )
 
 // What is kept never exceeds the bound, whatever is put, and is counted right.
 func TestKept(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	rng := rand.New(rand.NewPCG(seed, 1))
+	rng := seeded.Rand(t)
 	s := stock{keep: 8 << 20}
 	var out [][]byte
 	for range 5000 {

@@ -3,6 +3,7 @@ package vfs
 import (
 	"io"
 	"io/fs"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -24,7 +25,8 @@ type Mem struct {
 	names map[string]*memNode // what programs see
 	disk  map[string]*memNode // the directory entries that were synced
 	locks map[string]bool
-	dead  bool // a power cut has happened: every operation fails
+	limit int64 // bytes that all files may have; 0: no limit
+	dead  bool  // a power cut has happened: every operation fails
 }
 
 // memNode is a file or folder. stable is the content on the disk; log holds
@@ -46,6 +48,41 @@ type memOp struct {
 func NewMem() *Mem {
 	root := &memNode{dir: true}
 	return &Mem{names: map[string]*memNode{"/": root}, disk: map[string]*memNode{"/": root}, locks: map[string]bool{}}
+}
+
+// Limit sets how many bytes all files may have together, as if the disk had no
+// more; 0 takes the limit away. What is above it already stays. A write that finds
+// less room writes what fits and fails with ENOSPC; to allocate is all or nothing.
+// A hole takes its room, too; names take none. What Crash, Clone and Kill return
+// has no limit.
+func (m *Mem) Limit(n int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.limit = n
+}
+
+// Used returns how many bytes all files have together.
+func (m *Mem) Used() (n int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, f := range m.names {
+		n += int64(len(f.data))
+	}
+	return n
+}
+
+// longest is how long the file n, which is in m, may be. m.mu is held.
+func (m *Mem) longest(n *memNode) int64 {
+	if m.limit == 0 {
+		return math.MaxInt64
+	}
+	left := m.limit
+	for _, f := range m.names {
+		if f != n {
+			left -= int64(len(f.data))
+		}
+	}
+	return max(left, int64(len(n.data)))
 }
 
 func clean(name string) string { return filepath.Clean("/" + name) }

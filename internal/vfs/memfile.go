@@ -4,6 +4,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"syscall"
 )
 
 // memFile is an open file of a Mem.
@@ -50,8 +51,17 @@ func (f *memFile) WriteAt(p []byte, off int64) (int, error) {
 	if off < 0 {
 		return 0, pathErr("write", f.name, fs.ErrInvalid)
 	}
-	f.n.write(p, off)
-	return len(p), nil
+	return f.write(p, off)
+}
+
+// write writes what there is room for. m.mu is held.
+func (f *memFile) write(p []byte, off int64) (int, error) {
+	n := int(max(0, min(int64(len(p)), f.m.longest(f.n)-off)))
+	f.n.write(p[:n], off)
+	if n < len(p) {
+		return n, pathErr("write", f.name, syscall.ENOSPC)
+	}
+	return n, nil
 }
 
 func (f *memFile) WritevAt(bufs [][]byte, off int64) (int, error) {
@@ -61,8 +71,10 @@ func (f *memFile) WritevAt(bufs [][]byte, off int64) (int, error) {
 	defer f.m.mu.Unlock()
 	total := 0
 	for _, b := range bufs {
-		f.n.write(b, off+int64(total))
-		total += len(b)
+		n, err := f.write(b, off+int64(total))
+		if total += n; err != nil {
+			return total, err
+		}
 	}
 	return total, nil
 }
@@ -112,6 +124,9 @@ func (f *memFile) Truncate(size int64) error {
 		return err
 	}
 	defer f.m.mu.Unlock()
+	if size > f.m.longest(f.n) {
+		return pathErr("truncate", f.name, syscall.ENOSPC)
+	}
 	f.n.truncate(size)
 	return nil
 }
@@ -121,6 +136,9 @@ func (f *memFile) Allocate(off, n int64) error {
 		return err
 	}
 	defer f.m.mu.Unlock()
+	if off+n > f.m.longest(f.n) {
+		return pathErr("fallocate", f.name, syscall.ENOSPC)
+	}
 	if off+n > int64(len(f.n.data)) {
 		f.n.truncate(off + n)
 	}

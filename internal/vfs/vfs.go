@@ -1,6 +1,6 @@
 // Package vfs is the file system that the journal, the shard log and the
 // index write through. OS is the real one; Mem keeps files in memory and can
-// lose what was not synced; Fault makes the n-th operation fail.
+// lose what was not synced, or run out of room; Fault makes the n-th operation fail.
 package vfs
 
 import (

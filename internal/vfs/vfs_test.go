@@ -161,3 +161,43 @@ func TestFault(t *testing.T) {
 		t.Fatal(err, fs.Count())
 	}
 }
+
+// A file system without room takes what fits, keeps what it has, and goes on when
+// there is room again.
+func TestMemLimit(t *testing.T) {
+	m := NewMem()
+	f, err := m.OpenFile("/a", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Limit(100)
+	full := func(what string, err error) {
+		t.Helper()
+		if !IsNoSpace(err) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if err := f.Allocate(0, 60); err != nil {
+		t.Fatal(err)
+	}
+	full("too much at once", f.Allocate(0, 101))
+	full("a hole", f.Truncate(101))
+	g, err := m.OpenFile("/b", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := g.WritevAt([][]byte{make([]byte, 30), make([]byte, 30)}, 0)
+	full("a write", err)
+	if n != 40 || m.Used() != 100 {
+		t.Errorf("%d bytes written, %d used", n, m.Used())
+	}
+	if _, err := f.WriteAt(make([]byte, 60), 0); err != nil {
+		t.Errorf("into what was allocated: %v", err)
+	}
+	if err := f.Truncate(10); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g.WriteAt(make([]byte, 50), 40); err != nil {
+		t.Errorf("with room again: %v", err)
+	}
+}

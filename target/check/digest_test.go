@@ -7,9 +7,9 @@ import (
 	"encoding/hex"
 	"math/rand/v2"
 	"testing"
-	"time"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 )
 
 // sparse is a content that gives its data in pieces and leaves zeros out.
@@ -59,9 +59,7 @@ func plain(disks [][]byte) string {
 }
 
 func TestDigestIsThatOfTheImages(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	rng := rand.New(rand.NewPCG(seed, 0))
+	rng := seeded.Rand(t)
 	for range 10 {
 		s := &sparse{rng: rng}
 		for i := range 1 + rng.IntN(3) {

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 )
 
 // memBase is a disk in memory whose reads can be made to fail.
@@ -137,9 +138,7 @@ func TestHydratedDiskNeedsNoBase(t *testing.T) {
 // Clients write while the disk is hydrated, and it dies in the middle, again
 // and again: every read is the model's, and what was synced is not read again.
 func TestHydrationUnderWritesAndCrashes(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	rng := rand.New(rand.NewPCG(seed, 1))
+	rng := seeded.Rand(t)
 	const size = 4 << 20
 	r := newRig(t, rng, size)
 	want := bytes.Clone(r.base.b)

@@ -3,6 +3,7 @@ package index
 import (
 	"encoding/binary"
 	"errors"
+	"io"
 	"os"
 	"sort"
 
@@ -109,13 +110,19 @@ func scanFile(f vfs.File, n uint64) (rs []*run, end int64, sealed bool, err erro
 	if err := checkHeaderOf(f, n); err != nil {
 		return nil, 0, false, err
 	}
-	if foot, ok, err := readFooter(f, size); err != nil {
+	if foot, ok, err := findFooter(f, size); err != nil {
 		return nil, 0, false, err
 	} else if ok {
-		rs, err := decodeFooter(foot)
-		if err == nil || errors.Is(err, redoubt.ErrVersion) {
-			return rs, size, true, err
+		err := eachListed(foot, foot.Size(), func(n int) { rs = make([]*run, 0, n) }, func(r *run) {
+			c := *r
+			rs = append(rs, &c)
+		})
+		if err == nil {
+			return rs, size, true, nil
+		} else if !errors.Is(err, redoubt.ErrCorrupt) {
+			return nil, 0, false, err
 		}
+		rs = nil
 	}
 	pos := int64(sector)
 	for pos+sector <= size {
@@ -148,9 +155,9 @@ func checkHeaderOf(f vfs.File, n uint64) error {
 	return checkFileHeader(b, n)
 }
 
-// readFooter returns the footer of a sealed file, not verified; ok is false if
+// findFooter returns the footer of a sealed file, not read yet; ok is false if
 // there is none.
-func readFooter(f vfs.File, size int64) (foot []byte, ok bool, err error) {
+func findFooter(f vfs.File, size int64) (foot *io.SectionReader, ok bool, err error) {
 	if size < sector+trailerLen {
 		return nil, false, nil
 	}
@@ -166,11 +173,7 @@ func readFooter(f vfs.File, size int64) (foot []byte, ok bool, err error) {
 	if n > maxFooter || off > uint64(size) || off+n+trailerLen != uint64(size) {
 		return nil, false, nil
 	}
-	b := make([]byte, n)
-	if err := readFull(f, b, int64(off)); err != nil {
-		return nil, false, err
-	}
-	return b, true, nil
+	return io.NewSectionReader(f, int64(off), int64(n)), true, nil
 }
 
 // file is one that is open. Index.mu guards the rest.

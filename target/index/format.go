@@ -33,6 +33,7 @@ const (
 	version      = 1
 	sector       = 512
 	runFixed     = 80
+	maxRunHeader = runFixed + 2*255 + 4
 	trailerLen   = 28
 	maxFooter    = 256 << 20
 	suffix       = ".runs"
@@ -144,57 +145,6 @@ func checkFileHeader(b []byte, n uint64) error {
 		return fmt.Errorf("index version %d: %w", le.Uint16(b[8:]), redoubt.ErrVersion)
 	case le.Uint64(b[16:]) != n:
 		return corrupt("file of another number")
-	}
-	return nil
-}
-
-func encodeFooter(rs []*run) []byte {
-	le := binary.LittleEndian
-	b := append([]byte{}, footerMagic...)
-	b = le.AppendUint16(b, version)
-	b = append(b, 0, 0)
-	b = le.AppendUint32(b, uint32(len(rs)))
-	for _, r := range rs {
-		b = append(b, r.encode()...)
-	}
-	return le.AppendUint32(b, redoubt.Checksum(b))
-}
-
-// decodeFooter returns the runs that a footer lists.
-func decodeFooter(b []byte) (rs []*run, err error) {
-	err = eachRun(b, func(r *run) {
-		c := *r
-		rs = append(rs, &c)
-	})
-	return rs, err
-}
-
-// eachRun calls fn for every run that a footer lists. fn must not keep it.
-func eachRun(b []byte, fn func(*run)) error {
-	le := binary.LittleEndian
-	if len(b) < 16 || string(b[:4]) != footerMagic || le.Uint32(b[len(b)-4:]) != redoubt.Checksum(b[:len(b)-4]) {
-		return corrupt("footer")
-	}
-	if v := le.Uint16(b[4:]); v != version {
-		return fmt.Errorf("footer version %d: %w", v, redoubt.ErrVersion)
-	}
-	count := int(le.Uint32(b[8:]))
-	b = b[12 : len(b)-4]
-	if count > len(b)/runFixed {
-		return corrupt("footer count")
-	}
-	var r run
-	for range count {
-		n, err := runLen(b)
-		if err != nil {
-			return err
-		}
-		rest, err := r.decodeChecked(b, n)
-		if err != nil {
-			return err
-		}
-		fn(&r)
-		b = rest
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math/bits"
 	"os"
 	"path/filepath"
 	"sync"
@@ -162,6 +163,11 @@ func (x *Index) loadAll(numbers []uint64) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
+	for i := range all {
+		for j, s := range all[i].series {
+			x.runs.reserve(s, all[i].rows[j])
+		}
+	}
 	for i, n := range numbers {
 		levels := make([]*[][]spot, len(all[i].series))
 		for j, s := range all[i].series {
@@ -178,6 +184,7 @@ func (x *Index) loadAll(numbers []uint64) error {
 // listed are the runs of one file.
 type listed struct {
 	series []Series
+	rows   [][]uint64     // of each series, by the exponent of the runs' size: one more than the last number
 	number map[Series]int // of a series in it
 	last   int
 	runs   []listedRun
@@ -185,9 +192,13 @@ type listed struct {
 
 type listedRun struct {
 	start, count uint64
-	series       int
+	series       uint32
 	spot
 }
+
+// begin forgets everything; n runs are expected. They are listed without any
+// growth: memory that is new to the program is what listing costs most.
+func (l *listed) begin(n int) { *l = listed{runs: make([]listedRun, 0, n)} }
 
 func (l *listed) add(r *run) {
 	at, ok := l.last, l.last < len(l.series) && l.series[l.last] == r.Series
@@ -199,10 +210,12 @@ func (l *listed) add(r *run) {
 			l.number = map[Series]int{}
 		}
 		at = len(l.series)
-		l.number[r.Series], l.series = at, append(l.series, r.Series)
+		l.number[r.Series], l.series, l.rows = at, append(l.series, r.Series), append(l.rows, make([]uint64, 64))
 	}
 	l.last = at
-	l.runs = append(l.runs, listedRun{r.start, r.count, at, r.spot()})
+	l.runs = append(l.runs, listedRun{r.start, r.count, uint32(at), r.spot()})
+	exp := bits.TrailingZeros64(r.count)
+	l.rows[at][exp] = max(l.rows[at][exp], r.start>>exp+1)
 }
 
 // load opens a file and returns its runs.
@@ -212,7 +225,7 @@ func (x *Index) load(n uint64, out *listed) error {
 	if err != nil {
 		return err
 	}
-	sealed, err := x.list(f, n, func(r *run) {
+	sealed, err := x.list(f, n, out.begin, func(r *run) {
 		if r.fits() && r.file == n {
 			out.add(r)
 		}
@@ -236,8 +249,9 @@ func (x *Index) load(n uint64, out *listed) error {
 }
 
 // list calls fn for the runs of a file, and seals it if that was not done. fn
-// must not keep the run.
-func (x *Index) list(f vfs.File, n uint64, fn func(*run)) (sealed bool, err error) {
+// must not keep the run. It calls begin with their number before, more than once
+// if what was told so far is worth nothing.
+func (x *Index) list(f vfs.File, n uint64, begin func(int), fn func(*run)) (sealed bool, err error) {
 	if err := checkHeaderOf(f, n); err != nil {
 		return false, err
 	}
@@ -245,15 +259,16 @@ func (x *Index) list(f vfs.File, n uint64, fn func(*run)) (sealed bool, err erro
 	if err != nil {
 		return false, err
 	}
-	if foot, ok, err := readFooter(f, size); err != nil {
+	if foot, ok, err := findFooter(f, size); err != nil {
 		return false, err
 	} else if ok {
-		err := eachRun(foot, fn)
-		if err == nil || errors.Is(err, redoubt.ErrVersion) {
+		err := eachListed(foot, foot.Size(), begin, fn)
+		if err == nil || !errors.Is(err, redoubt.ErrCorrupt) {
 			return true, err
 		}
 	}
 	rs, end, _, err := scanFile(f, n)
+	begin(len(rs))
 	if err == nil && len(rs) > 0 {
 		err = sealFile(f, end, rs)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 	"github.com/redoubt-dr/redoubt/internal/vfs"
 )
 
@@ -187,18 +188,6 @@ func (w *world) positions() []redoubt.Position {
 	return out
 }
 
-func seeded(t *testing.T) *rand.Rand {
-	seed := uint64(time.Now().UnixNano())
-	if s := os.Getenv("REDOUBT_SEED"); s != "" {
-		seed = 0
-		for _, c := range s {
-			seed = seed*10 + uint64(c-'0')
-		}
-	}
-	t.Logf("REDOUBT_SEED=%d", seed)
-	return rand.New(rand.NewPCG(seed, 1))
-}
-
 func open(t *testing.T, fs vfs.FS, w *world, o Options) *Index {
 	t.Helper()
 	o.FS, o.Heads, o.RetryAfter = fs, w.h, time.Millisecond
@@ -227,7 +216,7 @@ func addAll(x *Index, w *world) {
 
 func TestModel(t *testing.T) {
 	for _, fan := range []int{1, 2} {
-		rng := seeded(t)
+		rng := seeded.Rand(t)
 		w := newWorld(rng)
 		fs := vfs.NewMem()
 		x := open(t, fs, w, Options{FanBits: fan, FileSize: 16 << 10, CacheBytes: 64 << 10, BigRun: 40})
@@ -255,7 +244,7 @@ func TestModel(t *testing.T) {
 }
 
 func TestReopenKeepsRuns(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	w := newWorld(rng)
 	fs := vfs.NewMem()
 	x := open(t, fs, w, Options{FileSize: 8 << 10})
@@ -277,7 +266,7 @@ func TestReopenKeepsRuns(t *testing.T) {
 
 // After a power cut the index is right, whatever it lost.
 func TestCrash(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	w := newWorld(rng)
 	fs := vfs.NewMem()
 	for range 8 {
@@ -301,7 +290,7 @@ func TestCrash(t *testing.T) {
 // Any flipped byte of an index file is noticed; the answers stay right and the
 // run is built again.
 func TestFlippedByte(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	w := newWorld(rng)
 	ps := w.positions()
 	for range 12 {
@@ -332,7 +321,7 @@ func TestFlippedByte(t *testing.T) {
 }
 
 func TestExtents(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	w := newWorld(rng)
 	x := open(t, vfs.NewMem(), w, Options{})
 	addAll(x, w)

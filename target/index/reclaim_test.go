@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 	"github.com/redoubt-dr/redoubt/internal/vfs"
 )
 
@@ -78,7 +79,7 @@ func (th *thinned) checkKept(t *testing.T, x *Index, rng *rand.Rand) {
 // Space of what no point shows comes back, whatever a power cut leaves of it;
 // every kept point reads as before, also by readers that were open meanwhile.
 func TestReclaim(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	w := newWorld(rng)
 	w.extend(rng, 1, redoubt.Position{Epoch: 1, LSN: w.segs[1][len(w.segs[1])-1][1]}, 800)
 	fs := vfs.NewMem()

@@ -10,13 +10,14 @@ import (
 	"testing"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 	"github.com/redoubt-dr/redoubt/internal/vfs"
 )
 
 // Scrub finds a flipped bit in a run that nobody reads, and the run is built
 // again; without one it finds nothing.
 func TestScrubRuns(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	w := newWorld(rng)
 	fs := vfs.NewMem()
 	x := open(t, fs, w, Options{})
@@ -52,7 +53,7 @@ func TestScrubRuns(t *testing.T) {
 
 // A run whose header does not hold is built again, and lookups meanwhile are right.
 func TestRottenHeader(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	w := newWorld(rng)
 	fs := vfs.NewMem()
 	x := open(t, fs, w, Options{})
@@ -98,7 +99,7 @@ func flip(t *testing.T, fs vfs.FS, name string, at int64, bit int) {
 // Every byte of an index file flipped in turn: Verify finds it, or every run
 // reads as before.
 func TestEveryByteFlipped(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	w := &world{h: &heads{m: map[headKey][]Entry{}}, segs: map[redoubt.Epoch][][2]redoubt.LSN{}, states: map[redoubt.Position]image{{Epoch: 1}: {}}}
 	w.lin = redoubt.Lineage{{Epoch: 1}}
 	w.extend(rng, 1, redoubt.Position{Epoch: 1}, 8)

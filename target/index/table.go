@@ -1,6 +1,9 @@
 package index
 
-import "math/bits"
+import (
+	"math/bits"
+	"slices"
+)
 
 // spot is where a run lies. There is one for every few segments of the history,
 // so it is small; the rest is in the run's header.
@@ -90,6 +93,24 @@ func (t *table) gap(s Series, size, from uint64) uint64 {
 		at++
 	}
 	return at * size
+}
+
+// reserve makes room for runs of a series: rows says how many there are at most
+// of each size, by its exponent.
+func (t *table) reserve(s Series, rows []uint64) {
+	levels := t.levels(s)
+	for exp, n := range rows {
+		l, ok := t.level(1 << exp)
+		if n == 0 || !ok {
+			continue
+		}
+		for len(*levels) <= l {
+			*levels = append(*levels, nil)
+		}
+		if row := &(*levels)[l]; uint64(cap(*row)) < n {
+			*row = slices.Grow(*row, int(n)-len(*row))
+		}
+	}
 }
 
 // set enters a run, or with a zero spot takes it out.

@@ -2,10 +2,10 @@ package pace
 
 import (
 	"math/rand/v2"
-	"os"
-	"strconv"
 	"testing"
 	"time"
+
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 )
 
 func TestPace(t *testing.T) {
@@ -70,7 +70,7 @@ func simulate(rng *rand.Rand, capacity float64, next func(Load) int64) (worst ti
 // On disks of any speed ingest keeps its lag near the bound and repair gets
 // most of what is left; a fixed rate does not do that.
 func TestPaceLeavesIngestItsRoom(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	for _, capacity := range []float64{40 << 20, 100 << 20, 300 << 20} {
 		worst, repaired := simulate(rng, capacity, func(l Load) int64 { r, _ := Rate(l); return r })
 		if worst > 4*time.Second {
@@ -84,13 +84,4 @@ func TestPaceLeavesIngestItsRoom(t *testing.T) {
 	if worst, _ := simulate(rng, 40<<20, func(l Load) int64 { return l.Most }); worst < 4*time.Second {
 		t.Errorf("the judge does not see a rate that leaves ingest no room: worst lag %s", worst)
 	}
-}
-
-func seeded(t *testing.T) *rand.Rand {
-	seed := uint64(time.Now().UnixNano())
-	if v := os.Getenv("REDOUBT_SEED"); v != "" {
-		seed, _ = strconv.ParseUint(v, 10, 64)
-	}
-	t.Logf("REDOUBT_SEED=%d", seed)
-	return rand.New(rand.NewPCG(seed, 1))
 }

@@ -3,24 +3,14 @@ package retention
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
-	"strconv"
 	"testing"
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 )
-
-func seeded(t *testing.T) *rand.Rand {
-	seed := uint64(time.Now().UnixNano())
-	if v := os.Getenv("REDOUBT_SEED"); v != "" {
-		seed, _ = strconv.ParseUint(v, 10, 64)
-	}
-	t.Logf("REDOUBT_SEED=%d", seed)
-	return rand.New(rand.NewPCG(seed, 1))
-}
 
 // naive looks at every point: is it young, the last of a bucket of a tier that
 // reaches it, the newest, pinned, or the last bucket's end before all tiers?
@@ -101,7 +91,7 @@ func policies(t *testing.T) (out []catalog.Policy) {
 }
 
 func TestDecideIsWhatTheWordsSay(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	for _, p := range policies(t) {
 		for _, branch := range []bool{false, true} {
 			for range 20 {
@@ -132,7 +122,7 @@ func diff(a, b []redoubt.LSN) string {
 
 // What stays does not depend on how often one decides on the way.
 func TestDecidingOftenChangesNothing(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	for _, p := range policies(t) {
 		for range 10 {
 			all := history(rng, 1000)

@@ -10,30 +10,36 @@ import (
 	"github.com/redoubt-dr/redoubt/internal/vfs"
 )
 
-// errNoRoom: there is no room for another file. Nothing was written, so nothing
-// is latched.
+// errNoRoom: the file system is full. What was asked for is refused, what is
+// stored is as it was, and nothing is latched.
 var errNoRoom = errors.New("no room")
+
+// noRoom refuses what needs so many bytes more than there are.
+func noRoom(op, name string, bytes int64, err error) error {
+	return &redoubt.Error{Op: op, Object: name, Err: fmt.Errorf("%w: %w", errNoRoom, err),
+		Hint: fmt.Sprintf("free %d bytes on the node's file system: it goes on by itself, and the missing shards are rebuilt", bytes)}
+}
 
 // zeroPiece is the bytes of zeros that one write reserves where the file system
 // cannot preallocate.
 const zeroPiece = 1 << 20
 
-// begin creates the next file, with all of its space reserved, and makes its name
-// durable. errNoRoom: there is no space for it; it is not there.
-func (w *writer) begin() error {
-	n := w.number + 1
+// begin creates the next file, with all of its space reserved, FileSize or least
+// if that is more, and makes its name durable. errNoRoom: there is no space for it;
+// it is not there.
+func (w *writer) begin(least int64) error {
+	n, size := w.number+1, max(w.l.o.FileSize, least)
 	name := fileName(w.l.dir, n)
-	f, err := w.l.createFile(name, n)
+	f, err := w.l.createFile(name, n, size)
 	if vfs.IsNoSpace(err) {
 		if rerr := w.l.o.FS.Remove(name); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) { // nothing is in it
 			return errors.Join(err, rerr)
 		}
-		return &redoubt.Error{Op: "make shard log file", Object: name, Err: fmt.Errorf("%w: %w", errNoRoom, err),
-			Hint: fmt.Sprintf("free %d bytes on the node's file system: it goes on by itself, and the missing shards are rebuilt", w.l.o.FileSize)}
+		return noRoom("make shard log file", name, size, err)
 	} else if err != nil {
 		return err
 	}
-	w.f, w.number, w.end, w.listed = &logFile{File: f, number: n}, n, sector, nil
+	w.f, w.number, w.end, w.room, w.listed = &logFile{File: f, number: n}, n, sector, size, nil
 	w.durable.Store(sector)
 	w.openDirect(name)
 	w.l.mu.Lock()
@@ -42,13 +48,14 @@ func (w *writer) begin() error {
 	return nil
 }
 
-// createFile makes an empty file of the log. After an error a part of it may be there.
-func (l *Log) createFile(name string, n uint64) (vfs.File, error) {
+// createFile makes an empty file of the log with room for size bytes. After an
+// error a part of it may be there.
+func (l *Log) createFile(name string, n uint64, size int64) (vfs.File, error) {
 	f, err := l.o.FS.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	if err = reserve(f, l.o.FileSize); err == nil {
+	if err = reserve(f, size); err == nil {
 		_, err = f.WriteAt(encodeFileHeader(n), 0)
 	}
 	if err == nil {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 	"github.com/redoubt-dr/redoubt/internal/vfs"
 )
 
@@ -52,7 +53,7 @@ func TestLargeReads(t *testing.T) {
 	}
 	for name, read := range ways {
 		t.Run(name, func(t *testing.T) {
-			rng := seeded(t)
+			rng := seeded.Rand(t)
 			fs := &oddDirect{FS: vfs.OS, read: read}
 			dir := filepath.Join(t.TempDir(), "shards")
 			l, err := Open(dir, Options{FS: fs, FileSize: 16 << 20})

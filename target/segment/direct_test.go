@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 	"github.com/redoubt-dr/redoubt/internal/vfs"
 )
 
@@ -41,7 +42,7 @@ func (f *noDirectFile) WriteAt(p []byte, off int64) (int, error) {
 func TestLargeBatches(t *testing.T) {
 	for name, fs := range map[string]vfs.FS{"direct": vfs.OS, "refused": &noDirect{FS: vfs.OS}, "refused later": &noDirect{FS: vfs.OS, after: 4}} {
 		t.Run(name, func(t *testing.T) {
-			rng := seeded(t)
+			rng := seeded.Rand(t)
 			dir := filepath.Join(t.TempDir(), "shards")
 			o := Options{FS: fs, FileSize: 16 << 20}
 			l, err := Open(dir, o)
@@ -82,7 +83,7 @@ func TestLargeBatches(t *testing.T) {
 // A record that was being made durable while the next was written has the mark
 // of the one behind that: if it rots, what follows is not cut off.
 func TestRotBelowRecordsOnTheirWay(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	mem := newFS(t)
 	g := &gate{FS: mem, at: make(chan struct{}, 1)}
 	l := open(t, g)

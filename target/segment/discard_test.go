@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 	"github.com/redoubt-dr/redoubt/internal/vfs"
 )
 
@@ -40,7 +41,7 @@ func diskBytes(t *testing.T, fs vfs.FS) (n int64) {
 // What is discarded gives its space back, what is not stays and is right, also
 // after a restart, and while readers read what moves.
 func TestReclaim(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	fs := newFS(t)
 	l := open(t, fs)
 	all := fillLog(t, l, rng, 80)
@@ -103,7 +104,7 @@ func TestReclaim(t *testing.T) {
 
 // Every failing operation, and a power cut behind it, leaves what is live.
 func TestReclaimCrash(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	for n := int64(1); ; n++ {
 		mem := newFS(t)
 		fault := vfs.NewFault(mem, 0, errors.New("cut"))
@@ -144,7 +145,7 @@ func TestReclaimCrash(t *testing.T) {
 // Space beside tombstones comes back, too, without end to nothing; what was
 // deleted stays so, also after a restart.
 func TestReclaimBesideTombstones(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	fs := newFS(t)
 	l := open(t, fs)
 	all := fillLog(t, l, rng, 80)

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 	"github.com/redoubt-dr/redoubt/internal/vfs"
 )
 
@@ -18,7 +19,7 @@ const someCRC = 0x5eed
 func smallLog(t *testing.T, rng *rand.Rand, sealed bool) (*vfs.Mem, []*Shard) {
 	t.Helper()
 	fs := newFS(t)
-	l, err := Open(dir, Options{FS: fs, FileSize: 3 << 10})
+	l, err := Open(dir, Options{FS: fs, FileSize: 4 << 10})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +84,7 @@ func flipAt(t *testing.T, fs *vfs.Mem, at int64, bit int) {
 // either reported, or all shards are there and right: then the byte is one of the
 // zeros between records or of what only tells how far a crash got.
 func TestEveryFlippedByte(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	for _, sealed := range []bool{true, false} {
 		base, all := smallLog(t, rng, sealed)
 		deleted := ID{Group: "g", UUID: "u", Epoch: 1, Ordinal: 3, Shard: 0, CRC: someCRC}
@@ -164,7 +165,7 @@ func readsRight(t *testing.T, l *Log, s *Shard, at int64) bool {
 // one's chunk checksums and a header checksum that holds, is found: the chunks
 // are bound to their shard.
 func TestSwappedShards(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	fs := newFS(t)
 	l, err := Open(dir, Options{FS: fs})
 	if err != nil {
@@ -222,7 +223,7 @@ func TestSwappedShards(t *testing.T) {
 // The file header, footer and trailer of a sealed file are written anew when
 // they do not hold, and then nothing is missing.
 func TestScrubFileMends(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	base, all := smallLog(t, rng, true)
 	size := sizeOf(t, base)
 	for _, at := range []int64{0, 17, 300, size - 100, size - trailerLen - 2, size - trailerLen, size - 1} {

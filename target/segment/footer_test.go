@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 	"github.com/redoubt-dr/redoubt/internal/vfs"
 )
 
@@ -56,7 +57,7 @@ func records(rng *rand.Rand, n int) (hs []*header) {
 
 // A footer says the same again, and its sums are those of its records.
 func TestFooter(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	for _, n := range []int{0, 1, pageEntries, pageEntries + 1, 1000} {
 		hs := records(rng, n)
 		foot := encodeFooter(1, 4096, hs)
@@ -127,7 +128,7 @@ func FuzzFooter(f *testing.F) {
 
 // A file that was sealed by version 1 is read, and the scrub writes its footer anew.
 func TestOlderFooter(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	fs, all := smallLog(t, rng, true)
 	f, err := fs.OpenFile(fileName(dir, 1), os.O_RDWR, 0)
 	if err != nil {
@@ -191,7 +192,7 @@ func mustOpen(t *testing.T, fs vfs.FS) vfs.File {
 // While the log is open, a page of a footer that does not hold costs no shard:
 // the file is listed anew from its records, and the scrub mends it.
 func TestPageRotsWhileOpen(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	base, all := smallLog(t, rng, true)
 	size := sizeOf(t, base)
 	first := size - trailerLen - encodeFooter(1, 0, make4(all)).length()

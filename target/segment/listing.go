@@ -235,16 +235,17 @@ func (l *Log) recover(t *listing, reason error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.note(t.file, append(s.damage, Damage{Off: t.off, Reason: "footer: " + reason.Error()}))
-	l.relist(t.file, inMemory(t.file, s.headers, t.off))
+	anew, _ := inMemory(t.file, s.headers, t.off)
+	l.relist(t.file, anew)
 	return nil
 }
 
 // inMemory lists records in memory, for a footer that would lie at off.
-func inMemory(f *logFile, hs []*header, off int64) *listing {
+func inMemory(f *logFile, hs []*header, off int64) (*listing, *summary) {
 	foot := encodeFooter(f.number, off, hs)
 	t := newListing(f, &foot.geometry, &foot.summary)
 	t.mem = foot.bytes
-	return t
+	return t, &foot.summary
 }
 
 // relist gives a file another listing. Log.mu is held.

@@ -16,7 +16,7 @@ import (
 type Options struct {
 	FS         vfs.FS
 	Logger     *slog.Logger
-	FileSize   int64 // bytes at which a file is sealed and the next begun; default 256 MiB
+	FileSize   int64 // bytes that a file has at most, but for one that begins with a larger batch; default 256 MiB
 	CacheBytes int64 // bound on memory for what sealed files list, and for headers; default 16 MiB
 }
 

@@ -8,26 +8,16 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 	"github.com/redoubt-dr/redoubt/internal/vfs"
 )
 
 const dir = "/data/shards"
-
-func seeded(t *testing.T) *rand.Rand {
-	seed := uint64(time.Now().UnixNano())
-	if s := os.Getenv("REDOUBT_SEED"); s != "" {
-		seed, _ = strconv.ParseUint(s, 10, 64)
-	}
-	t.Logf("REDOUBT_SEED=%d", seed)
-	return rand.New(rand.NewPCG(seed, 1))
-}
 
 func open(t *testing.T, fs vfs.FS) *Log {
 	t.Helper()
@@ -101,7 +91,7 @@ func check(t *testing.T, l *Log, s *Shard, rng *rand.Rand) {
 }
 
 func TestPutReadReopen(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	fs := newFS(t)
 	l := open(t, fs)
 	var all []*Shard
@@ -175,7 +165,7 @@ func (f *gateFile) Sync() error {
 
 // What arrives while a sync is under way shares the next one.
 func TestGroupSync(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	g := &gate{FS: newFS(t), at: make(chan struct{}, 1)}
 	l := open(t, g)
 	put(t, l, shard(rng, "g", 1000))
@@ -206,7 +196,7 @@ func TestGroupSync(t *testing.T) {
 
 // Whatever the power cut tears, acknowledged shards are there and right.
 func TestCrash(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	for range 20 {
 		fs := newFS(t)
 		var acked []*Shard
@@ -257,7 +247,7 @@ func TestCrash(t *testing.T) {
 
 // A flipped byte anywhere is never served, and the other shards stay.
 func TestFlippedByte(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	for _, sealed := range []bool{true, false} {
 		for range 30 {
 			fs := newFS(t)
@@ -318,7 +308,7 @@ func TestFlippedByte(t *testing.T) {
 }
 
 func TestFailedSyncLatches(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	fault := vfs.NewFault(newFS(t), 0, errors.New("no space left"))
 	l := open(t, fault)
 	a := shard(rng, "g", 1)
@@ -350,7 +340,7 @@ func FuzzHeader(f *testing.F) {
 
 // A full disk is not a broken one: when there is room again the log goes on.
 func TestFullDiskDoesNotLatch(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	fs := vfs.NewFault(newFS(t), 0, syscall.ENOSPC)
 	l := open(t, fs)
 	s := shard(rng, "g", 1)

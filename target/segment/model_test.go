@@ -7,13 +7,14 @@ import (
 	"testing"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 )
 
 // TestModel does what a node does with its log, at random, and compares all
 // that the log says with a map: puts, deletes, forgets, space given back, seals
 // and restarts, with caches that hold next to nothing.
 func TestModel(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	for _, cache := range []int64{1, 1 << 10, 1 << 20} {
 		fs := newFS(t)
 		o := Options{FS: fs, FileSize: 16 << 10, CacheBytes: cache}
@@ -107,7 +108,7 @@ func compare(t *testing.T, l *Log, model map[ID]*Shard, rng *rand.Rand) {
 // TestRanges compares the search with a list, with room for all stretches and
 // for few.
 func TestRanges(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	for _, room := range []int64{1 << 20, 20 * stretchBytes} {
 		r := newRanges(room)
 		type entry struct {

@@ -163,14 +163,16 @@ func (l *Log) loadOther(out *loaded, size int64, headerErr error) error {
 	}
 	out.damage = s.damage
 	if s.sealed {
-		foot := encodeFooter(n, s.end, s.headers)
-		out.list, out.summary = newListing(f, &foot.geometry, &foot.summary), &foot.summary
-		out.list.mem = foot.bytes
+		out.list, out.summary = inMemory(f, s.headers, s.end)
 		return nil
 	}
 	l.o.Logger.Info("shard log file was not sealed; scanned it", "file", fileName(l.dir, n), "records", len(s.headers), "end", s.end)
 	foot, err := sealFile(f, n, s.end, s.headers)
-	if err != nil {
+	if vfs.IsNoSpace(err) { // of an earlier version, whose footer had no room of its own
+		l.o.Logger.Warn("no room to seal a shard log file; the scrub or the next start does it", "file", fileName(l.dir, n), "err", err)
+		out.list, out.summary = inMemory(f, s.headers, s.end)
+		return nil
+	} else if err != nil {
 		return err
 	}
 	f.bytes = foot.off + foot.length() + trailerLen

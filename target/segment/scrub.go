@@ -154,7 +154,8 @@ func (l *Log) mend(f *logFile, t *listing, size int64) error {
 	l.mu.Lock()
 	gone := l.files[f.number] != f
 	if !gone && t.mem == nil {
-		l.relist(f, inMemory(f, s.headers, s.end))
+		anew, _ := inMemory(f, s.headers, s.end)
+		l.relist(f, anew)
 	}
 	l.mu.Unlock()
 	if gone {

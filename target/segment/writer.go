@@ -15,8 +15,12 @@ import (
 // so that the list of the open file is bounded.
 const maxListed = 1 << 16
 
-// maxBatch bounds the bytes that one write appends.
+// maxBatch bounds the bytes that one write appends; one more request may come to them.
 const maxBatch = 32 << 20
+
+// batchPart is the part of a file at which a batch ends, too, so that little of its
+// room is left when a batch does not fit any more.
+const batchPart = 8
 
 // maxUnsynced is the number of batches that wait for a sync at most, so that a
 // single shard does not wait behind an endless queue.
@@ -34,13 +38,19 @@ type writerStats struct{ puts, syncs atomic.Uint64 }
 
 // writer owns the end of the log; it is the only one that appends. While what
 // it has appended becomes durable (settle), it appends the next.
+//
+// All that a file will hold, with its footer, has its room from the start: what
+// does not fit any more goes to the next file. So a full disk refuses a file, and
+// nothing else.
 type writer struct {
 	l      *Log
 	f      *logFile
 	direct direct
 	number uint64 // of f, or of the last file if f is nil
 	end    int64
+	room   int64 // bytes of f that are reserved; 0: it must be sealed
 	listed []*header
+	tally  tally // of listed, and of what was refused
 
 	durable  atomic.Int64   // bytes of f that are; settle moves it
 	appended chan *batch    // for settle, in order
@@ -81,6 +91,7 @@ func (w *writer) run() {
 	settled.Go(w.settle)
 	defer settled.Wait()
 	defer close(w.appended)
+	most := int(min(maxBatch, w.l.o.FileSize/batchPart))
 	for {
 		select {
 		case <-w.l.done:
@@ -88,7 +99,7 @@ func (w *writer) run() {
 			return
 		case r := <-w.l.queue:
 			rs, bytes := []*request{r}, r.bytes()
-			for more := true; more && bytes < maxBatch; {
+			for more := true; more && bytes < most; {
 				select {
 				case r := <-w.l.queue:
 					rs, bytes = append(rs, r), bytes+r.bytes()
@@ -120,15 +131,8 @@ func (w *writer) write(rs []*request) error {
 	if err := w.l.usable(); err != nil {
 		return err
 	}
-	if w.f != nil && (w.end >= w.l.o.FileSize || len(w.listed) >= maxListed) {
-		if err := w.seal(); err != nil {
-			return err
-		}
-	}
-	if w.f == nil {
-		if err := w.begin(); err != nil {
-			return err
-		}
+	if err := w.makeRoom(rs); err != nil {
+		return err
 	}
 	var bufs [][]byte
 	var zeros [sector]byte
@@ -142,7 +146,9 @@ func (w *writer) write(rs []*request) error {
 		}
 		end += roundUp(raw)
 	}
-	if err := w.append(bufs, end-w.end); err != nil {
+	if err := w.append(bufs, end-w.end); vfs.IsNoSpace(err) { // the file system does not keep what it has promised
+		return noRoom("write to shard log file", w.f.Name(), end-w.end, err) // the next batch overwrites it
+	} else if err != nil {
 		return err
 	}
 	for _, r := range rs {
@@ -154,6 +160,29 @@ func (w *writer) write(rs []*request) error {
 	w.flying.Add(1)
 	w.appended <- b
 	return nil
+}
+
+// makeRoom sees to it that the records of rs, and the footer behind them, have
+// their room in the open file.
+func (w *writer) makeRoom(rs []*request) error {
+	var n int64
+	for _, r := range rs {
+		n += roundUp(int64(r.bytes()))
+	}
+	if w.f != nil && w.room > 0 {
+		w.tally.add(rs)
+		if len(w.listed) < maxListed && w.end+n+w.tally.bound() <= w.room {
+			return nil
+		}
+	}
+	if w.f != nil {
+		if err := w.seal(); err != nil {
+			return err
+		}
+	}
+	w.tally = tally{}
+	w.tally.add(rs)
+	return w.begin(sector + n + w.tally.bound())
 }
 
 // apply enters a record of the open file. l.mu is held.
@@ -175,15 +204,19 @@ func (h *header) place() place {
 }
 
 // seal waits until the file is durable and writes the footer; the file is never
-// written again. From then on its records are found through it.
+// written again. From then on its records are found through it. errNoRoom: it is
+// tried again before anything else is written.
 func (w *writer) seal() error {
 	w.flying.Wait()
 	if err := w.l.usable(); err != nil {
 		return err
 	}
 	w.closeDirect()
+	w.room = 0
 	foot, err := sealFile(w.f, w.number, w.end, w.listed)
-	if err != nil {
+	if vfs.IsNoSpace(err) { // its records are durable, and whatever became of the footer is written again
+		return noRoom("seal shard log file", w.f.Name(), w.tally.bound(), err)
+	} else if err != nil {
 		return err
 	}
 	t := newListing(w.f, &foot.geometry, &foot.summary)
@@ -238,7 +271,8 @@ func (w *writer) close() {
 	}
 	w.flying.Wait()
 	if w.f != nil && len(w.listed) > 0 && w.l.Err() == nil {
-		if err := w.seal(); err != nil {
+		// Without room for the footer the next open scans the file.
+		if err := w.seal(); err != nil && !errors.Is(err, errNoRoom) {
 			w.l.fail(err)
 		}
 	}

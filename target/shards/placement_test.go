@@ -3,15 +3,12 @@ package shards
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"os"
 	"slices"
-	"strconv"
 	"testing"
-	"time"
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 )
 
 func members(domains ...string) (out []catalog.NodeInfo) {
@@ -81,7 +78,7 @@ func TestPlaceSpreadsOverDomains(t *testing.T) {
 			t.Errorf("%d+%d on %v: up to %d shards in one domain, want %d", c.k, c.m, c.domains, most, c.most)
 		}
 	}
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	for range 200 {
 		k, m := 1+rng.IntN(5), 1+rng.IntN(3)
 		ds := make([]string, k+m+rng.IntN(8))
@@ -139,13 +136,4 @@ func TestPlaceAvoidsNodes(t *testing.T) {
 	if _, err := l.place(nodes, up, 0, 5, 1); !errors.Is(err, redoubt.ErrUnavailable) {
 		t.Fatalf("five shards on four active nodes: %v", err)
 	}
-}
-
-func seeded(t *testing.T) *rand.Rand {
-	seed := uint64(time.Now().UnixNano())
-	if v := os.Getenv("REDOUBT_SEED"); v != "" {
-		seed, _ = strconv.ParseUint(v, 10, 64)
-	}
-	t.Logf("REDOUBT_SEED=%d", seed)
-	return rand.New(rand.NewPCG(seed, 1))
 }

@@ -1,14 +1,11 @@
 package view
 
 import (
-	"math/rand/v2"
-	"os"
-	"strconv"
 	"testing"
-	"time"
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 	"github.com/redoubt-dr/redoubt/ship"
 	"github.com/redoubt-dr/redoubt/target/index"
 )
@@ -16,7 +13,7 @@ import (
 // Neighbours are fetched together, strangers are not, and every block that is
 // wanted is fetched once.
 func TestStretchesJoinNeighbours(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	b := ship.NewBuilder("shop", 1, ship.NewCompressor(ship.CodecNone))
 	for l := redoubt.LSN(1); l <= 1200; l++ { // blocks of very different lengths
 		w := redoubt.Write{LSN: l, Time: 1, Disk: 1, Kind: redoubt.KindWrite, Data: make([]byte, 512*(1+rng.IntN(64)))}
@@ -77,13 +74,4 @@ func TestStretchesJoinNeighbours(t *testing.T) {
 			t.Fatalf("%d blocks in as many stretches: none were joined", len(all))
 		}
 	}
-}
-
-func seeded(t *testing.T) *rand.Rand {
-	seed := uint64(time.Now().UnixNano())
-	if v := os.Getenv("REDOUBT_SEED"); v != "" {
-		seed, _ = strconv.ParseUint(v, 10, 64)
-	}
-	t.Logf("REDOUBT_SEED=%d", seed)
-	return rand.New(rand.NewPCG(seed, 1))
 }

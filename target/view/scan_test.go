@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/seeded"
 )
 
 // plan is a disk of extents that come out of order; it counts what is in memory.
@@ -88,7 +89,7 @@ func planOf(rng *rand.Rand, n int, most uint64) *plan {
 // Extents come in order and whole whatever order they are fetched in: in many
 // windows, in a short one, with and without holes, and more than a window may have.
 func TestScanIsInOrder(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	for _, p := range []*plan{planOf(rng, 40, nextDataMax), planOf(rng, 3, 4096), planOf(rng, 3*scanExtents, 512), {fail: -1}} {
 		n, err := p.each(t.Context(), func(int) error { return nil })
 		if err != nil || n != len(p.extents) {
@@ -103,7 +104,7 @@ func TestScanIsInOrder(t *testing.T) {
 // What goes before an error is delivered, nothing after it; and nothing is under
 // way when the scan has returned.
 func TestScanErrors(t *testing.T) {
-	rng := seeded(t)
+	rng := seeded.Rand(t)
 	boom := errors.New("boom")
 	for _, fail := range []int{0, 5, 30} {
 		p := planOf(rng, 40, nextDataMax)
@@ -144,7 +145,7 @@ func TestScanErrors(t *testing.T) {
 
 // A reader that stops holds everything back: no more than two windows are taken.
 func TestScanOfAReaderThatStops(t *testing.T) {
-	p := planOf(seeded(t), 200, nextDataMax)
+	p := planOf(seeded.Rand(t), 200, nextDataMax)
 	for i := range p.extents {
 		p.extents[i].Len = nextDataMax
 		if i > 0 {

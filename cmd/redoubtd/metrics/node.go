@@ -7,7 +7,7 @@ func nodeShelf() shelf[*adminv1.ClusterNode] {
 	type node = *adminv1.ClusterNode
 	s := shelf[node]{prefix: "redoubt_node_", labels: []string{"node", "state", "domain"}}
 	s.gauge("alive", "1 if the node answers this one.", func(n node) (float64, bool) { return truth(n.Alive) })
-	s.gauge("failed", "1 if its shard log has failed: it takes no shards until it is restarted.", func(n node) (float64, bool) { return truth(n.Failed != "") })
+	s.gauge("failed", "1 if its shard log has failed: it takes no shards and owns no groups until it is restarted.", func(n node) (float64, bool) { return truth(n.Failed != "") })
 	s.gauge("voter", "1 if the node has a vote in Raft.", func(n node) (float64, bool) { return truth(n.Voter) })
 	s.gauge("groups", "Groups that it owns.", func(n node) (float64, bool) { return float64(len(n.Groups)), true })
 	s.gauge("shards", "Shards that have their home there.", func(n node) (float64, bool) { return known(n.Shards) })

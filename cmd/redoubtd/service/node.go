@@ -77,7 +77,7 @@ func (s *Service) clusterNodes() []*adminv1.ClusterNode {
 			failed = s.target.Store.Failed(n.ID)
 		}
 		if failed != "" {
-			hint = fmt.Sprintf("mend the disk and restart redoubtd on %[1]s: it is used again, and what it lacks is rebuilt; or do without it: redoubt node replace %[1]s NEW, or redoubt node drain %[1]s", n.ID)
+			hint = fmt.Sprintf("mend the disk and restart redoubtd on %[1]s: it gets shards and groups again, and what it lacks is rebuilt; or do without it: redoubt node replace %[1]s NEW, or redoubt node drain %[1]s", n.ID)
 		}
 		out = append(out, &adminv1.ClusterNode{
 			Failed: failed, FailedHint: hint,
