@@ -1,10 +1,12 @@
 package view
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"testing"
 
@@ -24,14 +26,14 @@ type plan struct {
 }
 
 func (p *plan) next(from uint64) (redoubt.Extent, bool, error) {
-	for _, e := range p.extents {
-		if e.Off >= from {
-			n := p.held.Add(int64(e.Len))
-			p.most.Store(max(p.most.Load(), n))
-			return e, true, nil
-		}
+	i, _ := slices.BinarySearchFunc(p.extents, from, func(e redoubt.Extent, off uint64) int { return cmp.Compare(e.Off, off) })
+	if i == len(p.extents) {
+		return redoubt.Extent{}, false, p.lookup
 	}
-	return redoubt.Extent{}, false, p.lookup
+	e := p.extents[i]
+	n := p.held.Add(int64(e.Len))
+	p.most.Store(max(p.most.Load(), n))
+	return e, true, nil
 }
 
 func (p *plan) loads(ctx context.Context, ls []*load, start func(func(context.Context)) error) {
@@ -43,9 +45,7 @@ func (p *plan) loads(ctx context.Context, ls []*load, start func(func(context.Co
 				panic("too many fetches")
 			}
 			defer p.under.Add(-1)
-			for k := range l.p {
-				l.p[k] = byte(l.Off >> 9)
-			}
+			l.p[0], l.p[len(l.p)-1] = byte(l.Off>>9), byte(l.Off>>9)
 			var err error
 			if p.fail >= 0 && p.extents[p.fail].Off == l.Off {
 				err = p.err
