@@ -36,15 +36,16 @@ func (c *groupCommit) served(durable redoubt.LSN) (n uint64) {
 
 // Sync returns when every record up to upTo (at most the head) is durable. Many
 // concurrent calls share one fdatasync. A failed sync is final, see Err. When
-// ctx ends first its error is returned, and the sync goes on for the others.
+// ctx ends first its error is returned, and the sync goes on for the others. After
+// a reset meanwhile there is nothing left to be made durable.
 func (j *Journal) Sync(ctx context.Context, upTo redoubt.LSN) error {
 	j.count.syncCalls.Add(1)
-	upTo = min(upTo, j.Head().LSN)
 	listed := false // in wants
 	for {
 		if err := j.Err(); err != nil {
 			return err
 		}
+		upTo = min(upTo, j.Head().LSN) // again each time: a reset voids what it waits for
 		if j.Durable() >= upTo {
 			return nil
 		}
@@ -66,7 +67,6 @@ func (j *Journal) Sync(ctx context.Context, upTo redoubt.LSN) error {
 			case <-ctx.Done():
 				return ctx.Err()
 			}
-			upTo = min(upTo, j.Head().LSN) // a reset may have come between
 			continue
 		}
 		round := make(chan struct{})
