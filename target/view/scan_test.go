@@ -45,7 +45,9 @@ func (p *plan) loads(ctx context.Context, ls []*load, start func(func(context.Co
 				panic("too many fetches")
 			}
 			defer p.under.Add(-1)
-			l.p[0], l.p[len(l.p)-1] = byte(l.Off>>9), byte(l.Off>>9)
+			if n := len(l.p); n > 0 { // an error has no bytes
+				l.p[0], l.p[n-1] = byte(l.Off>>9), byte(l.Off>>9)
+			}
 			var err error
 			if p.fail >= 0 && p.extents[p.fail].Off == l.Off {
 				err = p.err
