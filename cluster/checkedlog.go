@@ -33,8 +33,10 @@ type durableLog interface {
 type checkedLog struct {
 	durableLog
 	judge func(verifier.VerificationReport)
-	cur   atomic.Pointer[verifier.LogStore]
-	mu    sync.Mutex // no verifier ends while it takes entries
+	begun atomic.Uint64 // verifiers
+
+	mu  sync.Mutex // guards cur: no verifier ends while it takes entries
+	cur *verifier.LogStore
 }
 
 func newCheckedLog(l durableLog, judge func(verifier.VerificationReport)) *checkedLog {
@@ -47,17 +49,15 @@ func newCheckedLog(l durableLog, judge func(verifier.VerificationReport)) *check
 func (c *checkedLog) begin() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var mine atomic.Pointer[verifier.LogStore]
-	v := verifier.NewLogStore(keepOpen{c.durableLog}, isCheckpoint, func(r verifier.VerificationReport) {
-		if v := mine.Load(); v != nil && v != c.cur.Load() {
-			return // it may have read entries that were being taken back
-		}
-		c.judge(r)
-	}, &metrics.NoOpCollector{})
-	mine.Store(v)
-	if old := c.cur.Swap(v); old != nil {
-		_ = old.Close()
+	if c.cur != nil {
+		_ = c.cur.Close()
 	}
+	mine := c.begun.Add(1)
+	c.cur = verifier.NewLogStore(keepOpen{c.durableLog}, isCheckpoint, func(r verifier.VerificationReport) {
+		if mine == c.begun.Load() { // or it may have read entries that were being taken back
+			c.judge(r)
+		}
+	}, &metrics.NoOpCollector{})
 }
 
 // keepOpen keeps a verifier from closing the log under it.
@@ -70,7 +70,7 @@ func (c *checkedLog) StoreLog(e *raft.Log) error { return c.StoreLogs([]*raft.Lo
 func (c *checkedLog) StoreLogs(es []*raft.Log) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.cur.Load().StoreLogs(es)
+	return c.cur.StoreLogs(es)
 }
 
 // DeleteRange implements raft.LogStore.
@@ -93,7 +93,9 @@ func (c *checkedLog) IsMonotonic() bool {
 
 // Close ends the verifier and closes the log.
 func (c *checkedLog) Close() error {
-	return errors.Join(c.cur.Load().Close(), c.durableLog.Close())
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return errors.Join(c.cur.Close(), c.durableLog.Close())
 }
 
 func isCheckpoint(l *raft.Log) (bool, error) {

@@ -82,18 +82,13 @@ func (n *Node) ownerPlan() []catalog.SetOwner {
 // that leave, are silent, or cannot store. Where no node can store, that counts
 // for nothing: such an owner is better than none.
 func fitness(members []catalog.Member, alive, steady, broken func(redoubt.NodeID) bool) (may, lost map[redoubt.NodeID]bool) {
-	judge := func(broken func(redoubt.NodeID) bool) (some bool) {
-		may, lost = map[redoubt.NodeID]bool{}, map[redoubt.NodeID]bool{}
-		for _, m := range members {
-			active, cannot := m.State == catalog.NodeActive, broken(m.ID)
-			may[m.ID] = active && alive(m.ID) && !cannot
-			lost[m.ID] = !active || !steady(m.ID) || cannot
-			some = some || may[m.ID]
-		}
-		return some
-	}
-	if !judge(broken) {
-		judge(func(redoubt.NodeID) bool { return false })
+	may, lost = map[redoubt.NodeID]bool{}, map[redoubt.NodeID]bool{}
+	answers := func(m catalog.Member) bool { return m.State == catalog.NodeActive && alive(m.ID) }
+	some := slices.ContainsFunc(members, func(m catalog.Member) bool { return answers(m) && !broken(m.ID) })
+	for _, m := range members {
+		cannot := some && broken(m.ID)
+		may[m.ID] = answers(m) && !cannot
+		lost[m.ID] = m.State != catalog.NodeActive || !steady(m.ID) || cannot
 	}
 	return may, lost
 }

@@ -14,17 +14,25 @@ import (
 	"github.com/redoubt-dr/redoubt/internal/vfs"
 )
 
-// A node whose shard log has failed is known to all, gets nothing as long as
-// enough others take shards, and is used again after a restart with a good disk.
-func TestFailedLog(t *testing.T) {
-	rng := seeded.Rand(t)
-	faults := map[redoubt.NodeID]*vfs.Fault{}
-	s := newSiteWith(t, 4, func(o *Options) {
+// newFaultySite is newSiteWith, with disks that fail for good at the operation that
+// faults is told.
+func newFaultySite(t *testing.T, n int, more func(*Options)) (s *site, faults map[redoubt.NodeID]*vfs.Fault) {
+	faults = map[redoubt.NodeID]*vfs.Fault{}
+	s = newSiteWith(t, n, func(o *Options) {
 		f := vfs.NewFault(vfs.OS, 0, syscall.EIO)
 		f.StayDown()
 		faults[o.Node.ID()] = f
 		o.FS = f
+		more(o)
 	})
+	return s, faults
+}
+
+// A node whose shard log has failed is known to all, gets nothing as long as
+// enough others take shards, and is used again after a restart with a good disk.
+func TestFailedLog(t *testing.T) {
+	rng := seeded.Rand(t)
+	s, faults := newFaultySite(t, 4, func(*Options) {})
 	src := newSource(t, s, rng)
 	stop := src.run()
 	src.copyAll()
@@ -105,12 +113,7 @@ func TestFailedLog(t *testing.T) {
 // a restart it gets groups again.
 func TestFailedOwner(t *testing.T) {
 	rng := seeded.Rand(t)
-	faults := map[redoubt.NodeID]*vfs.Fault{}
-	s := newSiteWith(t, 3, func(o *Options) {
-		f := vfs.NewFault(vfs.OS, 0, syscall.EIO)
-		f.StayDown()
-		faults[o.Node.ID()] = f
-		o.FS = f
+	s, faults := newFaultySite(t, 3, func(o *Options) {
 		o.PutTimeout = 3 * time.Second // what a delta costs that waits for a node
 	})
 	src := newSource(t, s, rng)

@@ -5,7 +5,6 @@ import (
 	"os"
 	"sync/atomic"
 	"syscall"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -21,8 +20,7 @@ const (
 	imageBlocks = 16
 	// imageDirect is the length in bytes from which data goes past the page cache.
 	imageDirect = 64 << 10
-	// imagePage is what direct writes are multiples of, in memory and in the file.
-	imagePage = 4096
+	imagePage   = slab.Page
 )
 
 // imageBlock is a part of the image on its way to the file and the hash.
@@ -39,8 +37,7 @@ type imageRun struct{ from, to int }
 func newImageBlock() *imageBlock {
 	b := make([]byte, imageBlockBytes+imagePage)
 	slab.Huge(b)
-	at := -int(uintptr(unsafe.Pointer(&b[0]))) & (imagePage - 1)
-	return &imageBlock{b: b[at : at+imageBlockBytes : at+imageBlockBytes]}
+	return &imageBlock{b: slab.FromPage(b)[:imageBlockBytes:imageBlockBytes]}
 }
 
 // add copies data that lies from off on into the block, behind what it has.

@@ -4,8 +4,8 @@ import (
 	"errors"
 	"os"
 	"syscall"
-	"unsafe"
 
+	"github.com/redoubt-dr/redoubt/internal/slab"
 	"github.com/redoubt-dr/redoubt/internal/vfs"
 )
 
@@ -15,8 +15,7 @@ const (
 	directFrom = 256 << 10
 	// directPiece is the bytes of one direct write.
 	directPiece = 1 << 20
-	// page is what direct writes are multiples of, in memory and in the file.
-	page = 4096
+	page        = slab.Page
 )
 
 // direct writes to a file past the page cache. It is for one goroutine.
@@ -35,9 +34,7 @@ func (w *writer) openDirect(name string) {
 	}
 	w.direct.f = f
 	if w.direct.mem == nil {
-		b := make([]byte, directPiece+page)
-		at := -int(uintptr(unsafe.Pointer(&b[0]))) & (page - 1)
-		w.direct.mem = b[at : at+directPiece : at+directPiece]
+		w.direct.mem = slab.FromPage(make([]byte, directPiece+page))[:directPiece:directPiece]
 	}
 }
 

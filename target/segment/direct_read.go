@@ -4,7 +4,6 @@ import (
 	"errors"
 	"os"
 	"syscall"
-	"unsafe"
 
 	"github.com/redoubt-dr/redoubt/internal/slab"
 )
@@ -35,8 +34,7 @@ func (l *Log) readDirect(p place, off int64, n int) slab.Part {
 	first := off / page * page
 	skip := int(off - first)
 	mem := slab.Get((skip+n+page-1)/page*page + page)
-	lead := -int(uintptr(unsafe.Pointer(unsafe.SliceData(mem)))) & (page - 1)
-	b := mem[lead : lead+(skip+n+page-1)/page*page]
+	b := slab.FromPage(mem)[:(skip+n+page-1)/page*page]
 	// The last page may pass the end of the file.
 	if got, err := d.ReadAt(b, first); got < skip+n {
 		if errors.Is(err, syscall.EINVAL) { // larger blocks, or none of this
