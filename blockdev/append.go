@@ -11,7 +11,7 @@ import (
 )
 
 // pieceCost is what a write costs in memory beyond its data, in bytes, roughly.
-const pieceCost = 128
+const pieceCost = 224
 
 // fullPoll is how often a writer that found the journal full looks again: the
 // journal trims when the secondary acknowledges, of which the group hears nothing.
@@ -166,6 +166,7 @@ func (g *Group) waitFull(giveUp <-chan time.Time, quit <-chan struct{}) bool {
 // insert lays a journaled write over its disk. The caller holds g.mu.
 func (g *Group) insert(w *redoubt.Write) {
 	g.head = w.LSN
+	g.recent.add(w)
 	if g.since.active == 0 {
 		g.since.active = max(1, g.clock())
 	}

@@ -73,6 +73,7 @@ func (g *Group) round() error {
 	for _, v := range g.volumes {
 		v.disk.freeze()
 	}
+	g.recent.freeze()
 	g.active = 0
 	g.since.freeze()
 	g.mu.Unlock()
@@ -94,10 +95,11 @@ func (g *Group) round() error {
 	for _, v := range g.volumes {
 		v.disk.drop()
 	}
-	g.chunks.release(upTo)
 
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.recent.drop()
+	g.chunks.release(upTo) // inside mu: see Recent
 	g.used -= bytes
 	g.unsynced += bytes
 	g.written = upTo
@@ -158,6 +160,7 @@ func (g *Group) Reset(ctx context.Context, p redoubt.Position) error {
 		return err
 	}
 	g.head, g.written, g.applied = p.LSN, p.LSN, p.LSN
+	g.recent.forget()
 	g.chunks.release(p.LSN)
 	return nil
 }

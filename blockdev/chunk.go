@@ -1,6 +1,7 @@
 package blockdev
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/redoubt-dr/redoubt"
@@ -27,10 +28,12 @@ type chunk struct {
 type chunkPool struct {
 	mu      sync.Mutex
 	free    []*chunk
-	retired []*chunk // waiting for last to be applied
-	applied redoubt.LSN
-	keep    int // most free chunks
-	least   int // fewest free chunks since the last shrink
+	retired []*chunk      // waiting for last to be applied
+	applied redoubt.LSN   // up to here nothing is referred to
+	due     redoubt.LSN   // the same, if nothing were held
+	held    []redoubt.LSN // from where on somebody reads
+	keep    int           // most free chunks
+	least   int           // fewest free chunks since the last shrink
 }
 
 // get returns a large chunk with undefined content.
@@ -77,10 +80,40 @@ func (p *chunkPool) reusable(c *chunk) bool {
 	return c.last <= p.applied
 }
 
-// release frees what only held writes up to l, which no layer refers to any more.
+// release frees what only held writes up to l, which no layer refers to any more,
+// as far as nobody reads it.
 func (p *chunkPool) release(l redoubt.LSN) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.due = l
+	p.settle()
+}
+
+// hold keeps the writes from l on as they are until letGo. Whoever calls it knows
+// that l is not released yet.
+func (p *chunkPool) hold(l redoubt.LSN) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.held = append(p.held, l)
+}
+
+func (p *chunkPool) letGo(l redoubt.LSN) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	i := slices.Index(p.held, l)
+	p.held = slices.Delete(p.held, i, i+1)
+	p.settle()
+}
+
+// settle frees what is due and not held. The caller holds p.mu.
+func (p *chunkPool) settle() {
+	l := p.due
+	for _, h := range p.held {
+		l = min(l, h-1)
+	}
+	if l == p.applied {
+		return
+	}
 	p.applied = l
 	keep := p.retired[:0]
 	for _, c := range p.retired {

@@ -88,6 +88,7 @@ type Group struct {
 	// mu is the order of the group: an LSN is given and its write laid over
 	// the disk without letting mu go in between.
 	mu       sync.Mutex
+	recent   recent
 	head     redoubt.LSN // last record that is in the journal and in memory
 	written  redoubt.LSN // last record that is in the backings
 	applied  redoubt.LSN // last record that is in the backings, synced

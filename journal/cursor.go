@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/slab"
 )
 
 // cursorState is guarded by Journal.mu.
@@ -169,11 +170,26 @@ func (j *Journal) confirm(op string, l redoubt.LSN) error {
 // empty. redoubt.ErrGap: from was trimmed; redoubt.ErrCorrupt: the disk gave
 // something else than was written.
 func (c *Cursor) Read(from redoubt.LSN, maxBytes int) ([]redoubt.Write, error) {
+	return c.read(nil, from, maxBytes, nil)
+}
+
+// Lend is Read with memory that is used again: the records are appended to
+// dst[:0], and their data is the caller's until done is called. On an error
+// there is nothing to give back.
+func (c *Cursor) Lend(dst []redoubt.Write, from redoubt.LSN, maxBytes int) (ws []redoubt.Write, done func(), err error) {
+	lent := new(loan)
+	if ws, err = c.read(dst[:0], from, maxBytes, lent); err != nil {
+		lent.giveBack()
+		return nil, nil, err
+	}
+	return ws, lent.giveBack, nil
+}
+
+func (c *Cursor) read(out []redoubt.Write, from redoubt.LSN, maxBytes int, lent *loan) ([]redoubt.Write, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var out []redoubt.Write
 	bytes := 0
-	err := c.j.scan(from, maxBytes, &c.hint, func(w *redoubt.Write) (bool, error) {
+	err := c.j.scan(from, maxBytes, &c.hint, lent, func(w *redoubt.Write) (bool, error) {
 		if n := len(out); n > 0 && bytes >= maxBytes && out[n-1].LSN != w.LSN {
 			return false, nil
 		}
@@ -185,4 +201,24 @@ func (c *Cursor) Read(from redoubt.LSN, maxBytes int) ([]redoubt.Write, error) {
 		return nil, err
 	}
 	return out, nil
+}
+
+// loan is recycled memory that one read uses.
+type loan struct{ bufs [][]byte }
+
+// get returns n bytes with any content; of no loan they are fresh.
+func (l *loan) get(n int) []byte {
+	if l == nil {
+		return make([]byte, n)
+	}
+	b := slab.Get(n)
+	l.bufs = append(l.bufs, b)
+	return b
+}
+
+func (l *loan) giveBack() {
+	for _, b := range l.bufs {
+		slab.Put(b)
+	}
+	l.bufs = nil
 }

@@ -146,11 +146,20 @@ func TestCursorRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var room []redoubt.Write
 	for next := redoubt.LSN(1); next <= w.last; {
 		if w.rng.IntN(20) == 0 {
 			next = 1 + redoubt.LSN(w.rng.Uint64N(uint64(next))) // go back
 		}
-		ws, err := c.Read(next, 1+w.rng.IntN(200_000))
+		var ws []redoubt.Write
+		var err error
+		done := func() {}
+		if most := 1 + w.rng.IntN(200_000); w.rng.IntN(2) == 0 {
+			ws, err = c.Read(next, most)
+		} else {
+			ws, done, err = c.Lend(room, next, most)
+			room = ws
+		}
 		if err != nil || len(ws) == 0 {
 			t.Fatal(next, len(ws), err)
 		}
@@ -160,6 +169,12 @@ func TestCursorRead(t *testing.T) {
 			}
 			next++
 		}
+		for i := range ws { // what was lent is used again
+			for k := range ws[i].Data {
+				ws[i].Data[k] ^= 0xff
+			}
+		}
+		done()
 	}
 	if ws, err := c.Read(w.last+1, 1000); len(ws) != 0 || err != nil {
 		t.Fatal(len(ws), err)

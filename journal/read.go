@@ -31,8 +31,9 @@ type reader struct {
 	end   int64 // of what was published when it was looked up
 	chunk int64
 
-	buf    []byte // fresh for each read: records refer to it
+	buf    []byte // another for each read: records refer to it
 	bufOff int64
+	lent   *loan       // where it comes from; nil: it is fresh
 	seen   bool        // last and more are known
 	last   redoubt.LSN // of the batch before
 	more   bool
@@ -103,7 +104,7 @@ func (r *reader) advance() (bool, error) {
 	return true, nil
 }
 
-// load makes n bytes from r.off on available, in fresh memory.
+// load makes n bytes from r.off on available, in memory that no record before refers to.
 func (r *reader) load(n int64) ([]byte, error) {
 	if at := r.off - r.bufOff; r.buf != nil && at >= 0 && at+n <= int64(len(r.buf)) {
 		return r.buf[at : at+n : at+n], nil
@@ -111,7 +112,7 @@ func (r *reader) load(n int64) ([]byte, error) {
 	if r.off+n > r.end {
 		return nil, fmt.Errorf("batch reaches over the end %d: %w", r.end, redoubt.ErrCorrupt)
 	}
-	r.buf, r.bufOff = make([]byte, min(max(n, r.chunk), r.end-r.off)), r.off
+	r.buf, r.bufOff = r.lent.get(int(min(max(n, r.chunk), r.end-r.off))), r.off
 	if err := readFull(r.seg.file, r.buf, r.off); err != nil {
 		r.buf = nil
 		return nil, err
@@ -175,13 +176,14 @@ func (h *batchHead) records(payload []byte, fn func(*redoubt.Write) (bool, error
 
 // scan calls fn with every record from LSN from on, until fn returns false. h,
 // if not nil, is where the last scan stopped, and is moved on. want is the
-// amount of data that the caller is after, in bytes.
-func (j *Journal) scan(from redoubt.LSN, want int, h *hint, fn func(*redoubt.Write) (bool, error)) error {
+// amount of data that the caller is after, in bytes; lent gives the memory for it.
+func (j *Journal) scan(from redoubt.LSN, want int, h *hint, lent *loan, fn func(*redoubt.Write) (bool, error)) error {
 	r, err := j.seek(from, h)
 	if r == nil || err != nil {
 		return err
 	}
 	defer r.close()
+	r.lent = lent
 	r.chunk = min(max(int64(want)+int64(want)/4, minChunk), maxChunk)
 	for {
 		if ok, err := r.advance(); err != nil {
@@ -230,7 +232,7 @@ func (j *Journal) scan(from redoubt.LSN, want int, h *hint, fn func(*redoubt.Wri
 // and returns it. redoubt.ErrGap: from was trimmed.
 func (j *Journal) Replay(from redoubt.LSN, fn func(*redoubt.Write) error) error {
 	var failed error
-	err := j.scan(from, maxChunk, nil, func(w *redoubt.Write) (bool, error) {
+	err := j.scan(from, maxChunk, nil, nil, func(w *redoubt.Write) (bool, error) {
 		failed = fn(w)
 		return failed == nil, nil
 	})

@@ -23,6 +23,11 @@ type SenderOptions struct {
 	Current interface {
 		ReadCurrent(d redoubt.DiskID, p []byte, off uint64) error
 	}
+	// Recent, if set, has the newest records in memory, so that they need not be
+	// read back from the journal; see blockdev.Group.
+	Recent interface {
+		Recent(dst []redoubt.Write, from redoubt.LSN, maxBytes int) (ws []redoubt.Write, done func())
+	}
 	// Hello gives the facts of each attempt; the Sender fills in Epoch, Head,
 	// Tail and HeadTime from the journal.
 	Hello func() Hello

@@ -23,6 +23,7 @@ const settle = 2 * time.Millisecond
 // produce makes deltas from start on, as the window allows.
 func (x *session) produce(start redoubt.LSN, made chan<- parcel) error {
 	p := &producer{x: x, next: start}
+	defer p.letGo()
 	for {
 		select {
 		case <-x.free:
@@ -50,6 +51,9 @@ type producer struct {
 	x       *session
 	next    redoubt.LSN
 	pending []redoubt.Write // read and not yet in a delta
+	room    []redoubt.Write // where pending lies
+	done    func()          // gives the memory of pending back
+	hot     bool            // that memory is a writer's, who may wait for it
 	last    time.Time       // when the last delta was made
 }
 
@@ -87,7 +91,11 @@ func (p *producer) delta() (parcel, error) {
 			p.pending = p.pending[1:]
 		}
 		syncTo = max(syncTo, p.next-1) // what was left out counts, too
-		if len(p.pending) > 0 || b.weight() >= s.o.MaxDelta || !time.Now().Before(due) {
+		more := len(p.pending) > 0
+		if !more || p.hot {
+			p.letGo()
+		}
+		if more || b.weight() >= s.o.MaxDelta || !time.Now().Before(due) {
 			break
 		}
 		if err := p.gather(due); err != nil {
@@ -129,12 +137,30 @@ func (p *producer) fill(b *Builder) error {
 	} else if s.o.Journal.Head().LSN < p.next {
 		return nil
 	}
-	ws, err := p.x.cur.Read(p.next, max(64<<10, s.o.MaxDelta-b.weight()))
-	if err != nil {
-		return fmt.Errorf("%w: %w", errJournal, err)
+	want := max(64<<10, s.o.MaxDelta-b.weight())
+	var ws []redoubt.Write
+	var done func()
+	if s.o.Recent != nil {
+		ws, done = s.o.Recent.Recent(p.room, p.next, want)
 	}
-	p.pending = ws
+	hot := done != nil
+	if !hot {
+		var err error
+		if ws, done, err = p.x.cur.Lend(p.room, p.next, want); err != nil {
+			return fmt.Errorf("%w: %w", errJournal, err)
+		}
+	}
+	p.room, p.pending, p.done, p.hot = ws, ws, done, hot
 	return nil
+}
+
+// letGo gives the memory of pending back. What of it is in no delta yet is asked
+// for again.
+func (p *producer) letGo() {
+	if p.done != nil {
+		p.done()
+		p.done, p.pending = nil, nil
+	}
 }
 
 // gather waits for more records, until due.

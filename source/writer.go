@@ -32,7 +32,7 @@ func (g *Group) runWriter(ctx context.Context) {
 	wg.Go(func() { g.settleDisks(ctx) })
 	for ctx.Err() == nil {
 		s := ship.NewSender(ship.SenderOptions{
-			Journal: g.journal, Cursor: cursorName, Keep: keepName, Current: g.disks, Hello: g.hello,
+			Journal: g.journal, Cursor: cursorName, Keep: keepName, Current: g.disks, Recent: g.disks, Hello: g.hello,
 			Dial: g.host.Dial, Addrs: func() []string { return g.host.Targets },
 			OnWelcome: g.onWelcome, OnNotice: g.noteNews, OnAck: g.noteAck, RateLimit: g.cfg.ShipRate, Logger: g.log, Now: g.host.Now,
 		})

@@ -65,7 +65,7 @@ func (m *Manager) adopt(in *Instance, g catalog.Group) error {
 func (p *production) ship() {
 	for p.ctx.Err() == nil {
 		s := ship.NewSender(ship.SenderOptions{
-			Journal: p.journal, Cursor: storeCursor, Current: p.disks, SkipCopies: true,
+			Journal: p.journal, Cursor: storeCursor, Current: p.disks, Recent: p.disks, SkipCopies: true,
 			Hello: func() ship.Hello { return p.hello(false) },
 			Dial:  p.m.o.DialTarget, Addrs: p.targets, Logger: p.log, Now: p.m.o.Now,
 		})

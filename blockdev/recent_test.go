@@ -1,0 +1,141 @@
+package blockdev
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/seeded"
+	"github.com/redoubt-dr/redoubt/journal"
+)
+
+// Clients write while rounds apply and memory is used again; what is lent to
+// whoever ships does not change until it is given back.
+func TestRecent(t *testing.T) {
+	rng := seeded.Rand(t)
+	r := &rig{disks: []*memBacking{newMemBacking(1<<20, nil), newMemBacking(1<<20, nil)}}
+	var err error
+	if r.j, err = journal.Open(filepath.Join(t.TempDir(), "j"), journal.Options{Create: true, MaxBytes: 256 << 20, Start: redoubt.Position{Epoch: 1}}); err != nil {
+		t.Fatal(err)
+	}
+	ms := []Member{{Backing: r.disks[0], Disk: redoubt.Disk{ID: 1, Name: "d1", Size: 1 << 20}}, {Backing: r.disks[1], Disk: redoubt.Disk{ID: 2, Name: "d2", Size: 1 << 20}}}
+	if r.g, err = OpenGroup(r.j, ms, GroupOptions{ApplyInterval: 5 * time.Millisecond, MemoryLimit: 8 << 20}); err != nil {
+		t.Fatal(err)
+	}
+	sv := serve(t, ServerOptions{}, r)
+	cur, err := r.j.Cursor("ship", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var writers sync.WaitGroup
+	for i, export := range []string{"d1", "d2", "d1"} {
+		c, rng := sv.client(t, export), rand.New(rand.NewPCG(rng.Uint64(), uint64(i)))
+		writers.Go(func() {
+			p := make([]byte, 64<<10)
+			for n := range uint32(1500) {
+				l := redoubt.SectorSize * (1 + rng.IntN(len(p)/redoubt.SectorSize))
+				binary.LittleEndian.PutUint64(p[rng.IntN(l-8):], rng.Uint64())
+				off := uint64(rng.IntN((1<<20-l)/redoubt.SectorSize)) * redoubt.SectorSize
+				if errno, _ := c.do(0, cmdWrite, off, uint32(l), p[:l]); errno != 0 {
+					t.Errorf("write %d: errno %d", n, errno)
+				}
+			}
+		})
+	}
+	ended := make(chan struct{})
+	go func() { writers.Wait(); close(ended) }()
+
+	hot, cold := 0, 0
+	var room []redoubt.Write
+	for next := redoubt.LSN(1); ; {
+		select {
+		case <-ended:
+			t.Logf("%d records from memory, %d from the journal", hot, cold)
+			if hot < 20 || cold < 20 {
+				t.Error("one of the two ways was not tried")
+			}
+			return
+		default:
+		}
+		if head := r.j.Head().LSN; next > head {
+			time.Sleep(time.Millisecond)
+			continue
+		} else if rng.IntN(2) > 0 {
+			next = head - redoubt.LSN(rng.Uint64N(min(8, uint64(head)))) // where memory is
+		}
+		ws, done := r.g.Recent(room, next, rng.IntN(1<<20))
+		if done != nil {
+			hot += len(ws)
+		} else if ws, done, err = cur.Lend(room, next, rng.IntN(1<<20)); err != nil {
+			t.Fatal(err)
+		} else {
+			cold += len(ws)
+		}
+		room = ws
+		for again := range 2 {
+			for i := range ws {
+				if w := &ws[i]; w.LSN != next+redoubt.LSN(i) || redoubt.Checksum(w.Data) != w.CRC {
+					t.Fatalf("record %d where %d is due, or its data has changed", w.LSN, next+redoubt.LSN(i))
+				}
+			}
+			if again == 0 { // rounds go on beneath, and connections read into what they free
+				time.Sleep(time.Duration(rng.IntN(50)) * time.Millisecond)
+			}
+		}
+		done()
+		next += redoubt.LSN(len(ws))
+	}
+}
+
+// What is not in memory any more, and what is not there yet, has no answer;
+// records of one LSN come together.
+func TestRecentBounds(t *testing.T) {
+	r := newRig(t, GroupOptions{ApplyInterval: time.Hour}, nil, 1<<20)
+	defer r.close(t)
+	write := func(n int) {
+		t.Helper()
+		for range n {
+			if err := r.g.volumes[0].Write(make([]byte, 4096), 0, false); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	want := func(from redoubt.LSN, most, n int) {
+		t.Helper()
+		ws, done := r.g.Recent(nil, from, most)
+		if len(ws) != n || (done == nil) != (n == 0) || n > 0 && ws[0].LSN != from {
+			t.Errorf("from %d: %d records, want %d", from, len(ws), n)
+		}
+		if done != nil {
+			done()
+		}
+	}
+	write(10)
+	want(1, 1<<20, 10)
+	want(3, 1, 1)
+	want(3, 4097, 2)
+	want(11, 1, 0)
+	if err := r.g.round(); err != nil {
+		t.Fatal(err)
+	}
+	want(10, 1<<20, 0)
+	write(2)
+	want(11, 1<<20, 2)
+	if err := r.g.Replicate(1, []redoubt.Write{
+		{LSN: 13, Kind: redoubt.KindCopy, Disk: 1, Extent: redoubt.Extent{Len: 512}, Data: make([]byte, 512), CRC: redoubt.Checksum(make([]byte, 512))},
+		{LSN: 13, Kind: redoubt.KindCopy, Disk: 1, Extent: redoubt.Extent{Off: 512, Len: 512}, Data: make([]byte, 512), CRC: redoubt.Checksum(make([]byte, 512))},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	want(13, 1, 2)
+	if err := r.g.Reset(t.Context(), redoubt.Position{Epoch: 2, LSN: 100}); err != nil {
+		t.Fatal(err)
+	}
+	want(13, 1, 0)
+	write(1)
+	want(101, 1, 1)
+}
