@@ -11,22 +11,30 @@ import (
 // flatten makes a run of the entries with from < LSN <= to: sorted, without
 // overlaps, the later of two entries winning. es is in the order of the delta.
 func flatten(es []Entry, ordinal uint64, from, to redoubt.LSN) []flat {
-	idx := make([]int, 0, len(es))
+	keys := make([]flatKey, 0, len(es))
 	for i := range es {
 		if e := &es[i]; e.LSN > from && e.LSN <= to && e.Extent.Len > 0 {
-			idx = append(idx, i)
+			keys = append(keys, flatKey{e.Extent.Off, uint32(i), e.Disk})
 		}
 	}
-	slices.SortFunc(idx, func(a, b int) int {
-		return cmp.Or(cmp.Compare(es[a].Disk, es[b].Disk), cmp.Compare(es[a].Extent.Off, es[b].Extent.Off), cmp.Compare(a, b))
-	})
-	var out []flat
-	var active newestFirst
+	slices.SortFunc(keys, flatKey.compare)
+	// apart reports whether what begins at keys[i] has nothing over or under it but
+	// what is active.
+	apart := func(i int) bool {
+		return i+1 == len(keys) || keys[i+1].disk != keys[i].disk || keys[i+1].off >= es[keys[i].i].Extent.End()
+	}
+	out := make([]flat, 0, len(keys))
+	active := newestFirst{es: es}
 	emitted := -1 // entry of the last piece of out
-	for i := 0; i < len(idx) || len(active.idx) > 0; {
+	for i := 0; i < len(keys) || len(active.idx) > 0; {
 		if len(active.idx) == 0 {
-			active.es = es
-			heap.Push(&active, idx[i])
+			n, e := int(keys[i].i), &es[keys[i].i]
+			if last := len(out) - 1; apart(i) && (last < 0 || out[last].disk != e.Disk || out[last].end() <= e.Extent.Off) {
+				out = append(out, makeFlat(e, ordinal, e.Extent.Off, e.Extent.End()))
+				emitted = n
+			} else {
+				heap.Push(&active, n)
+			}
 			i++
 			continue
 		}
@@ -41,8 +49,8 @@ func flatten(es []Entry, ordinal uint64, from, to redoubt.LSN) []flat {
 		}
 		next := es[top].Extent.End()
 		var more bool
-		if i < len(idx) && es[idx[i]].Disk == disk && es[idx[i]].Extent.Off < next {
-			next, more = es[idx[i]].Extent.Off, true
+		if i < len(keys) && keys[i].disk == disk && keys[i].off < next {
+			next, more = keys[i].off, true
 		}
 		if next > pos {
 			if n := len(out); emitted == top && n > 0 && out[n-1].end() == pos {
@@ -53,11 +61,28 @@ func flatten(es []Entry, ordinal uint64, from, to redoubt.LSN) []flat {
 			emitted = top
 		}
 		if more {
-			heap.Push(&active, idx[i])
+			heap.Push(&active, int(keys[i].i))
 			i++
 		}
 	}
 	return out
+}
+
+// flatKey is what entries are sorted by, apart from them: they are large.
+type flatKey struct {
+	off  uint64
+	i    uint32 // place in the delta
+	disk redoubt.DiskID
+}
+
+func (a flatKey) compare(b flatKey) int {
+	switch { // not cmp.Or, which compares all of them each time
+	case a.disk != b.disk:
+		return cmp.Compare(a.disk, b.disk)
+	case a.off != b.off:
+		return cmp.Compare(a.off, b.off)
+	}
+	return cmp.Compare(a.i, b.i)
 }
 
 func makeFlat(e *Entry, ordinal uint64, from, to uint64) flat {
