@@ -8,15 +8,24 @@ import (
 
 // recent are the records whose data is still in memory, in the order of their
 // LSNs, in the two layers that the disks have: who ships them need not read them
-// back from the journal. Guarded by Group.mu.
+// back from the journal. They are remembered from the first question on, until
+// nobody has asked for a round. Guarded by Group.mu.
 type recent struct {
 	frozen, active []redoubt.Write
+	on, asked      bool
 }
 
-func (r *recent) add(w *redoubt.Write) { r.active = append(r.active, *w) }
+func (r *recent) add(w *redoubt.Write) {
+	if r.on {
+		r.active = append(r.active, *w)
+	}
+}
 
 // freeze begins a round, drop ends it: the frozen layer is in the backings now.
-func (r *recent) freeze() { r.frozen, r.active = r.active, r.frozen[:0] }
+func (r *recent) freeze() {
+	r.frozen, r.active = r.active, r.frozen[:0]
+	r.on, r.asked = r.asked, false
+}
 
 func (r *recent) drop() {
 	const spare = 4 // times what was needed; more memory than that goes
@@ -32,6 +41,7 @@ func (r *recent) forget() { *r = recent{} }
 // from appends to dst the records from LSN l on until their data reaches most
 // bytes; nothing if l is not among them. Records that share an LSN stay together.
 func (r *recent) from(l redoubt.LSN, dst []redoubt.Write, most int) []redoubt.Write {
+	r.on, r.asked = true, true
 	bytes, layers := 0, [...][]redoubt.Write{r.frozen, r.active}
 	for _, ws := range layers {
 		i := 0
@@ -45,7 +55,7 @@ func (r *recent) from(l redoubt.LSN, dst []redoubt.Write, most int) []redoubt.Wr
 		}
 		for ; i < len(ws); i++ {
 			w := &ws[i]
-			if n := len(dst); n > 0 && bytes >= most && dst[n-1].LSN != w.LSN {
+			if n := len(dst); n > 0 && dst[n-1].LSN != w.LSN && (bytes >= most || dst[n-1].LSN+1 != w.LSN) {
 				return dst
 			}
 			dst = append(dst, *w)

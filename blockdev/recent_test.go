@@ -114,14 +114,19 @@ func TestRecentBounds(t *testing.T) {
 			done()
 		}
 	}
+	round := func() {
+		t.Helper()
+		if err := r.g.round(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want(1, 1, 0) // the first question: from now on
 	write(10)
 	want(1, 1<<20, 10)
 	want(3, 1, 1)
 	want(3, 4097, 2)
 	want(11, 1, 0)
-	if err := r.g.round(); err != nil {
-		t.Fatal(err)
-	}
+	round()
 	want(10, 1<<20, 0)
 	write(2)
 	want(11, 1<<20, 2)
@@ -136,6 +141,23 @@ func TestRecentBounds(t *testing.T) {
 		t.Fatal(err)
 	}
 	want(13, 1, 0)
+	want(101, 1, 0)
 	write(1)
 	want(101, 1, 1)
+	round()
+	write(1)
+	round() // nobody has asked since the last one
+	write(1)
+	want(103, 1, 0)
+	write(1)
+	want(104, 1, 1)
+	r.g.mu.Lock()
+	r.g.recent.freeze()
+	r.g.recent.on = false
+	r.g.mu.Unlock()
+	write(1)
+	want(104, 1<<20, 1)
+	write(1) // 105 is missing between
+	want(104, 1<<20, 1)
+	want(106, 1<<20, 1)
 }
