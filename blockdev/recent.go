@@ -28,13 +28,16 @@ func (r *recent) freeze() {
 }
 
 func (r *recent) drop() {
-	const spare = 4 // times what was needed; more memory than that goes
-	if cap(r.frozen) > spare*max(len(r.frozen), batchWrites) {
+	if cap(r.frozen) > spareRecords {
 		r.frozen = nil
 	}
 	clear(r.frozen) // lets the data go
 	r.frozen = r.frozen[:0]
 }
+
+// spareRecords is for how many records a layer that is empty keeps room: there
+// may be a thousand groups that rest.
+const spareRecords = 1 << 10
 
 func (r *recent) forget() { *r = recent{} }
 

@@ -131,6 +131,9 @@ func (p *producer) fill(b *Builder) error {
 	}
 	s := p.x.s
 	if b.Next() == 0 {
+		if s.o.Journal.Head().LSN < p.next {
+			p.room = nil // there may be a thousand groups that rest
+		}
 		if err := s.o.Journal.Wait(p.x.ctx, p.next-1); err != nil {
 			return fmt.Errorf("%w: %w", errJournal, err)
 		}
@@ -158,6 +161,7 @@ func (p *producer) fill(b *Builder) error {
 // for again.
 func (p *producer) letGo() {
 	if p.done != nil {
+		clear(p.pending) // lets its data go
 		p.done()
 		p.done, p.pending = nil, nil
 	}
