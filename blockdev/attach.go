@@ -34,8 +34,10 @@ type AttachOptions struct {
 	// DeadTimeout is how long requests wait for a reconnection after the last
 	// connection was lost, before they fail. Default 0: not at all.
 	DeadTimeout time.Duration
-	// Reconnect replaces the connections that Device has lost. The device, its
-	// users and their requests stay.
+	// Reconnect replaces the connections that Device has lost; with none lost it
+	// changes nothing. The device, its users and their requests stay, and so do its
+	// timeouts where those here are 0. Requests that were on their way are sent
+	// again when the device's Timeout is over.
 	Reconnect bool
 }
 

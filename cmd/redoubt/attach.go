@@ -35,6 +35,14 @@ func attachCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if o.Reconnect { // what is not said stays as it was
+				if !c.Flags().Changed("io-timeout") {
+					o.Timeout = 0
+				}
+				if !c.Flags().Changed("dead-timeout") {
+					o.DeadTimeout = 0
+				}
+			}
 			if got.Device, err = blockdev.Attach(c.Context(), o); err != nil {
 				return err
 			}
@@ -47,7 +55,7 @@ func attachCommand(a *app) *cobra.Command {
 	}
 	c.Flags().StringVar(&export, "export", "", "id of the export, if the disk is open at several points (redoubt export list)")
 	c.Flags().StringVar(&o.Device, "device", "", "such as /dev/nbd0; default: a free one")
-	c.Flags().BoolVar(&o.Reconnect, "reconnect", false, "replace the connections that --device has lost; its users go on")
+	c.Flags().BoolVar(&o.Reconnect, "reconnect", false, "replace the connections that --device has lost; its users go on, its timeouts stay as they were unless given")
 	c.Flags().DurationVar(&o.Timeout, "io-timeout", time.Minute, "answers that take longer end the connection")
 	c.Flags().DurationVar(&o.DeadTimeout, "dead-timeout", 5*time.Minute, "how long requests wait for --reconnect when the daemon died, before they fail")
 	c.Flags().IntVar(&o.Connections, "connections", 1, "connections to the daemon")
