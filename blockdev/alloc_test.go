@@ -12,19 +12,19 @@ import (
 	"github.com/redoubt-dr/redoubt/journal"
 )
 
-// fileRig is a group of one memory disk over a journal in real files, so that
-// what is allocated is the product's. Nothing is applied meanwhile.
-func fileRig(t *testing.T, size int) *rig {
+// fileRig is a group of memory disks over a journal in real files, so that what is
+// allocated, and how long it takes, is the product's.
+func fileRig(t *testing.T, o GroupOptions, sizes ...int) *rig {
 	t.Helper()
-	r := &rig{disks: []*memBacking{newMemBacking(size, nil)}}
+	r := &rig{o: o}
+	for _, n := range sizes {
+		r.disks = append(r.disks, newMemBacking(n, nil))
+	}
 	var err error
 	if r.j, err = journal.Open(filepath.Join(t.TempDir(), "j"), journal.Options{Create: true, MaxBytes: 256 << 20, Start: redoubt.Position{Epoch: 1}}); err != nil {
 		t.Fatal(err)
 	}
-	ms := []Member{{Backing: r.disks[0], Disk: redoubt.Disk{ID: 1, Name: "d1", Size: uint64(size)}}}
-	if r.g, err = OpenGroup(r.j, ms, GroupOptions{ApplyInterval: time.Hour, SyncInterval: time.Hour}); err != nil {
-		t.Fatal(err)
-	}
+	r.openGroup(t)
 	return r
 }
 
@@ -34,7 +34,8 @@ func TestRequestsDoNotAllocate(t *testing.T) {
 	if raceOn {
 		t.Skip("the race detector allocates")
 	}
-	sv := serve(t, ServerOptions{}, fileRig(t, 1<<20))
+	// Nothing is applied meanwhile.
+	sv := serve(t, ServerOptions{}, fileRig(t, GroupOptions{ApplyInterval: time.Hour, SyncInterval: time.Hour}, 1<<20))
 	c := sv.client(t, "d1")
 	const n = 16
 	data := bytes.Repeat([]byte{7}, 4096)

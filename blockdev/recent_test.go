@@ -3,29 +3,19 @@ package blockdev
 import (
 	"encoding/binary"
 	"math/rand/v2"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/internal/seeded"
-	"github.com/redoubt-dr/redoubt/journal"
 )
 
 // Clients write while rounds apply and memory is used again; what is lent to
 // whoever ships does not change until it is given back.
 func TestRecent(t *testing.T) {
 	rng := seeded.Rand(t)
-	r := &rig{disks: []*memBacking{newMemBacking(1<<20, nil), newMemBacking(1<<20, nil)}}
-	var err error
-	if r.j, err = journal.Open(filepath.Join(t.TempDir(), "j"), journal.Options{Create: true, MaxBytes: 256 << 20, Start: redoubt.Position{Epoch: 1}}); err != nil {
-		t.Fatal(err)
-	}
-	ms := []Member{{Backing: r.disks[0], Disk: redoubt.Disk{ID: 1, Name: "d1", Size: 1 << 20}}, {Backing: r.disks[1], Disk: redoubt.Disk{ID: 2, Name: "d2", Size: 1 << 20}}}
-	if r.g, err = OpenGroup(r.j, ms, GroupOptions{ApplyInterval: 5 * time.Millisecond, MemoryLimit: 8 << 20}); err != nil {
-		t.Fatal(err)
-	}
+	r := fileRig(t, GroupOptions{ApplyInterval: 5 * time.Millisecond, MemoryLimit: 8 << 20}, 1<<20, 1<<20)
 	sv := serve(t, ServerOptions{}, r)
 	cur, err := r.j.Cursor("ship", 0)
 	if err != nil {

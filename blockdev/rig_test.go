@@ -157,6 +157,12 @@ func (r *rig) open(t failer) {
 	if r.j, err = journal.Open("/journal", journalOptions(fs)); err != nil {
 		t.Fatalf("open journal: %v", err)
 	}
+	r.openGroup(t)
+}
+
+// openGroup opens the disks over the journal.
+func (r *rig) openGroup(t failer) {
+	t.Helper()
 	var ms []Member
 	for i, b := range r.disks {
 		var backing Backing = b
@@ -165,6 +171,7 @@ func (r *rig) open(t failer) {
 		}
 		ms = append(ms, Member{Backing: backing, Disk: redoubt.Disk{ID: redoubt.DiskID(i + 1), Name: fmt.Sprintf("d%d", i+1), Size: b.Size()}})
 	}
+	var err error
 	if r.g, err = OpenGroup(r.j, ms, r.o); err != nil {
 		t.Fatalf("open group: %v", err)
 	}

@@ -56,10 +56,7 @@ func TestKernelClientInGuest(t *testing.T) {
 		b.guest(b.numbers(d, "late"))
 	}
 	b.guest("seq 1 100000000 > /mnt/a/torn & seq 1 100000000 > /mnt/b/torn & sleep 1") // cut off while it writes
-	b.vm.Kill()
-	if log := b.vm.Console(); strings.Contains(log, "I/O error") {
-		b.Errorf("the guest's kernel saw an I/O error:\n%s", log)
-	}
+	b.powerCut()
 	for _, d := range []string{"a", "b"} {
 		b.judgeDisk(d)
 	}
@@ -127,6 +124,15 @@ func (b *guestBed) guest(line string) string {
 		b.Fatalf("%v\nthe guest's console:\n%s", err, b.vm.Console())
 	}
 	return out
+}
+
+// powerCut ends the guest, whose kernel must have seen no I/O error.
+func (b *guestBed) powerCut() {
+	b.Helper()
+	b.vm.Kill()
+	if log := b.vm.Console(); strings.Contains(log, "I/O error") {
+		b.Errorf("the guest's kernel saw an I/O error:\n%s", log)
+	}
 }
 
 func (b *guestBed) queue(device, name string, ok func(string) bool) {

@@ -18,22 +18,16 @@ func flatten(es []Entry, ordinal uint64, from, to redoubt.LSN) []flat {
 		}
 	}
 	slices.SortFunc(keys, flatKey.compare)
-	// apart reports whether what begins at keys[i] has nothing over or under it but
-	// what is active.
-	apart := func(i int) bool {
-		return i+1 == len(keys) || keys[i+1].disk != keys[i].disk || keys[i+1].off >= es[keys[i].i].Extent.End()
-	}
 	out := make([]flat, 0, len(keys))
 	active := newestFirst{es: es}
 	emitted := -1 // entry of the last piece of out
 	for i := 0; i < len(keys) || len(active.idx) > 0; {
 		if len(active.idx) == 0 {
-			n, e := int(keys[i].i), &es[keys[i].i]
-			if last := len(out) - 1; apart(i) && (last < 0 || out[last].disk != e.Disk || out[last].end() <= e.Extent.Off) {
+			e := &es[keys[i].i]
+			if i+1 == len(keys) || keys[i+1].disk != e.Disk || keys[i+1].off >= e.Extent.End() { // it overlaps nothing
 				out = append(out, makeFlat(e, ordinal, e.Extent.Off, e.Extent.End()))
-				emitted = n
 			} else {
-				heap.Push(&active, n)
+				heap.Push(&active, int(keys[i].i))
 			}
 			i++
 			continue
