@@ -248,9 +248,15 @@ func (b *bed) change(n int) {
 // background changes until stop is called, or a change fails. stop returns
 // that failure.
 func (b *bed) background() (stop func() error) {
-	cs := b.clients()
 	ctx, cancel := context.WithCancel(b.ctx)
-	done := make(chan error, 1)
+	done := b.changeUntil(ctx)
+	return func() error { cancel(); return <-done }
+}
+
+// changeUntil changes until ctx ends, or a change fails, and says which.
+func (b *bed) changeUntil(ctx context.Context) (done chan error) {
+	cs := b.clients()
+	done = make(chan error, 1)
 	go func() {
 		for ctx.Err() == nil {
 			op := b.work.Next()
@@ -261,7 +267,20 @@ func (b *bed) background() (stop func() error) {
 		}
 		done <- nil
 	}()
-	return func() error { cancel(); return <-done }
+	return done
+}
+
+// killUnderLoad kills the source after so many changes of a load, with a tail
+// that nobody else has, and waits until the load meets that.
+func (b *bed) killUnderLoad(changes redoubt.LSN) {
+	b.Helper()
+	at := b.head().LSN
+	failed := b.changeUntil(b.ctx)
+	b.until(func() bool { return b.head().LSN > at+changes })
+	b.site.Source.Kill()
+	if <-failed == nil {
+		b.Fatal("the load did not notice the kill")
+	}
 }
 
 // committed waits until everything up to lsn is safe at the secondary.

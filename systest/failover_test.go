@@ -26,13 +26,7 @@ func TestReverseShipsWhatDiffers(t *testing.T) {
 	b.change(sized(1500, 300)) // the tail that the chosen point leaves out
 	b.anchor()
 	b.committed(b.head().LSN)
-	stop := b.background()
-	at := b.head().LSN
-	b.until(func() bool { return b.head().LSN > at+50 })
-	b.site.Source.Kill()
-	if stop() == nil {
-		t.Fatal("the load did not notice the kill")
-	}
+	b.killUnderLoad(50)
 	prod := b.site.Targets[1]
 	up := b.failover(prod, middle)
 	relay := b.use(2, up)

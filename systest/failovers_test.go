@@ -58,7 +58,7 @@ func (c *cycle) failoverRound(i int, f *tally) {
 	c.grow(1 + c.rng.IntN(200))
 	if !lives {
 		c.site.Source.Kill()
-		if l.stop() == nil {
+		if <-l.done == nil {
 			c.Fatal("the load did not notice the kill")
 		}
 	}

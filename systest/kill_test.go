@@ -19,13 +19,7 @@ func TestSourceKilledAgainAndAgain(t *testing.T) {
 	b.must(err)
 	var lives []redoubt.Position
 	for i := range sized(20, 4) {
-		stop := b.background()
-		after := b.head().LSN + redoubt.LSN(50+b.rng.IntN(400))
-		b.until(func() bool { return b.head().LSN >= after })
-		b.site.Source.Kill()
-		if err := stop(); err == nil {
-			t.Fatal("the load did not notice the kill")
-		}
+		b.killUnderLoad(redoubt.LSN(50 + b.rng.IntN(400)))
 		b.must(b.site.Source.Start())
 		g := b.wait(b.site.Source, "the source to serve again", func(_ *adminv1.GetStatusResponse, g *adminv1.Group) error {
 			if len(g.GetDisks()) == 0 || g.Disks[0].Socket == "" {

@@ -48,13 +48,7 @@ func port(b *bed) string {
 func newDisk(t *testing.T, lose, again func(b *bed)) {
 	b := newBed(t)
 	b.settled()
-	stop := b.background()
-	at := b.head().LSN
-	b.until(func() bool { return b.head().LSN > at+50 })
-	b.site.Source.Kill() // with a tail that nobody else has
-	if stop() == nil {
-		t.Fatal("the load did not notice the kill")
-	}
+	b.killUnderLoad(50)
 	b.emptyDisks(b.disks)
 	lose(b)
 	prod := b.site.Targets[b.rng.IntN(3)]

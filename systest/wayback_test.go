@@ -18,13 +18,7 @@ func TestWayBackSurvivesKills(t *testing.T) {
 	b.change(sized(1000, 300))
 	b.anchor()
 	b.committed(b.head().LSN)
-	stop := b.background()
-	at := b.head().LSN
-	b.until(func() bool { return b.head().LSN > at+50 })
-	b.site.Source.Kill()
-	if stop() == nil {
-		t.Fatal("the load did not notice the kill")
-	}
+	b.killUnderLoad(50)
 	prod := b.site.Targets[b.rng.IntN(3)]
 	r := &adminv1.UnplannedFailoverResponse{}
 	b.must(b.site.Call(b.ctx, prod, r, "failover", "unplanned", groupName))
