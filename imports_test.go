@@ -66,11 +66,12 @@ var importTable = []room{
 	{"cmd", []string{"*"}},
 	{"cmd/redoubtd/metrics", []string{"admin"}},
 	{"demo", []string{".", "internal/oracle", "admin/v1"}},
-	{"bench", []string{".", "internal/oracle", "admin/v1", "demo/site"}},
+	{"bench", []string{".", "internal/oracle", "admin/v1", "demo/site", "bench/stats"}},
 	{"bench/failover", []string{"internal/oracle", "admin/v1", "demo/site"}},
 	{"bench/coldcache", nil},
-	{"bench/target", []string{"admin", "admin/v1", "demo/site", "bench/coldcache"}},
-	{"bench/rto", with(plumbing, "bench/coldcache", "internal/oracle", "admin", "demo/site", "cluster", "ship", "target")},
+	{"bench/stats", nil},
+	{"bench/target", []string{"admin", "admin/v1", "demo/site", "bench/coldcache", "bench/stats"}},
+	{"bench/rto", with(plumbing, "bench/coldcache", "bench/stats", "internal/oracle", "admin", "demo/site", "cluster", "ship", "target")},
 	{"systest", []string{".", "internal/oracle", "admin/v1", "demo"}},
 }
 

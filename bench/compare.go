@@ -8,7 +8,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+
+	"github.com/redoubt-dr/redoubt/bench/stats"
 )
 
 // compare measures redoubt of a revision ("old") and of the working tree
@@ -88,13 +91,13 @@ func (r *results) comparison() string {
 			if old == nil || cur == nil {
 				continue
 			}
-			a, c := sorted(old.Runs, unit.of), sorted(cur.Runs, unit.of)
-			p, delta := mannWhitney(a, c), "~"
+			a, c := values(old.Runs, unit.of), values(cur.Runs, unit.of)
+			p, delta := stats.MannWhitney(a, c), "~"
 			if p < significant {
-				delta = fmt.Sprintf("%+.1f%%", 100*(median(c)/median(a)-1))
+				delta = fmt.Sprintf("%+.1f%%", 100*(stats.Median(c)/stats.Median(a)-1))
 			}
 			fmt.Fprintf(&b, "%-30s %20s %20s %10s  (p=%.3f n=%d+%d)\n", j.name, withSpread(a), withSpread(c), delta, p, len(a), len(c))
-			if x := median(c) / median(a); x > 0 && !math.IsInf(x, 1) {
+			if x := stats.Median(c) / stats.Median(a); x > 0 && !math.IsInf(x, 1) {
 				logs, n = logs+math.Log(x), n+1
 			}
 		}
@@ -108,8 +111,8 @@ func (r *results) comparison() string {
 }
 
 // withSpread is a median and how far the farthest value is from it.
-func withSpread(sorted []float64) string {
-	m := median(sorted)
-	far := max(m-sorted[0], sorted[len(sorted)-1]-m)
+func withSpread(vs []float64) string {
+	m := stats.Median(vs)
+	far := max(m-slices.Min(vs), slices.Max(vs)-m)
 	return fmt.Sprintf("%.0f ± %.0f%%", m, 100*far/m)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
+	"github.com/redoubt-dr/redoubt/bench/stats"
 	"github.com/redoubt-dr/redoubt/demo/site"
 )
 
@@ -74,7 +75,7 @@ type rpo struct {
 const rpoGoal = 2.0
 
 func (r rpo) max() float64 { return slices.Max(r.Lags) }
-func (r rpo) p99() float64 { return percentile(r.Lags, 0.99) }
+func (r rpo) p99() float64 { return stats.Quantile(r.Lags, 0.99) }
 
 // measureRPO runs a job at half of the rate that it reached, and polls the lag
 // from its start until it ends.

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/redoubt-dr/redoubt/bench/stats"
 )
 
 // results is all of a run: raw measurements, and medians with their spread.
@@ -68,14 +70,14 @@ func (r *results) add(job, rival string, m measurement) {
 // summarise computes medians, ratios and verdicts from the runs.
 func (r *results) summarise() {
 	for _, c := range r.Cells {
-		by := func(f func(measurement) float64) float64 { return median(sorted(c.Runs, f)) }
+		by := func(f func(measurement) float64) float64 { return stats.Median(values(c.Runs, f)) }
 		c.Median = measurement{IOPS: by(iops),
 			MiBps:      by(func(m measurement) float64 { return m.MiBps }),
 			P50us:      by(func(m measurement) float64 { return m.P50us }),
 			P99us:      by(func(m measurement) float64 { return m.P99us }),
 			FlushP50us: by(func(m measurement) float64 { return m.FlushP50us }),
 			FlushP99us: by(func(m measurement) float64 { return m.FlushP99us })}
-		c.Spread = spread(sorted(c.Runs, iops))
+		c.Spread = stats.Spread(values(c.Runs, iops))
 	}
 	for _, c := range r.Cells {
 		if own := r.cell(c.Job, r.Subject); own != nil {
@@ -97,12 +99,11 @@ func (c *cell) compare(own *cell) {
 
 func iops(m measurement) float64 { return m.IOPS }
 
-func sorted(ms []measurement, f func(measurement) float64) []float64 {
+func values(ms []measurement, f func(measurement) float64) []float64 {
 	var vs []float64
 	for _, m := range ms {
 		vs = append(vs, f(m))
 	}
-	slices.Sort(vs)
 	return vs
 }
 

@@ -294,6 +294,16 @@ func (b *bed) committed(lsn redoubt.LSN) {
 	})
 }
 
+// safe waits until every change so far is at the secondary, none lost, and
+// returns the position of the last one.
+func (b *bed) safe() redoubt.Position {
+	b.Helper()
+	b.anchor()
+	p := b.head()
+	b.committed(p.LSN)
+	return p
+}
+
 // head is the last position that the model knows of the first epoch.
 func (b *bed) head() redoubt.Position { return redoubt.Position{Epoch: 1, LSN: b.model.Head(1)} }
 

@@ -15,8 +15,7 @@ import (
 // secondary is back everything goes on.
 func TestFullJournalBlocks(t *testing.T) {
 	b := newBedOf(t, site.Options{JournalMax: "16MiB", Segment: "1MiB", OnFull: "block", FullWait: "2s"})
-	b.anchor()
-	b.committed(b.head().LSN)
+	b.safe()
 	for _, n := range b.site.Targets {
 		n.Kill()
 	}
@@ -52,8 +51,7 @@ func TestFullJournalBlocks(t *testing.T) {
 	}
 	b.committed(b.head().LSN)
 	b.change(50)
-	b.anchor()
-	b.committed(b.head().LSN)
+	b.safe()
 	if gaps := b.pointsOf(b.site.Targets[0]).Gaps; len(gaps) != 0 {
 		t.Fatalf("gaps %v", gaps)
 	}

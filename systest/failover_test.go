@@ -24,8 +24,7 @@ func TestReverseShipsWhatDiffers(t *testing.T) {
 	b.anchor()
 	middle := b.head()
 	b.change(sized(1500, 300)) // the tail that the chosen point leaves out
-	b.anchor()
-	b.committed(b.head().LSN)
+	b.safe()
 	b.killUnderLoad(50)
 	prod := b.site.Targets[1]
 	up := b.failover(prod, middle)
@@ -73,8 +72,7 @@ func TestReverseShipsWhatDiffers(t *testing.T) {
 func TestCancelledFailover(t *testing.T) {
 	b := newBed(t)
 	b.change(300)
-	b.anchor()
-	b.committed(b.head().LSN)
+	b.safe()
 	prod := b.site.Targets[2]
 	up := b.failover(prod, b.head())
 	b.fenced()
@@ -107,8 +105,7 @@ func TestCancelledFailover(t *testing.T) {
 func TestExportSurvivesKill(t *testing.T) {
 	b := newBed(t)
 	b.change(300)
-	b.anchor()
-	b.committed(b.head().LSN)
+	b.safe()
 	b.site.Source.Kill()
 	prod := b.site.Targets[1]
 	point := b.head()
@@ -238,9 +235,7 @@ func TestReceiptFollowsThePoint(t *testing.T) {
 	b.anchor()
 	middle := b.head()
 	b.change(150)
-	b.anchor()
-	last := b.head()
-	b.committed(last.LSN)
+	last := b.safe()
 	prod := b.site.Targets[0]
 	b.failover(prod, middle)
 	b.fenced()

@@ -18,9 +18,7 @@ func TestDiskGrows(t *testing.T) {
 	b := newBed(t)
 	src, tgt := b.site.Source, b.site.Targets[0]
 	b.change(100)
-	b.anchor()
-	b.committed(b.head().LSN)
-	old := b.head()
+	old := b.safe()
 	const larger = 40 << 20
 	path := b.dir + "/a"
 

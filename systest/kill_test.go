@@ -36,8 +36,7 @@ func TestSourceKilledAgainAndAgain(t *testing.T) {
 		lives = append(lives, b.head())
 	}
 	b.change(50)
-	b.anchor()
-	b.committed(b.head().LSN)
+	b.safe()
 	_, after, err := b.site.Status(b.ctx, b.site.Targets[0])
 	b.must(err)
 	if after.Epoch != before.Epoch || after.BaselineLsn != before.BaselineLsn {
@@ -199,9 +198,7 @@ func TestOwnerHangs(t *testing.T) {
 func TestAnyTwoOfFiveGone(t *testing.T) {
 	b := newBedOf(t, site.Options{Targets: 5, Data: 3, Parity: 2})
 	b.change(400)
-	b.anchor()
-	early := b.head()
-	b.committed(early.LSN)
+	early := b.safe()
 	b.whole(b.site.Targets[0])
 	for range sized(3, 1) {
 		gone := b.rng.Perm(5)

@@ -44,7 +44,6 @@ func TestLeaseEnds(t *testing.T) {
 	b.writable(1)
 	b.relay.Resume()
 	b.change(50)
-	b.anchor()
-	b.committed(b.head().LSN)
+	b.safe()
 	b.judgeSource()
 }

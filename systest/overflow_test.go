@@ -26,9 +26,7 @@ func newOverflowBed(t *testing.T) *bed {
 // records, and n changes more. It returns the last position before.
 func (b *bed) overflow(n int) redoubt.Position {
 	b.Helper()
-	b.anchor()
-	last := b.head()
-	b.committed(last.LSN)
+	last := b.safe()
 	for _, t := range b.site.Targets {
 		t.Kill()
 	}
@@ -152,8 +150,7 @@ func TestOverflowCostsNoPoint(t *testing.T) {
 	// And the history goes on as ever.
 	from := b.head().LSN
 	b.change(200)
-	b.anchor()
-	b.committed(b.head().LSN)
+	b.safe()
 	for range 4 {
 		b.judgePoint(b.site.Targets[b.rng.IntN(3)], redoubt.Position{Epoch: 1, LSN: from + redoubt.LSN(b.rng.Uint64N(200))})
 	}
@@ -266,7 +263,6 @@ func TestOverflowDuringTheFirstCopy(t *testing.T) {
 	b.judgePoint(b.site.Targets[0], b.head())
 	from := b.head().LSN
 	b.change(100)
-	b.anchor()
-	b.committed(b.head().LSN)
+	b.safe()
 	b.judgePoint(b.site.Targets[1], redoubt.Position{Epoch: 1, LSN: from + 1 + redoubt.LSN(b.rng.Uint64N(99))})
 }

@@ -31,9 +31,7 @@ func TestPauseAndResume(t *testing.T) {
 	b := newBed(t)
 	src, tgt := b.site.Source, b.site.Targets[0]
 	b.change(100)
-	b.anchor()
-	b.committed(b.head().LSN)
-	before := b.head()
+	before := b.safe()
 
 	b.must(b.site.Call(b.ctx, tgt, nil, "group", "pause", groupName, "--reason", "the link is needed"))
 	g := b.inStateAt(src, "Paused")
@@ -91,8 +89,7 @@ func TestPauseAndResume(t *testing.T) {
 	}
 	b.must(b.site.Call(b.ctx, tgt, nil, "group", "resume", groupName))
 	b.change(50)
-	b.anchor()
-	b.committed(b.head().LSN)
+	b.safe()
 	b.judgePoint(tgt, paused)
 	b.judgePoint(tgt, b.head())
 	b.judgeSource()
@@ -105,9 +102,7 @@ func TestUnprotectAndProtectAgain(t *testing.T) {
 	b := newBed(t)
 	src, tgt := b.site.Source, b.site.Targets[1]
 	b.change(200)
-	b.anchor()
-	b.committed(b.head().LSN)
-	old := b.head()
+	old := b.safe()
 
 	b.must(b.site.Call(b.ctx, src, nil, "group", "unprotect", groupName, "--reason", "not needed"))
 	b.inStateAt(tgt, "Unprotected")
@@ -145,9 +140,7 @@ func TestDeletedPointsAreGone(t *testing.T) {
 	b := newBed(t)
 	src, tgt := b.site.Source, b.site.Targets[0]
 	b.change(300)
-	b.anchor()
-	b.committed(b.head().LSN)
-	old := b.head()
+	old := b.safe()
 	if err := b.site.Call(b.ctx, src, nil, "group", "unprotect", groupName, "--delete-points"); err == nil {
 		t.Fatal("a protected host deleted its recovery points")
 	}

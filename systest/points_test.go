@@ -11,9 +11,7 @@ func TestAnyPointIsTheModels(t *testing.T) {
 	b := newBed(t)
 	from := b.head().LSN
 	b.change(sized(20000, 2000))
-	b.anchor()
-	to := b.head().LSN
-	b.committed(to)
+	to := b.safe().LSN
 	for i := range sized(20, 5) {
 		p := redoubt.Position{Epoch: 1, LSN: from + redoubt.LSN(b.rng.Uint64N(uint64(to-from)+1))}
 		b.judgePoint(b.site.Targets[i%len(b.site.Targets)], p)

@@ -34,8 +34,7 @@ func TestWhatIsNotAllowedIsRefused(t *testing.T) {
 	b := newBed(t)
 	tgt := b.site.Targets[0]
 	b.change(100)
-	b.anchor()
-	b.committed(b.head().LSN)
+	b.safe()
 	do := func(args ...string) { b.Helper(); b.must(b.site.Call(b.ctx, tgt, nil, args...)) }
 
 	b.refuses(tgt, "Protected")

@@ -252,9 +252,7 @@ func (b *bed) nothingNewIsOffered(last redoubt.Position) {
 func (b *bed) settled() redoubt.Position {
 	b.Helper()
 	b.change(sized(1000, 300))
-	b.anchor()
-	p := b.head()
-	b.committed(p.LSN)
+	p := b.safe()
 	b.wait(b.site.Source, "everything in the images", func(_ *adminv1.GetStatusResponse, g *adminv1.Group) error {
 		if g.GetAppliedLsn() < uint64(p.LSN) {
 			return errors.New("not yet")
@@ -338,7 +336,7 @@ func (b *bed) overwriteAt(socket string, within uint64) (stop func() uint64) {
 	wg.Go(func() {
 		defer c.Close()
 		p := make([]byte, 4096)
-		for ctx.Err() == nil {
+		for n == 0 || ctx.Err() == nil { // one at least
 			for i := range p {
 				p[i] = byte(rng.Uint32())
 			}

@@ -32,8 +32,7 @@ func TestVerify(t *testing.T) {
 		t.Logf("under load: %d blocks, %d moved, %d unsettled, %d passes, %d bytes of hashes", v.Blocks, v.MovedBlocks, v.UnsettledBlocks, v.Passes, v.HashBytes)
 	}
 	b.must(stop())
-	b.anchor()
-	b.committed(b.head().LSN)
+	b.safe()
 	b.wait(b.site.Source, "everything in the images", func(_ *adminv1.GetStatusResponse, g *adminv1.Group) error {
 		if g.GetAppliedLsn() < uint64(b.head().LSN) {
 			return errors.New("not yet")

@@ -16,8 +16,7 @@ import (
 func TestWayBackSurvivesKills(t *testing.T) {
 	b := newBed(t)
 	b.change(sized(1000, 300))
-	b.anchor()
-	b.committed(b.head().LSN)
+	b.safe()
 	b.killUnderLoad(50)
 	prod := b.site.Targets[b.rng.IntN(3)]
 	r := &adminv1.UnplannedFailoverResponse{}

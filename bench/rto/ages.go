@@ -16,6 +16,7 @@ import (
 	"github.com/redoubt-dr/redoubt/admin"
 	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
 	"github.com/redoubt-dr/redoubt/bench/coldcache"
+	"github.com/redoubt-dr/redoubt/bench/stats"
 	"github.com/redoubt-dr/redoubt/demo/site"
 	"github.com/redoubt-dr/redoubt/internal/oracle"
 )
@@ -108,7 +109,10 @@ func measureAge(ctx context.Context, s *site.Site, h *history, percent float64, 
 		return a, err
 	}
 	warm, err := pass(offs)
-	return aged{percent: percent, coldP50: quantile(cold, 0.5), coldP99: quantile(cold, 0.99), warmP50: quantile(warm, 0.5), warmP99: quantile(warm, 0.99)}, err
+	if err != nil {
+		return a, err
+	}
+	return aged{percent: percent, coldP50: stats.Quantile(cold, 0.5), coldP99: stats.Quantile(cold, 0.99), warmP50: stats.Quantile(warm, 0.5), warmP99: stats.Quantile(warm, 0.99)}, nil
 }
 
 // fresh stops the daemons, drops what the system has in memory of their files, and
@@ -154,10 +158,4 @@ func (h *history) places(at redoubt.LSN, n int) (out []uint64) {
 		}
 	}
 	return out
-}
-
-// quantile returns the smallest value that the part q of the values does not exceed.
-func quantile(v []float64, q float64) float64 {
-	v = slices.Sorted(slices.Values(v))
-	return v[max(0, int(math.Ceil(q*float64(len(v))))-1)]
 }

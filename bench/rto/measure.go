@@ -14,6 +14,7 @@ import (
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/admin"
 	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
+	"github.com/redoubt-dr/redoubt/bench/stats"
 	"github.com/redoubt-dr/redoubt/demo/site"
 	"github.com/redoubt-dr/redoubt/internal/oracle"
 )
@@ -72,8 +73,8 @@ func measure(ctx context.Context, s *site.Site, h *history, opens int) (r result
 			reads = append(reads, ms)
 		}
 	}
-	r.ReadP50, r.ReadMax = median(reads), slices.Max(reads)
-	r.WriteP50, r.WriteMax = median(writes), slices.Max(writes)
+	r.ReadP50, r.ReadMax = stats.Median(reads), slices.Max(reads)
+	r.WriteP50, r.WriteMax = stats.Median(writes), slices.Max(writes)
 	for _, leader := range []bool{false, true} {
 		n, ms, err := o.restart(ctx, s, leader)
 		if err != nil {
@@ -214,11 +215,6 @@ func (o *opener) open(ctx context.Context, write bool) (ms float64, err error) {
 }
 
 func since(t time.Time) float64 { return float64(time.Since(t).Microseconds()) / 1000 }
-
-func median(v []float64) float64 {
-	v = slices.Sorted(slices.Values(v))
-	return v[len(v)/2]
-}
 
 // rss returns the resident memory of a process in bytes.
 func rss(pid int) (int64, error) {

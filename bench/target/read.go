@@ -12,6 +12,7 @@ import (
 
 	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
 	"github.com/redoubt-dr/redoubt/bench/coldcache"
+	"github.com/redoubt-dr/redoubt/bench/stats"
 	"github.com/redoubt-dr/redoubt/demo/site"
 )
 
@@ -119,9 +120,9 @@ func printReads(w io.Writer, all []reading) float64 {
 	worst := 1e9
 	for _, name := range names {
 		f, mb := by[name], float64(bytes[name])/1e6
-		rate := func(way int) float64 { return mb / median(f.seconds[way]) }
+		rate := func(way int) float64 { return mb / stats.Median(f.seconds[way]) }
 		cpu := func(way int) string {
-			return fmt.Sprintf("%.2f + %.2f", median(f.user[way])/mb*1e3, median(f.system[way])/mb*1e3)
+			return fmt.Sprintf("%.2f + %.2f", stats.Median(f.user[way])/mb*1e3, stats.Median(f.system[way])/mb*1e3)
 		}
 		ratio := rate(wayExport) / rate(wayNbdcopy)
 		worst = min(worst, ratio)

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/redoubt-dr/redoubt/bench/stats"
 )
 
 // job is one kind of data that is taken in.
@@ -77,9 +79,9 @@ func run(ctx context.Context, o options, w io.Writer) (err error) {
 			}
 		}
 		mb := float64(j.bytes) / 1e6
-		ratio := median(theirs) / median(ours)
+		ratio := stats.Median(theirs) / stats.Median(ours)
 		gb := mb / 1e3
-		fmt.Fprintf(w, "| %s | %d | %.2f | %.0f | %.0f | %.2f | %.2f | %.2f | %.2f | %.2f | %.2f | %.2f | %.2f | %.4f |\n", j.name, j.bytes>>20, last.first, mb/median(ours), mb/median(theirs), ratio, j.goal,
+		fmt.Fprintf(w, "| %s | %d | %.2f | %.0f | %.0f | %.2f | %.2f | %.2f | %.2f | %.2f | %.2f | %.2f | %.2f | %.4f |\n", j.name, j.bytes>>20, last.first, mb/stats.Median(ours), mb/stats.Median(theirs), ratio, j.goal,
 			(last.source.cpu()+last.targets.cpu())/gb, last.source.user/gb, last.source.system/gb, last.targets.user/gb, last.targets.system/gb,
 			last.targets.written/float64(j.bytes), last.index/float64(j.bytes))
 		miss(j.name, ratio, j.goal)
@@ -124,9 +126,4 @@ func randomJob(dir, name string, groups int, size int64) (job, error) {
 		j.images, j.bytes = append(j.images, p), j.bytes+n
 	}
 	return j, nil
-}
-
-func median(v []float64) float64 {
-	v = slices.Sorted(slices.Values(v))
-	return v[len(v)/2]
 }

@@ -1,4 +1,4 @@
-package main
+package stats
 
 import (
 	"math"
@@ -20,7 +20,7 @@ func TestMannWhitneyAgainstTables(t *testing.T) {
 		{"ties", []float64{1, 2, 2, 3, 4}, []float64{3, 4, 5, 5, 6}, 0.03447},
 		{"nothing", nil, []float64{1}, 1},
 	} {
-		if got := mannWhitney(c.a, c.b); math.Abs(got-c.want) > 2e-4 {
+		if got := MannWhitney(c.a, c.b); math.Abs(got-c.want) > 2e-4 {
 			t.Errorf("%s: p = %.5f, want %.5f", c.name, got, c.want)
 		}
 	}
@@ -41,15 +41,24 @@ func TestCountUIsADistribution(t *testing.T) {
 	}
 }
 
-func TestPercentileAndSpread(t *testing.T) {
-	vs := []float64{4, 1, 3, 2}
-	if p := percentile(vs, 0.99); p != 4 {
-		t.Errorf("p99 = %v", p)
+func TestValuesInAnyOrder(t *testing.T) {
+	four, three := []float64{4, 1, 3, 2}, []float64{3, 1, 2}
+	for _, c := range []struct {
+		name      string
+		got, want float64
+	}{
+		{"p99 of four", Quantile(four, 0.99), 4},
+		{"p50 of four", Quantile(four, 0.5), 2},
+		{"p0 of four", Quantile(four, 0), 1},
+		{"median of four", Median(four), 2.5},
+		{"median of three", Median(three), 2},
+		{"spread of three", Spread(three), 1},
+	} {
+		if c.got != c.want {
+			t.Errorf("%s = %v, want %v", c.name, c.got, c.want)
+		}
 	}
-	if p := percentile(vs, 0.5); p != 2 {
-		t.Errorf("p50 = %v", p)
-	}
-	if s := spread([]float64{1, 2, 3}); s != 1 {
-		t.Errorf("spread = %v", s)
+	if four[0] != 4 || three[0] != 3 {
+		t.Error("the values were changed")
 	}
 }

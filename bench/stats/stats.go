@@ -1,36 +1,35 @@
-package main
+// Package stats has the few statistics that the benchmarks report. No function
+// changes what it is given; Median, Quantile and Spread panic without values.
+package stats
 
 import (
 	"math"
 	"slices"
 )
 
-// median returns the middle of values that are sorted, or the mean of the two.
-func median(sorted []float64) float64 {
-	n := len(sorted)
-	if n%2 == 1 {
-		return sorted[n/2]
-	}
-	return (sorted[n/2-1] + sorted[n/2]) / 2
-}
-
-// percentile returns the smallest value that at least the part p of the values
-// do not exceed.
-func percentile(vs []float64, p float64) float64 {
+// Median returns the value in the middle, or the mean of the two.
+func Median(vs []float64) float64 {
 	s := slices.Sorted(slices.Values(vs))
-	i := int(math.Ceil(p*float64(len(s)))) - 1
-	return s[min(max(i, 0), len(s)-1)]
+	n := len(s)
+	return (s[(n-1)/2] + s[n/2]) / 2
 }
 
-// spread returns (max-min)/median of values that are sorted.
-func spread(sorted []float64) float64 {
-	return (sorted[len(sorted)-1] - sorted[0]) / median(sorted)
+// Quantile returns the smallest value that at least the part q of the values
+// do not exceed.
+func Quantile(vs []float64, q float64) float64 {
+	s := slices.Sorted(slices.Values(vs))
+	return s[max(0, int(math.Ceil(q*float64(len(s))))-1)]
 }
 
-// mannWhitney returns the two-sided p value of the hypothesis that a and b
+// Spread returns (max-min)/median.
+func Spread(vs []float64) float64 {
+	return (slices.Max(vs) - slices.Min(vs)) / Median(vs)
+}
+
+// MannWhitney returns the two-sided p value of the hypothesis that a and b
 // come from one distribution. It is exact without ties up to 20 values a side;
 // otherwise it is the normal approximation, corrected for ties and continuity.
-func mannWhitney(a, b []float64) float64 {
+func MannWhitney(a, b []float64) float64 {
 	n, m := len(a), len(b)
 	if n == 0 || m == 0 {
 		return 1
