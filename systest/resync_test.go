@@ -210,11 +210,11 @@ func TestResyncResumes(t *testing.T) {
 	var first uint64
 	b.wait(b.site.Source, "disk a at the secondary", func(_ *adminv1.GetStatusResponse, g *adminv1.Group) error {
 		c := g.GetCopy()
-		if c.GetComplete() {
+		switch first = c.GetDifferingBytes(); {
+		case g.GetState() == "Protected":
 			b.Fatal("it is over already")
-		}
-		if first = c.GetDifferingBytes(); c.GetDoneBytes() < b.disks[0].Size {
-			return fmt.Errorf("%d bytes", c.GetDoneBytes())
+		case g.GetState() != "Resyncing" || c.GetDoneBytes() < b.disks[0].Size:
+			return fmt.Errorf("%s, %d bytes", g.GetState(), c.GetDoneBytes())
 		}
 		return nil
 	})
