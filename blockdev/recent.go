@@ -39,10 +39,14 @@ func (r *recent) drop() {
 // may be a thousand groups that rest.
 const spareRecords = 1 << 10
 
+// recordCost is what a record counts beside its data, in bytes: about what it takes
+// in dst. A trim has no data, and there may be a million of them.
+const recordCost = 72
+
 func (r *recent) forget() { *r = recent{} }
 
-// from appends to dst the records from LSN l on until their data reaches most
-// bytes; nothing if l is not among them. Records that share an LSN stay together.
+// from appends to dst the records from LSN l on until they hold most bytes;
+// nothing if l is not among them. Records that share an LSN stay together.
 func (r *recent) from(l redoubt.LSN, dst []redoubt.Write, most int) []redoubt.Write {
 	r.on, r.asked = true, true
 	bytes, layers := 0, [...][]redoubt.Write{r.frozen, r.active}
@@ -62,15 +66,15 @@ func (r *recent) from(l redoubt.LSN, dst []redoubt.Write, most int) []redoubt.Wr
 				return dst
 			}
 			dst = append(dst, *w)
-			bytes += len(w.Data)
+			bytes += recordCost + len(w.Data)
 		}
 	}
 	return dst
 }
 
 // Recent appends to dst[:0] the records from LSN from on whose data is still in
-// memory, at least one and then until their data reaches maxBytes; those that
-// share an LSN come together. Their data holds until done is called: soon, because
+// memory, at least one and then until they hold maxBytes, of which each costs a
+// little beside its data; those that share an LSN come together. Their data holds until done is called: soon, because
 // memory that is applied is not used again meanwhile. done is nil if the record
 // from is not in memory: the journal has it. Whoever takes the data verifies its
 // checksum.

@@ -114,7 +114,7 @@ func TestRecentBounds(t *testing.T) {
 	write(10)
 	want(1, 1<<20, 10)
 	want(3, 1, 1)
-	want(3, 4097, 2)
+	want(3, 4097+recordCost, 2)
 	want(11, 1, 0)
 	round()
 	want(10, 1<<20, 0)
@@ -150,4 +150,23 @@ func TestRecentBounds(t *testing.T) {
 	write(1) // 105 is missing between
 	want(104, 1<<20, 1)
 	want(106, 1<<20, 1)
+}
+
+// Records without data count, too: however many wait, one answer is short.
+func TestRecentTrims(t *testing.T) {
+	r := newRig(t, GroupOptions{ApplyInterval: time.Hour}, nil, 1<<20)
+	defer r.close(t)
+	r.g.Recent(nil, 1, 1)
+	ws := make([]redoubt.Write, 5000)
+	for i := range ws {
+		ws[i] = redoubt.Write{LSN: redoubt.LSN(i + 1), Kind: redoubt.KindTrim, Disk: 1, Extent: redoubt.Extent{Len: 4096}}
+	}
+	if err := r.g.Replicate(1, ws); err != nil {
+		t.Fatal(err)
+	}
+	got, done := r.g.Recent(nil, 1, 64<<10)
+	if done == nil || len(got) == 0 || len(got) > 1000 {
+		t.Fatalf("%d of %d trims came at once", len(got), len(ws))
+	}
+	done()
 }
