@@ -85,6 +85,7 @@ func (s *Sender) session(ctx context.Context, addr string, cur *journal.Cursor) 
 	x := &session{s: s, cur: cur, conn: conn, hello: h, free: make(chan struct{}, s.o.Window), dirtyDone: make(chan struct{})}
 	x.ctx, x.end = context.WithCancelCause(ctx)
 	x.out = &limitedWriter{ctx: x.ctx, conn: conn, rate: s.o.RateLimit}
+	defer x.end(nil)
 	stop2 := context.AfterFunc(x.ctx, func() { conn.Close() })
 	defer stop2()
 	if err = x.meet(gap, gave, w); err == nil {
