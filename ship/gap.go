@@ -112,6 +112,9 @@ func (p *producer) leap(b *Builder) error {
 		p.pending[0] = redoubt.Write{}
 		p.pending = p.pending[1:]
 	}
+	if len(p.pending) == 0 {
+		p.letGo()
+	}
 	return nil
 }
 

@@ -54,3 +54,34 @@ func TestSessionLeavesNothing(t *testing.T) {
 		t.Errorf("%d contexts were not ended", n)
 	}
 }
+
+// What was read and then given up goes back like the rest.
+func TestLeapLetsGo(t *testing.T) {
+	w := newWorld(t)
+	j := w.journal(redoubt.Position{Epoch: 1})
+	fill(t, seed(t), j, 10, 4096)
+	s := NewSender(w.options(j, ""))
+	cur, err := openCursor(j, s.o.Cursor)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &producer{x: &session{s: s, cur: cur}, next: 1}
+	p.x.gap.open = true
+	ws, done, err := cur.Lend(nil, 1, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	back := 0
+	p.pending, p.done = ws, func() { done(); back++ }
+	for upTo, want := redoubt.LSN(4), 0; upTo <= 10; upTo, want = upTo+6, want+1 {
+		if err := cur.GiveUp(upTo); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.leap(NewBuilder("g1", 1, s.comp)); err != nil {
+			t.Fatal(err)
+		}
+		if left := int(10 - upTo); p.next != upTo+1 || len(p.pending) != left || back != want {
+			t.Errorf("after %d: %d is next, %d left, given back %d times", upTo, p.next, len(p.pending), back)
+		}
+	}
+}
