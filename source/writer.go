@@ -29,7 +29,6 @@ func (g *Group) runWriter(ctx context.Context) {
 	wg.Go(func() { g.runPlanned(ctx) })
 	wg.Go(func() { g.catchUp.track(ctx) })
 	wg.Go(func() { g.runBookmarks(ctx) })
-	wg.Go(func() { g.settleDisks(ctx) })
 	for ctx.Err() == nil {
 		s := ship.NewSender(ship.SenderOptions{
 			Journal: g.journal, Cursor: cursorName, Keep: keepName, Current: g.disks, Recent: g.disks, Hello: g.hello,
@@ -59,9 +58,10 @@ func (g *Group) runWriter(ctx context.Context) {
 	}
 }
 
-// runCopies begins to announce what the secondary lacks: of the disks, and of
-// what the journal gave up. stop ends that and waits for its end, so that nobody
-// announces anything while the journal is begun anew.
+// runCopies begins to announce what the secondary lacks: of the disks, of those
+// that join or leave, and of what the journal gave up. stop ends that and waits
+// for its end, so that nobody announces anything while the journal is begun anew,
+// and nobody takes the cursor that moves with it for an acknowledgement.
 func (g *Group) runCopies(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
@@ -71,6 +71,7 @@ func (g *Group) runCopies(ctx context.Context) (stop func()) {
 		}
 	})
 	wg.Go(func() { g.catchUp.run(ctx) })
+	wg.Go(func() { g.settleDisks(ctx) })
 	return func() {
 		cancel()
 		wg.Wait()
