@@ -10,7 +10,8 @@ import (
 // anew is the intent to begin again: the group was protected anew, and this
 // side is its writer in the epoch that begins after At. It is stored before
 // the first step and removed after the last, so a crash in between only means
-// that the steps are done again.
+// that the steps are done again. They are done between two modes: a copy or a
+// stream that runs beside them would go on in the new epoch.
 type anew struct {
 	Epoch   redoubt.Epoch   `json:"epoch"`
 	At      redoubt.LSN     `json:"at"`
@@ -28,8 +29,8 @@ func (g *Group) becomeWriter(w ship.Welcome) error {
 	return g.takeOver(w)
 }
 
-// beginAnew forgets the journal, goes on at the fork of w's epoch, and has the
-// disks copied whole.
+// beginAnew decides that the journal is forgotten, that this side goes on at the
+// fork of w's epoch, and that the disks are copied whole; and ends the mode.
 func (g *Group) beginAnew(w ship.Welcome) error {
 	g.step.Lock()
 	defer g.step.Unlock()
@@ -44,10 +45,21 @@ func (g *Group) beginAnew(w ship.Welcome) error {
 	if err := g.putState(anewKey, in); err != nil {
 		return err
 	}
-	return g.finishAnew(in)
+	g.swapReplica(nil)
+	g.publish(g.Role())
+	return nil
 }
 
-// resumeAnew ends what a crash has interrupted.
+// mayFollow refuses the way back while this side is to begin anew.
+func (g *Group) mayFollow() error {
+	in, ok, err := loadState[anew](g, anewKey)
+	if err == nil && ok {
+		err = &redoubt.Error{Op: "reverse replicate", Object: string(g.cfg.Name), Err: redoubt.ErrState, Hint: "this side is about to begin epoch " + in.Epoch.String() + " as the writer; try again"}
+	}
+	return err
+}
+
+// resumeAnew does what beginAnew has decided. No mode runs.
 func (g *Group) resumeAnew() error {
 	g.step.Lock()
 	defer g.step.Unlock()
@@ -61,7 +73,6 @@ func (g *Group) resumeAnew() error {
 // finishAnew does the steps; each may have been done before. The caller holds
 // g.step.
 func (g *Group) finishAnew(in anew) error {
-	g.swapReplica(nil)
 	if g.journal.Epoch() < in.Epoch {
 		// From here on the journal keeps for the secondary; the reset moves the
 		// cursor to where the epoch begins.

@@ -53,6 +53,9 @@ func (h *Host) Hello(_ context.Context, peer pki.Identity, hello ship.Hello) (sh
 func (g *Group) openReplica(peer pki.Identity, hello ship.Hello) (ship.Welcome, ship.Stream, error) {
 	g.step.Lock()
 	defer g.step.Unlock()
+	if err := g.mayFollow(); err != nil {
+		return ship.Welcome{}, nil, err
+	}
 	if err := g.checkWayBack(hello.Disks); err != nil {
 		return ship.Welcome{}, nil, err
 	}

@@ -143,3 +143,49 @@ func TestJoinRestsForResync(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A group that is protected anew is copied whole. A copy that was under way before
+// must not go on in the new epoch, with a cursor that has moved meanwhile, and end
+// it with its own baseline.
+func TestCopyRestsForAnew(t *testing.T) {
+	cfg := nbdConfig(t, "")
+	addDisk(t, &cfg, "d2", 8<<20)
+	asTarget(t, &cfg, func(h ship.Hello) ship.Welcome { // takes nothing
+		return ship.Welcome{Epoch: h.Epoch, Writer: "source/host1"}
+	})
+	h, g := openOne(t, cfg)
+	defer h.Close()
+	for range copyAheadAll / copyAheadLeast { // others copy, too
+		defer g.host.room.enter()()
+	}
+	background(t, func() { g.noteAck(); time.Sleep(50 * time.Microsecond) })
+	ctx, stop := context.WithCancel(t.Context())
+	ran := make(chan struct{})
+	go func() { h.Run(ctx); close(ran) }()
+	eventually(t, "half of the copy is announced", func() bool { return g.journal.Head().LSN >= copyAheadLeast/copyExtent })
+
+	at := redoubt.LSN(1000)
+	lineage := redoubt.Lineage{{Epoch: 1}, {Epoch: 2, Parent: 1, At: at}}
+	if !g.obey(ship.Welcome{Epoch: 2, Lineage: lineage, Writer: "source/host1", Anew: 2, UUID: g.uuid()}) {
+		t.Fatal("the role stays")
+	}
+	eventually(t, "the copy of the new epoch is announced", func() bool {
+		return g.Role().Epoch == 2 && g.journal.Head().LSN >= at+copyAheadLeast/copyExtent
+	})
+	stop()
+	<-ran
+	end := map[redoubt.DiskID]uint64{}
+	err := g.journal.Replay(at+1, func(w *redoubt.Write) error {
+		switch {
+		case w.Kind == redoubt.KindBaseline:
+			t.Errorf("LSN %d says that the copy is complete, after %d bytes", w.LSN, end[2])
+		case w.Kind == redoubt.KindCopy && w.Extent.Off != end[w.Disk]:
+			t.Errorf("LSN %d copies %s of disk %d, the copy is at %d", w.LSN, w.Extent, w.Disk, end[w.Disk])
+		}
+		end[w.Disk] = w.Extent.End()
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
