@@ -32,5 +32,5 @@ func (g *Group) follow(hello ship.Hello) error {
 		return err
 	}
 	g.disks.SetReadOnly(redoubt.ErrReadOnly)
-	return g.cursor.Ack(head) // the secondary was promoted there: it has everything
+	return g.secondary().Ack(head) // the secondary was promoted there: it has everything
 }

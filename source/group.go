@@ -278,6 +278,15 @@ func (g *Group) secondary() *journal.Cursor {
 	return g.cursor
 }
 
+// shipped returns the last LSN that is safe at the secondary, 0 while the group is
+// unprotected.
+func (g *Group) shipped() redoubt.LSN {
+	if c := g.secondary(); c != nil {
+		return c.Acked()
+	}
+	return 0
+}
+
 // Disks returns the group's disks as they are now. Do not change them.
 func (g *Group) Disks() []redoubt.Disk {
 	g.mu.Lock()

@@ -175,7 +175,7 @@ func (p *planned) catchUp(ctx context.Context, o *ship.JobOrder) time.Duration {
 		}
 		pause(ctx, lookAgain)
 	}
-	r.Head, r.Acked = g.journal.Head().LSN, g.cursor.Acked()
+	r.Head, r.Acked = g.journal.Head().LSN, g.shipped()
 	p.report = r
 	return 0
 }

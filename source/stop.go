@@ -153,7 +153,7 @@ func (g *Group) stopReport() (*ship.JobReport, error) {
 	if !ok {
 		return nil, &redoubt.Error{Op: "stop writes to group", Object: string(g.cfg.Name), Err: redoubt.ErrState}
 	}
-	return &ship.JobReport{ID: s.Job, What: ship.JobStopped, Head: s.Head, Acked: g.cursor.Acked(), Held: g.heldFor(s), Sum: s.Sum, Proof: s.Proof}, nil
+	return &ship.JobReport{ID: s.Job, What: ship.JobStopped, Head: s.Head, Acked: g.shipped(), Held: g.heldFor(s), Sum: s.Sum, Proof: s.Proof}, nil
 }
 
 func (g *Group) heldFor(s stopped) int64 { return max(0, g.host.Now().UnixNano()-s.At) }

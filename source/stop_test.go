@@ -192,3 +192,26 @@ func TestStoppedSourceActs(t *testing.T) {
 		t.Errorf("asked how it ended: %q", got)
 	}
 }
+
+// An unprotection at this host alone ends a planned failover that is under way:
+// the journal has no place for the secondary any more.
+func TestUnprotectedWhilePlanned(t *testing.T) {
+	h, g := openOne(t, nbdConfig(t, ""))
+	defer h.Close()
+	p := &planned{g: g}
+	ctx, cancel := context.WithCancel(t.Context())
+	_, changed := g.currentRole()
+	go func() { <-changed; cancel() }() // as run does
+	go func() {
+		if err := g.begin(&ship.Ask{Op: ship.AskUnprotect}, true); err != nil {
+			t.Error(err)
+		}
+	}()
+	p.catchUp(ctx, &ship.JobOrder{ID: 7, Step: "ship"})
+	if r := p.report; r == nil || r.What != ship.JobProgress || r.Acked != 0 {
+		t.Errorf("report %+v", r)
+	}
+	if _, err := g.stopWriters(t.Context(), &ship.JobOrder{ID: 7}); err != nil {
+		t.Error(err)
+	}
+}
