@@ -112,6 +112,8 @@ func (g *Group) admit(s *submission, need int64) error {
 			return g.failed
 		case g.readOnly != nil && !s.replica && !s.control:
 			return g.readOnly
+		case !s.replica && !s.control && g.expired():
+			return g.expiry.err
 		case !s.replica && !s.control && g.removed(s.ws):
 			return &redoubt.Error{Op: "write", Err: redoubt.ErrNotFound, Hint: "the disk was removed from its group"}
 		case g.stopped > 0:

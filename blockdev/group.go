@@ -102,6 +102,7 @@ type Group struct {
 	stopped  int // nothing enters the order while it is not 0
 	holds    int // how many hold clients' writes back
 	readOnly error
+	expiry   expiry
 	failed   error // latched
 	closed   bool
 	changed  chan struct{} // closed and replaced when any of the above lets a waiter go on

@@ -9,7 +9,8 @@ import (
 	"github.com/redoubt-dr/redoubt"
 )
 
-// lease is the right of a writer to write, which ends by itself: whoever fails
+// lease is the right of a writer to write, which ends by itself, also for a host
+// that stood still meanwhile (see blockdev.Group.SetExpiry): whoever fails
 // over at the secondary cannot stop a source that is cut off, but knows that
 // this one has stopped. It is renewed by an answer of the secondary that a
 // majority of its nodes stands behind (a probe, behind a barrier of the
@@ -33,8 +34,12 @@ func (g *Group) openLease() { g.lease.over = g.cfg.Lease > 0 }
 // the secondary that is as old as a question may last, at most.
 func (g *Group) beginLease() {
 	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.lease = lease{until: g.contactAt.Add(g.cfg.Lease - g.cfg.Lease/leaseEarly - probeTimeout)}
+	until := g.contactAt.Add(g.cfg.Lease - g.cfg.Lease/leaseEarly - probeTimeout)
+	g.lease = lease{until: until}
+	g.mu.Unlock()
+	if g.cfg.Lease > 0 {
+		g.disks.SetExpiry(until, g.noContact())
+	}
 }
 
 // runLease keeps the lease, and stops the clients when it is over, until ctx is done.
@@ -83,10 +88,14 @@ func (g *Group) applyLease(ctx context.Context) {
 	}
 	unprotected := g.heldBack().State == stateUnprotected // then nobody can take over
 	g.mu.Lock()
-	was := g.lease.over
-	over := !unprotected && !g.host.Now().Before(g.lease.until)
+	was, until := g.lease.over, g.lease.until
+	over := !unprotected && !g.host.Now().Before(until)
 	g.lease.over = over
 	g.mu.Unlock()
+	if unprotected {
+		until = time.Time{}
+	}
+	g.disks.SetExpiry(until, g.noContact())
 	if over == was {
 		return
 	}
@@ -105,6 +114,10 @@ func (g *Group) leaseError() error {
 	if !g.lease.over || g.role.Mode != ModeWriter {
 		return nil
 	}
+	return g.noContact()
+}
+
+func (g *Group) noContact() error {
 	return &redoubt.Error{Op: "write to group", Object: string(g.cfg.Name), Err: fmt.Errorf("no contact with the secondary for %s: %w", g.cfg.Lease, redoubt.ErrReadOnly),
 		Hint: "writes go on by themselves when the secondary can be reached; without a secondary: redoubt group unprotect " + string(g.cfg.Name) + " at this host, or take lease out of its configuration"}
 }

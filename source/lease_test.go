@@ -64,6 +64,10 @@ func TestLease(t *testing.T) {
 	write(redoubt.ErrReadOnly)
 	grant()
 	write(nil)
+	pass(2 * time.Minute) // the host stood still: nobody has looked
+	write(redoubt.ErrReadOnly)
+	grant()
+	write(nil)
 	r := g.Role()
 	r.Mode = ModeFenced
 	if err := g.setRole(r); err != nil {
