@@ -369,3 +369,24 @@ func TestDrainObeysContextAndClose(t *testing.T) {
 		t.Errorf("close again: %v", err)
 	}
 }
+
+// What the journal could not note as applied is not: nobody is told that it was drained.
+func TestAppliedIsNoted(t *testing.T) {
+	r := newRig(t, GroupOptions{ApplyInterval: time.Hour, SyncInterval: time.Hour}, nil, 1<<20)
+	if err := r.g.volumes[0].Write(make([]byte, 4096), 0, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.g.round(); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.g.syncBackings(); !errors.Is(err, redoubt.ErrClosed) {
+		t.Errorf("syncing: %v", err)
+	}
+	if err := r.g.Drain(background); !errors.Is(err, redoubt.ErrFailed) {
+		t.Errorf("draining: %v", err)
+	}
+	r.g.abandon()
+}

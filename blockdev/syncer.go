@@ -31,11 +31,13 @@ func (g *Group) syncBackings() error {
 			return err
 		}
 	}
-	err := g.j.SetApplied(upTo)
+	if err := g.j.SetApplied(upTo); err != nil {
+		return err
+	}
 	g.mu.Lock()
 	g.applied, g.syncing = upTo, 0
 	g.since.synced()
 	g.wake()
 	g.mu.Unlock()
-	return err
+	return nil
 }
