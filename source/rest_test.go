@@ -115,7 +115,10 @@ func TestJoinRestsForResync(t *testing.T) {
 	asTarget(t, &cfg, func(h ship.Hello) ship.Welcome {
 		w := ship.Welcome{Epoch: 1, Lineage: lineage[:1], Writer: "source/host1"}
 		if h.Epoch == 1 && !h.Probe {
-			<-announced
+			select {
+			case <-announced:
+			case <-t.Context().Done(): // the test has failed
+			}
 			w.Epoch, w.Lineage, w.Compare, w.UUID = 2, lineage, redoubt.Position{Epoch: 1, LSN: 1}, h.UUID
 		} else if h.Epoch == 2 {
 			w.Epoch, w.Lineage = 2, lineage
