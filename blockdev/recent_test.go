@@ -51,11 +51,16 @@ func TestRecent(t *testing.T) {
 			return
 		default:
 		}
-		if head := r.j.Head().LSN; next > head {
+		head := r.j.Head().LSN
+		if next > head {
 			time.Sleep(time.Millisecond)
 			continue
-		} else if rng.IntN(2) > 0 {
+		}
+		switch rng.IntN(4) { // however fast the writers are beside us
+		case 0, 1:
 			next = head - redoubt.LSN(rng.Uint64N(min(8, uint64(head)))) // where memory is
+		case 2:
+			next = 1 + redoubt.LSN(rng.Uint64N(uint64(head))) // where it hardly is
 		}
 		ws, done := r.g.Recent(room, next, rng.IntN(1<<20))
 		if done != nil {
