@@ -52,17 +52,18 @@ func (l *lender) Recent(dst []redoubt.Write, from redoubt.LSN, maxBytes int) ([]
 // Records come from memory and from the journal by turns; nobody looks at what
 // was given back, and everything is.
 func TestRecordsFromMemory(t *testing.T) {
+	const records = 400 // some hundred deltas
 	w := newWorld(t)
 	rng := seed(t)
 	j := w.journal(redoubt.Position{Epoch: 1})
 	rec := newRecorder(t)
 	rec.durable = j.Durable
 	l := &lender{rng: rand.New(rand.NewPCG(rng.Uint64(), 1))}
-	l.ws = fill(t, rng, j, 2000, 100_000)
+	l.ws = fill(t, rng, j, records, 100_000)
 	o := w.options(j, w.receive(rec, "n1"))
 	o.Recent = l
 	_, stop := w.run(o)
-	rec.awaitLSN(2000)
+	rec.awaitLSN(records)
 	sameWrites(t, rec.writes, normal(l.ws))
 	stop()
 	l.mu.Lock()
