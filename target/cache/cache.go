@@ -4,6 +4,8 @@ package cache
 
 import (
 	"container/list"
+	"context"
+	"errors"
 	"sync"
 )
 
@@ -94,7 +96,7 @@ func (c *Cache[K, V]) Remove(key K) {
 
 // Load returns the value of key, calling load for it if it is not there.
 // Callers that ask for the same key at the same time share one call. Errors
-// are not kept.
+// are not kept, and that of a caller that gave up is its own: the others load again.
 func (c *Cache[K, V]) Load(key K, load func() (V, int64, error)) (V, error) {
 	c.mu.Lock()
 	for {
@@ -108,7 +110,7 @@ func (c *Cache[K, V]) Load(key K, load func() (V, int64, error)) (V, error) {
 		}
 		c.mu.Unlock()
 		<-f.done
-		if !f.ahead || f.err == nil {
+		if f.err == nil || !f.ahead && !gaveUp(f.err) {
 			return f.val, f.err
 		}
 		c.mu.Lock()
@@ -121,6 +123,11 @@ func (c *Cache[K, V]) Load(key K, load func() (V, int64, error)) (V, error) {
 	f.val, size, f.err = load()
 	c.land(key, f, size)
 	return f.val, f.err
+}
+
+// gaveUp reports whether a load ended because its caller's context did.
+func gaveUp(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // Ahead announces that the caller brings key's value before anyone asks for

@@ -1,10 +1,13 @@
 package cache
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"sync"
 	"testing"
+	"testing/synctest"
 )
 
 func TestBound(t *testing.T) {
@@ -105,5 +108,45 @@ func TestAhead(t *testing.T) {
 func (c *Cache[K, V]) awaitMisses(n uint64) {
 	for c.Stats().Misses < n {
 		runtime.Gosched()
+	}
+}
+
+// A caller that gives up, since its reader is closed or has waited long enough,
+// takes nobody with it who waits for the same value.
+func TestWhoGivesUpDoesSoAlone(t *testing.T) {
+	for _, reason := range []error{context.Canceled, context.DeadlineExceeded} {
+		synctest.Test(t, func(t *testing.T) {
+			c := New[int, int](100)
+			release := make(chan struct{})
+			var wg sync.WaitGroup
+			wg.Go(func() {
+				_, err := c.Load(1, func() (int, int64, error) {
+					<-release
+					return 0, 0, fmt.Errorf("read: %w", reason)
+				})
+				if !errors.Is(err, reason) {
+					t.Errorf("who gave up got %v", err)
+				}
+			})
+			synctest.Wait()
+			loads := 0
+			for range 8 {
+				wg.Go(func() {
+					v, err := c.Load(1, func() (int, int64, error) {
+						loads++
+						return 7, 1, nil
+					})
+					if v != 7 || err != nil {
+						t.Errorf("who waited got %d, %v", v, err)
+					}
+				})
+			}
+			synctest.Wait()
+			close(release)
+			wg.Wait()
+			if loads != 1 {
+				t.Errorf("%d loads by those who waited", loads)
+			}
+		})
 	}
 }
