@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/target/index"
 	"github.com/redoubt-dr/redoubt/target/peers"
 )
 
@@ -12,6 +13,7 @@ const methodContact = "target.contact" // contacts of the groups that the caller
 
 // Contact is what is known of a group's writer.
 type Contact struct {
+	UUID     string        `json:"uuid,omitempty"` // of the group; "": of a node of an earlier version
 	Epoch    redoubt.Epoch `json:"epoch"`
 	Head     redoubt.LSN   `json:"head"`      // last LSN in its journal
 	HeadTime int64         `json:"head_time"` // time of that write, Unix nanoseconds
@@ -34,15 +36,19 @@ func (s *Store) Head(id redoubt.GroupID) (head redoubt.LSN, headTime, lastContac
 	return c.Head, time.Unix(0, c.HeadTime), time.Unix(0, c.Last)
 }
 
-func (s *Store) contact(id redoubt.GroupID, e redoubt.Epoch, head redoubt.LSN, headTime int64) {
-	s.learnContact(id, Contact{Epoch: e, Head: head, HeadTime: headTime, Last: s.o.Now().UnixNano()})
+func (s *Store) contact(sr index.Series, head redoubt.LSN, headTime int64) {
+	s.learnContact(sr.Group, Contact{UUID: sr.UUID, Epoch: sr.Epoch, Head: head, HeadTime: headTime, Last: s.o.Now().UnixNano()})
 }
 
 func (s *Store) learnContact(id redoubt.GroupID, c Contact) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old := s.contacts[id]
-	if c.Epoch < old.Epoch || c.Epoch == old.Epoch && c.Last < old.Last {
+	if c.UUID != "" && c.UUID != old.UUID {
+		old = Contact{} // of another group of that name
+	}
+	// An older word may come late, but not for long: after that a clock was set back.
+	if (c.Epoch < old.Epoch || c.Epoch == old.Epoch && c.Last < old.Last) && time.Since(old.heard) < lagFresh {
 		return
 	}
 	// A delta may be heard of after a heartbeat that was sent later.

@@ -149,7 +149,7 @@ func (k sink) Hello(ctx context.Context, peer pki.Identity, h ship.Hello) (ship.
 	if w.Compare = s.resyncFrom(&g); !w.Compare.IsZero() && h.GivenUp == 0 {
 		w.Gap = false
 	}
-	s.contact(g.ID, g.Epoch, h.Head, h.HeadTime)
+	s.contact(st.series, h.Head, h.HeadTime)
 	return w, st, nil
 }
 

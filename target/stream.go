@@ -106,7 +106,7 @@ func (st *stream) Append(d *ship.Delta, done func(redoubt.Position, error)) {
 		return
 	}
 	st.s.counter.bytesIn.Add(uint64(d.Size()))
-	st.s.contact(st.group, st.series.Epoch, d.Last, d.LastTime)
+	st.s.contact(st.series, d.Last, d.LastTime)
 }
 
 // storeItem makes one delta durable and hands it to the committer.
@@ -229,7 +229,7 @@ func (st *stream) stop(err error) {
 
 // Heartbeat notes how far the sender's journal is.
 func (st *stream) Heartbeat(head redoubt.LSN, headTime int64, _ int64) {
-	st.s.contact(st.group, st.series.Epoch, head, headTime)
+	st.s.contact(st.series, head, headTime)
 }
 
 // Dirty yields nothing: a store never asks for a resynchronisation.
