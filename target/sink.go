@@ -16,7 +16,8 @@ const helloTimeout = 10 * time.Second
 
 type sink struct{ s *Store }
 
-// Hello answers a sender: it creates an unknown group, redirects to the owner,
+// Hello answers a sender: it creates an unknown group, or one in place of a group
+// whose points are deleted, redirects to the owner,
 // fences what is not the current writer, and opens a stream otherwise.
 func (k sink) Hello(ctx context.Context, peer pki.Identity, h ship.Hello) (ship.Welcome, ship.Stream, error) {
 	s := k.s
@@ -39,12 +40,13 @@ func (k sink) Hello(ctx context.Context, peer pki.Identity, h ship.Hello) (ship.
 		return ship.Welcome{}, nil, err
 	}
 	g, known := s.catalog.Group(h.Group)
-	if !known {
+	renew := known && g.UUID != h.UUID && !lostIdentity(&g, peer, &h) && s.catalog.Vacant(g.ID) == nil
+	if !known || renew {
 		if h.Probe || peer.Role != pki.RoleSource || peer.Name != h.Source {
 			return fail(redoubt.ErrNotFound, "the source creates the group when it first connects")
 		}
 		var err error
-		if g, err = s.create(ctx, h); err != nil {
+		if g, err = s.create(ctx, h, renew); err != nil {
 			return ship.Welcome{}, nil, err
 		}
 	}
@@ -177,13 +179,20 @@ func (s *Store) welcome(g *catalog.Group) ship.Welcome {
 	return w
 }
 
-func (s *Store) create(ctx context.Context, h ship.Hello) (catalog.Group, error) {
+// create makes the group; renew says that it takes the name of one whose points
+// are deleted.
+func (s *Store) create(ctx context.Context, h ship.Hello, renew bool) (catalog.Group, error) {
 	k, m := h.K, h.M
 	if k == 0 {
 		k, m = s.o.K, s.o.M
 	}
-	v, err := s.node.Propose(ctx, catalog.CreateGroup{ID: h.Group, UUID: h.UUID, Source: h.Source, SourceAddr: h.Advertise,
-		Disks: h.Members(), K: k, M: m, Now: s.o.Now().UnixNano()})
+	c := catalog.CreateGroup{ID: h.Group, UUID: h.UUID, Source: h.Source, SourceAddr: h.Advertise,
+		Disks: h.Members(), K: k, M: m, Now: s.o.Now().UnixNano()}
+	var cmd catalog.Command = c
+	if renew {
+		cmd = catalog.RenewGroup(c)
+	}
+	v, err := s.node.Propose(ctx, cmd)
 	if err != nil {
 		return catalog.Group{}, err
 	}

@@ -10,8 +10,8 @@ import (
 // CreateGroup makes a protection group and gives it an owner: the registered
 // node with the fewest groups. Result: the Group. It is idempotent by ID and
 // UUID: a group that is there already is returned as it is. ErrExists if the
-// ID or the UUID belongs to another group (an unprotected one whose points are
-// deleted gives way); ErrUnavailable while fewer than K+M
+// ID or the UUID belongs to another group (for an unprotected one whose points are
+// deleted, see RenewGroup); ErrUnavailable while fewer than K+M
 // nodes are registered.
 type CreateGroup struct {
 	ID         redoubt.GroupID
@@ -36,7 +36,7 @@ func (c CreateGroup) encode(e *encoder) {
 	e.i64(c.Now)
 }
 
-func decodeCreateGroup(d *decoder) Command {
+func decodeCreateGroup(d *decoder) CreateGroup {
 	return CreateGroup{ID: d.groupID(), UUID: d.str(maxName, "uuid"), Source: d.str(maxName, "source"),
 		SourceAddr: d.str(maxAddr, "address"), Disks: d.disks(), K: int(d.uvarMax(MaxShards, "data shards")),
 		M: int(d.uvarMax(MaxShards, "parity shards")), Now: d.i64()}
@@ -80,8 +80,7 @@ func (c CreateGroup) apply(s *state) (any, error) {
 			return *g, nil
 		}
 		if !s.vacant(g) {
-			return nil, fail("create group", string(c.ID), fmt.Errorf("it belongs to another source: %w", redoubt.ErrExists),
-				"choose another group name, or give this one up first: redoubt group unprotect --delete-points; a journal that was made anew counts as another source")
+			return nil, taken(c.ID)
 		}
 	}
 	if other, ok := s.byUUID[c.UUID]; ok {

@@ -78,6 +78,7 @@ const (
 	kindEraseDone       kind = 76
 	kindNoteDisks       kind = 77
 	kindChangeDisks     kind = 78
+	kindRenewGroup      kind = 79
 	kindOpenGap         kind = 84
 	kindAddMarks        kind = 88
 	kindCommitSet       kind = 89
@@ -100,7 +101,7 @@ func (k kind) String() string {
 		kindBeginPlan: "BeginPlan", kindAdvancePlan: "AdvancePlan", kindThinSegments: "ThinSegments", kindReportShards: "ReportShards",
 		kindPutRecoveryPlan: "PutRecoveryPlan", kindStartRun: "StartRun", kindClaimRun: "ClaimRun", kindAdvanceRun: "AdvanceRun",
 		kindBeginJob: "BeginJob", kindClaimJob: "ClaimJob", kindStepJob: "StepJob", kindEndJob: "EndJob", kindTellJob: "TellJob",
-		kindOperate: "Operate", kindEraseDone: "EraseDone", kindNoteDisks: "NoteDisks", kindChangeDisks: "ChangeDisks",
+		kindOperate: "Operate", kindEraseDone: "EraseDone", kindNoteDisks: "NoteDisks", kindChangeDisks: "ChangeDisks", kindRenewGroup: "RenewGroup",
 		kindRecordVerification: "RecordVerification", kindBeginResync: "BeginResync", kindRequireResync: "RequireResync", kindBindJournal: "BindJournal",
 		kindOpenGap:  "OpenGap",
 		kindAddMarks: "AddMarks", kindCommitSet: "CommitSet", kindPutCheck: "PutCheck"}
@@ -254,6 +255,8 @@ func decodeBody(k kind, d *decoder) (Command, bool) {
 		return decodeNoteDisks(d), true
 	case kindChangeDisks:
 		return decodeChangeDisks(d), true
+	case kindRenewGroup:
+		return RenewGroup(decodeCreateGroup(d)), true
 	case kindOpenGap:
 		return decodeOpenGap(d), true
 	case kindInviteNode:
