@@ -125,14 +125,19 @@ func (c *Scrubber) sleep(d time.Duration) {
 	}
 }
 
-// due returns how long it is until the next pass.
+// due returns how long it is until the next pass: none if the last one is to have
+// begun in the future, since the clock was set back then.
 func (c *Scrubber) due() time.Duration {
 	if c.o.Bytes < 0 {
 		return time.Hour
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return max(0, time.Unix(0, c.state.Started).Add(c.o.Every).Sub(c.o.Now()))
+	left := time.Unix(0, c.state.Started).Add(c.o.Every).Sub(c.o.Now())
+	if left > c.o.Every {
+		return 0
+	}
+	return max(0, left)
 }
 
 // begin starts a pass if one is due; an interrupted one goes on.
