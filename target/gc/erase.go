@@ -22,7 +22,12 @@ func (c *Collector) erasing() bool {
 func (c *Collector) reportErased(ctx context.Context) error {
 	for _, g := range c.o.Catalog.Groups() {
 		st := c.o.Catalog.Standing(g.ID)
-		if !slices.Contains(st.Left, c.o.Self) || c.holdsBelow(&g, st.Erased) {
+		if !slices.Contains(st.Left, c.o.Self) {
+			continue
+		}
+		if has, err := c.holdsBelow(&g, st.Erased); err != nil {
+			return err
+		} else if has {
 			continue
 		}
 		if _, err := c.o.Cluster.Propose(ctx, catalog.EraseDone{Group: g.ID, UUID: g.UUID, Erased: st.Erased, Node: c.o.Self}); err != nil {
@@ -34,10 +39,10 @@ func (c *Collector) reportErased(ctx context.Context) error {
 }
 
 // holdsBelow reports whether the log has shards of the group's epochs below e.
-func (c *Collector) holdsBelow(g *catalog.Group, e redoubt.Epoch) (found bool) {
-	c.o.Log.Each(func(i segment.Info) bool {
+func (c *Collector) holdsBelow(g *catalog.Group, e redoubt.Epoch) (found bool, err error) {
+	err = c.o.Log.Each(func(i segment.Info) bool {
 		found = i.ID.Group == g.ID && i.ID.UUID == g.UUID && i.ID.Epoch < e
 		return !found
 	})
-	return found
+	return found, err
 }
