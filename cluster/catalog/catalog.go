@@ -89,12 +89,17 @@ func (c *Catalog) SegmentCount(id redoubt.GroupID, e redoubt.Epoch) uint64 {
 
 // FirstLeft returns the first ordinal in [from, to) of the epoch of whose
 // segment something is left, or to. Something is left of what is not committed
-// yet; nothing is of a group that is not there, or is another one by its UUID.
+// yet, and of a group that is not there: no group ever goes, so this copy is
+// behind, as after a start without a leader. Nothing is of one that is another one
+// by its UUID.
 // It costs the same for a thousand segments that are gone as for one.
 func (c *Catalog) FirstLeft(id redoubt.GroupID, uuid string, e redoubt.Epoch, from, to uint64) uint64 {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	if g, ok := c.s.groups[id]; !ok || g.UUID != uuid {
+	switch g, ok := c.s.groups[id]; {
+	case !ok:
+		return from
+	case g.UUID != uuid:
 		return to
 	}
 	return c.s.history(id, e).firstLeft(from, to)

@@ -157,6 +157,21 @@ func agree(t *testing.T, c *Catalog, list []Segment, lsn redoubt.LSN, at int64) 
 	}
 }
 
+// A catalog that is behind, as after a start without a leader, does not say that
+// nothing is left of a group which it does not know yet: the index would let go of
+// all that it has of it.
+func TestSomethingIsLeftOfAnUnknownGroup(t *testing.T) {
+	m := newMachine(t, 3)
+	c := &Catalog{s: m.s}
+	if got := c.FirstLeft("g", "uuid-g", 1, 3, 9); got != 3 {
+		t.Errorf("of a group that is not known yet the first that is left is %d, not 3", got)
+	}
+	m.protected("g")
+	if got := c.FirstLeft("g", "another", 1, 0, 2); got != 2 {
+		t.Errorf("of a group that had the name before %d is left", got)
+	}
+}
+
 // However long ago writing began: what is gone takes nothing.
 func TestMillionsGoneTakeNothing(t *testing.T) {
 	m := newMachine(t, 3)
