@@ -3,9 +3,11 @@ package index
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"sort"
+	"syscall"
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/internal/vfs"
@@ -54,9 +56,18 @@ func readFull(f vfs.File, b []byte, off int64) error {
 		if size, serr := f.Size(); serr == nil && off+int64(len(b)) > size {
 			return corrupt("run passes the end of the file")
 		}
-		return err
+		return lost(err)
 	}
 	return nil
+}
+
+// lost says that what the disk cannot read is as lost as what does not hold: all
+// of an index can be built again.
+func lost(err error) error {
+	if errors.Is(err, syscall.EIO) {
+		return fmt.Errorf("%w: %w", err, redoubt.ErrCorrupt)
+	}
+	return err
 }
 
 type blockKey struct {
@@ -99,9 +110,8 @@ func listFiles(fs vfs.FS, dir string) ([]uint64, error) {
 	return ns, nil
 }
 
-// scanFile returns the runs that a file lists, or the valid run headers that
-// it holds if it was not sealed. A bad header ends the scan: the runs behind it
-// are built again.
+// scanFile returns the runs that a file lists, or, if it was not sealed or its
+// footer does not hold, those that scanRuns finds.
 func scanFile(f vfs.File, n uint64) (rs []*run, end int64, sealed bool, err error) {
 	size, err := f.Size()
 	if err != nil {
@@ -110,37 +120,51 @@ func scanFile(f vfs.File, n uint64) (rs []*run, end int64, sealed bool, err erro
 	if err := checkHeaderOf(f, n); err != nil {
 		return nil, 0, false, err
 	}
-	if foot, ok, err := findFooter(f, size); err != nil {
-		return nil, 0, false, err
-	} else if ok {
-		err := eachListed(foot, foot.Size(), func(n int) { rs = make([]*run, 0, n) }, func(r *run) {
-			c := *r
-			rs = append(rs, &c)
-		})
-		if err == nil {
-			return rs, size, true, nil
-		} else if !errors.Is(err, redoubt.ErrCorrupt) {
-			return nil, 0, false, err
-		}
-		rs = nil
+	sealed, err = listFooter(f, size, func(n int) { rs = make([]*run, 0, n) }, func(r *run) {
+		c := *r
+		rs = append(rs, &c)
+	})
+	if sealed || err != nil {
+		return rs, size, sealed, err
 	}
-	pos := int64(sector)
-	for pos+sector <= size {
-		h := make([]byte, sector)
-		if err := readFull(f, h, pos); err != nil {
-			return nil, 0, false, err
+	rs, end, err = scanRuns(f, n, size)
+	return rs, end, false, err
+}
+
+// listFooter is eachListed for the footer of a file of that size; sealed is false
+// if there is none, or it does not hold: what was told is worth nothing then.
+func listFooter(f vfs.File, size int64, count func(n int), fn func(*run)) (sealed bool, err error) {
+	foot, ok, err := findFooter(f, size)
+	if ok {
+		err = lost(eachListed(foot, foot.Size(), count, fn))
+	}
+	if errors.Is(err, redoubt.ErrCorrupt) {
+		return false, nil
+	}
+	return ok && err == nil, err
+}
+
+// scanRuns returns the valid run headers of a file, one behind the other, and where
+// they end. A bad one ends the scan: the runs behind it are built again.
+func scanRuns(f vfs.File, n uint64, size int64) (rs []*run, end int64, err error) {
+	end = sector
+	h := make([]byte, sector)
+	for end+sector <= size {
+		var r *run
+		err := readFull(f, h, end)
+		if err == nil {
+			r, _, err = decodeRun(h)
 		}
-		r, _, err := decodeRun(h)
-		if errors.Is(err, redoubt.ErrVersion) {
-			return nil, 0, false, err
+		if err != nil && !errors.Is(err, redoubt.ErrCorrupt) {
+			return nil, 0, err
 		}
-		if err != nil || r.file != n || r.off != pos || pos+sector+int64(r.bodyLen) > size {
+		if err != nil || r.file != n || r.off != end || end+sector+int64(r.bodyLen) > size {
 			break
 		}
 		rs = append(rs, r)
-		pos += r.total()
+		end += r.total()
 	}
-	return rs, pos, false, nil
+	return rs, end, nil
 }
 
 func checkHeaderOf(f vfs.File, n uint64) error {

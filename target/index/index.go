@@ -259,15 +259,10 @@ func (x *Index) list(f vfs.File, n uint64, begin func(int), fn func(*run)) (seal
 	if err != nil {
 		return false, err
 	}
-	if foot, ok, err := findFooter(f, size); err != nil {
-		return false, err
-	} else if ok {
-		err := eachListed(foot, foot.Size(), begin, fn)
-		if err == nil || !errors.Is(err, redoubt.ErrCorrupt) {
-			return true, err
-		}
+	if sealed, err := listFooter(f, size, begin, fn); sealed || err != nil {
+		return sealed, err
 	}
-	rs, end, _, err := scanFile(f, n)
+	rs, end, err := scanRuns(f, n, size)
 	begin(len(rs))
 	if err == nil && len(rs) > 0 {
 		err = sealFile(f, end, rs)
