@@ -2,10 +2,12 @@ package segment
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/internal/vfs"
@@ -89,24 +91,34 @@ func readTrailer(b []byte, size int64) (off, n int64, ok bool) {
 }
 
 // readFooter reads the whole footer of a sealed file and verifies all of it,
-// whatever its version; ok is false if f is not sealed.
-func readFooter(f vfs.File, file uint64, size int64) (hs []*header, v uint16, ok bool, err error) {
+// whatever its version; off is where it begins, 0 if f is not sealed. ok is false if
+// it is not, or after an error. What the disk cannot read is ErrCorrupt, too: a
+// footer can be made of the records.
+func readFooter(f vfs.File, file uint64, size int64) (hs []*header, v uint16, off int64, ok bool, err error) {
 	t := make([]byte, min(trailerLen, size))
-	if err := readFull(f, t, size-int64(len(t))); err != nil {
-		return nil, 0, false, err
+	if err := lost(readFull(f, t, size-int64(len(t)))); err != nil {
+		return nil, 0, 0, false, err
 	}
 	off, n, sealed := readTrailer(t, size)
 	if !sealed {
-		return nil, 0, false, nil
+		return nil, 0, 0, false, nil
 	}
 	b := make([]byte, n)
-	if err := readFull(f, b, off); err != nil {
-		return nil, 0, false, err
+	if err := lost(readFull(f, b, off)); err != nil {
+		return nil, 0, off, false, err
 	}
 	if len(b) > 6 && binary.LittleEndian.Uint16(b[4:]) == footerV1 {
 		hs, err = decodeFooterV1(b, file)
-		return hs, footerV1, err == nil, err
+		return hs, footerV1, off, err == nil, err
 	}
 	hs, err = decodeFooter(b, file, off)
-	return hs, footerVersion, err == nil, err
+	return hs, footerVersion, off, err == nil, err
+}
+
+// lost says that what the disk cannot read is as lost as what does not hold.
+func lost(err error) error {
+	if errors.Is(err, syscall.EIO) {
+		return fmt.Errorf("%w: %w", err, redoubt.ErrCorrupt)
+	}
+	return err
 }

@@ -152,7 +152,7 @@ func TestOlderFooter(t *testing.T) {
 		if rep, err := Verify(fs, dir); err != nil || len(rep.Damage) > 0 || rep.Shards != 4 || rep.Deleted != 1 {
 			t.Fatalf("%v %+v", err, rep)
 		}
-		if _, v, ok, err := readFooter(mustOpen(t, fs), 1, sizeOf(t, fs)); v != want || !ok || err != nil {
+		if _, v, _, ok, err := readFooter(mustOpen(t, fs), 1, sizeOf(t, fs)); v != want || !ok || err != nil {
 			t.Fatalf("version %d, %v; want %d", v, err, want)
 		}
 		l := open(t, fs)

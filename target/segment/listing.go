@@ -188,7 +188,7 @@ func lastOf(es []byte, k key) int {
 // up; ok is false if f is not sealed in the present version.
 func openFooter(f vfs.File, number uint64, size int64) (g geometry, s *summary, ok bool, err error) {
 	b := make([]byte, min(4096, size))
-	if err := readFull(f, b, size-int64(len(b))); err != nil {
+	if err := lost(readFull(f, b, size-int64(len(b)))); err != nil {
 		return g, nil, false, err
 	}
 	off, n, sealed := readTrailer(b, size)
@@ -202,7 +202,7 @@ func openFooter(f vfs.File, number uint64, size int64) (g geometry, s *summary, 
 	sum := make([]byte, g.sumLen)
 	if from := at - tailLen - len(sum); from >= 0 {
 		copy(sum, b[from:])
-	} else if err := readFull(f, sum, off+n-4-tailLen-int64(len(sum))); err != nil {
+	} else if err := lost(readFull(f, sum, off+n-4-tailLen-int64(len(sum)))); err != nil {
 		return g, nil, false, err
 	}
 	if s, err = decodeSummary(sum, number); err != nil {
@@ -229,7 +229,7 @@ func (l *Log) recover(t *listing, reason error) error {
 		return fmt.Errorf("listing in memory: %w", reason) // a bug: it was made here
 	}
 	s := &scan{end: sector}
-	if err := s.records(t.file, t.file.number, t.off); err != nil {
+	if err := s.records(t.file, t.file.number, t.off, t.off); err != nil {
 		return errors.Join(reason, err)
 	}
 	l.mu.Lock()

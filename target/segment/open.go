@@ -200,7 +200,7 @@ func scanFile(f vfs.File, n uint64, size int64) (*scan, error) {
 	if s.headerErr = checkFileHeader(b, n); errors.Is(s.headerErr, redoubt.ErrVersion) {
 		return nil, s.headerErr
 	}
-	hs, version, ok, err := readFooter(f, n, size)
+	hs, version, off, ok, err := readFooter(f, n, size)
 	switch {
 	case errors.Is(err, redoubt.ErrVersion):
 		return nil, err
@@ -212,14 +212,16 @@ func scanFile(f vfs.File, n uint64, size int64) (*scan, error) {
 		s.headers, s.sealed, s.version, s.end = hs, true, version, size
 		return s, nil
 	}
-	return s, s.records(f, n, size)
+	return s, s.records(f, n, size, off)
 }
 
 // records visits the records one by one. What fails above the durable
 // watermark is the torn tail of a crash: it was never acknowledged, and the
 // scan ends there. What fails below is damage: it is reported and passed over.
-func (s *scan) records(f vfs.File, n uint64, size int64) error {
-	var watermark int64
+// The watermark is what the records say, and at least known: where the footer of a
+// file begins all before it is durable. 0: nothing is known.
+func (s *scan) records(f vfs.File, n uint64, size, known int64) error {
+	watermark := known
 	pos := int64(sector)
 	for pos+fixedLen <= size {
 		h, err := readHeader(f, n, pos, size)
@@ -268,6 +270,9 @@ func afterBad(f vfs.File, n uint64, pos, size, watermark int64) (next int64, tor
 	next, h, err := findRecord(f, n, pos+sector, size)
 	for at := next; err == nil && h != nil && max(watermark, h.Durable) <= pos; {
 		at, h, err = findRecord(f, n, at+h.total(), size)
+	}
+	if h == nil && pos < watermark { // the last records of a sealed file
+		return watermark, false, err
 	}
 	return next, h == nil, err
 }

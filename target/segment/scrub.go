@@ -122,7 +122,7 @@ func (l *Log) scrubFile(n uint64) (reason error, err error) {
 		return nil, err
 	}
 	header := checkFileHeader(b, n)
-	_, version, sealed, err := readFooter(f, n, size)
+	_, version, _, sealed, err := readFooter(f, n, size)
 	switch {
 	case err != nil && !errors.Is(err, redoubt.ErrCorrupt) && !errors.Is(err, redoubt.ErrVersion):
 		return nil, err
@@ -148,7 +148,7 @@ func (l *Log) scrubFile(n uint64) (reason error, err error) {
 // memory. l.mending is held.
 func (l *Log) mend(f *logFile, t *listing, size int64) error {
 	s := &scan{end: sector}
-	if err := s.records(f, f.number, size); err != nil {
+	if err := s.records(f, f.number, size, t.off); err != nil {
 		return err
 	}
 	l.mu.Lock()
