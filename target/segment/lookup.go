@@ -189,22 +189,38 @@ func (l *Log) copies(id ID) ([]hit, error) {
 // was found rotten. Nothing is written; after a restart the rotten record is
 // back unless a later Put replaced it.
 func (l *Log) Forget(id ID) error {
-	p, ok, err := l.find(id)
-	if err != nil || !ok {
-		return err
+	for {
+		l.mu.RLock()
+		shape := l.shape
+		l.mu.RUnlock()
+		p, ok, err := l.find(id)
+		if err != nil || !ok {
+			return err
+		}
+		old, err := l.copies(id)
+		if err != nil {
+			return err
+		}
+		if l.forget(id, p, old, shape) {
+			return nil
+		}
 	}
-	old, err := l.copies(id)
-	if err != nil {
-		return err
-	}
-	l.headers.Remove(p)
+}
+
+// forget drops the record at p and the old ones in sealed files; false if a file was
+// sealed, removed, or listed anew since the log had that shape: it may be elsewhere.
+func (l *Log) forget(id ID, p place, old []hit, shape uint64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.shape != shape {
+		return false
+	}
+	l.headers.Remove(p)
 	if k, _ := l.key(id); l.open[k].place == p {
 		delete(l.open, k) // sealing marks its record
 	}
 	kill(old)
-	return nil
+	return true
 }
 
 // kill marks records in sealed files. Log.mu is held.
