@@ -41,6 +41,7 @@ type bed struct {
 	dead  map[redoubt.NodeID]bool
 	alone map[redoubt.NodeID]bool // reach nobody
 	life  map[redoubt.NodeID]*daemon
+	now   func() time.Time // the daemons' clock; nil: the real one
 }
 
 func newBed(t *testing.T, text string) *bed {
@@ -111,7 +112,7 @@ func (b *bed) start(id redoubt.NodeID, n int, after bool) *daemon {
 	delete(b.dead, id)
 	b.mu.Unlock()
 	d := &daemon{b: b, id: id, left: n - 1, after: after}
-	d.driver = Open(Options{ID: id, Cluster: d, Site: b.world, Lease: lease, Look: 20 * time.Millisecond})
+	d.driver = Open(Options{ID: id, Cluster: d, Site: b.world, Now: b.now, Lease: lease, Look: 20 * time.Millisecond})
 	b.life[id] = d
 	return d
 }

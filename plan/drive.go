@@ -148,6 +148,7 @@ func (dr *drive) await(s Step, st *catalog.RunStep) error {
 		}
 	}
 	dr.log.Info("a step waits for a confirmation", "step", s.Key, "question", s.Action.Confirm)
+	here := dr.d.o.Now()
 	for {
 		changed := dr.d.o.Cluster.Catalog().Changed()
 		r, err := dr.now()
@@ -160,7 +161,9 @@ func (dr *drive) await(s Step, st *catalog.RunStep) error {
 		}
 		left := time.Hour
 		if limit := s.Limit(); limit > 0 {
-			left = limit - dr.d.o.Now().Sub(time.Unix(0, st.Started))
+			now := dr.d.o.Now()
+			// Also by this node's own waiting: the clock may have been set back since it began.
+			left = limit - max(now.Sub(time.Unix(0, st.Started)), now.Sub(here))
 			if left <= 0 {
 				return dr.finish(s, nil, Output{}, &redoubt.Error{Op: "confirm", Object: s.Key, Err: fmt.Errorf("nobody answered within %s: %w", limit, redoubt.ErrUnavailable)})
 			}

@@ -220,3 +220,22 @@ func TestNobodyConfirms(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 }
+
+// A clock that was ten years ahead when the question was asked, and is set back then,
+// does not have the run wait for ten years.
+func TestNobodyConfirmsAndTheClockIsSetBack(t *testing.T) {
+	b := newBed(t, "version: 1\nname: shop\nstages: [{name: s, groups: [{name: orders}], post: [{name: ask, confirm: well?, timeout: 1s}]}]\n")
+	b.now = func() time.Time {
+		if r, ok := b.node.Catalog().Run("shop", 1); ok && r.Step("s/post/ask").State == catalog.TaskWaiting {
+			return time.Now()
+		}
+		return time.Now().Add(10 * 365 * 24 * time.Hour)
+	}
+	d := b.start("n1", 0, false)
+	r, err := d.driver.Start(t.Context(), "shop", catalog.RunPlanned, catalog.RunFailover, "latest", "ann")
+	noErr(t, err)
+	now := b.ends(r.Number, catalog.RunStopped)
+	if st := now.Step("s/post/ask"); st.State != catalog.TaskFailed || st.Error == "" {
+		t.Errorf("%+v", st)
+	}
+}
