@@ -38,9 +38,15 @@ func (m *Manager) Planned(ctx context.Context, id redoubt.GroupID, fixed bool, l
 	return j, nil
 }
 
+// left is how much of the limit of a step that began at began, Unix nanoseconds, is
+// left: never more than all of it, though the clock may have been set back since.
+func left(limit time.Duration, began int64, now time.Time) time.Duration {
+	return limit - max(0, now.Sub(time.Unix(0, began)))
+}
+
 // waitSource waits until the source has ended the step, for as long as it may take.
 func (m *Manager) waitSource(ctx context.Context, j catalog.Job, limit time.Duration) (done, error) {
-	ctx, cancel := context.WithTimeout(ctx, limit-m.o.Now().Sub(time.Unix(0, j.StepBegan())))
+	ctx, cancel := context.WithTimeout(ctx, left(limit, j.StepBegan(), m.o.Now()))
 	defer cancel()
 	for {
 		changed := m.o.Node.Catalog().Changed()
