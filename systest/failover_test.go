@@ -134,6 +134,34 @@ func TestExportSurvivesKill(t *testing.T) {
 	b.judgePoint(b.site.Targets[0], head)
 }
 
+// A node that was killed between making a test failover and pinning its point pins it
+// when it opens it again: retention knows of an open export also while its node is down.
+func TestReopenedTestFailoverIsPinned(t *testing.T) {
+	b := newBed(t)
+	b.change(100)
+	b.anchor()
+	b.committed(b.head().LSN)
+	n := b.site.Targets[1]
+	r := &adminv1.TestFailoverResponse{}
+	b.must(b.site.Call(b.ctx, n, r, "failover", "test", groupName, "--at", b.head().String()))
+	n.Kill()
+	b.must(b.site.Call(b.ctx, b.site.Targets[0], nil, "retention", "unpin", groupName, r.Export.Id))
+	b.must(n.Start())
+	b.wait(b.site.Targets[0], "the pin", func(*adminv1.GetStatusResponse, *adminv1.Group) error {
+		kept := &adminv1.GetRetentionResponse{}
+		if err := b.site.Call(b.ctx, b.site.Targets[0], kept, "retention", "show", groupName); err != nil {
+			return err
+		}
+		for _, p := range kept.Pins {
+			if p.Name == r.Export.Id {
+				return nil
+			}
+		}
+		return fmt.Errorf("pinned: %v", kept.Pins)
+	})
+	b.must(b.site.Call(b.ctx, n, nil, "failover", "cleanup", groupName, r.Export.Id))
+}
+
 // failover promotes p on n and returns the exported disks.
 func (b *bed) failover(n *site.Node, p redoubt.Position) []*adminv1.Disk {
 	b.Helper()

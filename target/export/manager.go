@@ -189,6 +189,9 @@ func (m *Manager) tryReopen(spec Spec, dir string) (over bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	if g.UUID != spec.UUID { // the name has gone to another group
+		return true, nil
+	}
 	if spec.Filling { // nobody was told of it
 		return true, m.unpin(&spec)
 	}
@@ -197,6 +200,11 @@ func (m *Manager) tryReopen(spec Spec, dir string) (over bool, err error) {
 	}
 	if over, err := m.outlive(spec); over || err != nil {
 		return over, err
+	}
+	if spec.Kind == KindTest { // the node may have stopped between the spec and the pin
+		if err := m.pin(m.ctx, &spec); err != nil {
+			return false, err
+		}
 	}
 	in, err := m.open(m.ctx, spec, dir)
 	if err != nil {
