@@ -21,6 +21,16 @@ func ParsePoint(s string) (*adminv1.PointSpec, error) {
 	fail := func(why string) (*adminv1.PointSpec, error) {
 		return nil, &redoubt.Error{Op: "parse recovery point", Object: strconv.Quote(s), Hint: pointHint, Err: fmt.Errorf("%s: %w", why, redoubt.ErrInvalid)}
 	}
+	lsn := func(s string) (*adminv1.PointSpec, error) {
+		l, err := redoubt.ParseLSN(s)
+		switch {
+		case err != nil:
+			return fail("the LSN is not a number")
+		case l == 0:
+			return fail("writes are numbered from 1")
+		}
+		return &adminv1.PointSpec{At: &adminv1.PointSpec_Lsn{Lsn: uint64(l)}}, nil
+	}
 	head, rest, _ := strings.Cut(s, ":")
 	switch {
 	case s == "" || s == "latest":
@@ -30,11 +40,7 @@ func ParsePoint(s string) (*adminv1.PointSpec, error) {
 	case s == "latest-crash":
 		return &adminv1.PointSpec{At: &adminv1.PointSpec_LatestCrash{LatestCrash: true}}, nil
 	case head == "lsn":
-		l, err := redoubt.ParseLSN(rest)
-		if err != nil {
-			return fail("the LSN is not a number")
-		}
-		return &adminv1.PointSpec{At: &adminv1.PointSpec_Lsn{Lsn: uint64(l)}}, nil
+		return lsn(rest)
 	case head == "unix":
 		ns, err := strconv.ParseInt(rest, 10, 64)
 		if err != nil {
@@ -48,13 +54,16 @@ func ParsePoint(s string) (*adminv1.PointSpec, error) {
 		return &adminv1.PointSpec{At: &adminv1.PointSpec_Bookmark{Bookmark: rest}}, nil
 	}
 	if p, err := redoubt.ParsePosition(s); err == nil {
+		if p.Epoch == 0 || p.LSN == 0 {
+			return fail("epochs and writes are numbered from 1")
+		}
 		return &adminv1.PointSpec{At: &adminv1.PointSpec_Position{Position: &adminv1.Position{Epoch: uint64(p.Epoch), Lsn: uint64(p.LSN)}}}, nil
 	}
 	if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
 		return timePoint(t), nil
 	}
-	if l, err := redoubt.ParseLSN(s); err == nil {
-		return &adminv1.PointSpec{At: &adminv1.PointSpec_Lsn{Lsn: uint64(l)}}, nil
+	if _, err := redoubt.ParseLSN(s); err == nil {
+		return lsn(s)
 	}
 	return fail("no known form")
 }

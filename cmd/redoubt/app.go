@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/redoubt-dr/redoubt"
@@ -28,9 +29,29 @@ type app struct {
 // cobra's about flags and arguments.
 func (a *app) runE(fn func(c *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
 	return func(c *cobra.Command, args []string) error {
+		if err := nothingEmpty(c, args); err != nil {
+			return err
+		}
 		a.started = true
 		return fn(c, args)
 	}
+}
+
+// nothingEmpty refuses empty arguments and flags: they come from a variable that
+// is not set, and would mean the latest point, or everything.
+func nothingEmpty(c *cobra.Command, args []string) (err error) {
+	const hint = "is a variable not set? leave it out for the default"
+	for i, s := range args {
+		if s == "" {
+			return usage(c, hint, "argument %d is empty", i+1)
+		}
+	}
+	c.Flags().Visit(func(f *pflag.Flag) {
+		if f.Value.Type() == "string" && f.Value.String() == "" {
+			err = usage(c, hint, "--%s is empty", f.Name)
+		}
+	})
+	return err
 }
 
 // dial returns a client of the node that the flags name.

@@ -136,7 +136,11 @@ func (s *Service) testOf(ctx context.Context, r *adminv1.TestFailoverRequest) (*
 		return s.openTest(ctx, r)
 	}
 	if r.GetBranch() == "" {
-		return s.target.Exports.Test(ctx, id, pointSpec(r.GetPoint()), r.GetHydrate())
+		at, err := pointSpec(r.GetPoint())
+		if err != nil {
+			return nil, err
+		}
+		return s.target.Exports.Test(ctx, id, at, r.GetHydrate())
 	}
 	if r.GetPoint().GetAt() != nil {
 		return nil, &redoubt.Error{Op: "open branch", Object: r.GetBranch(), Err: fmt.Errorf("a branch and a point: %w", redoubt.ErrInvalid), Hint: "name one of them"}

@@ -24,11 +24,15 @@ func (s *Service) RunCheck(ctx context.Context, r *adminv1.RunCheckRequest) (*ad
 		defer c.Close()
 		return c.RunCheck(ctx, r)
 	}
-	at, err := admin.ParsePoint(r.GetPoint())
+	given, err := admin.ParsePoint(r.GetPoint())
 	if err != nil {
 		return nil, err
 	}
-	done, err := s.target.Checker.Run(ctx, check.Request{Group: redoubt.GroupID(r.GetGroup()), At: pointSpec(at), Script: r.GetScript(), NoHash: r.GetNoHash()})
+	at, err := pointSpec(given)
+	if err != nil {
+		return nil, err
+	}
+	done, err := s.target.Checker.Run(ctx, check.Request{Group: redoubt.GroupID(r.GetGroup()), At: at, Script: r.GetScript(), NoHash: r.GetNoHash()})
 	if err != nil {
 		return nil, err
 	}

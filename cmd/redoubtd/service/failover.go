@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"time"
 
@@ -75,7 +76,11 @@ func (s *Service) UnplannedFailover(ctx context.Context, r *adminv1.UnplannedFai
 	}
 	start := time.Now()
 	id := redoubt.GroupID(r.GetGroup())
-	in, err := s.target.Exports.Failover(asked(ctx), id, pointSpec(r.GetPoint()), r.GetHydrate())
+	at, err := pointSpec(r.GetPoint())
+	if err != nil {
+		return nil, err
+	}
+	in, err := s.target.Exports.Failover(asked(ctx), id, at, r.GetHydrate())
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +100,11 @@ func (s *Service) ChangeRecoveryPoint(ctx context.Context, r *adminv1.ChangeReco
 	}
 	start := time.Now()
 	id := redoubt.GroupID(r.GetGroup())
-	in, err := s.target.Exports.Change(asked(ctx), id, pointSpec(r.GetPoint()), r.GetHydrate())
+	at, err := pointSpec(r.GetPoint())
+	if err != nil {
+		return nil, err
+	}
+	in, err := s.target.Exports.Change(asked(ctx), id, at, r.GetHydrate())
 	if err != nil {
 		return nil, err
 	}
@@ -211,20 +220,27 @@ func (s *Service) promotionOf(in *export.Instance) *adminv1.Promotion {
 	return p
 }
 
-func pointSpec(p *adminv1.PointSpec) history.PointSpec {
+// pointSpec reads the point of a request. None is the latest one; a point of
+// which the value is missing is refused, or it would be the latest one, too.
+func pointSpec(p *adminv1.PointSpec) (out history.PointSpec, err error) {
 	switch at := p.GetAt().(type) {
 	case *adminv1.PointSpec_Time:
-		return history.PointSpec{Time: at.Time.AsTime()}
+		out = history.PointSpec{Time: at.Time.AsTime()}
 	case *adminv1.PointSpec_Lsn:
-		return history.PointSpec{LSN: redoubt.LSN(at.Lsn)}
+		out = history.PointSpec{LSN: redoubt.LSN(at.Lsn)}
 	case *adminv1.PointSpec_Position:
-		return history.PointSpec{Position: admin.ToPosition(at.Position)}
+		out = history.PointSpec{Position: admin.ToPosition(at.Position)}
 	case *adminv1.PointSpec_Bookmark:
-		return history.PointSpec{Bookmark: at.Bookmark}
+		out = history.PointSpec{Bookmark: at.Bookmark}
 	case *adminv1.PointSpec_LatestApp:
-		return history.PointSpec{App: true}
+		out = history.PointSpec{App: true}
+	default:
+		return history.PointSpec{}, nil
 	}
-	return history.PointSpec{}
+	if out == (history.PointSpec{}) {
+		err = &redoubt.Error{Op: "read recovery point", Err: fmt.Errorf("its value is missing or 0: %w", redoubt.ErrInvalid), Hint: "writes are numbered from 1; without a point, the latest is meant"}
+	}
+	return out, err
 }
 
 func millis(start time.Time) uint64 { return uint64(time.Since(start).Milliseconds()) }

@@ -23,7 +23,11 @@ func (s *Service) openTest(ctx context.Context, r *adminv1.TestFailoverRequest) 
 	if _, _, err := catalog.ParseRunID(r.GetLabel()); err != nil {
 		return nil, err
 	}
-	return s.target.Exports.LabelledTest(ctx, redoubt.GroupID(r.GetGroup()), pointSpec(r.GetPoint()), r.GetHydrate(), r.GetLabel())
+	at, err := pointSpec(r.GetPoint())
+	if err != nil {
+		return nil, err
+	}
+	return s.target.Exports.LabelledTest(ctx, redoubt.GroupID(r.GetGroup()), at, r.GetHydrate(), r.GetLabel())
 }
 
 // closeTests ends test failovers of this node, by id or by label.

@@ -87,12 +87,16 @@ func (s *Service) pointExists(ctx context.Context, rp catalog.RecoveryPlan, poin
 	if err != nil {
 		return &redoubt.Error{Op: "read plan", Object: rp.Name, Err: err}
 	}
-	at, err := admin.ParsePoint(point)
+	given, err := admin.ParsePoint(point)
+	if err != nil {
+		return err
+	}
+	at, err := pointSpec(given)
 	if err != nil {
 		return err
 	}
 	for _, g := range p.GroupNames() {
-		if _, _, gerr := s.target.Store.History().Resolve(ctx, redoubt.GroupID(g), pointSpec(at)); gerr != nil {
+		if _, _, gerr := s.target.Store.History().Resolve(ctx, redoubt.GroupID(g), at); gerr != nil {
 			err = errors.Join(err, gerr)
 		}
 	}

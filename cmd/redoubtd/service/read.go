@@ -26,7 +26,11 @@ func (s *Service) ReadPoint(ctx context.Context, r *adminv1.ReadPointRequest, ou
 		return s.readBranch(ctx, r, out)
 	}
 	st, group := s.target.Store, redoubt.GroupID(r.GetGroup())
-	pos, at, err := st.History().Resolve(ctx, group, pointSpec(r.GetPoint()))
+	spec, err := pointSpec(r.GetPoint())
+	if err != nil {
+		return err
+	}
+	pos, at, err := st.History().Resolve(ctx, group, spec)
 	if err != nil {
 		return err
 	}

@@ -138,7 +138,11 @@ func (s *Service) setPin(ctx context.Context, kind catalog.PinKind, group, name 
 		}
 	}
 	if p.Position.IsZero() {
-		point, when, err := s.target.Store.History().Resolve(ctx, id, pointSpec(at))
+		spec, err := pointSpec(at)
+		if err != nil {
+			return nil, err
+		}
+		point, when, err := s.target.Store.History().Resolve(ctx, id, spec)
 		if err != nil {
 			return nil, err
 		}

@@ -44,12 +44,16 @@ func (s *Service) resolvePoint(ctx context.Context, id redoubt.GroupID, at strin
 		return redoubt.Position{}, &redoubt.Error{Op: "verify point of", Object: string(id), Err: redoubt.ErrState,
 			Hint: "points are at the secondary: --server https://HOST:PORT of a master target"}
 	}
-	spec, err := admin.ParsePoint(at)
+	p, err := admin.ParsePoint(at)
 	if err != nil {
 		return redoubt.Position{}, err
 	}
-	p, _, err := s.target.Store.History().Resolve(ctx, id, pointSpec(spec))
-	return p, err
+	spec, err := pointSpec(p)
+	if err != nil {
+		return redoubt.Position{}, err
+	}
+	pos, _, err := s.target.Store.History().Resolve(ctx, id, spec)
+	return pos, err
 }
 
 // verifyPoint begins, or gives up, the computation of a root hash.
