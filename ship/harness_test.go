@@ -30,6 +30,7 @@ const diskSize = 1 << 40
 // the stream, in order, like a store does, and complains about everything that
 // a Receiver must never let through.
 type recorder struct {
+	uuid    string // if set, the only one that is let in
 	t       *testing.T
 	durable func() redoubt.LSN // of the source's journal; nil if not watched
 	rng     *rand.Rand
@@ -98,6 +99,9 @@ func (r *recorder) Hello(ctx context.Context, peer pki.Identity, h Hello) (Welco
 	defer r.mu.Unlock()
 	if r.refuse != nil {
 		return Welcome{}, nil, r.refuse
+	}
+	if r.uuid != "" && h.UUID != r.uuid {
+		return Welcome{}, nil, redoubt.ErrExists
 	}
 	w := r.welcome
 	w.Committed = r.committed

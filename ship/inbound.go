@@ -60,7 +60,7 @@ func (in *inbound) run() error {
 		return err
 	}
 	if !h.Probe {
-		k := streamKey{h.Group, h.Reverse, in.peer}
+		k := streamKey{h.Group, h.UUID, h.Reverse, in.peer}
 		in.released = make(chan struct{})
 		if err := in.r.supersede(in, k); err != nil {
 			return err

@@ -40,9 +40,12 @@ type Receiver struct {
 }
 
 // streamKey tells apart the streams that may be open at once. A second one of
-// the same key is the same sender come back: it ends the first.
+// the same key is the same sender come back: it ends the first. Another host of
+// the same certificate, such as a copy of a virtual machine, has another uuid, and
+// ends nothing: the sink refuses it.
 type streamKey struct {
 	group   redoubt.GroupID
+	uuid    string
 	reverse bool
 	peer    pki.Identity
 }

@@ -104,6 +104,33 @@ func delta(t *testing.T, group redoubt.GroupID, epoch redoubt.Epoch, ws []redoub
 	return d.Encoded()
 }
 
+// A host that was copied with its certificate and comes with a group of its own
+// is refused; the stream of the one that the group belongs to goes on.
+func TestACopiedHostEndsNoStream(t *testing.T) {
+	w := newWorld(t)
+	rng := seed(t)
+	rec := newRecorder(t)
+	rec.uuid = hello().UUID
+	addr := w.receive(rec, "n1")
+	cred := w.cred(pki.RoleSource, "host1")
+	s := w.script(addr, cred)
+	s.open(1)
+	for range 3 {
+		other := hello()
+		other.Epoch, other.UUID = 1, "copy"
+		c := w.script(addr, cred)
+		typ, b := c.hello(other)
+		if typ != frameError || !errors.Is(wire.DecodeError("test", "", b), redoubt.ErrExists) {
+			t.Fatalf("answer %d: %s", typ, b)
+		}
+		c.conn.Close()
+	}
+	s.send(frameDelta, delta(t, "g1", 1, randomWrites(rng, 1, 10, 4096)))
+	if typ, b := s.answer(); typ != frameAck || !bytes.Equal(b, encodeNumbers(1, 10)) {
+		t.Fatalf("answer %d: %x", typ, b)
+	}
+}
+
 // T2: frames that are duplicated, reordered, truncated, flipped, replayed or not
 // of this stream change nothing; each ends with a clear error or an ack.
 func TestHostileFrames(t *testing.T) {
