@@ -112,7 +112,7 @@ func reporter(log *slog.Logger, lying func(error)) verifier.ReportFn {
 			log.Debug("raft log verified", "range", r.Range.String(), "elapsed", r.Elapsed)
 		case errors.As(r.Err, &mismatch):
 			lying(fail("verify raft log", r.Range.String(), fmt.Errorf("%w: %w", mismatch, redoubt.ErrCorrupt),
-				"the disk of this node is not to be trusted; replace it and bring the node back under a new id"))
+				"the disk of this node is not to be trusted; replace it and bring the node back under a new name"))
 		default:
 			log.Debug("raft log not verified", "range", r.Range.String(), "error", r.Err)
 		}

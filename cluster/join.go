@@ -172,11 +172,11 @@ func (n *Node) askIfKnown() error {
 		switch {
 		case a == member:
 			return fail("start cluster node", string(n.o.ID),
-				errors.Join(errors.New("it has no log, but the node at "+addrs[i]+" knows it"), redoubt.ErrExists),
-				"a node whose folder was lost comes back under a new id")
+				fmt.Errorf("it has no log, but the node at %s knows it: %w", addrs[i], redoubt.ErrExists),
+				"is data_dir the right one, and mounted? a node whose folder is lost comes back under a new name: redoubt node replace "+string(n.o.ID)+" NEW")
 		case a == stranger && len(n.o.Bootstrap) > 0:
 			return fail("found cluster", string(n.o.ID),
-				errors.Join(errors.New("the node at "+addrs[i]+" belongs to one already"), redoubt.ErrInvalid),
+				fmt.Errorf("the node at %s belongs to one already: %w", addrs[i], redoubt.ErrInvalid),
 				"to join it: redoubt node add "+string(n.o.ID)+" there, and target.join instead of target.bootstrap here")
 		}
 	}

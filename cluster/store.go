@@ -54,7 +54,7 @@ func openStore(dir string, log *slog.Logger, dog *watchdog, appended func([]*raf
 	raftLog := newRaftLogger(log)
 	w, err := wal.Open(filepath.Join(dir, walDir), wal.WithSegmentSize(walSegment), wal.WithLogger(raftLog))
 	if err != nil {
-		return nil, fail("open raft log", dir, err, "`redoubt catalog verify` of this folder checks it; a node that lost its log comes back under a new id")
+		return nil, fail("open raft log", dir, err, "`redoubt catalog verify` of this folder checks it; a node that lost its log comes back under a new name")
 	}
 	s.checked = newCheckedLog(w, reporter(log, lying))
 	s.stable = watchedStable{w, dog}

@@ -32,7 +32,7 @@ func (c PutNode) apply(s *state) (any, error) {
 	if known && old.Instance != c.Node.Instance {
 		return nil, fail("register node", string(c.Node.ID),
 			fmt.Errorf("another instance of this node is registered: %w", redoubt.ErrExists),
-			"a node whose folder was lost comes back under a new id")
+			"a node whose folder was lost comes back under a new name")
 	}
 	if !known && len(s.nodes) >= maxNodes {
 		return nil, invalid("register node", string(c.Node.ID), "too many nodes")

@@ -3,6 +3,7 @@ package catalog
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/redoubt-dr/redoubt"
 )
@@ -124,13 +125,17 @@ func (g *Group) leads(op Operation) (next State, ok bool) {
 }
 
 func (g *Group) refuse(op Operation) error {
-	return fail("operation "+op.String()+" on group", string(g.ID),
+	did := g.command(op)
+	if did == "" {
+		did = op.String()
+	}
+	return fail(did+" of group", string(g.ID),
 		fmt.Errorf("the group is %s: %w", g.State, redoubt.ErrState), g.instead(op))
 }
 
 // instead says what may be done in place of op.
 func (g *Group) instead(op Operation) string {
-	hint := fmt.Sprintf("allowed now: %v", g.AllowedOperations())
+	hint := g.Instead()
 	switch _, listed := Allowed(g.State, op); {
 	case listed && NeedsPoint(op) && g.Baseline == 0:
 		return "it has no recovery point; " + hint
@@ -138,6 +143,32 @@ func (g *Group) instead(op Operation) string {
 		return "it was paused while it was " + g.Prior.String() + "; " + hint
 	}
 	return hint
+}
+
+// Instead is the hint that names the commands that g's present state allows.
+func (g *Group) Instead() string {
+	var cmds []string
+	for _, op := range g.AllowedOperations() {
+		if c := g.command(op); c != "" {
+			cmds = append(cmds, c)
+		}
+	}
+	return "allowed now, as redoubt COMMAND " + string(g.ID) + ": " + strings.Join(cmds, ", ")
+}
+
+// command is the command for op as g is now, without the program; "" if none
+// asks for it.
+func (g *Group) command(op Operation) string {
+	back := g.State == StateReverseReplicating || g.State == StatePaused && g.Prior == StateReverseReplicating
+	switch {
+	case op == OpPlannedFailover && back:
+		return "failback"
+	case op == OpPlannedFailover:
+		return "failover planned"
+	case op == OpUnplannedFailover && back: // the catalog knows it, no command does
+		return ""
+	}
+	return strings.TrimPrefix(op.Command(), "redoubt ")
 }
 
 // settle makes the transition that happens by itself: once the first copy is

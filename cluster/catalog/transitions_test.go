@@ -345,6 +345,22 @@ func TestKnownHeadIsThatOfTheLastCommit(t *testing.T) {
 	}
 }
 
+// What is refused says which commands can be given.
+func TestRefusalsNameCommands(t *testing.T) {
+	for s, want := range map[State]string{
+		StateFailoverCommitPending: "allowed now, as redoubt COMMAND g: failover test, failover change, failover commit, failover cancel",
+		StateFailedOver:            "allowed now, as redoubt COMMAND g: reverse, failover test",
+		StateReverseReplicating:    "allowed now, as redoubt COMMAND g: failover test, failback, group pause",
+	} {
+		m := newMachine(t, 3)
+		inState(m, s)
+		g := m.group("g")
+		if err := g.Permits(OpResume); redoubt.Hint(err) != want || !strings.HasPrefix(err.Error(), "group resume of group g: the group is "+s.String()) {
+			t.Errorf("%s: %v; hint %q", s, err, redoubt.Hint(err))
+		}
+	}
+}
+
 func TestPausedFailsOverAsBefore(t *testing.T) {
 	m := newMachine(t, 3)
 	m.must(createG("g"))

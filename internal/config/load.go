@@ -21,7 +21,7 @@ func Load(path string) (*Config, error) {
 	}
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fail(redoubt.ErrNotFound, "name the file with --config; examples are in packaging/examples")
+		return fail(redoubt.ErrNotFound, "redoubtd --config FILE takes another one; examples are in packaging/examples")
 	}
 	if err != nil {
 		return fail(err, "")

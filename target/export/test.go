@@ -98,5 +98,5 @@ func (m *Manager) Cleanup(id redoubt.GroupID, test string) (ids []string, freed 
 
 func refused(op string, g catalog.Group) error {
 	return &redoubt.Error{Op: op, Object: string(g.ID), Err: fmt.Errorf("the group is %s: %w", g.State, redoubt.ErrState),
-		Hint: fmt.Sprintf("allowed now: %v", g.AllowedOperations())}
+		Hint: g.Instead()}
 }
