@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -60,7 +61,32 @@ func (s *Service) CleanupTest(ctx context.Context, r *adminv1.CleanupTestRequest
 	if err != nil {
 		return nil, err
 	}
-	return &adminv1.CleanupTestResponse{Ids: ids, FreedBytes: freed}, nil
+	out := &adminv1.CleanupTestResponse{Ids: ids, FreedBytes: freed}
+	if r.GetId() != "" || r.GetLabel() != "" {
+		return out, nil
+	}
+	return out, s.closeTestsElsewhere(ctx, r.GetGroup(), out)
+}
+
+// closeTestsElsewhere ends the group's test failovers that other nodes have open,
+// as their pins say, and adds them to out. What was closed stays closed if a node
+// does not answer.
+func (s *Service) closeTestsElsewhere(ctx context.Context, group string, out *adminv1.CleanupTestResponse) error {
+	var errs []error
+	for _, p := range s.target.Node.Catalog().Retention(redoubt.GroupID(group)).Pins {
+		at, test := export.TestNode(p.Name)
+		if p.Kind != catalog.PinExport || !test || at == redoubt.NodeID(s.node.Name) {
+			continue
+		}
+		r, err := s.CleanupTest(ctx, &adminv1.CleanupTestRequest{Group: group, Id: p.Name})
+		if err != nil && !errors.Is(err, redoubt.ErrNotFound) {
+			errs = append(errs, &redoubt.Error{Op: "close test failover", Object: p.Name, Err: err,
+				Hint: "the others are closed; bring node " + string(at) + " back and ask again"})
+			continue
+		}
+		out.Ids, out.FreedBytes = append(out.Ids, r.GetIds()...), out.FreedBytes+r.GetFreedBytes()
+	}
+	return errors.Join(errs...)
 }
 
 // UnplannedFailover makes a point the production of the node that is asked.
