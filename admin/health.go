@@ -27,9 +27,11 @@ const (
 )
 
 // Health says how well a group is, and why not better. It depends on what is
-// known of the group and on nothing else.
-func Health(g *adminv1.Group) *adminv1.Health {
+// known of the group and on nothing else. down is the master target that has
+// production and does not answer; empty if there is none.
+func Health(g *adminv1.Group, down string) *adminv1.Health {
 	h := &health{g: g}
+	h.writer(down)
 	h.broken()
 	h.state()
 	h.stream()
@@ -55,6 +57,18 @@ func (h *health) add(critical bool, code, hint, format string, v ...any) {
 		level = HealthCritical
 	}
 	h.reasons = append(h.reasons, &adminv1.HealthReason{Level: level, Code: code, Text: fmt.Sprintf(format, v...), Hint: hint})
+}
+
+// writer: production is at a master target that is not there.
+func (h *health) writer(down string) {
+	if down == "" {
+		return
+	}
+	hint := "start redoubtd there: what was written is in its journal"
+	if h.g.GetState() == "FailoverCommitPending" {
+		hint += ". Or open it elsewhere, without what was written since the failover: redoubt failover change " + h.g.GetId() + " at another node"
+	}
+	h.add(true, "writer-down", hint, "production is at node %s, which does not answer: its disks are not served", down)
 }
 
 // broken: what failed and stays failed until somebody acts.

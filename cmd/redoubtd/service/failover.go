@@ -182,6 +182,9 @@ func (s *Service) ReverseReplicate(ctx context.Context, r *adminv1.ReverseReplic
 		return c.ReverseReplicate(ctx, r)
 	}
 	id := redoubt.GroupID(r.GetGroup())
+	if err := s.writerAnswers(id); err != nil {
+		return nil, err
+	}
 	p, err := s.target.Exports.Reverse(asked(ctx), id)
 	if err != nil {
 		return nil, err
@@ -201,6 +204,9 @@ func (s *Service) Failback(ctx context.Context, r *adminv1.FailbackRequest) (*ad
 	} else if c != nil {
 		defer c.Close()
 		return c.Failback(ctx, r)
+	}
+	if err := s.writerAnswers(redoubt.GroupID(r.GetGroup())); err != nil {
+		return nil, err
 	}
 	f, err := s.target.Exports.Failback(asked(ctx), redoubt.GroupID(r.GetGroup()))
 	if err != nil {
@@ -237,6 +243,17 @@ func (s *Service) atWriter(ctx context.Context, group string) (*admin.Client, er
 		return nil, nil
 	}
 	return s.elsewhere(ctx, redoubt.NodeID(at))
+}
+
+// writerAnswers refuses what only the node that has production can do while that
+// one is gone.
+func (s *Service) writerAnswers(id redoubt.GroupID) error {
+	g, _ := s.target.Node.Catalog().Group(id)
+	at := s.writerDown(g.Writer)
+	if at == "" {
+		return nil
+	}
+	return &redoubt.Error{Op: "ask the writer of group", Object: string(id), Err: fmt.Errorf("node %s does not answer: %w", at, redoubt.ErrUnavailable), Hint: "production is there: start redoubtd on it, then ask again"}
 }
 
 func (s *Service) promotionOf(in *export.Instance) *adminv1.Promotion {

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/admin"
 	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
 	"github.com/redoubt-dr/redoubt/cluster"
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/internal/pki"
 	"github.com/redoubt-dr/redoubt/internal/version"
 	"github.com/redoubt-dr/redoubt/plan"
@@ -101,12 +103,22 @@ func (s *Service) GetStatus(_ context.Context, r *adminv1.GetStatusRequest) (*ad
 		out.Healing = healing(s.target.Store)
 	}
 	for _, g := range out.Groups {
-		g.Health = admin.Health(g)
+		g.Health = admin.Health(g, s.writerDown(g.GetWriter()))
 	}
 	if want != "" && len(out.Groups) == 0 {
 		return nil, &redoubt.Error{Op: "find group", Object: string(want), Err: redoubt.ErrNotFound, Hint: "`redoubt group list` names the groups"}
 	}
 	return out, nil
+}
+
+// writerDown returns the other master target that writes a group and does not
+// answer, or nothing.
+func (s *Service) writerDown(writer string) string {
+	at, ok := strings.CutPrefix(writer, catalog.TargetWriter(""))
+	if !ok || s.target == nil || at == s.node.Name || s.target.Node.Alive(redoubt.NodeID(at)) {
+		return ""
+	}
+	return at
 }
 
 // ListExports lists the disks that this node serves.
