@@ -64,7 +64,7 @@ func caIssue(a *app) *cobra.Command {
 			"The role client is for NBD over TLS; its folder is what nbds:// URIs take as tls-certificates.",
 		RunE: a.runE(func(c *cobra.Command, _ []string) error {
 			if role == "" || name == "" {
-				return usage(c, "roles are source, target, operator, viewer, client; the name is the node's", "--role and --name are needed")
+				return usage(c, "roles are source, target, operator, viewer, keeper, client; the name is the node's, or the operator's", "--role and --name are needed")
 			}
 			r, err := pki.ParseRole(role)
 			if err != nil {

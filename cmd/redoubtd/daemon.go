@@ -131,7 +131,7 @@ func checkIdentity(cfg *config.Config, cred *pki.Credentials) error {
 	}
 	if id.Name != cfg.Name || id.Role != want {
 		return &redoubt.Error{Op: "use certificate", Object: cfg.Identity, Err: redoubt.ErrDenied,
-			Hint: "it is for " + id.String() + "; issue one with: redoubt ca issue --role " + string(want) + " " + cfg.Name}
+			Hint: "it is for " + id.String() + "; issue one with: redoubt ca issue --role " + string(want) + " --name " + cfg.Name}
 	}
 	return nil
 }
