@@ -23,6 +23,7 @@ type app struct {
 	json                     bool
 	out, err                 io.Writer
 	started                  bool // a command's own code ran: an error is no usage error
+	asked                    bool // a node was asked: it may go on with that
 }
 
 // runE wraps the code of a command, so that its errors are told apart from
@@ -56,6 +57,7 @@ func nothingEmpty(c *cobra.Command, args []string) (err error) {
 
 // dial returns a client of the node that the flags name.
 func (a *app) dial() (*admin.Client, error) {
+	a.asked = true
 	target := a.server
 	if a.socket != "" {
 		target = "unix:" + a.socket

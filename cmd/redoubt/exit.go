@@ -56,6 +56,9 @@ func (a *app) finish(ctx context.Context, err error) int {
 	switch {
 	case ctx.Err() != nil && !errors.Is(err, redoubt.ErrCorrupt):
 		code = exitInterrupted
+		if hint == "" && a.asked {
+			hint = "what the node has begun goes on: redoubt status and redoubt job list show it"
+		}
 	case !a.started && code == exitFailed: // cobra's own: an unknown flag, a bad value
 		code = exitUsage
 		err = usageError(err.Error())

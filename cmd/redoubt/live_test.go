@@ -121,7 +121,7 @@ func TestStatusOutsideACluster(t *testing.T) {
 	for role, want := range map[string]bool{"target": true, "source": false} {
 		var out bytes.Buffer
 		printStatus(&out, &adminv1.GetStatusResponse{Node: &adminv1.NodeInfo{Name: "t9", Roles: []string{role}}})
-		if got := strings.Contains(out.String(), "redoubt node add t9"); got != want {
+		if got := strings.Contains(out.String(), "redoubt node add t9") && strings.Contains(out.String(), "other founders"); got != want {
 			t.Errorf("%s: %q", role, out.String())
 		}
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -28,6 +29,10 @@ func nodeCommand(a *app) *cobra.Command {
 }
 
 func printNodes(w io.Writer, st *adminv1.GetStatusResponse) {
+	if n := st.GetNode(); len(st.Cluster) == 0 && slices.Contains(n.GetRoles(), "target") {
+		fmt.Fprintf(w, "in no cluster yet. With target.bootstrap: start redoubtd on the other founders. With target.join, at a member: redoubt node add %s\n", n.GetName())
+		return
+	}
 	t := newTable(w, "NODE", "STATE", "DOMAIN", "ADDRESS", "ALIVE", "ROLE", "CONTACT", "RAFT INDEX", "SHARDS", "STORED", "OWNS")
 	for _, n := range st.Cluster {
 		alive, role := "NO", "" // a dead leader is none, whatever it said last

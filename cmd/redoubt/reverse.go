@@ -27,7 +27,14 @@ func reverseCommand(a *app) *cobra.Command {
 					return err
 				}
 			}
-			return a.show(r, func(w io.Writer) { printReverse(w, r) })
+			return a.show(r, func(w io.Writer) {
+				printReverse(w, r)
+				if wait {
+					fmt.Fprintf(w, "\nnext: redoubt failback %s\n", args[0])
+				} else {
+					fmt.Fprintf(w, "\nnext: redoubt failback %[1]s, when redoubt status %[1]s says that it is in sync\n", args[0])
+				}
+			})
 		}),
 	}
 	c.Flags().BoolVar(&wait, "wait", false, "return when the old primary has everything")
@@ -72,7 +79,7 @@ func (a *app) waitInSync(ctx context.Context, group string) error {
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return &redoubt.Error{Op: "wait for reverse replication", Object: group, Err: ctx.Err(), Hint: "it goes on; redoubt status " + group + " shows how far it is"}
 		case <-tick.C:
 		}
 	}

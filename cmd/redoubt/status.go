@@ -60,7 +60,8 @@ func printStatus(w io.Writer, st *adminv1.GetStatusResponse) {
 		fmt.Fprintln(w)
 		printNodes(w, st)
 	} else if slices.Contains(n.GetRoles(), "target") {
-		fmt.Fprintf(w, "\nin no cluster yet; at a member: redoubt node add %s\n", n.GetName())
+		fmt.Fprintln(w)
+		printNodes(w, st)
 	}
 }
 

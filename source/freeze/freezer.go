@@ -78,7 +78,7 @@ func (f *Freezer) Freeze(ctx context.Context, name string) (*Frozen, Report, err
 func (f *Freezer) begin(name string) (*Frozen, error) {
 	fail := func(err error) (*Frozen, error) { return nil, err }
 	if f.o.Empty() {
-		return fail(&redoubt.Error{Op: "freeze group", Object: f.o.Group, Err: redoubt.ErrState, Hint: "it has no hooks: source.groups[].hooks in the configuration of its host"})
+		return fail(&redoubt.Error{Op: "freeze group", Object: f.o.Group, Err: fmt.Errorf("it has no freeze hooks: %w", redoubt.ErrState), Hint: "source.groups[].hooks in the configuration of its host"})
 	}
 	var scripts []hook.Script
 	if f.o.Scripts != "" {
