@@ -57,7 +57,7 @@ func (a *app) finish(ctx context.Context, err error) int {
 	case ctx.Err() != nil && !errors.Is(err, redoubt.ErrCorrupt):
 		code = exitInterrupted
 		if hint == "" && a.asked {
-			hint = "what the node has begun goes on: redoubt status and redoubt job list show it"
+			hint = "if the node had begun anything, it goes on: redoubt status, redoubt job list"
 		}
 	case !a.started && code == exitFailed: // cobra's own: an unknown flag, a bad value
 		code = exitUsage
