@@ -26,12 +26,21 @@ const (
 	lastsCritical   = 10 * time.Minute
 )
 
+// Beside is what a group's health depends on beside its status.
+type Beside struct {
+	WriterDown string // the master target that has production and does not answer; empty if there is none
+	Replaced   bool   // this host writes, and an image is another file than before
+}
+
 // Health says how well a group is, and why not better. It depends on what is
-// known of the group and on nothing else. down is the master target that has
-// production and does not answer; empty if there is none.
-func Health(g *adminv1.Group, down string) *adminv1.Health {
+// known of the group and on nothing else.
+func Health(g *adminv1.Group, b Beside) *adminv1.Health {
 	h := &health{g: g}
-	h.writer(down)
+	h.writer(b.WriterDown)
+	if b.Replaced {
+		h.add(true, "replaced", "if it is no copy of the old one, stop redoubtd here and fail over; otherwise redoubt verify "+g.GetId()+", which ends this if nothing differs",
+			"an image is another file than before: nobody knows what it holds, and it is served")
+	}
 	h.broken()
 	h.state()
 	h.stream()

@@ -9,7 +9,7 @@ import (
 
 func TestHealthOfAFullJournal(t *testing.T) {
 	of := func(g *adminv1.Group, code string) (level string) {
-		for _, r := range Health(g, "").Reasons {
+		for _, r := range Health(g, Beside{}).Reasons {
 			if r.Code == code {
 				if !strings.Contains(r.Text, "journal") {
 					t.Errorf("%s says %q", code, r.Text)

@@ -51,7 +51,7 @@ func TestHealth(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			g := well()
 			c.change(g)
-			h := Health(g, "")
+			h := Health(g, Beside{})
 			var got []string
 			for _, r := range h.Reasons {
 				got = append(got, r.Level+" "+r.Code)
@@ -75,10 +75,19 @@ func TestHealth(t *testing.T) {
 // Production at a master target that is dead is no matter of a warning.
 func TestHealthOfProductionThatIsGone(t *testing.T) {
 	for state, elsewhere := range map[string]bool{"FailoverCommitPending": true, "FailedOver": false, "ReverseReplicating": false} {
-		h := Health(&adminv1.Group{Id: "db", State: state}, "t1")
+		h := Health(&adminv1.Group{Id: "db", State: state}, Beside{WriterDown: "t1"})
 		if h.Level != HealthCritical || h.Reasons[0].Code != "writer-down" || !strings.Contains(h.Reasons[0].Text, "node t1") ||
 			strings.Contains(h.Reasons[0].Hint, "redoubt failover change db") != elsewhere {
 			t.Errorf("%s: %v", state, h)
 		}
+	}
+}
+
+// An image in the place of the one that was protected is served, and is no matter
+// of the log alone.
+func TestHealthOfAReplacedImage(t *testing.T) {
+	h := Health(&adminv1.Group{Id: "db", State: "Protected"}, Beside{Replaced: true})
+	if h.Level != HealthCritical || h.Reasons[0].Code != "replaced" || !strings.Contains(h.Reasons[0].Hint, "redoubt verify db") {
+		t.Errorf("%v", h)
 	}
 }

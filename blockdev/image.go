@@ -39,7 +39,7 @@ func OpenImage(path string, wantSize uint64) (*Image, error) {
 	st, err := os.Stat(path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return fail(fmt.Errorf("%w: %w", redoubt.ErrNotFound, err), "create the image first, for example with: truncate -s 10G "+path)
+		return fail(fmt.Errorf("%w: %w", redoubt.ErrNotFound, err), "is its file system mounted? a disk that was never protected is made first, for example with: truncate -s 10G "+path+"; never put an empty file in the place of one that was")
 	case err != nil:
 		return fail(err, "")
 	}

@@ -108,7 +108,7 @@ func (s *site) GetStatus(_ context.Context, r *adminv1.GetStatusRequest) (*admin
 		Redundancy: &adminv1.Redundancy{Data: 2, Parity: 1, Segments: 120, DegradedSegments: 3, BareSegments: 1, StoredBytes: 3 << 30},
 		Disks:      disks("/run/redoubt/db.sock"), ReadOnly: true, ReadOnlyReason: "the source writes",
 	}
-	g.Health = admin.Health(g, "")
+	g.Health = admin.Health(g, admin.Beside{})
 	g.Standing = &adminv1.Standing{By: "operator/ann", Since: ago(time.Hour), Reason: "link needed"}
 	if s.state == "ReverseReplicating" { // one step of the copy at each look
 		s.polls++

@@ -103,12 +103,25 @@ func (s *Service) GetStatus(_ context.Context, r *adminv1.GetStatusRequest) (*ad
 		out.Healing = healing(s.target.Store)
 	}
 	for _, g := range out.Groups {
-		g.Health = admin.Health(g, s.writerDown(g.GetWriter()))
+		g.Health = admin.Health(g, s.beside(g))
 	}
 	if want != "" && len(out.Groups) == 0 {
 		return nil, &redoubt.Error{Op: "find group", Object: string(want), Err: redoubt.ErrNotFound, Hint: "`redoubt group list` names the groups"}
 	}
 	return out, nil
+}
+
+// beside is what the health of g depends on beside g.
+func (s *Service) beside(g *adminv1.Group) admin.Beside {
+	b := admin.Beside{WriterDown: s.writerDown(g.GetWriter())}
+	if s.source == nil || g.GetRole() != "source" {
+		return b
+	}
+	if sg, err := s.source.Group(redoubt.GroupID(g.GetId())); err == nil {
+		r := sg.Role()
+		b.Replaced = r.Replaced && r.Mode == source.ModeWriter
+	}
+	return b
 }
 
 // writerDown returns the other master target that writes a group and does not
