@@ -109,8 +109,10 @@ bench-target: deps build ## ingest of one and eight groups beside nbdcopy, and a
 generate: ## the admin RPC's code from its schema
 	bash scripts/generate.sh
 
+# It does not build: sudo has neither Go in its PATH nor a right to the checkout.
 .PHONY: install
-install: build ## programs, systemd unit and examples under PREFIX (default /usr/local)
+install: ## what "make build" made, systemd unit and examples, under PREFIX (default /usr/local)
+	@[ -x bin/redoubt ] && [ -x bin/redoubtd ] || { echo "install: bin is empty: make build first, not as root" >&2; exit 1; }
 	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin bin/redoubt bin/redoubtd
 	install -d $(DESTDIR)/etc/systemd/system $(DESTDIR)$(PREFIX)/share/doc/redoubt
 	sed 's|/usr/bin/|$(PREFIX)/bin/|' packaging/redoubtd.service > $(DESTDIR)/etc/systemd/system/redoubtd.service
