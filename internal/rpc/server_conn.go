@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/internal/pki"
@@ -52,10 +53,7 @@ func (sc *serverConn) frame(typ uint8, body []byte) error {
 
 // start runs the call in a goroutine, after there is room for it.
 func (sc *serverConn) start(req request) error {
-	ctx, cancel := context.WithCancel(sc.ctx)
-	if req.timeout > 0 {
-		ctx, cancel = context.WithTimeout(sc.ctx, req.timeout)
-	}
+	ctx, cancel := sc.callContext(req.timeout)
 	sc.mu.Lock()
 	for sc.ctx.Err() == nil && sc.calls > 0 && (sc.calls >= maxCalls || sc.bytes+len(req.body) > maxCallBytes) {
 		sc.room.Wait()
@@ -76,6 +74,14 @@ func (sc *serverConn) start(req request) error {
 		cancel()
 	}()
 	return nil
+}
+
+// callContext returns the context of one call; 0 is no time limit.
+func (sc *serverConn) callContext(timeout time.Duration) (context.Context, context.CancelFunc) {
+	if timeout == 0 {
+		return context.WithCancel(sc.ctx)
+	}
+	return context.WithTimeout(sc.ctx, timeout)
 }
 
 func (sc *serverConn) run(ctx context.Context, req request) {
