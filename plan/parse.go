@@ -1,6 +1,9 @@
 package plan
 
 import (
+	"fmt"
+
+	"github.com/redoubt-dr/redoubt/cluster/catalog"
 	"github.com/redoubt-dr/redoubt/internal/config"
 )
 
@@ -9,7 +12,7 @@ import (
 // config.Faults: all that is wrong, with line and column.
 func Parse(b []byte, w *World) (*Plan, error) {
 	p := &Plan{}
-	err := config.Decode(b, p, func() config.Faults {
+	err := decode(b, p, func() config.Faults {
 		k := &checker{p: p}
 		k.plan()
 		if w != nil {
@@ -26,6 +29,14 @@ func Parse(b []byte, w *World) (*Plan, error) {
 // Read is Parse for a plan that may have faults: it returns what could be read.
 func Read(b []byte) (*Plan, error) {
 	p := &Plan{}
-	err := config.Decode(b, p, func() config.Faults { return nil })
+	err := decode(b, p, func() config.Faults { return nil })
 	return p, err
+}
+
+// decode refuses what the catalog would not take before it is looked at.
+func decode(b []byte, p *Plan, check func() config.Faults) error {
+	if len(b) > catalog.MaxPlanText {
+		return config.Faults{{Message: fmt.Sprintf("a plan of %d bytes; at most %d", len(b), catalog.MaxPlanText)}}
+	}
+	return config.Decode(b, p, check)
 }

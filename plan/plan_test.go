@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -274,4 +275,15 @@ func FuzzParse(f *testing.F) {
 			seen[s.Key] = true
 		}
 	})
+}
+
+// A plan may come from a peer that may do nothing else than ask what is wrong with it.
+func TestSizeIsBounded(t *testing.T) {
+	long := append([]byte(shop), bytes.Repeat([]byte("# more\n"), catalog.MaxPlanText/7)...)
+	if _, err := Parse(long, nil); !errors.Is(err, redoubt.ErrInvalid) {
+		t.Errorf("Parse: %v", err)
+	}
+	if p, err := Read(long); !errors.Is(err, redoubt.ErrInvalid) || p == nil {
+		t.Errorf("Read: %v, %v", p, err)
+	}
 }

@@ -29,6 +29,14 @@ type decoder struct {
 }
 
 func (d *decoder) document(b []byte, v reflect.Value) {
+	if tk := tooDeep(b); tk != nil {
+		f := Fault{Message: "values are nested too deeply", Hint: "what belongs here has a few levels, and no anchors or tags"}
+		if tk.Position != nil {
+			f.Line, f.Column = tk.Position.Line, tk.Position.Column
+		}
+		d.faults = append(d.faults, f)
+		return
+	}
 	file, err := parser.ParseBytes(b, 0)
 	if err != nil {
 		d.syntax(err)
