@@ -2,6 +2,7 @@ package netmux
 
 import (
 	"net"
+	"slices"
 	"sync"
 
 	"github.com/redoubt-dr/redoubt"
@@ -45,13 +46,13 @@ func (l *listener) Close() error {
 // Addr implements net.Listener.
 func (l *listener) Addr() net.Addr { return l.addr }
 
-func (l *listener) allows(r pki.Role) bool {
-	for _, x := range l.roles {
-		if x == r {
-			return true
-		}
+// allows returns nil if the peer's role may use proto.
+func (l *listener) allows(peer pki.Identity, proto string) error {
+	if len(l.roles) == 0 || slices.Contains(l.roles, peer.Role) {
+		return nil
 	}
-	return len(l.roles) == 0
+	return &redoubt.Error{Op: "open " + proto, Object: peer.String(), Err: redoubt.ErrDenied,
+		Hint: "certificates of role " + string(peer.Role) + " may not use this protocol"}
 }
 
 // deliver waits until the server takes c; it reports false if it never will.
@@ -63,10 +64,4 @@ func (l *listener) deliver(c net.Conn, closing <-chan struct{}) bool {
 	case <-closing:
 	}
 	return false
-}
-
-// denied is the answer to a peer whose role may not use proto.
-func (l *listener) denied(peer pki.Identity, proto string) error {
-	return &redoubt.Error{Op: "open " + proto, Object: peer.String(), Err: redoubt.ErrDenied,
-		Hint: "certificates of role " + string(peer.Role) + " may not use this protocol"}
 }

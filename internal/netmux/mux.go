@@ -16,7 +16,9 @@ import (
 // Limits bound what strangers can cost.
 type Limits struct {
 	Handshake time.Duration // from accept to a finished handshake; default 10 s
-	Conns     int           // connections open at once, all protocols; default 4096
+	Strangers int           // handshakes at once: one more ends the oldest; default 1024
+	Conns     int           // connections open at once after their handshake, all protocols; default 4096
+	PerPeer   int           // of Conns, those of one identity; default a quarter
 }
 
 // Mux owns a node's port. Its methods may be called concurrently.
@@ -25,14 +27,13 @@ type Mux struct {
 	cred    *pki.Credentials
 	log     *slog.Logger
 	limits  Limits
-	slots   chan struct{}
 	closing chan struct{}
 	once    sync.Once
 	wg      sync.WaitGroup
 
 	mu     sync.Mutex
 	protos map[string]*listener
-	open   map[net.Conn]struct{}
+	places
 }
 
 // Listen opens the port at addr and begins to accept.
@@ -66,8 +67,14 @@ func Serve(l net.Listener, cred *pki.Credentials, log *slog.Logger, lim Limits) 
 	if lim.Conns <= 0 {
 		lim.Conns = 4096
 	}
-	m := &Mux{l: l, cred: cred, log: log, limits: lim, slots: make(chan struct{}, lim.Conns), closing: make(chan struct{}),
-		protos: map[string]*listener{}, open: map[net.Conn]struct{}{}}
+	if lim.Strangers <= 0 {
+		lim.Strangers = 1024
+	}
+	if lim.PerPeer <= 0 {
+		lim.PerPeer = max(1, lim.Conns/4)
+	}
+	m := &Mux{l: l, cred: cred, log: log, limits: lim, closing: make(chan struct{}),
+		protos: map[string]*listener{}, places: places{open: map[*trackedConn]struct{}{}, of: map[pki.Identity]int{}}}
 	m.wg.Add(1)
 	go m.accept()
 	return m
@@ -108,8 +115,8 @@ func (m *Mux) Close() error {
 		for _, l := range m.protos {
 			l.Close()
 		}
-		for c := range m.open {
-			c.Close()
+		for t := range m.open {
+			t.Conn.Close()
 		}
 		m.mu.Unlock()
 	})
@@ -134,13 +141,6 @@ func (m *Mux) accept() {
 			}
 			continue
 		}
-		select {
-		case m.slots <- struct{}{}:
-		default:
-			m.log.Warn("connection refused: too many are open", "peer", c.RemoteAddr().String(), "limit", m.limits.Conns)
-			c.Close()
-			continue
-		}
 		if t, ok := m.track(c); ok {
 			m.wg.Add(1)
 			go m.handshake(t)
@@ -153,8 +153,8 @@ func (m *Mux) handshake(t *trackedConn) {
 	defer m.wg.Done()
 	peerAddr := t.RemoteAddr().String()
 	refuse := func(msg string, err error) {
-		t.Close()
 		m.log.Warn(msg, "peer", peerAddr, "err", err, "hint", redoubt.Hint(err))
+		t.Close()
 	}
 	tune(t.TCP())
 	_ = t.SetDeadline(time.Now().Add(m.limits.Handshake))
@@ -189,13 +189,16 @@ func (m *Mux) handshake(t *trackedConn) {
 		return
 	}
 	admin := isAdmin(proto)
-	if !l.allows(peer.Role) {
-		err := l.denied(peer, proto)
+	if err = l.allows(peer, proto); err == nil {
+		err = m.admit(t, peer)
+	}
+	if err != nil {
+		m.log.Warn("peer refused", "peer", peerAddr, "err", err, "hint", redoubt.Hint(err))
 		if !admin {
 			_ = sendGreeting(tc, err)
 			_ = tc.CloseWrite()
 		}
-		refuse("peer refused", err)
+		t.Close()
 		return
 	}
 	var out net.Conn = tc

@@ -196,29 +196,6 @@ func TestPlainTextIsTold(t *testing.T) {
 	}
 }
 
-// A client that begins a handshake and stalls is cut off, and does not keep
-// others out meanwhile.
-func TestStalledHandshake(t *testing.T) {
-	c := newCerts(t)
-	m, _ := listen(t, c.of(pki.RoleTarget, "n1"), netmux.Limits{Handshake: 300 * time.Millisecond})
-	greeter(t, m.Listener(netmux.ProtoShip))
-	stall, err := net.Dial("tcp", m.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer stall.Close()
-	stall.Write([]byte{0x16, 3, 1, 2, 0})
-	conn, err := netmux.Dial(context.Background(), m.Addr().String(), netmux.ProtoShip, c.of(pki.RoleSource, "s"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn.Close()
-	stall.SetReadDeadline(time.Now().Add(5 * time.Second))
-	if _, err := io.ReadAll(stall); errors.Is(err, context.DeadlineExceeded) {
-		t.Fatal("still open after 5 s")
-	}
-}
-
 func TestConnectionLimit(t *testing.T) {
 	c := newCerts(t)
 	m, log := listen(t, c.of(pki.RoleTarget, "n1"), netmux.Limits{Conns: 1})
