@@ -3,6 +3,7 @@ package blockdev
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 
 	"github.com/pojntfx/go-nbd/pkg/protocol"
 )
@@ -108,15 +109,12 @@ func infoReplies(id uint32, c *conn, wants []uint16) []byte {
 		Size: c.export.Volume.Disk().Size, TransmissionFlags: c.flags()}, "")
 	out = append(out, info(protocol.NegotiationReplyBlockSize{Type: protocol.NEGOTIATION_TYPE_INFO_BLOCKSIZE,
 		MinimumBlockSize: 1, PreferredBlockSize: 4096, MaximumBlockSize: MaxPayload}, "")...)
-	for _, w := range wants {
-		switch w {
-		case protocol.NEGOTIATION_TYPE_INFO_NAME:
-			out = append(out, info(protocol.NegotiationReplyNameHeader{Type: w}, c.export.Name)...)
-		case protocol.NEGOTIATION_TYPE_INFO_DESCRIPTION:
-			if c.export.Description != "" {
-				out = append(out, info(protocol.NegotiationReplyNameHeader{Type: w}, c.export.Description)...)
-			}
-		}
+	// Once each, however often the client asks: an option of 16 KiB may do so 8,000 times.
+	if w := protocol.NEGOTIATION_TYPE_INFO_NAME; slices.Contains(wants, w) {
+		out = append(out, info(protocol.NegotiationReplyNameHeader{Type: w}, c.export.Name)...)
+	}
+	if w := protocol.NEGOTIATION_TYPE_INFO_DESCRIPTION; slices.Contains(wants, w) && c.export.Description != "" {
+		out = append(out, info(protocol.NegotiationReplyNameHeader{Type: w}, c.export.Description)...)
 	}
 	return out
 }
