@@ -40,7 +40,7 @@ func FuzzRequest(f *testing.F) {
 	f.Add(make([]byte, requestLen))
 	f.Add([]byte("\x25\x60\x95\x13\x00\x01\x00\x0112345678\xff\xff\xff\xff\xff\xff\xff\xff\x00\x00\x10\x00"))
 	v := &Volume{disk: &disk{}}
-	v.disk.info.Size = 1 << 20
+	v.disk.size.Store(1 << 20)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) < requestLen {
 			return
