@@ -42,7 +42,7 @@ func NewHandler(svc adminv1connect.AdminServiceHandler, authorise AuthoriseFunc,
 			return []connect.HandlerOption{connect.WithCompressMinBytes(math.MaxInt)} // gzip is ten times slower than disks
 		}),
 		connect.WithReadMaxBytes(maxMessage)))
-	return mux
+	return refuseEarly(mux, authorise, logger)
 }
 
 // guarded checks every call, and maps its outcome.

@@ -22,9 +22,6 @@ func (s *Service) targetReceipt(ctx context.Context, id redoubt.GroupID, limit i
 	if g.PromotedAt == 0 {
 		return nil, &redoubt.Error{Op: "loss receipt", Object: string(id), Err: redoubt.ErrNotFound, Hint: "the group was never failed over"}
 	}
-	if limit == 0 {
-		limit = defaultLostWrites
-	}
 	out := &adminv1.LossReceipt{
 		Group: string(id), Fork: admin.FromPosition(g.Promoted),
 		OldHead:     &adminv1.Position{Epoch: uint64(g.Promoted.Epoch), Lsn: uint64(g.KnownHead)},

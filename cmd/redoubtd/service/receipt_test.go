@@ -6,6 +6,7 @@ import (
 	"github.com/redoubt-dr/redoubt"
 	adminv1 "github.com/redoubt-dr/redoubt/admin/v1"
 	"github.com/redoubt-dr/redoubt/ship"
+	"github.com/redoubt-dr/redoubt/source"
 )
 
 // A receipt names disks that joined after the point, have left, or never joined
@@ -43,5 +44,14 @@ func TestLostWritesOfDisksThatCameAndWent(t *testing.T) {
 	}
 	if len(want) > 0 {
 		t.Errorf("not named: %v", want)
+	}
+}
+
+// Whoever may look may not have a list made that no answer could hold.
+func TestListedWritesAreBounded(t *testing.T) {
+	for want, got := range map[uint32]int{0: defaultLostWrites, 1: 1, 5000: 5000, source.MaxLostWrites + 1: source.MaxLostWrites, 1<<32 - 1: source.MaxLostWrites} {
+		if n := listedWrites(want); n != got {
+			t.Errorf("%d: %d, want %d", want, n, got)
+		}
 	}
 }

@@ -152,11 +152,11 @@ func (s *Service) ListExports(_ context.Context, r *adminv1.ListExportsRequest) 
 func (s *Service) GetLossReceipt(ctx context.Context, r *adminv1.GetLossReceiptRequest) (*adminv1.GetLossReceiptResponse, error) {
 	if s.source != nil {
 		if g, err := s.source.Group(redoubt.GroupID(r.GetGroup())); err == nil {
-			return sourceReceipt(g, int(r.GetMaxWrites()))
+			return sourceReceipt(g, listedWrites(r.GetMaxWrites()))
 		}
 	}
 	if s.target != nil {
-		return s.targetReceipt(ctx, redoubt.GroupID(r.GetGroup()), int(r.GetMaxWrites()))
+		return s.targetReceipt(ctx, redoubt.GroupID(r.GetGroup()), listedWrites(r.GetMaxWrites()))
 	}
 	return s.Elsewhere.GetLossReceipt(ctx, r)
 }

@@ -168,10 +168,16 @@ func (s *Service) sourceExports(want redoubt.GroupID) []*adminv1.Export {
 // defaultLostWrites is how many writes a receipt lists unless more are asked for.
 const defaultLostWrites = 1000
 
-func sourceReceipt(g *source.Group, limit int) (*adminv1.GetLossReceiptResponse, error) {
-	if limit == 0 {
-		limit = defaultLostWrites
+// listedWrites is how many writes a receipt lists for a request that wants so
+// many: an answer must not become longer than a message may be.
+func listedWrites(want uint32) int {
+	if want == 0 {
+		return defaultLostWrites
 	}
+	return int(min(want, source.MaxLostWrites))
+}
+
+func sourceReceipt(g *source.Group, limit int) (*adminv1.GetLossReceiptResponse, error) {
 	r, ok := g.Receipt()
 	st := g.Status()
 	if !ok {
