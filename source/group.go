@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"net"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/blockdev"
+	"github.com/redoubt-dr/redoubt/internal/vfs"
 	"github.com/redoubt-dr/redoubt/journal"
 	"github.com/redoubt-dr/redoubt/ship"
 	"github.com/redoubt-dr/redoubt/source/freeze"
@@ -98,7 +98,7 @@ func openGroup(host *Config, cfg GroupConfig) (g *Group, err error) {
 	}()
 
 	dir := host.groupDir(cfg.Name)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := vfs.MakeDir(vfs.OS, dir, 2); err != nil {
 		return nil, err
 	}
 	id, known, err := readIdentity(dir)
