@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 
 	"github.com/redoubt-dr/redoubt"
@@ -72,16 +71,16 @@ func (m *Manager) openTest(ctx context.Context, spec *Spec, fill func(*Instance)
 	}
 	dir := m.dir(*spec)
 	if err := m.pin(ctx, spec); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(dir))
+		return nil, errors.Join(err, m.drop(dir, *spec)) // it may be pinned all the same
 	}
 	in, err := m.open(ctx, *spec, dir)
 	if err == nil && fill != nil {
 		if err = fill(in); err != nil {
-			err = errors.Join(err, in.remove())
+			err = errors.Join(err, in.close())
 		}
 	}
 	if err != nil {
-		return nil, errors.Join(err, m.unpin(spec), os.RemoveAll(dir))
+		return nil, errors.Join(err, m.drop(dir, *spec))
 	}
 	m.mu.Lock()
 	m.tests[spec.ID] = in

@@ -109,7 +109,7 @@ type aheadOf struct {
 func (c *comparison) run() error {
 	r, p := c.r, c.r.p
 	ctx, cancel := context.WithTimeout(c.ctx, compareDial)
-	conn, err := p.m.o.DialCompare(ctx, r.address())
+	conn, err := p.dialCompare(ctx, r.address())
 	cancel()
 	if err != nil {
 		return err

@@ -197,7 +197,7 @@ func (p *production) awaitWriter(ctx context.Context, addr string, e redoubt.Epo
 
 // askSource asks the old primary which epoch it is in.
 func (p *production) askSource(ctx context.Context, addr string) (ship.Welcome, error) {
-	conn, err := p.m.o.DialSource(ctx, addr)
+	conn, err := p.dialSource(ctx, addr)
 	if err != nil {
 		return ship.Welcome{}, err
 	}

@@ -50,6 +50,8 @@ type Spec struct {
 	Filling bool   `json:"filling,omitempty"`
 	// Check names the recovery check that opened it, and ends it; "": an operator did.
 	Check string `json:"check,omitempty"`
+	// Over: it is being deleted, and is not opened again.
+	Over bool `json:"over,omitempty"`
 	// Label of a test failover: see LabelledTest.
 	Label string `json:"label,omitempty"`
 }
@@ -212,27 +214,18 @@ func (in *Instance) close() error {
 	return errors.Join(err, in.view.Close())
 }
 
-// remove closes the instance and deletes what it wrote.
-func (in *Instance) remove() error {
-	err := in.close()
-	return errors.Join(err, os.RemoveAll(in.dir))
-}
-
 const specFile = "export.json"
 
 // writeSpec makes dir and its spec durable: from then on the instance exists.
 func writeSpec(dir string, s Spec) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := vfs.MakeDir(vfs.OS, dir, 2); err != nil { // in Dir/GROUP, and that in Dir
 		return err
 	}
 	b, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
 		return err
 	}
-	if err := vfs.WriteAtomic(vfs.OS, filepath.Join(dir, specFile), append(b, '\n')); err != nil {
-		return err
-	}
-	return vfs.OS.SyncDir(filepath.Dir(dir))
+	return vfs.WriteAtomic(vfs.OS, filepath.Join(dir, specFile), append(b, '\n'))
 }
 
 func readSpec(dir string) (Spec, error) {

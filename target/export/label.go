@@ -56,7 +56,7 @@ func (m *Manager) labelled(ctx context.Context, id redoubt.GroupID, label string
 		if err != nil {
 			return nil, err
 		}
-		if spec.Label != label || spec.Kind != KindTest {
+		if spec.Label != label || spec.Kind != KindTest || spec.Over {
 			continue
 		}
 		in, err := m.awaitOpen(ctx, spec.ID)

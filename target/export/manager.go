@@ -14,6 +14,7 @@ import (
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/cluster"
 	"github.com/redoubt-dr/redoubt/cluster/catalog"
+	"github.com/redoubt-dr/redoubt/internal/vfs"
 	"github.com/redoubt-dr/redoubt/target"
 )
 
@@ -72,7 +73,10 @@ func Open(o Options) (*Manager, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if err := errors.Join(os.MkdirAll(o.Dir, 0o700), os.MkdirAll(o.RunDir, 0o700)); err != nil {
+	if err := errors.Join(vfs.MakeDir(vfs.OS, o.Dir, 1), os.MkdirAll(o.RunDir, 0o700)); err != nil {
+		return nil, err
+	}
+	if err := sweep(o.Dir); err != nil {
 		return nil, err
 	}
 	m := &Manager{o: o, tests: map[string]*Instance{}, prod: map[redoubt.GroupID]*production{}, busy: map[redoubt.GroupID]chan struct{}{}, driving: map[redoubt.GroupID]func(){}, held: map[redoubt.GroupID]int{}, asking: map[redoubt.GroupID]bool{}}
@@ -161,18 +165,22 @@ func (m *Manager) reopen(dir string) {
 	log := m.o.Logger.With("group", string(spec.Group), "export", spec.ID)
 	for {
 		over, err := m.tryReopen(spec, dir)
+		if over && err == nil {
+			err = m.drop(dir, spec)
+		}
 		switch {
-		case over:
+		case over && err == nil:
 			log.Info("the export is over; its writes are dropped")
-			if err := os.RemoveAll(dir); err != nil {
-				log.Error("could not remove", "dir", dir, "err", err)
-			}
 			return
+		case over:
+			log.Error("the export is over, and could not be deleted", "dir", dir, "err", err)
 		case err == nil:
 			log.Info("the export is open again", "kind", string(spec.Kind), "point", spec.Point.String())
 			return
 		}
-		log.Warn("the export cannot be opened yet", "err", err, "hint", redoubt.Hint(err))
+		if !over {
+			log.Warn("the export cannot be opened yet", "err", err, "hint", redoubt.Hint(err))
+		}
 		select {
 		case <-m.ctx.Done():
 			return
@@ -189,11 +197,9 @@ func (m *Manager) tryReopen(spec Spec, dir string) (over bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if g.UUID != spec.UUID { // the name has gone to another group
+	// The name has gone to another group, or nobody was told of it yet, or not any more.
+	if g.UUID != spec.UUID || spec.Filling || spec.Over {
 		return true, nil
-	}
-	if spec.Filling { // nobody was told of it
-		return true, m.unpin(&spec)
 	}
 	if spec.Kind == KindFailover && (g.Writer != catalog.TargetWriter(m.o.ID) || g.Epoch != spec.Epoch) {
 		return true, nil

@@ -151,5 +151,5 @@ func (p *production) close() error {
 // discard ends the production and deletes what the node kept of it.
 func (p *production) discard() error {
 	p.stop()
-	return p.remove()
+	return errors.Join(p.Instance.close(), p.m.drop(p.dir, p.Spec))
 }

@@ -182,7 +182,7 @@ func (r *reverse) run(ctx context.Context) {
 		s := ship.NewSender(ship.SenderOptions{
 			Journal: p.journal, Cursor: reverseCursor, Current: p.disks, Recent: p.disks,
 			Hello: func() ship.Hello { return p.hello(true) },
-			Dial:  p.m.o.DialSource, Addrs: func() []string { return []string{r.address()} },
+			Dial:  p.dialSource, Addrs: func() []string { return []string{r.address()} },
 			OnWelcome: r.onWelcome, OnResync: r.onResync, Logger: p.log, Now: p.m.o.Now,
 		})
 		r.mu.Lock()

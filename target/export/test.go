@@ -89,7 +89,7 @@ func (m *Manager) Cleanup(id redoubt.GroupID, test string) (ids []string, freed 
 	}
 	for _, in := range ended {
 		freed += in.Bytes()
-		err = errors.Join(err, in.remove(), m.unpin(&in.Spec))
+		err = errors.Join(err, in.close(), m.drop(in.dir, in.Spec))
 		ids = append(ids, in.ID)
 	}
 	slices.Sort(ids)
