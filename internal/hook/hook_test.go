@@ -69,20 +69,21 @@ func TestLimitEndsTheWholeGroup(t *testing.T) {
 	d := scripts(t, map[string]string{"hangs": `trap "" TERM; sleep 1000 & echo $!; echo $$; sleep 1000`})
 	for name, cancelled := range map[string]bool{"limit": false, "caller": true} {
 		t.Run(name, func(t *testing.T) {
-			ctx, cancel := context.WithCancelCause(t.Context())
-			j := Job{Time: 100 * time.Millisecond, Grace: 100 * time.Millisecond, Leave: true}
-			if cancelled {
-				j.Time = time.Minute
-				time.AfterFunc(100*time.Millisecond, func() { cancel(errors.New("enough")) })
-			}
-			defer cancel(nil)
-			r, err := find(t, d, "hangs").Run(ctx, j)
-			if !errors.Is(err, redoubt.ErrScript) || !r.TimedOut || cancelled != strings.Contains(err.Error(), "enough") {
-				t.Fatalf("%v, %+v", err, r)
-			}
-			pids := strings.Fields(string(r.Output.Tail))
-			if len(pids) != 2 {
-				t.Fatalf("the script wrote %q", r.Output.Tail)
+			var pids []string
+			// A script that had no turn before the limit has shown nothing.
+			for limit := 100 * time.Millisecond; len(pids) != 2; limit *= 2 {
+				ctx, cancel := context.WithCancelCause(t.Context())
+				j := Job{Time: limit, Grace: 100 * time.Millisecond, Leave: true}
+				if cancelled {
+					j.Time = time.Hour
+					time.AfterFunc(limit, func() { cancel(errors.New("enough")) })
+				}
+				r, err := find(t, d, "hangs").Run(ctx, j)
+				cancel(nil)
+				pids = strings.Fields(string(r.Output.Tail))
+				if !errors.Is(err, redoubt.ErrScript) || !r.TimedOut || cancelled != strings.Contains(err.Error(), "enough") || limit > time.Minute {
+					t.Fatalf("limit %s: %v, %+v", limit, err, r)
+				}
 			}
 			for _, p := range pids {
 				pid, _ := strconv.Atoi(p)
