@@ -1,18 +1,15 @@
 package main
 
 import (
-	"errors"
 	"net"
-	"net/http"
 	"strings"
-	"time"
 
 	"github.com/redoubt-dr/redoubt/admin"
 	"github.com/redoubt-dr/redoubt/cmd/redoubtd/metrics"
 )
 
-// serveMetrics serves package metrics where the configuration says, which is a
-// local address: nothing there is authenticated.
+// serveMetrics serves package metrics where the configuration says. Nobody is
+// authenticated there but by the mode of a unix socket.
 func serveMetrics(n *node, s metrics.Status) (stop func() error, err error) {
 	where := n.cfg.Metrics.Listen
 	if where == "off" {
@@ -26,12 +23,7 @@ func serveMetrics(n *node, s metrics.Status) (stop func() error, err error) {
 	if err != nil {
 		return nil, err
 	}
-	srv := &http.Server{Handler: metrics.Handler(s), ReadHeaderTimeout: 10 * time.Second}
-	go n.report("metrics", func() error {
-		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			return err
-		}
-		return nil
-	})
+	srv := metrics.NewServer(s)
+	go n.report("metrics", func() error { return srv.Serve(l) })
 	return srv.Close, nil
 }
