@@ -122,6 +122,16 @@ func loadIdentity(cfg *config.Config) (*pki.Credentials, error) {
 	return cred, checkIdentity(cfg, cred)
 }
 
+// checkCertificate is asked before a life gives its place to the next: one that
+// runs keeps a valid certificate although its files are replaced by another.
+func checkCertificate(cfg *config.Config, now time.Time) error {
+	cred, err := loadIdentity(cfg)
+	if err != nil {
+		return err
+	}
+	return cred.Valid(now)
+}
+
 // checkIdentity refuses a certificate that was made for somebody else.
 func checkIdentity(cfg *config.Config, cred *pki.Credentials) error {
 	id := cred.Identity()

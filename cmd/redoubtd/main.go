@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/internal/config"
@@ -43,7 +44,7 @@ func run() int {
 		return exitUsage
 	}
 	if *check {
-		if _, err := loadIdentity(cfg); err != nil {
+		if err := checkCertificate(cfg, time.Now()); err != nil {
 			complain(err)
 			return exitUsage
 		}

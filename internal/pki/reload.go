@@ -3,6 +3,7 @@ package pki
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"time"
@@ -28,14 +29,25 @@ func (c *Credentials) Reload(now time.Time) (changed bool, err error) {
 		return false, &redoubt.Error{Op: "load certificate", Object: c.dir, Hint: "another identity needs another configuration and a restart",
 			Err: fmt.Errorf("it is for %s, and this is %s: %w", id, c.id, redoubt.ErrInvalid)}
 	}
-	for _, x := range []struct{ from, to time.Time }{{m.cert.Leaf.NotBefore, m.cert.Leaf.NotAfter}, {m.ca.NotBefore, m.ca.NotAfter}} {
-		if now.Before(x.from) || now.After(x.to) {
-			return false, &redoubt.Error{Op: "load certificate", Object: c.dir, Hint: "issue another one, or set the clock",
-				Err: fmt.Errorf("valid from %s to %s only: %w", x.from.Format(time.RFC3339), x.to.Format(time.RFC3339), redoubt.ErrInvalid)}
-		}
+	if err := m.valid(c.dir, now); err != nil {
+		return false, err
 	}
 	c.now.Store(m)
 	return true, nil
+}
+
+// Valid returns nil if the certificate and its authority's are valid at now.
+// Load does not ask: a daemon whose certificate has expired serves its disks all the same.
+func (c *Credentials) Valid(now time.Time) error { return c.now.Load().valid(c.dir, now) }
+
+func (m *material) valid(dir string, now time.Time) error {
+	for _, x := range []*x509.Certificate{m.cert.Leaf, m.ca} {
+		if now.Before(x.NotBefore) || now.After(x.NotAfter) {
+			return &redoubt.Error{Op: "load certificate", Object: dir, Hint: "issue another one, or set the clock",
+				Err: fmt.Errorf("valid from %s to %s only: %w", x.NotBefore.Format(time.RFC3339), x.NotAfter.Format(time.RFC3339), redoubt.ErrInvalid)}
+		}
+	}
+	return nil
 }
 
 // Follow reloads at every tick, until ctx is done, and logs what came of it. An
