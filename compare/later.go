@@ -55,12 +55,18 @@ func (v *verification) pass(ctx context.Context, d redoubt.Disk) error {
 
 // stirred says which chunks of a disk were written to: one bit each, 2 MiB for
 // the largest disk.
-type stirred struct{ bits []uint64 }
+type stirred struct {
+	bits []uint64
+	size uint64 // of the disk when the comparison began
+}
 
-func newStirred(size uint64) *stirred { return &stirred{make([]uint64, (chunks(size)+63)/64)} }
+func newStirred(size uint64) *stirred {
+	return &stirred{make([]uint64, (chunks(size)+63)/64), size}
+}
 
+// add notes a write. What lies behind the size is in no comparison: the disk has grown since.
 func (s *stirred) add(e redoubt.Extent) {
-	for c := e.Off / ChunkSize; c*ChunkSize < e.End(); c++ {
+	for c := e.Off / ChunkSize; c*ChunkSize < min(e.End(), s.size); c++ {
 		s.bits[c/64] |= 1 << (c % 64)
 	}
 }

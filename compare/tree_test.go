@@ -15,7 +15,7 @@ func TestRootDependsOnContentOnly(t *testing.T) {
 		w.write(seeded.By(7), 300, bigDisk)
 		w.ship(0)
 		change(w)
-		r, err := Root(context.Background(), &image{w, w.committed, w.there}, time.Now, func(uint64, uint64) {})
+		r, err := Root(context.Background(), &image{w, w.committed, w.there, w.disks}, time.Now, func(uint64, uint64) {})
 		noErr(t, err)
 		return r.Root
 	}
@@ -42,7 +42,7 @@ func TestSameRootBothWays(t *testing.T) {
 	w := newWorld(t, bigDisk, smallDisk)
 	w.write(seeded.Rand(t), 300, bigDisk)
 	w.ship(0)
-	alone, err := Root(context.Background(), &image{w, w.committed, w.there}, time.Now, func(uint64, uint64) {})
+	alone, err := Root(context.Background(), &image{w, w.committed, w.there, w.disks}, time.Now, func(uint64, uint64) {})
 	noErr(t, err)
 	r, err := w.verify(context.Background(), w.options())
 	noErr(t, err)

@@ -156,6 +156,9 @@ func (v *verification) first() (err error) {
 func (v *verification) renew() (redoubt.LSN, error) {
 	o, err := v.open(slotFresh)
 	if err == nil {
+		err = sameEnds(v.base.Disks, o.Disks)
+	}
+	if err == nil {
 		err = v.catchUp() // up to the head, which is not before the position
 	}
 	if err == nil {
@@ -186,6 +189,19 @@ func sameDisks(there, here []redoubt.Disk) error {
 			if !slices.Contains(lists[1], d) {
 				return bad(d.Name)
 			}
+		}
+	}
+	return nil
+}
+
+// sameEnds refuses a disk that has grown within its last block: that block cannot
+// be compared any more as it was. Where the size was a multiple of LeafSize what
+// is new begins a block of its own, and is left out.
+func sameEnds(began, now []redoubt.Disk) error {
+	for _, d := range began {
+		grown := func(k redoubt.Disk) bool { return k.ID == d.ID && k.Size != d.Size }
+		if d.Size%LeafSize != 0 && slices.ContainsFunc(now, grown) {
+			return &redoubt.Error{Op: "compare disk", Object: d.Name, Err: fmt.Errorf("it has grown meanwhile: %w", redoubt.ErrState), Hint: "verify again"}
 		}
 	}
 	return nil

@@ -262,3 +262,35 @@ func TestDisksSettle(t *testing.T) {
 		}
 	}
 }
+
+// TestADiskThatGrowsMeanwhile is written to behind its old end.
+func TestADiskThatGrowsMeanwhile(t *testing.T) {
+	for name, c := range map[string]struct{ size, to, off uint64 }{
+		"far behind its end":       {2 << 20, 200 << 20, 150 << 20},
+		"in the block of its end":  {2<<20 + 512, 4 << 20, 2<<20 + 512},
+		"in the chunk of its end":  {2<<20 + LeafSize, 4 << 20, 2<<20 + LeafSize},
+		"in the block at its end ": {2 << 20, 4 << 20, 2 << 20},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, c.size)
+			w.write(rand.New(rand.NewPCG(1, 2)), 50, 1<<20)
+			w.ship(0)
+			names := w.disks
+			w.onRead = func(n int) {
+				if n == 1 {
+					w.grow(c.to, c.off, 512)
+					w.ship(0)
+				}
+			}
+			o := w.options()
+			o.Names = func() []redoubt.Disk { return names }
+			r, err := w.verify(t.Context(), o)
+			if err == nil && (r.Differing != 0 || r.Unsettled != 0) || err != nil && !errors.Is(err, redoubt.ErrState) {
+				t.Errorf("%d blocks differ, %d unsettled, %v", r.Differing, r.Unsettled, err)
+			}
+			if aligned := c.size%LeafSize == 0; aligned && err != nil {
+				t.Errorf("it has to begin again: %v", err)
+			}
+		})
+	}
+}

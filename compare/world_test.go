@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -148,6 +149,20 @@ func (w *world) write(rng *rand.Rand, count int, within uint64) {
 	}
 }
 
+// grow makes the first disk larger and writes n bytes at off.
+func (w *world) grow(size, off, n uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.disks = slices.Clone(w.disks)
+	w.disks[0].Size = size
+	x := redoubt.Write{LSN: redoubt.LSN(len(w.log) + 1), Disk: w.disks[0].ID, Kind: redoubt.KindWrite, Extent: redoubt.Extent{Off: off, Len: n}, Data: make([]byte, n)}
+	for i := range x.Data {
+		x.Data[i] = 0xa5
+	}
+	w.now.write(x)
+	w.log = append(w.log, x)
+}
+
 // ship commits what was written, except for the last few.
 func (w *world) ship(lag int) {
 	w.mu.Lock()
@@ -225,7 +240,7 @@ func (w *world) OpenImage(_ context.Context, peer pki.Identity, a Ask) (Image, e
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	im := &image{w: w, at: w.committed, is: w.there.clone()}
+	im := &image{w: w, at: w.committed, is: w.there.clone(), disks: slices.Clone(w.disks)}
 	if w.spoilt != nil {
 		w.spoilt(im.is)
 	}
@@ -240,17 +255,18 @@ func (w *world) Note(_ context.Context, _ pki.Identity, _ redoubt.GroupID, r Rec
 }
 
 type image struct {
-	w  *world
-	at redoubt.LSN
-	is content
+	w     *world
+	at    redoubt.LSN
+	is    content
+	disks []redoubt.Disk
 }
 
 func (i *image) Position() redoubt.Position { return redoubt.Position{Epoch: 1, LSN: i.at} }
-func (i *image) Disks() []redoubt.Disk      { return i.w.disks }
+func (i *image) Disks() []redoubt.Disk      { return i.disks }
 func (i *image) Close() error               { return nil }
 
 func (i *image) NextData(d redoubt.DiskID, from uint64) (redoubt.Extent, bool, error) {
-	e, ok := i.is.next(d, from, i.w.disks[d-1].Size)
+	e, ok := i.is.next(d, from, i.disks[d-1].Size)
 	return e, ok, nil
 }
 
