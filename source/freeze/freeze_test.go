@@ -305,3 +305,61 @@ func TestADamagedNoteIsSaid(t *testing.T) {
 		}
 	}
 }
+
+// TestAScriptThatEndsAfterTheThawIsThawedAgain has a script that does not heed
+// SIGTERM, and freezes after everything was thawed.
+func TestAScriptThatEndsAfterTheThawIsThawedAgain(t *testing.T) {
+	for name, stop := range map[string]func(*testing.T, *Freezer){
+		"the daemon ends": func(t *testing.T, f *Freezer) {
+			if err := f.Close(); err != nil {
+				t.Error(err)
+			}
+		},
+		"the hold is over": func(*testing.T, *Freezer) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			at, begun := filepath.Join(t.TempDir(), "rest"), filepath.Join(t.TempDir(), "begun")
+			r.script("10-a", fmt.Sprintf("trap '' TERM\nif [ $1 = freeze ]; then touch %s; sleep 2; touch %s; else rm -f %s; fi\n", begun, at, at))
+			if name == "the hold is over" {
+				r.opts.Step, r.opts.Hold = time.Second, time.Second
+			}
+			f := r.open()
+			done := make(chan error)
+			go func() {
+				_, _, err := f.Freeze(t.Context(), "x")
+				done <- err
+			}()
+			for _, err := os.Stat(begun); err != nil; _, err = os.Stat(begun) {
+				time.Sleep(5 * time.Millisecond)
+			}
+			stop(t, f)
+			if err := <-done; !errors.Is(err, redoubt.ErrScript) {
+				t.Errorf("Freeze: %v", err)
+			}
+			if _, err := os.Stat(at); err == nil {
+				t.Error("the application is still at rest")
+			}
+			for _, on := f.Frozen(); on; _, on = f.Frozen() {
+				time.Sleep(5 * time.Millisecond)
+			}
+			r.wantNote(false)
+		})
+	}
+}
+
+// TestAThawScriptThatIsGoneIsNotForgotten: the next start thaws, once it is back.
+func TestAThawScriptThatIsGoneIsNotForgotten(t *testing.T) {
+	r := newRig(t)
+	if err := (&note{Version: 1, Group: "db", Name: "x", Scripts: []string{"10-a"}}).save(r.opts.Note); err != nil {
+		t.Fatal(err)
+	}
+	if f, err := Open(r.opts); f == nil || !errors.Is(err, redoubt.ErrNotFound) || redoubt.Hint(err) == "" {
+		t.Errorf("without it: %v", err)
+	}
+	r.wantNote(true)
+	r.script("10-a", "")
+	r.open()
+	r.wantLog("thaw 10-a db x")
+	r.wantNote(false)
+}

@@ -44,7 +44,8 @@ func Open(o Options) (*Freezer, error) {
 		if s, err := o.Scripts.Find(name); err == nil {
 			z.scripts = append(z.scripts, s)
 		} else {
-			o.Logger.Error("a thaw script is gone", "script", name, "err", err)
+			z.missed = errors.Join(z.missed, &redoubt.Error{Op: "thaw with script", Object: name, Err: err,
+				Hint: "put it back and restart redoubtd; or let its application go on by hand, and remove " + o.Note})
 		}
 	}
 	return f, z.thaw("the daemon has started again").Err

@@ -26,7 +26,9 @@ type Frozen struct {
 	stopped string        // why thawing has begun; "": it has not
 	scripts []hook.Script // whose freeze was begun
 	mounts  []string      // that are frozen, or may be
-	open    int           // answers of the kernel that have not come
+	open    int           // steps of freezing that have not ended
+	giveUp  context.CancelCauseFunc
+	missed  error         // what thawing has not reached
 	done    chan struct{} // closed when open comes to 0 after thawing has begun
 	steps   []Step
 	once    sync.Once
@@ -54,11 +56,18 @@ type Report struct {
 func (z *Frozen) freeze(ctx context.Context) error {
 	ctx, cancel := context.WithDeadline(ctx, z.began.Add(z.f.o.Hold))
 	defer cancel()
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	z.mu.Lock()
+	z.giveUp = giveUp
+	z.mu.Unlock()
 	for _, s := range z.todo {
 		if err := z.begun(func() { z.scripts = append(z.scripts, s) }); err != nil {
 			return err
 		}
-		if err := z.script(ctx, s, "freeze", ""); err != nil {
+		err := z.script(ctx, s, "freeze", "")
+		z.over("script "+s.Name, func() error { return z.script(context.Background(), s, "thaw", "it ended when everything was thawed") })
+		if err != nil {
 			return err
 		}
 	}
@@ -73,7 +82,7 @@ func (z *Frozen) freeze(ctx context.Context) error {
 	return z.Check()
 }
 
-// begun notes a step before it is done, unless thawing has begun.
+// begun notes a step before it is done, unless thawing has begun. over ends it.
 func (z *Frozen) begun(note func()) error {
 	z.mu.Lock()
 	defer z.mu.Unlock()
@@ -81,7 +90,30 @@ func (z *Frozen) begun(note func()) error {
 		return z.tooLate()
 	}
 	note()
+	z.open++
 	return nil
+}
+
+// over ends a step that begun has noted. If thawing has begun meanwhile the step
+// may have frozen something behind it: again thaws that.
+func (z *Frozen) over(what string, again func() error) {
+	z.mu.Lock()
+	if z.stopped == "" {
+		z.open--
+		z.mu.Unlock()
+		return
+	}
+	z.mu.Unlock()
+	err := again()
+	if err != nil {
+		z.f.o.Logger.Error("NOT THAWED", "step", what, "err", err, "hint", redoubt.Hint(err))
+	}
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	z.missed = errors.Join(z.missed, err)
+	if z.open--; z.open == 0 && z.done != nil {
+		close(z.done)
+	}
 }
 
 // Check returns an error once thawing has begun. It does not block.
@@ -122,21 +154,14 @@ func (z *Frozen) add(s Step) {
 func (z *Frozen) mount(ctx context.Context, path string) error {
 	begin := time.Now()
 	answer := make(chan error, 1)
-	z.mu.Lock()
-	z.open++
-	z.mu.Unlock()
 	go func() {
 		err := freezeMount(path)
-		if err == nil && z.Check() != nil {
-			if err := thawMount(path); err != nil {
-				z.f.o.Logger.Error("NOT THAWED", "step", "mount "+path, "err", err)
+		z.over("mount "+path, func() error {
+			if err != nil {
+				return nil
 			}
-		}
-		z.mu.Lock()
-		if z.open--; z.open == 0 && z.done != nil {
-			close(z.done)
-		}
-		z.mu.Unlock()
+			return thawMount(path)
+		})
 		answer <- err // last: whoever has it finds nothing open
 	}()
 	t := time.NewTimer(z.f.o.Step)
@@ -175,6 +200,9 @@ func (z *Frozen) thaw(why string) Report {
 			z.stopped = "it was done"
 		}
 		scripts, mounts := z.scripts, z.mounts
+		if z.giveUp != nil {
+			z.giveUp(z.tooLate())
+		}
 		z.mu.Unlock()
 		if z.watchdog != nil {
 			z.watchdog.Stop()
@@ -183,14 +211,14 @@ func (z *Frozen) thaw(why string) Report {
 			z.f.o.Logger.Warn("thawing", "bookmark", z.name, "why", why)
 		}
 		err := z.thawAll(scripts, mounts, why)
-		if late := z.stillOpen(); late != nil {
+		if late := z.stillOpen(); late == nil || within(late, lateWait) {
+			err = z.f.ended(z, errors.Join(err, z.behind()))
+		} else {
 			go func() {
 				<-late
-				_ = z.f.ended(z, err)
+				_ = z.f.ended(z, errors.Join(err, z.behind()))
 			}()
-			err = errors.Join(err, mountError("freeze", mounts[len(mounts)-1], fmt.Errorf("the kernel has not answered: %w", redoubt.ErrUnavailable), "it is thawed as soon as it is frozen"))
-		} else {
-			err = z.f.ended(z, err)
+			err = errors.Join(err, &redoubt.Error{Op: "thaw after bookmark", Object: z.name, Err: fmt.Errorf("a step of freezing has not ended: %w", redoubt.ErrUnavailable), Hint: "what it freezes is thawed as soon as it ends"})
 		}
 		z.mu.Lock()
 		z.final = Report{Steps: z.steps, Frozen: time.Since(z.began), Err: err}
@@ -201,8 +229,30 @@ func (z *Frozen) thaw(why string) Report {
 	return z.final
 }
 
-// stillOpen returns what is closed once the kernel has answered every request,
-// or nil if it has. Until then the note stays, and nothing else is frozen.
+// lateWait is how long a thaw waits for a step of freezing that is given up.
+const lateWait = hook.Grace + time.Second
+
+// within waits until c is closed, for t at most, and reports whether it is.
+func within(c <-chan struct{}, t time.Duration) bool {
+	timer := time.NewTimer(t)
+	defer timer.Stop()
+	select {
+	case <-c:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+// behind returns what thawing has not reached.
+func (z *Frozen) behind() error {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	return z.missed
+}
+
+// stillOpen returns what is closed once every step of freezing has ended, or nil
+// if all have. Until then the note stays, and nothing else is frozen.
 func (z *Frozen) stillOpen() chan struct{} {
 	z.mu.Lock()
 	defer z.mu.Unlock()
