@@ -14,10 +14,10 @@ import (
 	"github.com/redoubt-dr/redoubt"
 )
 
-// dropScratch unmounts what lies below dir and removes it. A file system that is
+// dropScratch unmounts dir and what lies below it, and removes it. A file system that is
 // still busy is detached: it goes when its last user has.
 func dropScratch(dir string) error {
-	mounts, err := mountsBelow(dir)
+	mounts, err := mountsAt(dir)
 	if err != nil {
 		return err
 	}
@@ -33,8 +33,8 @@ func dropScratch(dir string) error {
 	return os.RemoveAll(dir)
 }
 
-// mountsBelow lists the mount points in dir, in the order in which they came.
-func mountsBelow(dir string) (out []string, err error) {
+// mountsAt lists dir, if something is mounted on it, and the mount points in it, in the order in which they came.
+func mountsAt(dir string) (out []string, err error) {
 	dir, err = filepath.EvalSymlinks(dir)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
@@ -53,7 +53,7 @@ func mountsBelow(dir string) (out []string, err error) {
 		if len(p) < 5 {
 			continue
 		}
-		if m := unescape(p[4]); strings.HasPrefix(m, dir+"/") {
+		if m := unescape(p[4]); m == dir || strings.HasPrefix(m, dir+"/") {
 			out = append(out, m)
 		}
 	}

@@ -27,7 +27,7 @@ func TestScratchFoldersAreUnmountedAndRemoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer held.Close()
-	if m, err := mountsBelow(dir); err != nil || len(m) != 2 {
+	if m, err := mountsAt(dir); err != nil || len(m) != 2 {
 		t.Fatalf("mounts %q, %v", m, err)
 	}
 	if err := dropScratch(dir); err != nil {
@@ -36,10 +36,40 @@ func TestScratchFoldersAreUnmountedAndRemoved(t *testing.T) {
 	if _, err := os.Stat(dir); !os.IsNotExist(err) {
 		t.Errorf("the folder is there: %v", err)
 	}
-	if m, err := mountsBelow(filepath.Dir(dir)); err != nil || len(m) != 0 {
+	if m, err := mountsAt(filepath.Dir(dir)); err != nil || len(m) != 0 {
 		t.Errorf("mounts %q, %v", m, err)
 	}
 	if err := dropScratch(dir); err != nil {
 		t.Errorf("a second time: %v", err)
+	}
+}
+
+// TestWhatIsMountedOnTheScratchFolderItselfIsNotRemoved has a script that binds
+// a folder of the host there.
+func TestWhatIsMountedOnTheScratchFolderItselfIsNotRemoved(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, to mount")
+	}
+	host := t.TempDir()
+	kept := filepath.Join(host, "kept")
+	if err := os.WriteFile(kept, []byte("of the host"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "scratch")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount(host, dir, "", unix.MS_BIND, ""); err != nil {
+		t.Skipf("this host binds no folder: %v", err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	if err := dropScratch(dir); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(kept); err != nil {
+		t.Errorf("a file of the host: %v", err)
+	}
+	if _, err := os.Stat(dir); !os.IsNotExist(err) {
+		t.Errorf("the folder is there: %v", err)
 	}
 }
