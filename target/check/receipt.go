@@ -5,7 +5,9 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
@@ -20,6 +22,8 @@ const (
 	maxEnvelope = 32 << 10
 	// maxTail is how much of the script's output a receipt holds, in bytes.
 	maxTail = 4 << 10
+	// minText is what is not cut for the sake of the receipt's length, in bytes.
+	minText = 64
 	// maxListed is how many disks a receipt lists one by one; the root hash is of all.
 	maxListed = 64
 )
@@ -72,8 +76,23 @@ type envelope struct {
 
 const envelopeFormat = "redoubt-signed-receipt"
 
-// seal signs r.
+// seal signs r. Text that JSON makes so long that the receipt would not fit (a
+// control character takes six bytes) is cut: the output's beginning, the problem's end.
 func seal(r *Receipt, c *pki.Credentials) ([]byte, error) {
+	for {
+		b, err := sealWhole(r, c)
+		if !errors.Is(err, redoubt.ErrOutOfRange) || len(r.OutputTail) < minText && len(r.Problem) < minText {
+			return b, err
+		}
+		if len(r.OutputTail) >= len(r.Problem) {
+			r.OutputTail = strings.ToValidUTF8(r.OutputTail[len(r.OutputTail)/2:], "")
+		} else {
+			r.Problem = strings.ToValidUTF8(r.Problem[:len(r.Problem)/2], "")
+		}
+	}
+}
+
+func sealWhole(r *Receipt, c *pki.Credentials) ([]byte, error) {
 	text, err := json.Marshal(r)
 	if err != nil {
 		return nil, err

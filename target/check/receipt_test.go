@@ -85,22 +85,35 @@ func TestReceiptsAreVerifiedOffline(t *testing.T) {
 	}
 }
 
-// TestTheLargestReceiptFits fills every field that has a bound.
+// TestTheLargestReceiptFits fills every field that has a bound, with text that
+// JSON makes six times as long, too.
 func TestTheLargestReceiptFits(t *testing.T) {
 	dir := t.TempDir()
 	if err := pki.InitCA(filepath.Join(dir, "ca"), "test", 24*time.Hour); err != nil {
 		t.Fatal(err)
 	}
 	long := strings.Repeat("n", 64)
-	r := someReceipt(long)
-	r.OutputTail, r.Script, r.ID = strings.Repeat("x", maxTail), long, long
-	r.Disks = nil
-	for range maxListed {
-		r.Disks = append(r.Disks, DiskDigest{Name: long, Size: redoubt.MaxDiskSize, SHA256: strings.Repeat("f", 64)})
-	}
-	r.fail(errors.New(strings.Repeat("y", 2*maxTail)))
-	if b, err := seal(r, issued(t, dir, pki.Identity{Role: pki.RoleTarget, Name: long})); err != nil {
-		t.Errorf("%d bytes: %v", len(b), err)
+	signer := issued(t, dir, pki.Identity{Role: pki.RoleTarget, Name: long})
+	for _, text := range []string{"x", "\x1b", "<", "\u2028", "é"} {
+		r := someReceipt(long)
+		r.OutputTail, r.Script, r.ID = strings.Repeat(text, maxTail/len(text)-1)+"end", long, long
+		r.Disks = nil
+		for range maxListed {
+			r.Disks = append(r.Disks, DiskDigest{Name: long, Size: redoubt.MaxDiskSize, SHA256: strings.Repeat("f", 64)})
+		}
+		r.fail(errors.New("begin" + strings.Repeat(text, 2*maxTail)))
+		b, err := seal(r, signer)
+		if err != nil {
+			t.Errorf("%q: %d bytes: %v", text, len(b), err)
+			continue
+		}
+		got, _, err := Verify(b, filepath.Join(dir, "ca", pki.CACertFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasSuffix(got.OutputTail, "end") || !strings.HasPrefix(got.Problem, "begin") {
+			t.Errorf("%q: %v, %.20q, %.20q", text, err, got.OutputTail, got.Problem)
+		}
 	}
 }
 
