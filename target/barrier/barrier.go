@@ -13,6 +13,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -98,10 +99,20 @@ func Run(ctx context.Context, peers []Peer, o Options) (r Result, err error) {
 		if err == nil && r.Members[i].Position != at[i] {
 			err = redoubt.ErrGap
 		}
+		if err == nil && o.App && r.Members[i].Frozen <= 0 {
+			err = notAtRest(p)
+		}
 		return err
 	})
 	r.Barrier = time.Since(begin)
 	return r, err
+}
+
+// notAtRest is for a writer whose daemon has started again after the freeze: the
+// start has thawed everything, and what was held then was in use.
+func notAtRest(p Peer) error {
+	return &redoubt.Error{Op: "release", Object: string(p.Group()), Err: fmt.Errorf("its applications were not at rest: %w", redoubt.ErrState),
+		Hint: "its daemon has started again meanwhile; try again"}
 }
 
 // each runs fn for all peers at once.
