@@ -3,6 +3,8 @@ package service
 import (
 	"context"
 	"fmt"
+	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/redoubt-dr/redoubt"
@@ -84,6 +86,11 @@ func (s *Service) RunPlanScript(ctx context.Context, r *adminv1.RunPlanScriptReq
 	if p, _ := admin.PeerFrom(ctx); !p.Local && p.Role != pki.RoleTarget {
 		return nil, &redoubt.Error{Op: "authorise", Object: p.String(), Err: fmt.Errorf("scripts are run by runs of plans only: %w", redoubt.ErrDenied), Hint: "redoubt plan run"}
 	}
+	for _, kv := range r.GetEnv() {
+		if err := checkVariable(kv); err != nil {
+			return nil, err
+		}
+	}
 	out, err := s.runScript(ctx, plan.Script{Run: r.GetRun(), Step: r.GetStep(), Name: r.GetScript(), Args: r.GetArgs(), Env: r.GetEnv(),
 		Limit: r.GetLimit().AsDuration(), Leave: r.GetLeave()})
 	resp := &adminv1.RunPlanScriptResponse{Output: out.Tail, OutputBytes: out.Bytes, OutputSha256: out.Digest}
@@ -91,6 +98,17 @@ func (s *Service) RunPlanScript(ctx context.Context, r *adminv1.RunPlanScriptReq
 		resp.Error, resp.Hint = err.Error(), redoubt.Hint(err)
 	}
 	return resp, nil
+}
+
+// checkVariable refuses what package plan never sets. Any other name could have
+// the script do what nobody has approved: BASH_ENV, LD_PRELOAD, PATH.
+func checkVariable(kv string) error {
+	name, value, ok := strings.Cut(kv, "=")
+	own := ok && strings.HasPrefix(name, "REDOUBT_") && strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_") == ""
+	if !own || strings.Contains(value, "\x00") {
+		return &redoubt.Error{Op: "run script with", Object: strconv.Quote(name), Err: redoubt.ErrDenied, Hint: "docs/PLANS.md lists the variables of a script; run the same version on all nodes"}
+	}
+	return nil
 }
 
 // maxCheckedScripts bounds one question.
