@@ -3,6 +3,7 @@ package hook
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -50,11 +51,10 @@ func (d Dir) All() ([]Script, error) {
 		return nil, bad("read scripts", string(d), err, "")
 	}
 	defer func() { _ = f.Close() }()
-	names, err := f.Readdirnames(4 * MaxScripts)
-	if err != nil && len(names) > 0 {
+	names, err := fileNames(f)
+	if err != nil {
 		return nil, bad("read scripts", string(d), err, "")
 	}
-	slices.Sort(names)
 	var out []Script
 	for _, n := range names {
 		if strings.HasPrefix(n, ".") || redoubt.ValidName("script", n) != nil {
@@ -73,6 +73,16 @@ func (d Dir) All() ([]Script, error) {
 		return nil, bad("read scripts", string(d), fmt.Errorf("more than %d: %w", MaxScripts, redoubt.ErrInvalid), "")
 	}
 	return out, nil
+}
+
+// fileNames returns what is in the folder, at most 4*MaxScripts of it, in order.
+func fileNames(f *os.File) ([]string, error) {
+	names, err := f.Readdirnames(4 * MaxScripts)
+	if errors.Is(err, io.EOF) { // it is empty
+		err = nil
+	}
+	slices.Sort(names)
+	return names, err
 }
 
 var errNotExecutable = fmt.Errorf("not an executable file: %w", redoubt.ErrInvalid)

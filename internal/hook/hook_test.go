@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -208,5 +209,27 @@ func TestOnlyTheAdministratorsScriptsRun(t *testing.T) {
 	refused("10-a", redoubt.ErrDenied)
 	if _, err := Dir("rel").Find("x"); !errors.Is(err, redoubt.ErrInvalid) {
 		t.Errorf("relative folder: %v", err)
+	}
+}
+
+// A folder that cannot be read is not an empty one.
+func TestAFolderThatCannotBeReadIsSaid(t *testing.T) {
+	dir := t.TempDir()
+	f, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if names, err := fileNames(f); err != nil || len(names) != 0 {
+		t.Errorf("an empty folder: %q, %v", names, err)
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(dir); err != nil { // the kernel refuses to list it from now on
+		t.Fatal(err)
+	}
+	if names, err := fileNames(f); err == nil {
+		t.Errorf("a folder that is gone: %q", names)
 	}
 }
