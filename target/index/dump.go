@@ -90,12 +90,12 @@ func Dump(fs vfs.FS, dir string, w io.Writer) error {
 }
 
 func walk(fs vfs.FS, dir string, fn func(x *Index, name string, sealed bool, rs []*run, err error) error) error {
-	numbers, err := listFiles(fs, dir)
+	numbers, err := runFiles.List(fs, dir)
 	if err != nil {
 		return &redoubt.Error{Op: "read index", Object: dir, Err: err}
 	}
 	for _, n := range numbers {
-		name := fileName(dir, n)
+		name := runFiles.Name(dir, n)
 		f, err := fs.OpenFile(name, os.O_RDONLY, 0)
 		if err != nil {
 			return &redoubt.Error{Op: "read index", Object: name, Err: err}

@@ -3,11 +3,8 @@ package index
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"os"
-	"sort"
-	"syscall"
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/internal/vfs"
@@ -56,18 +53,9 @@ func readFull(f vfs.File, b []byte, off int64) error {
 		if size, serr := f.Size(); serr == nil && off+int64(len(b)) > size {
 			return corrupt("run passes the end of the file")
 		}
-		return lost(err)
+		return vfs.Lost(err)
 	}
 	return nil
-}
-
-// lost says that what the disk cannot read is as lost as what does not hold: all
-// of an index can be built again.
-func lost(err error) error {
-	if errors.Is(err, syscall.EIO) {
-		return fmt.Errorf("%w: %w", err, redoubt.ErrCorrupt)
-	}
-	return err
 }
 
 type blockKey struct {
@@ -93,21 +81,6 @@ func (x *Index) block(r *run, at uint64, n uint32) (*block, error) {
 		}
 		return d, d.size(), nil
 	})
-}
-
-func listFiles(fs vfs.FS, dir string) ([]uint64, error) {
-	es, err := fs.ReadDir(dir)
-	if err != nil {
-		return nil, err
-	}
-	var ns []uint64
-	for _, e := range es {
-		if n, ok := parseFileName(e.Name()); ok {
-			ns = append(ns, n)
-		}
-	}
-	sort.Slice(ns, func(i, j int) bool { return ns[i] < ns[j] })
-	return ns, nil
 }
 
 // scanFile returns the runs that a file lists, or, if it was not sealed or its
@@ -136,7 +109,7 @@ func scanFile(f vfs.File, n uint64) (rs []*run, end int64, sealed bool, err erro
 func listFooter(f vfs.File, size int64, count func(n int), fn func(*run)) (sealed bool, err error) {
 	foot, ok, err := findFooter(f, size)
 	if ok {
-		err = lost(eachListed(foot, foot.Size(), count, fn))
+		err = vfs.Lost(eachListed(foot, foot.Size(), count, fn))
 	}
 	if errors.Is(err, redoubt.ErrCorrupt) {
 		return false, nil
@@ -253,7 +226,7 @@ func (l *lane) write(r *run, s stream) error {
 
 func (l *lane) begin() error {
 	n := l.x.newNumber()
-	name := fileName(l.x.dir, n)
+	name := runFiles.Name(l.x.dir, n)
 	f, err := l.x.o.FS.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err

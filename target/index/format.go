@@ -3,11 +3,9 @@ package index
 import (
 	"encoding/binary"
 	"fmt"
-	"path/filepath"
-	"strconv"
-	"strings"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/vfs"
 )
 
 // An index file holds merged runs one after the other, each at a multiple of
@@ -36,7 +34,7 @@ const (
 	maxRunHeader = runFixed + 2*255 + 4
 	trailerLen   = 28
 	maxFooter    = 256 << 20
-	suffix       = ".runs"
+	runFiles     = vfs.Numbered(".runs")
 )
 
 // run describes a stored run. It is never changed.
@@ -155,17 +153,4 @@ func encodeTrailer(off int64, n int) []byte {
 	b = le.AppendUint64(b, uint64(off))
 	b = le.AppendUint64(b, uint64(n))
 	return le.AppendUint32(b, redoubt.Checksum(b))
-}
-
-func fileName(dir string, n uint64) string {
-	return filepath.Join(dir, fmt.Sprintf("%016x%s", n, suffix))
-}
-
-func parseFileName(name string) (uint64, bool) {
-	hex, ok := strings.CutSuffix(name, suffix)
-	if !ok || len(hex) != 16 {
-		return 0, false
-	}
-	n, err := strconv.ParseUint(hex, 16, 64)
-	return n, err == nil
 }

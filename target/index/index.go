@@ -129,7 +129,7 @@ func Open(dir string, o Options) (*Index, error) {
 	if err := o.FS.SyncDir(filepath.Dir(dir)); err != nil {
 		return fail(err)
 	}
-	numbers, err := listFiles(o.FS, dir)
+	numbers, err := runFiles.List(o.FS, dir)
 	if err != nil {
 		return fail(err)
 	}
@@ -220,7 +220,7 @@ func (l *listed) add(r *run) {
 
 // load opens a file and returns its runs.
 func (x *Index) load(n uint64, out *listed) error {
-	name := fileName(x.dir, n)
+	name := runFiles.Name(x.dir, n)
 	f, err := x.o.FS.OpenFile(name, os.O_RDWR, 0)
 	if err != nil {
 		return err

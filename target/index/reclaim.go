@@ -201,7 +201,7 @@ func (x *Index) remove(n uint64) error {
 	if f == nil {
 		return nil
 	}
-	return errors.Join(x.o.FS.Remove(fileName(x.dir, n)), f.Close())
+	return errors.Join(x.o.FS.Remove(runFiles.Name(x.dir, n)), f.Close())
 }
 
 // noteStale adds what the scrub has found in a run: entries of segments that

@@ -38,7 +38,7 @@ func TestScrubRuns(t *testing.T) {
 			hit = r
 		}
 	}
-	flip(t, fs, fileName("/index", hit.file), hit.off+sector+rng.Int64N(int64(hit.bodyLen)), rng.IntN(8))
+	flip(t, fs, runFiles.Name("/index", hit.file), hit.off+sector+rng.Int64N(int64(hit.bodyLen)), rng.IntN(8))
 	if s, err = x.Scrub(t.Context(), free); err != nil || s.Rotten != 1 {
 		t.Errorf("after the flip: %+v, %v", s, err)
 	}
@@ -62,7 +62,7 @@ func TestRottenHeader(t *testing.T) {
 	all := x.runs.all()
 	for _, k := range all {
 		x.headers.Remove(k.spot)
-		flip(t, fs, fileName("/index", uint64(k.file)), int64(k.sector)*sector+rng.Int64N(runFixed), rng.IntN(8))
+		flip(t, fs, runFiles.Name("/index", uint64(k.file)), int64(k.sector)*sector+rng.Int64N(runFixed), rng.IntN(8))
 	}
 	for _, p := range w.positions() {
 		w.check(t, x, p, rng)

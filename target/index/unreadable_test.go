@@ -60,7 +60,7 @@ func TestUnreadableSector(t *testing.T) {
 	if err != nil || len(names) == 0 {
 		t.Fatalf("%d index files, %v", len(names), err)
 	}
-	name := fileName("/index", uint64(last.file))
+	name := runFiles.Name("/index", uint64(last.file))
 	f, err := base.OpenFile(name, os.O_RDONLY, 0)
 	if err != nil {
 		t.Fatal(err)

@@ -29,7 +29,7 @@ const zeroPiece = 1 << 20
 // it is not there.
 func (w *writer) begin(least int64) error {
 	n, size := w.number+1, max(w.l.o.FileSize, least)
-	name := fileName(w.l.dir, n)
+	name := logFiles.Name(w.l.dir, n)
 	f, err := w.l.createFile(name, n, size)
 	if vfs.IsNoSpace(err) {
 		if rerr := w.l.o.FS.Remove(name); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) { // nothing is in it

@@ -47,7 +47,7 @@ func TestNoPreallocation(t *testing.T) {
 		}
 		put(t, l, s)
 		check(t, l, s, rng)
-		st, err := fs.Stat(fileName(dir, 1))
+		st, err := fs.Stat(logFiles.Name(dir, 1))
 		if err != nil || st.Size() != size {
 			t.Fatalf("step %d: a file of %d bytes, %v", step, st.Size(), err)
 		}

@@ -82,7 +82,7 @@ func TestLargeReads(t *testing.T) {
 				if err != nil || !ok {
 					t.Fatal(ok, err)
 				}
-				f, err := os.OpenFile(fileName(dir, at.file), os.O_RDWR, 0)
+				f, err := os.OpenFile(logFiles.Name(dir, at.file), os.O_RDWR, 0)
 				if err != nil {
 					t.Fatal(err)
 				}

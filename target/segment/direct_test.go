@@ -98,7 +98,7 @@ func TestRotBelowRecordsOnTheirWay(t *testing.T) {
 	<-g.at
 	r := &request{h: newHeader(b), head: b.Head, data: b.Data, err: make(chan error, 1)}
 	l.queue <- r
-	f, err := mem.OpenFile(fileName(dir, 1), os.O_RDWR, 0)
+	f, err := mem.OpenFile(logFiles.Name(dir, 1), os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

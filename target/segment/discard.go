@@ -142,7 +142,7 @@ func (l *Log) removeFile(n uint64) error {
 		err = fmt.Errorf("shard %s is live: %w", left[0].ID, redoubt.ErrState)
 	}
 	if err != nil {
-		return &redoubt.Error{Op: "remove shard log file", Object: fileName(l.dir, n), Err: err}
+		return &redoubt.Error{Op: "remove shard log file", Object: logFiles.Name(l.dir, n), Err: err}
 	}
 	l.mu.Lock()
 	f := l.files[n]
@@ -154,7 +154,7 @@ func (l *Log) removeFile(n uint64) error {
 	}
 	l.mu.Unlock()
 	l.directories.Remove(f.list.id)
-	err = l.o.FS.Remove(fileName(l.dir, n))
+	err = l.o.FS.Remove(logFiles.Name(l.dir, n))
 	if errors.Is(err, os.ErrNotExist) {
 		err = nil
 	}

@@ -76,7 +76,7 @@ func Dump(fs vfs.FS, dir string, w io.Writer) error {
 }
 
 func walk(fs vfs.FS, dir string, fn func(name string, n uint64, f vfs.File, s *scan) error) error {
-	numbers, err := listFiles(fs, dir)
+	numbers, err := logFiles.List(fs, dir)
 	if err != nil {
 		return &redoubt.Error{Op: "read shard log", Object: dir, Err: err}
 	}
@@ -84,7 +84,7 @@ func walk(fs vfs.FS, dir string, fn func(name string, n uint64, f vfs.File, s *s
 		return &redoubt.Error{Op: "read shard log", Object: dir, Err: redoubt.ErrNotFound, Hint: "there are no *.shards files; a node's are in DATA_DIR/target/shards"}
 	}
 	for _, n := range numbers {
-		name := fileName(dir, n)
+		name := logFiles.Name(dir, n)
 		err := func() error {
 			f, err := fs.OpenFile(name, os.O_RDONLY, 0)
 			if err != nil {

@@ -46,7 +46,7 @@ func smallLog(t *testing.T, rng *rand.Rand, sealed bool) (*vfs.Mem, []*Shard) {
 
 func sizeOf(t *testing.T, fs *vfs.Mem) int64 {
 	t.Helper()
-	f, err := fs.OpenFile(fileName(dir, 1), os.O_RDONLY, 0)
+	f, err := fs.OpenFile(logFiles.Name(dir, 1), os.O_RDONLY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +60,7 @@ func sizeOf(t *testing.T, fs *vfs.Mem) int64 {
 
 func flipAt(t *testing.T, fs *vfs.Mem, at int64, bit int) {
 	t.Helper()
-	f, err := fs.OpenFile(fileName(dir, 1), os.O_RDWR, 0)
+	f, err := fs.OpenFile(logFiles.Name(dir, 1), os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,7 +186,7 @@ func TestSwappedShards(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	f, err := fs.OpenFile(fileName(dir, 1), os.O_RDWR, 0)
+	f, err := fs.OpenFile(logFiles.Name(dir, 1), os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,12 +2,7 @@ package segment
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"path/filepath"
-	"strconv"
-	"strings"
-	"syscall"
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/internal/vfs"
@@ -24,21 +19,8 @@ const (
 	trailerMagic = "RDSEALED"
 	trailerLen   = 28
 	maxFooter    = 256 << 20
-	suffix       = ".shards"
+	logFiles     = vfs.Numbered(".shards")
 )
-
-func fileName(dir string, n uint64) string {
-	return filepath.Join(dir, fmt.Sprintf("%016x%s", n, suffix))
-}
-
-func parseFileName(name string) (uint64, bool) {
-	hex, ok := strings.CutSuffix(name, suffix)
-	if !ok || len(hex) != 16 {
-		return 0, false
-	}
-	n, err := strconv.ParseUint(hex, 16, 64)
-	return n, err == nil
-}
 
 func encodeFileHeader(n uint64) []byte {
 	b := make([]byte, sector)
@@ -96,7 +78,7 @@ func readTrailer(b []byte, size int64) (off, n int64, ok bool) {
 // footer can be made of the records.
 func readFooter(f vfs.File, file uint64, size int64) (hs []*header, v uint16, off int64, ok bool, err error) {
 	t := make([]byte, min(trailerLen, size))
-	if err := lost(readFull(f, t, size-int64(len(t)))); err != nil {
+	if err := vfs.Lost(readFull(f, t, size-int64(len(t)))); err != nil {
 		return nil, 0, 0, false, err
 	}
 	off, n, sealed := readTrailer(t, size)
@@ -104,7 +86,7 @@ func readFooter(f vfs.File, file uint64, size int64) (hs []*header, v uint16, of
 		return nil, 0, 0, false, nil
 	}
 	b := make([]byte, n)
-	if err := lost(readFull(f, b, off)); err != nil {
+	if err := vfs.Lost(readFull(f, b, off)); err != nil {
 		return nil, 0, off, false, err
 	}
 	if len(b) > 6 && binary.LittleEndian.Uint16(b[4:]) == footerV1 {
@@ -113,12 +95,4 @@ func readFooter(f vfs.File, file uint64, size int64) (hs []*header, v uint16, of
 	}
 	hs, err = decodeFooter(b, file, off)
 	return hs, footerVersion, off, err == nil, err
-}
-
-// lost says that what the disk cannot read is as lost as what does not hold.
-func lost(err error) error {
-	if errors.Is(err, syscall.EIO) {
-		return fmt.Errorf("%w: %w", err, redoubt.ErrCorrupt)
-	}
-	return err
 }

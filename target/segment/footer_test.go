@@ -130,7 +130,7 @@ func FuzzFooter(f *testing.F) {
 func TestOlderFooter(t *testing.T) {
 	rng := seeded.Rand(t)
 	fs, all := smallLog(t, rng, true)
-	f, err := fs.OpenFile(fileName(dir, 1), os.O_RDWR, 0)
+	f, err := fs.OpenFile(logFiles.Name(dir, 1), os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,7 +181,7 @@ func TestOlderFooter(t *testing.T) {
 
 func mustOpen(t *testing.T, fs vfs.FS) vfs.File {
 	t.Helper()
-	f, err := fs.OpenFile(fileName(dir, 1), os.O_RDONLY, 0)
+	f, err := fs.OpenFile(logFiles.Name(dir, 1), os.O_RDONLY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -188,7 +188,7 @@ func lastOf(es []byte, k key) int {
 // up; ok is false if f is not sealed in the present version.
 func openFooter(f vfs.File, number uint64, size int64) (g geometry, s *summary, ok bool, err error) {
 	b := make([]byte, min(4096, size))
-	if err := lost(readFull(f, b, size-int64(len(b)))); err != nil {
+	if err := vfs.Lost(readFull(f, b, size-int64(len(b)))); err != nil {
 		return g, nil, false, err
 	}
 	off, n, sealed := readTrailer(b, size)
@@ -202,7 +202,7 @@ func openFooter(f vfs.File, number uint64, size int64) (g geometry, s *summary, 
 	sum := make([]byte, g.sumLen)
 	if from := at - tailLen - len(sum); from >= 0 {
 		copy(sum, b[from:])
-	} else if err := lost(readFull(f, sum, off+n-4-tailLen-int64(len(sum)))); err != nil {
+	} else if err := vfs.Lost(readFull(f, sum, off+n-4-tailLen-int64(len(sum)))); err != nil {
 		return g, nil, false, err
 	}
 	if s, err = decodeSummary(sum, number); err != nil {
@@ -266,7 +266,7 @@ func (l *Log) relist(f *logFile, t *listing) {
 // note remembers damage that was found, and tells the operator. Log.mu is held.
 func (l *Log) note(f *logFile, ds []Damage) {
 	for _, d := range ds {
-		d.File = fileName(l.dir, f.number)
+		d.File = logFiles.Name(l.dir, f.number)
 		l.damaged = append(l.damaged, d)
 		l.o.Logger.Error("shard log is damaged; the shards there will be rebuilt", "file", d.File, "off", d.Off, "len", d.Len, "reason", d.Reason)
 	}

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"sort"
 
 	"golang.org/x/sync/errgroup"
 
@@ -40,7 +39,7 @@ func Open(dir string, o Options) (*Log, error) {
 	if err := o.FS.SyncDir(filepath.Dir(dir)); err != nil {
 		return fail(err)
 	}
-	numbers, err := listFiles(o.FS, dir)
+	numbers, err := logFiles.List(o.FS, dir)
 	if err != nil {
 		return fail(err)
 	}
@@ -57,21 +56,6 @@ func Open(dir string, o Options) (*Log, error) {
 	l.stopped.Add(1)
 	go w.run()
 	return l, nil
-}
-
-func listFiles(fs vfs.FS, dir string) ([]uint64, error) {
-	es, err := fs.ReadDir(dir)
-	if err != nil {
-		return nil, err
-	}
-	var ns []uint64
-	for _, e := range es {
-		if n, ok := parseFileName(e.Name()); ok {
-			ns = append(ns, n)
-		}
-	}
-	sort.Slice(ns, func(i, j int) bool { return ns[i] < ns[j] })
-	return ns, nil
 }
 
 // loadAll opens the files, some at once, and enters what they list.
@@ -109,7 +93,7 @@ type loaded struct {
 }
 
 func (l *Log) load(n uint64, out *loaded) error {
-	name := fileName(l.dir, n)
+	name := logFiles.Name(l.dir, n)
 	f, err := l.o.FS.OpenFile(name, os.O_RDWR, 0)
 	if err != nil {
 		return err
@@ -151,12 +135,12 @@ func (l *Log) loadOther(out *loaded, size int64, headerErr error) error {
 	f, n := out.file, out.file.number
 	s, err := scanFile(f, n, size)
 	if err != nil {
-		return &redoubt.Error{Op: "read", Object: fileName(l.dir, n), Err: err}
+		return &redoubt.Error{Op: "read", Object: logFiles.Name(l.dir, n), Err: err}
 	}
 	if headerErr != nil && len(s.headers) == 0 && len(s.damage) == 0 {
 		// Power was cut between creating the file and its first record.
 		out.file = nil
-		if err := errors.Join(f.Close(), l.o.FS.Remove(fileName(l.dir, n))); err != nil {
+		if err := errors.Join(f.Close(), l.o.FS.Remove(logFiles.Name(l.dir, n))); err != nil {
 			return err
 		}
 		return l.o.FS.SyncDir(l.dir)
@@ -166,10 +150,10 @@ func (l *Log) loadOther(out *loaded, size int64, headerErr error) error {
 		out.list, out.summary = inMemory(f, s.headers, s.end)
 		return nil
 	}
-	l.o.Logger.Info("shard log file was not sealed; scanned it", "file", fileName(l.dir, n), "records", len(s.headers), "end", s.end)
+	l.o.Logger.Info("shard log file was not sealed; scanned it", "file", logFiles.Name(l.dir, n), "records", len(s.headers), "end", s.end)
 	foot, err := sealFile(f, n, s.end, s.headers)
 	if vfs.IsNoSpace(err) { // of an earlier version, whose footer had no room of its own
-		l.o.Logger.Warn("no room to seal a shard log file; the scrub or the next start does it", "file", fileName(l.dir, n), "err", err)
+		l.o.Logger.Warn("no room to seal a shard log file; the scrub or the next start does it", "file", logFiles.Name(l.dir, n), "err", err)
 		out.list, out.summary = inMemory(f, s.headers, s.end)
 		return nil
 	} else if err != nil {

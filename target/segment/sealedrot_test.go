@@ -25,7 +25,7 @@ func oneBatch(t *testing.T, rng *rand.Rand) (fs *vfs.Mem, all []*Shard, hs []*he
 		}
 	}
 	must(fs.MkdirAll(dir, 0o700))
-	f, err := fs.OpenFile(fileName(dir, 1), os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := fs.OpenFile(logFiles.Name(dir, 1), os.O_RDWR|os.O_CREATE, 0o600)
 	must(err)
 	_, err = f.WriteAt(encodeFileHeader(1), 0)
 	must(err)
@@ -85,7 +85,7 @@ type badFile struct {
 
 func (d badDisk) OpenFile(name string, flag int, perm os.FileMode) (vfs.File, error) {
 	f, err := d.FS.OpenFile(name, flag, perm)
-	if err == nil && name == fileName(dir, 1) {
+	if err == nil && name == logFiles.Name(dir, 1) {
 		f = badFile{f, d.at}
 	}
 	return f, err
