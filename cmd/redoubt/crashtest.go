@@ -53,8 +53,11 @@ judge sees it.`,
 				return err
 			}
 			o.Command = func(w crashtest.Worker) *exec.Cmd {
-				return exec.Command(self, workerCommand, "--dir", w.Dir, "--seed", strconv.FormatUint(w.Seed, 10),
-					"--life", strconv.FormatUint(w.Life, 10), "--broken", string(w.Mode))
+				c := exec.Command(self, workerCommand, "--dir", w.Dir, "--seed", strconv.FormatUint(w.Seed, 10), "--life", strconv.FormatUint(w.Life, 10))
+				if w.Mode != "" {
+					c.Args = append(c.Args, "--broken", string(w.Mode))
+				}
+				return c
 			}
 			if !a.json {
 				o.Out = a.out
