@@ -64,7 +64,7 @@ func (c BeginPlan) encode(e *encoder) {
 func decodeBeginPlan(d *decoder) Command {
 	c := BeginPlan{Group: d.groupID(), OwnerTerm: d.uvar(), ID: d.uvar(), Gen: d.uvar(), Now: d.i64()}
 	for range d.count(maxLineage, "number of epochs") {
-		t := TrackChange{Epoch: d.epoch(), Horizon: d.lsn(), HorizonTime: d.i64(), Keep: d.kept()}
+		t := TrackChange{Epoch: d.epoch(), Horizon: d.lsn(), HorizonTime: d.i64(), Keep: d.kept(MaxKept)}
 		last := redoubt.LSN(0)
 		for range d.count(MaxKept, "number of points") {
 			last += d.lsn()

@@ -15,7 +15,8 @@ const (
 	// MaxMarks is the largest number of bookmarks that are remembered below the
 	// horizon of one group.
 	MaxMarks = MaxBookmarks
-	// MaxKept is the largest number of points below the horizon of one epoch.
+	// MaxKept is the largest number of points below the horizon of one epoch that a
+	// plan leaves. Those that are open when it goes on come on top of them.
 	MaxKept = 1 << 20
 	// MaxWork is the largest number of stretches of one plan.
 	MaxWork = 4096

@@ -74,8 +74,8 @@ func (e *encoder) kept(ks []Kept) {
 	}
 }
 
-func (d *decoder) kept() []Kept {
-	n := d.count(MaxKept, "number of points")
+func (d *decoder) kept(limit int) []Kept {
+	n := d.count(limit, "number of points")
 	if n == 0 {
 		return nil
 	}
@@ -107,10 +107,14 @@ func (e *encoder) tracks(ts []Track) {
 	}
 }
 
+// maxTracked is the largest number of points below the horizon of one epoch that
+// a track holds: AdvancePlan gives open ones back beyond MaxKept.
+const maxTracked = MaxKept + MaxBatch
+
 func (d *decoder) tracks() (out []Track) {
 	var last redoubt.Epoch
 	for range d.count(maxLineage, "number of tracks") {
-		t := Track{Epoch: d.epoch(), Horizon: d.lsn(), Points: d.kept()}
+		t := Track{Epoch: d.epoch(), Horizon: d.lsn(), Points: d.kept(maxTracked)}
 		if n := len(t.Points); t.Epoch <= last || n > 0 && t.Points[n-1].LSN >= t.Horizon {
 			d.bad("bad track")
 			return nil

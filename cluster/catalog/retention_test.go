@@ -224,3 +224,21 @@ func TestPolicyText(t *testing.T) {
 		}
 	}
 }
+
+// A point that somebody has open comes back on top of as many points as a plan
+// may leave. The snapshot with it is read, or no node would start any more.
+func TestAnOpenPointBeyondMaxKept(t *testing.T) {
+	m := newMachine(t, 3)
+	g := m.protected("g")
+	points := make([]Kept, MaxKept)
+	for i := range points {
+		points[i] = Kept{LSN: redoubt.LSN(2*i + 2), Time: int64(i)}
+	}
+	m.s.retain[g.ID] = &Retention{Policy: DefaultPolicy(), Plans: 1, Plan: &Plan{ID: 1, Phase: PhaseAnnounced},
+		Tracks: []Track{{Epoch: 1, Horizon: 2*MaxKept + 2, Points: points}}}
+	m.must(AdvancePlan{Group: g.ID, OwnerTerm: 1, ID: 1, Open: []OpenPoint{{Position: redoubt.Position{Epoch: 1, LSN: 5}, Time: 2}}})
+	r := reload(t, m.s).retention(g.ID)
+	if n := len(r.Tracks[0].Points); n != MaxKept+1 || !r.Has(redoubt.Position{Epoch: 1, LSN: 5}) {
+		t.Errorf("%d points after reload", n)
+	}
+}
