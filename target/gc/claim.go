@@ -57,11 +57,15 @@ func ClaimOf(c *catalog.Catalog, self redoubt.NodeID, id segment.ID) Claim {
 
 // Dead reports whether no one will ever ask for the shard: its place in the
 // history is taken by another delta, or nothing is left of it, and no plan is
-// about to put it there.
+// about to put it there; or its group has given its name to another one. Of the
+// last a catalog that is behind the shard knows nothing: see discard.
 func Dead(c *catalog.Catalog, id segment.ID) bool {
 	g, ok := c.Group(id.Group)
-	if !ok || g.UUID != id.UUID {
+	if !ok {
 		return false
+	}
+	if g.UUID != id.UUID {
+		return true
 	}
 	if id.Epoch < c.Standing(id.Group).Erased {
 		return true

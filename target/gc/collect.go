@@ -75,7 +75,11 @@ func (c *Collector) Loop() {
 	}
 	t := time.NewTicker(c.o.Tick)
 	defer t.Stop()
-	seen := map[redoubt.GroupID]uint64{}
+	type look struct {
+		uuid string
+		mark uint64
+	}
+	seen := map[redoubt.GroupID]look{}
 	for first := true; ; first = false {
 		changed := first
 		for _, g := range c.o.Catalog.Groups() {
@@ -87,8 +91,8 @@ func (c *Collector) Loop() {
 			if st := c.o.Catalog.Standing(g.ID); slices.Contains(st.Left, c.o.Self) {
 				mark |= 1 << 63
 			}
-			if seen[g.ID] != mark {
-				seen[g.ID], changed = mark, true
+			if now := (look{g.UUID, mark}); seen[g.ID] != now {
+				seen[g.ID], changed = now, true
 			}
 		}
 		if changed && c.o.Log.Err() == nil { // else it begins anew with the next log
@@ -155,7 +159,7 @@ func (c *Collector) Collect(ctx context.Context) error {
 
 // discard forgets the shards that are dead. First the list, then the barrier: a
 // shard that was there before is named by the catalog behind the barrier, or its
-// plan is, or it is dead.
+// plan is, or it is dead; and its group is in that catalog, or has lost its name.
 func (c *Collector) discard(ctx context.Context, ids []segment.ID) error {
 	if len(ids) == 0 {
 		return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"testing"
 
 	"github.com/redoubt-dr/redoubt"
@@ -66,5 +67,64 @@ func TestDeletionIsNotReportedUnseen(t *testing.T) {
 	}
 	if err := c.reportErased(t.Context()); !errors.Is(err, redoubt.ErrClosed) || left() != 1 {
 		t.Errorf("it cannot tell what it has: %v, and %d nodes are to delete theirs", err, left())
+	}
+}
+
+// Nothing stays of a group whose name another one has taken: not of what comes
+// late, nor what a restart finds again in the log, which keeps no tombstones.
+func TestNothingStaysOfAGroupThatWasReplaced(t *testing.T) {
+	d := &deciding{m: catalog.NewStateMachine()}
+	must := func(cmd catalog.Command) {
+		t.Helper()
+		if _, err := d.Propose(t.Context(), cmd); err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(catalog.PutNode{Node: catalog.NodeInfo{ID: "n1", Addr: "a:1", Instance: "i"}})
+	group := catalog.CreateGroup{ID: "shop", UUID: "u", Source: "web1", Disks: []redoubt.Disk{{ID: 1, Name: "root", Size: 1 << 20}}, K: 1}
+	must(group)
+	fs := vfs.NewMem()
+	open := func() *segment.Log {
+		t.Helper()
+		log, err := segment.Open("/log", segment.Options{FS: fs})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return log
+	}
+	log := open()
+	old, now := segment.ID{Group: "shop", UUID: "u", Epoch: 1}, segment.ID{Group: "shop", UUID: "v", Epoch: 1}
+	put := func(id segment.ID) {
+		t.Helper()
+		if err := log.Put(t.Context(), &segment.Shard{ID: id, K: 1, Size: 1, Data: []byte{1}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(old)
+	if err := log.Discard(old); err != nil {
+		t.Fatal(err)
+	}
+	must(catalog.Operate{Group: "shop", Epoch: 1, Op: catalog.OpUnprotect})
+	group.UUID, group.Source = "v", "web2"
+	must(catalog.RenewGroup(group))
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	log = open()
+	put(now)
+	put(segment.ID{Group: "later", UUID: "w", Epoch: 1}) // of a group that this catalog does not know yet
+	c := New(t.Context(), Options{Self: "n1", Log: log, Catalog: d.m.Catalog(), Cluster: d, Logger: slog.New(slog.DiscardHandler)})
+	for again := range 2 {
+		var has []string
+		if err := log.Each(func(i segment.Info) bool { has = append(has, i.ID.UUID); return true }); err != nil {
+			t.Fatal(err)
+		}
+		slices.Sort(has)
+		if want := [][]string{{"u", "v", "w"}, {"v", "w"}}[again]; !slices.Equal(has, want) {
+			t.Fatalf("round %d: shards of %v, want %v", again, has, want)
+		}
+		if err := c.Collect(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
