@@ -57,7 +57,7 @@ func (c AdvanceRun) encode(e *encoder) {
 	e.runStep(&c.Step)
 }
 
-func decodeAdvanceRun(d *decoder) Command {
+func decodeAdvanceRun(d *decoder) AdvanceRun {
 	return AdvanceRun{Plan: d.str(maxName, "plan"), Number: d.uvar(), Term: d.uvar(), Event: RunEvent(d.u8()), Now: d.i64(), By: d.str(maxAddr, "name"),
 		Undo: d.bool(), Step: d.runStep()}
 }

@@ -87,6 +87,7 @@ const (
 	kindStartRun        kind = 93
 	kindClaimRun        kind = 94
 	kindAdvanceRun      kind = 95
+	kindReopenRun       kind = 96
 )
 
 func (k kind) String() string {
@@ -99,7 +100,7 @@ func (k kind) String() string {
 		kindPlanMoves: "PlanMoves", kindFinishMoves: "FinishMoves", kindLevelShards: "LevelShards",
 		kindSetPolicy: "SetPolicy", kindAdvanceClock: "AdvanceClock", kindSetPin: "SetPin", kindRemovePin: "RemovePin",
 		kindBeginPlan: "BeginPlan", kindAdvancePlan: "AdvancePlan", kindThinSegments: "ThinSegments", kindReportShards: "ReportShards",
-		kindPutRecoveryPlan: "PutRecoveryPlan", kindStartRun: "StartRun", kindClaimRun: "ClaimRun", kindAdvanceRun: "AdvanceRun",
+		kindPutRecoveryPlan: "PutRecoveryPlan", kindStartRun: "StartRun", kindClaimRun: "ClaimRun", kindAdvanceRun: "AdvanceRun", kindReopenRun: "ReopenRun",
 		kindBeginJob: "BeginJob", kindClaimJob: "ClaimJob", kindStepJob: "StepJob", kindEndJob: "EndJob", kindTellJob: "TellJob",
 		kindOperate: "Operate", kindEraseDone: "EraseDone", kindNoteDisks: "NoteDisks", kindChangeDisks: "ChangeDisks", kindRenewGroup: "RenewGroup",
 		kindRecordVerification: "RecordVerification", kindBeginResync: "BeginResync", kindRequireResync: "RequireResync", kindBindJournal: "BindJournal",
@@ -281,6 +282,8 @@ func decodeBody(k kind, d *decoder) (Command, bool) {
 		return decodeClaimRun(d), true
 	case kindAdvanceRun:
 		return decodeAdvanceRun(d), true
+	case kindReopenRun:
+		return ReopenRun(decodeAdvanceRun(d)), true
 	case kindBeginJob:
 		return decodeBeginJob(d), true
 	case kindClaimJob:

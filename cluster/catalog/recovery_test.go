@@ -34,7 +34,8 @@ func advance(plan string, number, term uint64, ev RunEvent, st RunStep) AdvanceR
 
 func recoverySeeds() []Command {
 	return []Command{putPlan("p", "text"), startRun("p", 1, RunTest), ClaimRun{Plan: "p", Number: 1, Node: "n2", Term: 1},
-		advance("p", 1, 1, EventFinish, RunStep{Key: "s/group/g", State: TaskDone, Output: []byte("x")})}
+		advance("p", 1, 1, EventFinish, RunStep{Key: "s/group/g", State: TaskDone, Output: []byte("x")}),
+		ReopenRun(advance("p", 1, 0, EventResume, RunStep{}))}
 }
 
 // runBed drives one run of plan p.
@@ -266,6 +267,34 @@ func TestFailbackIsNotTakenBack(t *testing.T) {
 	m.refused(cancel, redoubt.ErrState)
 	cancel.Undo = false
 	m.must(cancel)
+}
+
+// A run that is over does not go on beside another one: both would move the same
+// groups.
+func TestOneRunAtATimeGoesOn(t *testing.T) {
+	b := newRunBed(t, RunUnplanned)
+	b.step("s/group/g", TaskFailed)
+	b.must(b.event(EventConclude, "", 0))
+	b.is(RunFailed)
+	b.must(startRun("p", 2, RunPlanned))
+	resume, undo := ReopenRun(b.event(EventResume, "", 0)), ReopenRun(b.event(EventCancel, "", 0))
+	b.refused(undo, redoubt.ErrInvalid) // it would end the run
+	undo.Undo = true
+	b.refused(resume, redoubt.ErrState)
+	b.refused(undo, redoubt.ErrState)
+	b.is(RunFailed)
+	b.must(startRun("p", 3, RunTest)) // a test is in nobody's way
+	b.number = 2
+	b.must(b.event(EventStop, "", 0))
+	b.must(ReopenRun(b.event(EventResume, "", 0)))
+	b.must(b.event(EventCancel, "", 0))
+	b.is(RunCancelled)
+	b.must(resume)
+	b.number = 1
+	b.is(RunRunning)
+	b.must(b.event(EventConclude, "", 0))
+	b.must(undo)
+	b.is(RunUndoing)
 }
 
 func TestRunID(t *testing.T) {

@@ -134,7 +134,11 @@ func (s *Service) tell(ctx context.Context, id string, c catalog.AdvanceRun) (*a
 		return nil, err
 	}
 	c.By, c.Now = caller(ctx), time.Now().UnixNano()
-	if _, err := s.target.Node.Propose(ctx, plan.Event(c)); err != nil {
+	var cmd catalog.Command = plan.Event(c)
+	if c.Reopens() {
+		cmd = catalog.ReopenRun(plan.Event(c))
+	}
+	if _, err := s.target.Node.Propose(ctx, cmd); err != nil {
 		return nil, err
 	}
 	run, err := s.run(id)
