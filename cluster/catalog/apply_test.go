@@ -156,7 +156,7 @@ func FuzzDecodeCommand(f *testing.F) {
 	m.must(putPlan("p", "old"))
 	m.must(DrainNode{ID: "n1"})
 	m.must(PlanMoves{Moves: m.s.movePlan(alive, 9)})
-	for _, c := range []Command{PutNode{Node: NodeInfo{ID: "n", Addr: "a:1", Instance: "i"}}, createG("g"), RenewGroup(createG("g")), UpdateGroup{Group: "g"},
+	for _, c := range []Command{PutNode{Node: NodeInfo{ID: "n", Addr: "a:1", Instance: "i"}}, createG("g"), RenewGroup(createG("g")), ForgetSets{}, UpdateGroup{Group: "g"},
 		batch(g, seg(g, 2, 11, 12)), ShardsStored{Node: "n1", Shards: []ShardRef{{Group: "g"}}}, SetOwner{Group: "g", Node: "n1"},
 		carryOut(g, OpUnplannedFailover), carryOut(g, OpCommit), carryOut(g, OpCancel), carryOut(g, OpReverseReplicate),
 		carryOut(g, OpPause), EraseDone{Group: "g", UUID: "uuid-g", Erased: 2, Node: "n1"}, carryOut(g, OpUnprotect), ChangeDisks{Group: "g", OwnerTerm: 1, Events: []DiskEvent{{1, 11, redoubt.Disk{ID: 7, Name: "more", Size: 1 << 20}}}}, NoteDisks{Group: "g", OwnerTerm: 1, Events: []DiskEvent{{1, 11, redoubt.Disk{ID: 1, Size: 2 << 30}}}}, RecordReceipt{Group: "g"}, SetPolicy{Group: "g", Policy: DefaultPolicy()}, AdvanceClock{Group: "g", To: 9000},

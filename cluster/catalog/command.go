@@ -83,6 +83,7 @@ const (
 	kindAddMarks        kind = 88
 	kindCommitSet       kind = 89
 	kindPutCheck        kind = 90
+	kindForgetSets      kind = 91
 	kindPutRecoveryPlan kind = 92
 	kindStartRun        kind = 93
 	kindClaimRun        kind = 94
@@ -105,7 +106,7 @@ func (k kind) String() string {
 		kindOperate: "Operate", kindEraseDone: "EraseDone", kindNoteDisks: "NoteDisks", kindChangeDisks: "ChangeDisks", kindRenewGroup: "RenewGroup",
 		kindRecordVerification: "RecordVerification", kindBeginResync: "BeginResync", kindRequireResync: "RequireResync", kindBindJournal: "BindJournal",
 		kindOpenGap:  "OpenGap",
-		kindAddMarks: "AddMarks", kindCommitSet: "CommitSet", kindPutCheck: "PutCheck"}
+		kindAddMarks: "AddMarks", kindCommitSet: "CommitSet", kindPutCheck: "PutCheck", kindForgetSets: "ForgetSets"}
 	if int(k) < len(names) && names[k] != "" {
 		return names[k]
 	}
@@ -300,6 +301,8 @@ func decodeBody(k kind, d *decoder) (Command, bool) {
 		return decodeAddMarks(d), true
 	case kindCommitSet:
 		return CommitSet{Set: d.set()}, true
+	case kindForgetSets:
+		return ForgetSets{}, true
 	case kindPutCheck:
 		return PutCheck{Group: d.groupID(), Check: d.checkValue()}, true
 	}

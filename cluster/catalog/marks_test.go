@@ -124,3 +124,31 @@ func TestChecksAreBounded(t *testing.T) {
 		}
 	}
 }
+
+// Sets of a history that was deleted make room: else, once there are MaxSets of
+// them, there could be no further set, ever.
+func TestSetsOfADeletedHistoryAreForgotten(t *testing.T) {
+	m := newMachine(t, 3)
+	m.protected("g")
+	m.protected("h")
+	id := func(n int) redoubt.SetID { return redoubt.SetID{1, byte(n >> 8), byte(n)} }
+	for i := range MaxSets {
+		m.s.sets[id(i)] = &Set{ID: id(i), Name: "x", Members: []SetMember{{"g", redoubt.Position{Epoch: 1, LSN: redoubt.LSN(i + 1)}}}}
+	}
+	at := SetMember{"h", redoubt.Position{Epoch: 1, LSN: 9}}
+	m.s.sets[id(7)].Members = append(m.s.sets[id(7)].Members, at)
+	m.must(ForgetSets{}) // all of them have a point
+	next := CommitSet{Set{ID: redoubt.SetID{2}, Name: "y", Members: []SetMember{at}}}
+	m.refused(next, redoubt.ErrState)
+	m.operate("g", OpUnprotect)
+	m.operate("g", OpDeletePoints)
+	m.refused(next, redoubt.ErrState)
+	if !(&Catalog{s: m.s}).SetsFull() {
+		t.Error("there is room")
+	}
+	m.must(ForgetSets{})
+	m.must(next)
+	if m.s = reload(t, m.s); len(m.s.sets) != 2 || m.s.sets[id(7)] == nil {
+		t.Errorf("%d sets are left", len(m.s.sets))
+	}
+}

@@ -30,6 +30,11 @@ func (s *Service) AddBookmarkSet(ctx context.Context, r *adminv1.AddBookmarkSetR
 	if h := r.GetHold().AsDuration(); h < 0 || h > maxHold {
 		return nil, &redoubt.Error{Op: "add bookmarks", Object: r.GetName(), Err: redoubt.ErrInvalid, Hint: "writes are held back for at most " + maxHold.String()}
 	}
+	if s.target.Node.Catalog().SetsFull() {
+		if _, err := s.target.Node.Propose(ctx, catalog.ForgetSets{}); err != nil {
+			return nil, err
+		}
+	}
 	set := catalog.Set{Name: r.GetName()}
 	_, _ = rand.Read(set.ID[:])
 	peers, closeAll, err := s.barrierPeers(ctx, r, set.ID)
