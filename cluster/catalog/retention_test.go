@@ -2,6 +2,8 @@ package catalog
 
 import (
 	"bytes"
+	"errors"
+	"io"
 	"testing"
 	"time"
 
@@ -240,5 +242,21 @@ func TestAnOpenPointBeyondMaxKept(t *testing.T) {
 	r := reload(t, m.s).retention(g.ID)
 	if n := len(r.Tracks[0].Points); n != MaxKept+1 || !r.Has(redoubt.Position{Epoch: 1, LSN: 5}) {
 		t.Errorf("%d points after reload", n)
+	}
+}
+
+// A snapshot that nobody could read is not written: the log behind it would be gone.
+func TestASnapshotThatCannotBeReadIsAnError(t *testing.T) {
+	m := newMachine(t, 3)
+	m.must(putPlan("p", "text"))
+	for _, over := range []int{0, 1} {
+		m.s.plans["p"].Text = nil
+		e := encoder{}
+		e.u8(planRecord)
+		e.recoveryPlan(m.s.plans["p"])
+		m.s.plans["p"].Text = make([]byte, maxRecord-len(e.b)-3+over) // its length takes 4 bytes, not 1
+		if err := writeSnapshot(io.Discard, m.s.freeze()); (over == 0) != (err == nil) || over == 1 && !errors.Is(err, redoubt.ErrInvalid) {
+			t.Errorf("%d bytes too many: %v", over, err)
+		}
 	}
 }

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"maps"
 	"slices"
@@ -111,6 +112,10 @@ func (w *snapshotWriter) raw(b []byte) {
 func (w *snapshotWriter) record(typ uint8, fill func(e *encoder)) {
 	e := encoder{b: append(w.buf[:0], make([]byte, recordHead)...)}
 	fill(&e)
+	if n := len(e.b) - recordHead; n > maxRecord && w.err == nil { // no node could read it: the log is kept instead
+		w.err = fail("write catalog snapshot", "", fmt.Errorf("record of type %d has %d bytes, at most %d can be read: %w", typ, n, maxRecord, redoubt.ErrInvalid),
+			"the Raft log is kept until it fits: a retention policy that keeps fewer points makes it smaller")
+	}
 	head := encoder{}
 	head.u8(typ)
 	head.u32(uint32(len(e.b) - recordHead))
