@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/vfs"
 )
 
 // Of a node's folder:
@@ -39,7 +41,7 @@ type store struct {
 }
 
 func openStore(dir string, log *slog.Logger, dog *watchdog, appended func([]*raft.Log), lying func(error)) (_ *store, err error) {
-	if err := os.MkdirAll(filepath.Join(dir, walDir), 0o700); err != nil {
+	if err := errors.Join(vfs.MakeDir(vfs.OS, filepath.Join(dir, walDir), 2), vfs.MakeDir(vfs.OS, filepath.Join(dir, snapshotDir), 1)); err != nil {
 		return nil, fail("open raft store", dir, err, "")
 	}
 	s := &store{}

@@ -46,7 +46,7 @@ func open(dir string, o Options) (_ *Journal, err error) {
 		}
 	}()
 	if o.Create {
-		if err := makeDir(j.fs, dir); err != nil {
+		if err := vfs.MakeDir(j.fs, dir, 1); err != nil {
 			return nil, err
 		}
 	}
@@ -99,17 +99,6 @@ func open(dir string, o Options) (_ *Journal, err error) {
 	go j.keep()
 	j.wake()
 	return j, nil
-}
-
-// makeDir makes a folder whose entry survives a power cut.
-func makeDir(fsys vfs.FS, dir string) error {
-	if _, err := fsys.Stat(dir); err == nil {
-		return nil
-	}
-	if err := fsys.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	return fsys.SyncDir(filepath.Dir(dir))
 }
 
 // create makes a new journal's facts, if that is wanted and nothing is there

@@ -16,6 +16,7 @@ import (
 	"github.com/redoubt-dr/redoubt/internal/handover"
 	"github.com/redoubt-dr/redoubt/internal/netmux"
 	"github.com/redoubt-dr/redoubt/internal/pki"
+	"github.com/redoubt-dr/redoubt/internal/vfs"
 	"github.com/redoubt-dr/redoubt/ship"
 )
 
@@ -56,7 +57,7 @@ func (n *node) run(l *life, in *handover.Inherited) (err error) {
 	ctx, stop := context.WithCancel(l.end)
 	defer stop()
 	go followCertificate(ctx, n.cred, log)
-	if err := errors.Join(os.MkdirAll(cfg.DataDir, 0o700), os.MkdirAll(cfg.RunDir, 0o700)); err != nil {
+	if err := errors.Join(vfs.MakeDir(vfs.OS, cfg.DataDir, 1), os.MkdirAll(cfg.RunDir, 0o700)); err != nil {
 		return err
 	}
 	port, err := n.sockets.Listen("tcp:"+cfg.Listen, func() (net.Listener, error) { return netmux.ListenTCP(cfg.Listen) })

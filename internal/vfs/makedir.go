@@ -1,17 +1,29 @@
 package vfs
 
-import "path/filepath"
+import (
+	"errors"
+	"io/fs"
+	"path/filepath"
+)
 
 // MakeDir makes a folder, and the entries of the last deep elements of its path
 // durable, also if they are there already: whoever made them may have been killed
-// before the sync. The folder has mode 0700.
-func MakeDir(fs FS, path string, deep int) error {
-	if err := fs.MkdirAll(path, 0o700); err != nil {
+// before the sync. Of what it makes itself every entry is durable, at any depth.
+// The folder has mode 0700.
+func MakeDir(fsys FS, path string, deep int) error {
+	made := 0
+	for p := path; p != filepath.Dir(p); p = filepath.Dir(p) {
+		if _, err := fsys.Stat(p); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		made++
+	}
+	if err := fsys.MkdirAll(path, 0o700); err != nil {
 		return err
 	}
-	for range deep {
+	for range max(deep, made) {
 		path = filepath.Dir(path)
-		if err := fs.SyncDir(path); err != nil {
+		if err := fsys.SyncDir(path); err != nil {
 			return err
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"math/bits"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -123,10 +122,7 @@ func Open(dir string, o Options) (*Index, error) {
 		x.closeFiles()
 		return nil, &redoubt.Error{Op: "open index", Object: dir, Err: err}
 	}
-	if err := o.FS.MkdirAll(dir, 0o700); err != nil {
-		return fail(err)
-	}
-	if err := o.FS.SyncDir(filepath.Dir(dir)); err != nil {
+	if err := vfs.MakeDir(o.FS, dir, 2); err != nil { // and the folder of the node's data around it
 		return fail(err)
 	}
 	numbers, err := runFiles.List(o.FS, dir)

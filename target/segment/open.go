@@ -4,7 +4,6 @@ import (
 	"errors"
 	"log/slog"
 	"os"
-	"path/filepath"
 
 	"golang.org/x/sync/errgroup"
 
@@ -33,10 +32,7 @@ func Open(dir string, o Options) (*Log, error) {
 	fail := func(err error) (*Log, error) {
 		return nil, &redoubt.Error{Op: "open shard log", Object: dir, Err: err}
 	}
-	if err := o.FS.MkdirAll(dir, 0o700); err != nil {
-		return fail(err)
-	}
-	if err := o.FS.SyncDir(filepath.Dir(dir)); err != nil {
+	if err := vfs.MakeDir(o.FS, dir, 2); err != nil { // and the folder of the node's data around it
 		return fail(err)
 	}
 	numbers, err := logFiles.List(o.FS, dir)
