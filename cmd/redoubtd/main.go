@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -25,7 +26,7 @@ func main() { os.Exit(run()) }
 
 func run() int {
 	path := flag.String("config", "/etc/redoubt/redoubtd.yaml", "configuration file")
-	check := flag.Bool("check", false, "check the configuration and the certificate, and exit")
+	check := flag.Bool("check", false, "check the configuration, the freeze scripts and the certificate, and exit")
 	showVersion := flag.Bool("version", false, "print the version and exit")
 	flag.Parse()
 	switch {
@@ -44,7 +45,7 @@ func run() int {
 		return exitUsage
 	}
 	if *check {
-		if err := checkCertificate(cfg, time.Now()); err != nil {
+		if err := errors.Join(checkCertificate(cfg, time.Now()), checkScripts(cfg)); err != nil {
 			complain(err)
 			return exitUsage
 		}

@@ -40,8 +40,9 @@ func (d Dir) Find(name string) (Script, error) {
 }
 
 // All returns the scripts of the folder, by name: the order in which they run.
-// Hidden files and those that are not executable are passed over; one that is
-// not safe is an error, because it was meant to run.
+// Hidden files, folders and files that are not executable are passed over. One
+// that was meant to run and cannot is an error: it is not safe, its name is not
+// valid, or it is a link.
 func (d Dir) All() ([]Script, error) {
 	if err := d.check(); err != nil {
 		return nil, err
@@ -57,7 +58,7 @@ func (d Dir) All() ([]Script, error) {
 	}
 	var out []Script
 	for _, n := range names {
-		if strings.HasPrefix(n, ".") || redoubt.ValidName("script", n) != nil {
+		if strings.HasPrefix(n, ".") {
 			continue
 		}
 		s, err := d.script(n)
@@ -66,6 +67,9 @@ func (d Dir) All() ([]Script, error) {
 		}
 		if err != nil {
 			return nil, err
+		}
+		if err := redoubt.ValidName("script", n); err != nil {
+			return nil, bad("read scripts", s.Path, err, "rename it, such as 10-database, or take its executable bits away if it is not meant to run")
 		}
 		out = append(out, s)
 	}
@@ -95,6 +99,8 @@ func (d Dir) script(name string) (Script, error) {
 		return Script{}, bad("find script", s.Path, redoubt.ErrNotFound, "put it there, executable, owned by root")
 	case err != nil:
 		return Script{}, bad("find script", s.Path, err, "")
+	case st.Mode()&fs.ModeSymlink != 0:
+		return Script{}, bad("find script", s.Path, fmt.Errorf("it is a link: %w", redoubt.ErrInvalid), "put a copy of the script there, or a script of one line that calls it")
 	case !st.Mode().IsRegular() || st.Mode().Perm()&0o111 == 0:
 		return Script{}, bad("find script", s.Path, errNotExecutable, "a script is a regular file with mode 0755, no link")
 	}

@@ -191,6 +191,20 @@ func TestOnlyTheAdministratorsScriptsRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused("link", redoubt.ErrInvalid)
+	if err := os.Symlink("nowhere", filepath.Join(string(d), ".link")); err != nil {
+		t.Fatal(err)
+	}
+	write("README~", 0o644)
+	// What was meant to run is not left out without a word.
+	if all, err := d.All(); !errors.Is(err, redoubt.ErrInvalid) || redoubt.Hint(err) == "" {
+		t.Errorf("a link was passed over: %v, %v", all, err)
+	}
+	_ = os.Remove(filepath.Join(string(d), "link"))
+	write("30-c d", 0o755)
+	if all, err := d.All(); !errors.Is(err, redoubt.ErrInvalid) || redoubt.Hint(err) == "" {
+		t.Errorf("a script with a bad name was passed over: %v, %v", all, err)
+	}
+	_ = os.Remove(filepath.Join(string(d), "30-c d"))
 
 	all, err := d.All()
 	if err != nil {
