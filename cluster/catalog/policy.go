@@ -86,10 +86,11 @@ func (p Policy) String() string {
 	return strings.Join(append(out, "bookmarks="+FormatSpan(p.Bookmarks)), ",")
 }
 
-// ParsePolicy reads what String writes. What is not named is not kept; every
-// must be there. The result is valid.
+// ParsePolicy reads what String writes. A tier that is not named is not kept;
+// every must be there. Without bookmarks the time of DefaultPolicy holds: who
+// wants none kept says bookmarks=0s. The result is valid.
 func ParsePolicy(s string) (Policy, error) {
-	var p Policy
+	p := Policy{Bookmarks: DefaultPolicy().Bookmarks}
 	for _, part := range strings.Split(s, ",") {
 		name, value, ok := strings.Cut(strings.TrimSpace(part), "=")
 		d, err := ParseSpan(value)

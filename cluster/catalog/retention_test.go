@@ -220,6 +220,11 @@ func TestPolicyText(t *testing.T) {
 			t.Errorf("%s becomes %s: %v", s, p, err)
 		}
 	}
+	for s, want := range map[string]time.Duration{"every=1m,1s=1h": DefaultPolicy().Bookmarks, "every=1m,bookmarks=0s": 0} {
+		if p, err := ParsePolicy(s); err != nil || p.Bookmarks != want {
+			t.Errorf("%s keeps bookmarks for %s, %v", s, p.Bookmarks, err)
+		}
+	}
 	for _, s := range []string{"", "every=0s", "1s=1d", "every=1m,1s=1h,1500ms=2h", "every=1m,1s=30s", "every=1m,2s=1h,3s=2h", "every=1m,1m=1h,1s=2h", "every=-1m", "every=1m,1d=1h"} {
 		if p, err := ParsePolicy(s); err == nil {
 			t.Errorf("%q is taken: %s", s, p)

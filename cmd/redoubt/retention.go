@@ -72,8 +72,8 @@ func retentionSetCommand(a *app) *cobra.Command {
 		Use: "set GROUP POLICY", Short: "change the policy", Args: args("GROUP", "POLICY"),
 		Long: `Changes which points are kept. POLICY is such as
 every=15m,1s=1d,1m=3d,1h=14d,1d=60d,bookmarks=60d: every write for 15 minutes, the last
-of every second for a day, and so on; bookmarks for 60 days. Points that the new
-policy drops are gone for good: "redoubt retention plan --policy" shows which.`,
+of every second for a day, and so on; bookmarks for 60 days, also if POLICY does
+not name them. Points that the new policy drops are gone for good: "redoubt retention plan --policy" shows which.`,
 		RunE: a.runE(func(c *cobra.Command, args []string) error {
 			r, err := ask(c.Context(), a, (*admin.Client).SetRetention, &adminv1.SetRetentionRequest{Group: args[0], Policy: args[1]})
 			if err != nil {
