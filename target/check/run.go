@@ -150,9 +150,11 @@ func (r *run) digest(ctx context.Context, in *export.Instance, out *Receipt) err
 
 // follow carries out a scheduled check at every multiple of its time.
 func (c *Checker) follow(s Scheduled) {
+	last := time.Time{}
 	for {
 		now := c.o.Now()
-		t := time.NewTimer(now.Truncate(s.Every).Add(s.Every).Sub(now))
+		last = nextSlot(now, last, s.Every)
+		t := time.NewTimer(last.Sub(now))
 		select {
 		case <-t.C:
 		case <-c.ctx.Done():
@@ -164,4 +166,14 @@ func (c *Checker) follow(s Scheduled) {
 			c.o.Logger.Error("a scheduled recovery check could not be carried out", "group", string(s.Group), "script", s.Script, "err", err, "hint", redoubt.Hint(err))
 		}
 	}
+}
+
+// nextSlot is the first multiple of every after now. It is not the slot that was
+// last again, if the clock was set back a little since.
+func nextSlot(now, last time.Time, every time.Duration) time.Time {
+	next := now.Truncate(every).Add(every)
+	if next.Equal(last) {
+		next = next.Add(every)
+	}
+	return next
 }
