@@ -188,9 +188,10 @@ func (c *Client) ask(slot int, d redoubt.DiskID, ws []want) ([]byte, error) {
 	return b, nil
 }
 
-// Report tells the server what was found; it is stored on return.
+// Report tells the server what was found; it is stored on return. Of the extents
+// only those are said that fit into a question.
 func (c *Client) Report(r Record) error {
-	b, err := json.Marshal(r)
+	b, err := r.encode(maxQuestion)
 	if err != nil {
 		return err
 	}

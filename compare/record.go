@@ -1,6 +1,8 @@
 package compare
 
 import (
+	"encoding/json"
+
 	"github.com/redoubt-dr/redoubt"
 )
 
@@ -44,5 +46,17 @@ func (r *Record) differ(d redoubt.DiskID, e redoubt.Extent) {
 	}
 	if len(r.Extents) < MaxExtents {
 		r.Extents = append(r.Extents, DiskExtent{d, e})
+	}
+}
+
+// encode returns the JSON form in at most limit bytes, without the last extents
+// if it must: a thousand of high disk numbers and offsets are longer than a question.
+func (r Record) encode(limit int) ([]byte, error) {
+	for {
+		b, err := json.Marshal(r)
+		if err != nil || len(b) <= limit || len(r.Extents) == 0 {
+			return b, err
+		}
+		r.Extents = r.Extents[:len(r.Extents)*limit/len(b)]
 	}
 }
