@@ -21,6 +21,7 @@ import (
 type Client struct {
 	adminv1connect.AdminServiceClient
 	target string
+	via    string // nodes that have forwarded what this client calls for; empty: none
 	tr     *http.Transport
 }
 
@@ -31,7 +32,7 @@ type Client struct {
 func Dial(target string, cred *pki.Credentials) (*Client, error) {
 	c := &Client{target: target}
 	base := ""
-	o := []connect.ClientOption{connect.WithInterceptors(c.translate()), connect.WithReadMaxBytes(maxMessage)}
+	o := []connect.ClientOption{connect.WithInterceptors(outgoing{c}), connect.WithReadMaxBytes(maxMessage)}
 	dialer := &net.Dialer{Timeout: 10 * time.Second}
 	c.tr = &http.Transport{DialContext: dialer.DialContext, TLSHandshakeTimeout: 10 * time.Second, IdleConnTimeout: time.Minute}
 	switch {
@@ -97,16 +98,4 @@ func hostPort(target string) (string, error) {
 		return "", bad(fmt.Errorf("no port"))
 	}
 	return host, nil
-}
-
-func (c *Client) translate() connect.UnaryInterceptorFunc {
-	return func(next connect.UnaryFunc) connect.UnaryFunc {
-		return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
-			resp, err := next(ctx, req)
-			if err != nil {
-				return nil, FromConnect(c.target, req.Spec().Procedure, err)
-			}
-			return resp, nil
-		}
-	}
 }

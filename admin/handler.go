@@ -59,7 +59,7 @@ func guard(authorise AuthoriseFunc, logger *slog.Logger) connect.Interceptor {
 func (g *guarded) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 	return func(ctx context.Context, req connect.AnyRequest) (resp connect.AnyResponse, err error) {
 		err = g.call(ctx, req.Spec(), req.Peer(), func() (err error) {
-			resp, err = next(ctx, req)
+			resp, err = next(withVia(ctx, req.Header()), req)
 			return err
 		})
 		if err != nil {
@@ -72,7 +72,7 @@ func (g *guarded) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 // WrapStreamingHandler guards a call that is answered by a stream.
 func (g *guarded) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
 	return func(ctx context.Context, conn connect.StreamingHandlerConn) error {
-		return g.call(ctx, conn.Spec(), conn.Peer(), func() error { return next(ctx, conn) })
+		return g.call(ctx, conn.Spec(), conn.Peer(), func() error { return next(withVia(ctx, conn.RequestHeader()), conn) })
 	}
 }
 

@@ -96,7 +96,7 @@ func (s *Service) barrierPeers(ctx context.Context, r *adminv1.AddBookmarkSetReq
 		}
 	}
 	for _, id := range groups {
-		c, err := s.atWritingSource(redoubt.GroupID(id))
+		c, err := s.atWritingSource(ctx, redoubt.GroupID(id))
 		if err != nil {
 			closeAll()
 			return nil, nil, err
@@ -108,12 +108,12 @@ func (s *Service) barrierPeers(ctx context.Context, r *adminv1.AddBookmarkSetReq
 }
 
 // atWritingSource returns a client of the source that writes the group.
-func (s *Service) atWritingSource(id redoubt.GroupID) (*admin.Client, error) {
+func (s *Service) atWritingSource(ctx context.Context, id redoubt.GroupID) (*admin.Client, error) {
 	if g, ok := s.target.Node.Catalog().Group(id); ok && !strings.HasPrefix(g.Writer, catalog.SourceWriter("")) {
 		return nil, &redoubt.Error{Op: "find writer of group", Object: string(id), Err: fmt.Errorf("it is %s: %w", g.Writer, redoubt.ErrState),
 			Hint: "a set of bookmarks needs groups that their source hosts write"}
 	}
-	return s.atSource(id)
+	return s.atSource(ctx, id)
 }
 
 // barrierPeer is the writer of one group, at another host.

@@ -83,7 +83,7 @@ func (s *Service) keptBranch(b source.Branch, disks []redoubt.Disk) *adminv1.Bra
 }
 
 // atSource returns a client of the group's source.
-func (s *Service) atSource(id redoubt.GroupID) (*admin.Client, error) {
+func (s *Service) atSource(ctx context.Context, id redoubt.GroupID) (*admin.Client, error) {
 	g, ok := s.target.Node.Catalog().Group(id)
 	if !ok {
 		return nil, &redoubt.Error{Op: "find group", Object: string(id), Err: redoubt.ErrNotFound, Hint: "`redoubt group list` names the groups"}
@@ -91,11 +91,11 @@ func (s *Service) atSource(id redoubt.GroupID) (*admin.Client, error) {
 	if g.SourceAddr == "" {
 		return nil, &redoubt.Error{Op: "ask the source of", Object: string(id), Err: redoubt.ErrUnavailable, Hint: "it has not said where it listens: set listen and advertise in its redoubtd.yaml"}
 	}
-	return admin.Dial("https://"+g.SourceAddr, s.node.Credentials)
+	return s.forward(ctx, g.SourceAddr)
 }
 
 func (s *Service) branchesAtSource(ctx context.Context, id redoubt.GroupID) ([]*adminv1.Branch, error) {
-	c, err := s.atSource(id)
+	c, err := s.atSource(ctx, id)
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +118,7 @@ func (s *Service) tail(ctx context.Context, id redoubt.GroupID, branch string) (
 		}
 		return export.Tail{ID: b.Id, After: redoubt.Position{Epoch: redoubt.Epoch(b.Epoch), LSN: redoubt.LSN(b.AfterLsn)}, Head: redoubt.LSN(b.HeadLsn),
 			Read: func(ctx context.Context, fn func([]redoubt.Write) error) error {
-				c, err := s.atSource(id)
+				c, err := s.atSource(ctx, id)
 				if err != nil {
 					return err
 				}
@@ -192,7 +192,7 @@ func (s *Service) DropBranch(ctx context.Context, r *adminv1.DropBranchRequest) 
 	if s.target == nil {
 		return s.Elsewhere.DropBranch(ctx, r)
 	}
-	c, err := s.atSource(id)
+	c, err := s.atSource(ctx, id)
 	if err != nil {
 		return nil, err
 	}

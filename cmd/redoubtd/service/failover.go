@@ -216,7 +216,7 @@ func (s *Service) Failback(ctx context.Context, r *adminv1.FailbackRequest) (*ad
 }
 
 // elsewhere returns a client of the node that must answer, or nil if it is this one.
-func (s *Service) elsewhere(_ context.Context, at redoubt.NodeID) (*admin.Client, error) {
+func (s *Service) elsewhere(ctx context.Context, at redoubt.NodeID) (*admin.Client, error) {
 	if at == "" || at == redoubt.NodeID(s.node.Name) {
 		return nil, nil
 	}
@@ -224,7 +224,15 @@ func (s *Service) elsewhere(_ context.Context, at redoubt.NodeID) (*admin.Client
 	if !ok {
 		return nil, &redoubt.Error{Op: "find node", Object: string(at), Err: redoubt.ErrNotFound, Hint: "`redoubt node list` names the nodes"}
 	}
-	return admin.Dial("https://"+n.Addr, s.node.Credentials)
+	return s.forward(ctx, n.Addr)
+}
+
+// forward returns a client of another node for the call of ctx, unless it has
+// come here a second time.
+func (s *Service) forward(ctx context.Context, addr string) (*admin.Client, error) {
+	return admin.Forward(ctx, s.node.Name, "https://"+addr, func(target string) (*admin.Client, error) {
+		return admin.Dial(target, s.node.Credentials)
+	})
 }
 
 // atWriter returns a client of the node that exports the group, or nil if this

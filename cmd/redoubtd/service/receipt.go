@@ -71,7 +71,7 @@ func (s *Service) receiptAtSource(ctx context.Context, g catalog.Group, limit in
 	if g.Receipt == nil {
 		return nil, nil
 	}
-	c, err := s.atSource(g.ID)
+	c, err := s.atSource(ctx, g.ID)
 	if err != nil {
 		return nil, err
 	}

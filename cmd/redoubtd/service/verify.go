@@ -30,7 +30,7 @@ func (s *Service) Verify(ctx context.Context, r *adminv1.VerifyRequest) (*adminv
 		}
 		return &adminv1.VerifyResponse{Status: verifyStatus(g)}, nil
 	}
-	c, err := s.verifiedAtSource(id)
+	c, err := s.verifiedAtSource(ctx, id)
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +56,7 @@ func (s *Service) GetVerify(ctx context.Context, r *adminv1.GetVerifyRequest) (*
 		out.Status = verifyStatus(g)
 		return out, nil
 	}
-	c, err := s.verifiedAtSource(id)
+	c, err := s.verifiedAtSource(ctx, id)
 	if err != nil {
 		return nil, err
 	}
@@ -82,11 +82,11 @@ func (s *Service) verifiedHere(id redoubt.GroupID) *source.Group {
 }
 
 // verifiedAtSource returns a client of the host that protects the group.
-func (s *Service) verifiedAtSource(id redoubt.GroupID) (*admin.Client, error) {
+func (s *Service) verifiedAtSource(ctx context.Context, id redoubt.GroupID) (*admin.Client, error) {
 	if s.target == nil {
 		return nil, &redoubt.Error{Op: "verify group", Object: string(id), Err: redoubt.ErrNotFound, Hint: "`redoubt group list` names the groups of this host"}
 	}
-	return s.atSource(id)
+	return s.atSource(ctx, id)
 }
 
 func verifyStatus(g *source.Group) *adminv1.VerifyStatus {
