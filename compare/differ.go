@@ -27,11 +27,16 @@ func (f *Differ) Open() error {
 }
 
 // Each calls fn for each window of the disk from the offset from on, with the
-// blocks of it that differ, merged, and the offset up to which it is looked at.
+// blocks of it that differ, merged, and the offset up to which it is looked at. A
+// window is no more than the rate allows in a second, so that what was found is
+// shipped, and seen, meanwhile.
 func (f *Differ) Each(ctx context.Context, d redoubt.Disk, from uint64, fn func(found []redoubt.Extent, upTo uint64) error) error {
-	all := chunks(d.Size)
-	for c := from / ChunkSize; c < all; c += WindowChunks {
-		end := min(all, c+WindowChunks)
+	all, step := chunks(d.Size), uint64(WindowChunks)
+	if f.Rate > 0 {
+		step = min(step, max(1, uint64(f.Rate)/ChunkSize))
+	}
+	for c := from / ChunkSize; c < all; c += step {
+		end := min(all, c+step)
 		found, err := f.window(ctx, d, c, end)
 		if err != nil {
 			return err
