@@ -18,6 +18,7 @@ type partOf struct {
 	frozen *freeze.Frozen // nil: without hooks
 	hold   *blockdev.Hold // nil until BarrierHold
 	at     redoubt.Position
+	when   time.Time // of the record at
 }
 
 // Released says how a group's part in a bookmark of several groups went.
@@ -68,6 +69,7 @@ func (g *Group) BarrierFreeze(ctx context.Context, m redoubt.Bookmark) (freeze.R
 	z, r, err := g.freezer.Freeze(ctx, m.Name)
 	if err != nil {
 		g.part = nil
+		g.countMark(&Bookmarked{Hooks: r}, err)
 		return r, err
 	}
 	b.frozen = z
@@ -100,10 +102,10 @@ func (g *Group) BarrierHold(ctx context.Context, m redoubt.Bookmark, limit time.
 		return b.hold.Check()
 	})
 	if err != nil {
-		g.leave()
+		g.countMark(&Bookmarked{Hooks: g.leave()}, err)
 		return redoubt.Position{}, err
 	}
-	b.at = redoubt.Position{Epoch: g.journal.Epoch(), LSN: w.LSN}
+	b.at, b.when = redoubt.Position{Epoch: g.journal.Epoch(), LSN: w.LSN}, w.When()
 	return b.at, nil
 }
 
@@ -121,6 +123,7 @@ func (g *Group) BarrierRelease(ctx context.Context, set redoubt.SetID) (Released
 	r.Held, err = b.hold.Release()
 	err = errors.Join(err, g.journal.Sync(ctx, b.at.LSN))
 	r.Hooks = g.leave()
+	g.countMark(&Bookmarked{Position: b.at, Time: b.when, App: b.mark.App, Hooks: r.Hooks}, err)
 	return r, err
 }
 

@@ -292,7 +292,18 @@ func TestASetThatFailsLetsEverybodyGoOn(t *testing.T) {
 	if !errors.Is(err, redoubt.ErrScript) {
 		t.Errorf("a hook that refuses: %v", err)
 	}
+	if m := f.groups[2].Bookmarks(); m.Failed != 1 || !errors.Is(m.Err, redoubt.ErrScript) {
+		t.Errorf("counted where the hook refused: %+v", m)
+	}
 	free()
+	if _, err := barrier.Run(t.Context(), f.members(5, nil), barrier.Options{Hold: 10 * time.Second}); err != nil {
+		t.Fatal(err)
+	}
+	for i, g := range f.groups {
+		if m := g.Bookmarks(); m.Crash == 0 || m.Err != nil {
+			t.Errorf("host %d counted of a set that is whole: %+v", i, m)
+		}
+	}
 	// One set at a time; the second is told so, the first is not disturbed.
 	first, second := f.members(3, nil), f.members(4, nil)
 	if _, err := first[0].Hold(t.Context(), 10*time.Second); err != nil {
