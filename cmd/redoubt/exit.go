@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -51,6 +52,9 @@ func (a *app) finish(ctx context.Context, err error) int {
 	if err == nil {
 		return exitOK
 	}
+	if admin.ReasonOf(err) == admin.ReasonInternal && errors.Is(err, fs.ErrNotExist) {
+		err = missingFile{err}
+	}
 	code := exitCode(err)
 	hint := redoubt.Hint(err)
 	switch {
@@ -87,6 +91,15 @@ type jsonError struct {
 	Hint     string `json:"hint"`
 	ExitCode int    `json:"exit_code"`
 }
+
+// missingFile is the error of a file or folder of this host that is not there; it
+// is redoubt.ErrNotFound without saying so.
+type missingFile struct{ error }
+
+func (e missingFile) Unwrap() error { return e.error }
+
+// Is makes errors.Is find redoubt.ErrNotFound.
+func (missingFile) Is(target error) bool { return target == redoubt.ErrNotFound }
 
 // usageError is a mistake on the command line; it wraps redoubt.ErrInvalid
 // without saying so.

@@ -23,6 +23,9 @@ func pointsCommand(a *app) *cobra.Command {
 		Use: "points GROUP", Short: "recovery points of a group", Args: args("GROUP"),
 		Long: "Lists stretches of writes that were made safe together, the newest first. Every write of a stretch can be opened: --at EPOCH:LSN, or any time. Where retention has thinned the history, single points are left; GAP is the time to the point before, KEPT FOR the tier or pin that keeps it. DISKS names the disks of points that have others than the group has now. Below are stretches without points, such as after an overflow of the source's journal, and what each tier holds.",
 		RunE: a.runE(func(c *cobra.Command, args []string) error {
+			if limit == 0 {
+				return usage(c, "leave it out for the default of 20", "--limit 0 lists nothing")
+			}
 			if bookmarks {
 				return a.listBookmarks(c.Context(), args[0], limit)
 			}
