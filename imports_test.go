@@ -18,7 +18,7 @@ type room struct {
 	may  []string
 }
 
-var plumbing = []string{".", "internal/vfs", "internal/wire", "internal/rpc", "internal/netmux", "internal/pki", "internal/version", "internal/histogram", "internal/handover", "internal/hook", "internal/crashpoint", "internal/slab"}
+var plumbing = []string{".", "internal/vfs", "internal/wire", "internal/rpc", "internal/netmux", "internal/pki", "internal/version", "internal/histogram", "internal/complaint", "internal/handover", "internal/hook", "internal/crashpoint", "internal/slab"}
 
 // importTable holds the direction in which data flows. The longest path that
 // fits decides. See docs/ARCHITECTURE.md.
@@ -29,6 +29,7 @@ var importTable = []room{
 	{"internal/pki", []string{"."}},
 	{"internal/version", nil},
 	{"internal/histogram", nil},
+	{"internal/complaint", nil},
 	{"internal/crashpoint", nil},
 	{"internal/slab", nil},
 	{testOnly, nil},

@@ -24,7 +24,7 @@ func (s *Server) enter(c *conn) {
 		old := l.Front().Value.(*conn)
 		s.leaveLobby(old)
 		old.giveUp()
-		s.strangers.warn(s.log, time.Now(), "NBD handshake abandoned: too many at once", "peer", peerName(old.raw), "limit", s.o.MaxHandshakes)
+		s.strangers.Warn(s.log, time.Now(), "NBD handshake abandoned: too many at once", "peer", peerName(old.raw), "limit", s.o.MaxHandshakes)
 	}
 	c.place = l.PushBack(c)
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/complaint"
 	"github.com/redoubt-dr/redoubt/internal/handover"
 )
 
@@ -90,7 +91,7 @@ type Server struct {
 
 	reads *budget
 
-	strangers, clients complaints // of connections in their handshake, and after it
+	strangers, clients complaint.Account // of connections in their handshake, and after it
 
 	mu        sync.Mutex
 	exports   map[string]Export

@@ -152,18 +152,3 @@ func TestLobby(t *testing.T) {
 	}
 	eventually(t, "the lobby is empty", func() bool { return sv.s.Conns() == 2 })
 }
-
-func TestComplaintsAreFew(t *testing.T) {
-	sv := serve(t, ServerOptions{}, newRig(t, GroupOptions{}, nil, 64<<10))
-	now := time.Unix(1e9, 0)
-	var p complaints
-	for i := range 1000 {
-		p.warn(sv.s.log, now.Add(time.Duration(i)*time.Millisecond), "spam")
-	}
-	p.warn(sv.s.log, now.Add(time.Hour), "later")
-	sv.log.mu.Lock()
-	defer sv.log.mu.Unlock()
-	if n := bytes.Count(sv.log.b.Bytes(), []byte("msg=spam")); n != complaintBurst || !bytes.Contains(sv.log.b.Bytes(), []byte("msg=later omitted=950")) {
-		t.Errorf("%d lines of 1000:\n%s", n, sv.log.b.String())
-	}
-}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/redoubt-dr/redoubt"
+	"github.com/redoubt-dr/redoubt/internal/complaint"
 	"github.com/redoubt-dr/redoubt/internal/pki"
 )
 
@@ -34,6 +35,8 @@ type Mux struct {
 	mu     sync.Mutex
 	protos map[string]*listener
 	places
+
+	complaints struct{ strangers, peers complaint.Account }
 }
 
 // Listen opens the port at addr and begins to accept.
@@ -152,8 +155,12 @@ func (m *Mux) accept() {
 func (m *Mux) handshake(t *trackedConn) {
 	defer m.wg.Done()
 	peerAddr := t.RemoteAddr().String()
+	account := &m.complaints.strangers
+	complain := func(msg string, err error) {
+		account.Warn(m.log, time.Now(), msg, "peer", peerAddr, "err", err, "hint", redoubt.Hint(err))
+	}
 	refuse := func(msg string, err error) {
-		m.log.Warn(msg, "peer", peerAddr, "err", err, "hint", redoubt.Hint(err))
+		complain(msg, err)
 		t.Close()
 	}
 	tune(t.TCP())
@@ -176,6 +183,7 @@ func (m *Mux) handshake(t *trackedConn) {
 		refuse("tls handshake failed", pki.Explain(err))
 		return
 	}
+	account = &m.complaints.peers
 	state := tc.ConnectionState()
 	peer, err := pki.PeerIdentity(state)
 	if err != nil {
@@ -193,7 +201,7 @@ func (m *Mux) handshake(t *trackedConn) {
 		err = m.admit(t, peer)
 	}
 	if err != nil {
-		m.log.Warn("peer refused", "peer", peerAddr, "err", err, "hint", redoubt.Hint(err))
+		complain("peer refused", err)
 		if !admin {
 			_ = sendGreeting(tc, err)
 			_ = tc.CloseWrite()

@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"fmt"
 	"net"
+	"time"
 
 	"github.com/redoubt-dr/redoubt"
 	"github.com/redoubt-dr/redoubt/internal/pki"
@@ -43,7 +44,7 @@ func (m *Mux) track(c net.Conn) (*trackedConn, bool) {
 		old := m.strangers.Front().Value.(*trackedConn)
 		m.forget(old)
 		old.Conn.Close()
-		m.log.Warn("handshake abandoned: too many at once", "peer", old.RemoteAddr().String(), "limit", m.limits.Strangers)
+		m.complaints.strangers.Warn(m.log, time.Now(), "handshake abandoned: too many at once", "peer", old.RemoteAddr().String(), "limit", m.limits.Strangers)
 	}
 	m.open[t] = struct{}{}
 	t.place = m.strangers.PushBack(t)
