@@ -2,6 +2,7 @@ package vfs
 
 import (
 	"errors"
+	"io/fs"
 	"slices"
 	"testing"
 )
@@ -11,9 +12,13 @@ import (
 type recorded struct {
 	FS
 	synced []string
+	closed string // nobody may read it
 }
 
 func (r *recorded) SyncDir(name string) error {
+	if name == r.closed {
+		return fs.ErrPermission
+	}
 	r.synced = append(r.synced, name)
 	return r.FS.SyncDir(name)
 }
@@ -42,5 +47,17 @@ func TestMakeDir(t *testing.T) {
 		if !slices.Equal(mem.synced, c.want) {
 			t.Errorf("%s is there, %d deep: synced %q, want %q", c.there, c.deep, mem.synced, c.want)
 		}
+	}
+}
+
+// A folder of others that nobody may read keeps no daemon from starting; one that
+// was made here must be synced.
+func TestMakeDirBelowAClosedFolder(t *testing.T) {
+	mem := &recorded{FS: NewMem(), closed: "/srv"}
+	if err := errors.Join(mem.MkdirAll("/srv/redoubt", 0o700), MakeDir(mem, "/srv/redoubt", 1)); err != nil {
+		t.Error(err)
+	}
+	if err := MakeDir(mem, "/srv/another", 1); !errors.Is(err, fs.ErrPermission) {
+		t.Errorf("made, and not synced: %v", err)
 	}
 }
