@@ -74,10 +74,10 @@ func (r *recent) from(l redoubt.LSN, dst []redoubt.Write, most int) []redoubt.Wr
 
 // Recent appends to dst[:0] the records from LSN from on whose data is still in
 // memory, at least one and then until they hold maxBytes, of which each costs a
-// little beside its data; those that share an LSN come together. Their data holds until done is called: soon, because
-// memory that is applied is not used again meanwhile. done is nil if the record
-// from is not in memory: the journal has it. Whoever takes the data verifies its
-// checksum.
+// little beside its data; those that share an LSN come together. Their data holds
+// until done is called: soon, because memory that is applied is not used again
+// meanwhile. done is nil if the record from is not in memory: the journal has it.
+// Whoever takes the data verifies its checksum.
 func (g *Group) Recent(dst []redoubt.Write, from redoubt.LSN, maxBytes int) (ws []redoubt.Write, done func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -26,18 +26,19 @@ func (d *deciding) Propose(_ context.Context, cmd catalog.Command) (any, error) 
 	return catalog.DecodeOutcome(d.m.Apply(d.serial, catalog.Envelope{Client: catalog.ClientID{1}, Serial: d.serial, Floor: d.serial, Cmd: cmd}))
 }
 
+func (d *deciding) must(t *testing.T, cmd catalog.Command) {
+	t.Helper()
+	if _, err := d.Propose(t.Context(), cmd); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A node says that it has deleted the points of a group when it has, not when it
 // cannot tell what it has.
 func TestDeletionIsNotReportedUnseen(t *testing.T) {
 	d := &deciding{m: catalog.NewStateMachine()}
-	must := func(cmd catalog.Command) {
-		t.Helper()
-		if _, err := d.Propose(t.Context(), cmd); err != nil {
-			t.Fatal(err)
-		}
-	}
-	must(catalog.PutNode{Node: catalog.NodeInfo{ID: "n1", Addr: "a:1", Instance: "i"}})
-	must(catalog.CreateGroup{ID: "shop", UUID: "u", Source: "web1", Disks: []redoubt.Disk{{ID: 1, Name: "root", Size: 1 << 20}}, K: 1})
+	d.must(t, catalog.PutNode{Node: catalog.NodeInfo{ID: "n1", Addr: "a:1", Instance: "i"}})
+	d.must(t, catalog.CreateGroup{ID: "shop", UUID: "u", Source: "web1", Disks: []redoubt.Disk{{ID: 1, Name: "root", Size: 1 << 20}}, K: 1})
 	log, err := segment.Open("/log", segment.Options{FS: vfs.NewMem()})
 	if err != nil {
 		t.Fatal(err)
@@ -52,7 +53,7 @@ func TestDeletionIsNotReportedUnseen(t *testing.T) {
 	put(1)
 	for _, op := range []catalog.Operation{catalog.OpUnprotect, catalog.OpDeletePoints} {
 		g, _ := d.m.Catalog().Group("shop")
-		must(catalog.Operate{Group: "shop", Epoch: g.Epoch, Op: op})
+		d.must(t, catalog.Operate{Group: "shop", Epoch: g.Epoch, Op: op})
 	}
 	c := New(t.Context(), Options{Self: "n1", Log: log, Catalog: d.m.Catalog(), Cluster: d, Logger: slog.New(slog.DiscardHandler)})
 	left := func() int { return len(d.m.Catalog().Standing("shop").Left) }
@@ -74,15 +75,9 @@ func TestDeletionIsNotReportedUnseen(t *testing.T) {
 // late, nor what a restart finds again in the log, which keeps no tombstones.
 func TestNothingStaysOfAGroupThatWasReplaced(t *testing.T) {
 	d := &deciding{m: catalog.NewStateMachine()}
-	must := func(cmd catalog.Command) {
-		t.Helper()
-		if _, err := d.Propose(t.Context(), cmd); err != nil {
-			t.Fatal(err)
-		}
-	}
-	must(catalog.PutNode{Node: catalog.NodeInfo{ID: "n1", Addr: "a:1", Instance: "i"}})
+	d.must(t, catalog.PutNode{Node: catalog.NodeInfo{ID: "n1", Addr: "a:1", Instance: "i"}})
 	group := catalog.CreateGroup{ID: "shop", UUID: "u", Source: "web1", Disks: []redoubt.Disk{{ID: 1, Name: "root", Size: 1 << 20}}, K: 1}
-	must(group)
+	d.must(t, group)
 	fs := vfs.NewMem()
 	open := func() *segment.Log {
 		t.Helper()
@@ -104,9 +99,9 @@ func TestNothingStaysOfAGroupThatWasReplaced(t *testing.T) {
 	if err := log.Discard(old); err != nil {
 		t.Fatal(err)
 	}
-	must(catalog.Operate{Group: "shop", Epoch: 1, Op: catalog.OpUnprotect})
+	d.must(t, catalog.Operate{Group: "shop", Epoch: 1, Op: catalog.OpUnprotect})
 	group.UUID, group.Source = "v", "web2"
-	must(catalog.RenewGroup(group))
+	d.must(t, catalog.RenewGroup(group))
 	if err := log.Close(); err != nil {
 		t.Fatal(err)
 	}
