@@ -1,12 +1,5 @@
 package catalog
 
-import (
-	"maps"
-	"slices"
-
-	"github.com/redoubt-dr/redoubt"
-)
-
 // ForgetSets forgets the sets of bookmarks of which no point is left. CommitSet
 // does that too, but takes the points of a deleted history for points that there
 // are; what it does in a log must not change. Result: nil.
@@ -17,12 +10,7 @@ func (c ForgetSets) encode(*encoder) {}
 func (c ForgetSets) check() error    { return nil }
 
 func (c ForgetSets) apply(s *state) (any, error) {
-	maps.DeleteFunc(s.sets, func(_ redoubt.SetID, set *Set) bool {
-		return !slices.ContainsFunc(set.Members, func(m SetMember) bool {
-			g, ok := s.groups[m.Group]
-			return ok && known(g, m.Position.Epoch) && s.retention(g.ID).Has(g.Written(m.Position))
-		})
-	})
+	s.dropSets(func(g *Group, m SetMember) bool { return known(g, m.Position.Epoch) })
 	return nil, nil
 }
 

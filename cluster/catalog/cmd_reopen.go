@@ -33,10 +33,15 @@ func (c ReopenRun) apply(s *state) (any, error) {
 	if r, ok := s.runs[runKey{c.Plan, c.Number}]; ok && r.Kind != RunTest && !r.Open() {
 		for _, other := range s.runsOf(c.Plan) {
 			if other.Kind != RunTest && other.Open() {
-				return nil, fail("reopen run", r.ID(), fmt.Errorf("run %s is %s: %w", other.ID(), other.State, redoubt.ErrState),
-					"see it with redoubt plan status "+other.ID()+"; resume or cancel it first")
+				return nil, beside("reopen run", r.ID(), other)
 			}
 		}
 	}
 	return AdvanceRun(c).apply(s)
+}
+
+// beside is the refusal of what may not be done beside an open run of the plan.
+func beside(op, object string, open *Run) error {
+	return fail(op, object, fmt.Errorf("run %s is %s: %w", open.ID(), open.State, redoubt.ErrState),
+		"see it with redoubt plan status "+open.ID()+"; resume or cancel it")
 }

@@ -101,7 +101,7 @@ func (c StartRun) apply(s *state) (any, error) {
 		case r.Kind == RunTest:
 			tests++
 		case c.Kind != RunTest:
-			return nil, fail(op, c.Plan, fmt.Errorf("run %s is %s: %w", r.ID(), r.State, redoubt.ErrState), "see it with redoubt plan status "+r.ID()+"; resume or cancel it")
+			return nil, beside(op, c.Plan, r)
 		}
 	}
 	if c.Kind == RunTest && tests >= openTests {

@@ -54,7 +54,7 @@ func (c CommitSet) apply(s *state) (any, error) {
 		}
 	}
 	if len(s.sets) >= MaxSets {
-		s.dropSets()
+		s.dropSets(func(*Group, SetMember) bool { return true })
 	}
 	if len(s.sets) >= MaxSets {
 		return nil, fail(op, c.Set.Name, fmt.Errorf("there are %d sets: %w", len(s.sets), redoubt.ErrState), "shorten the retention of bookmarks: their sets go with the last of their points")
@@ -65,12 +65,12 @@ func (c CommitSet) apply(s *state) (any, error) {
 	return nil, nil
 }
 
-// dropSets forgets the sets of which no point is left.
-func (s *state) dropSets() {
+// dropSets forgets the sets of which no point is left, of those that may have some.
+func (s *state) dropSets(may func(g *Group, m SetMember) bool) {
 	maps.DeleteFunc(s.sets, func(_ redoubt.SetID, set *Set) bool {
 		return !slices.ContainsFunc(set.Members, func(m SetMember) bool {
 			g, ok := s.groups[m.Group]
-			return ok && s.retention(g.ID).Has(g.Written(m.Position))
+			return ok && may(g, m) && s.retention(g.ID).Has(g.Written(m.Position))
 		})
 	})
 }
