@@ -5,6 +5,8 @@ import (
 	"net"
 	"testing"
 	"time"
+
+	"golang.org/x/net/netutil"
 )
 
 // Whoever reaches the port takes a bounded number of descriptors, for a bounded time.
@@ -13,7 +15,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := limit(under, 2)
+	l := netutil.LimitListener(under, 2)
 	accepted := make(chan net.Conn)
 	go func() {
 		defer close(accepted)
